@@ -56,7 +56,7 @@ struct MessageProperties {
 // The property block, without its size in front. Fails if it does not fit into properties_size_max.
 [[nodiscard]] Result<std::vector<std::byte>> encode_properties(const MessageProperties& properties);
 
-// If a property that may not repeat does, the last one counts. Unknown ones are left out.
+// If a property that may not repeat does, the first one counts, as in find_property. Unknown ones are left out.
 [[nodiscard]] std::expected<MessageProperties, BatchErrc> decode_properties(Bytes block);
 
 // Every property lies inside the block and the known ones have a possible size. check_batch calls it for each message.
