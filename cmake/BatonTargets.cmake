@@ -146,6 +146,14 @@ function(baton_executable)
   endif()
 endfunction()
 
+# Makes `target` part of what building `group` builds.
+function(baton_collect group target)
+  if(NOT TARGET ${group})
+    add_custom_target(${group})
+  endif()
+  add_dependencies(${group} ${target})
+endfunction()
+
 # --- Tests --------------------------------------------------------------------------------------------------------
 
 # Properties that every test shares. Instrumented programs are slower: their time limit is four times as long.
@@ -198,6 +206,7 @@ function(baton_fuzz_target)
     add_test(NAME ${target} COMMAND ${target} "${corpus}")
   endif()
   baton_test_settings(${target} fuzz 120)
+  baton_collect(fuzz_targets ${target})
 endfunction()
 
 # A Google Benchmark program; run by hand or by ./run bench, never by ctest.
@@ -208,6 +217,7 @@ function(baton_benchmark)
   baton_parse(arg "" "NAME" "SOURCES;DEPS" ${ARGN})
   baton_executable(NAME bench_${arg_NAME} SOURCES ${arg_SOURCES}
     DEPS ${arg_DEPS} benchmark::benchmark benchmark::benchmark_main)
+  baton_collect(benchmarks bench_${arg_NAME})
 endfunction()
 
 # --- The installed CMake package ----------------------------------------------------------------------------------
