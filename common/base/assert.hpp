@@ -10,15 +10,15 @@ namespace baton::detail {
 }  // namespace baton::detail
 
 // The condition is evaluated exactly once, in every build.
-#define BATON_ASSERT(condition)                                                         \
-    (__builtin_expect(static_cast<bool>(condition), 1)                                  \
-         ? static_cast<void>(0)                                                         \
+#define BATON_ASSERT(condition)                        \
+    (__builtin_expect(static_cast<bool>(condition), 1) \
+         ? static_cast<void>(0)                        \
          : ::baton::detail::assertion_failed(__FILE__, __LINE__, #condition, nullptr))
 
 // `text` is a string literal that says what the reader of a crash report needs to know.
-#define BATON_ASSERT_MSG(condition, text)                                               \
-    (__builtin_expect(static_cast<bool>(condition), 1)                                  \
-         ? static_cast<void>(0)                                                         \
+#define BATON_ASSERT_MSG(condition, text)              \
+    (__builtin_expect(static_cast<bool>(condition), 1) \
+         ? static_cast<void>(0)                        \
          : ::baton::detail::assertion_failed(__FILE__, __LINE__, #condition, text))
 
 // Marks code that cannot be reached, for instance after a switch that returns for every enumerator.

@@ -33,7 +33,8 @@ namespace baton {
 
 inline constexpr std::size_t batch_header_size = 32;
 
-// A batch with this flag has a property block in each of its messages; one without it has none and takes the short path.
+// A batch with this flag has a property block in each of its messages; one without it has none and takes the short
+// path.
 inline constexpr std::uint16_t batch_has_properties = 1;
 // The crc32c field is that of the messages region. A slice loses the flag, because its region is another one.
 inline constexpr std::uint16_t batch_has_crc = 2;
@@ -55,16 +56,16 @@ struct BatchHeader {
 
 enum class BatchErrc : std::uint8_t {
     ok = 0,
-    header_truncated,        // Fewer than 32 bytes.
-    reserved_not_zero,       // The u16 at 6.
-    flags_unknown,           // A flag that this version does not know.
-    count_zero,              // A batch has at least one message.
-    size_mismatch,           // messages_size is not what follows the header.
-    message_overruns,        // A message reaches beyond the region.
-    count_mismatch,          // The region holds fewer or more messages than the header says.
-    properties_overrun,      // A property block reaches beyond its message.
-    property_malformed,      // A property reaches beyond its block, or a known one has an impossible size.
-    crc_mismatch,            // Only from check_batch_crc.
+    header_truncated,    // Fewer than 32 bytes.
+    reserved_not_zero,   // The u16 at 6.
+    flags_unknown,       // A flag that this version does not know.
+    count_zero,          // A batch has at least one message.
+    size_mismatch,       // messages_size is not what follows the header.
+    message_overruns,    // A message reaches beyond the region.
+    count_mismatch,      // The region holds fewer or more messages than the header says.
+    properties_overrun,  // A property block reaches beyond its message.
+    property_malformed,  // A property reaches beyond its block, or a known one has an impossible size.
+    crc_mismatch,        // Only from check_batch_crc.
 };
 
 [[nodiscard]] std::error_code make_error_code(BatchErrc errc) noexcept;
@@ -75,8 +76,8 @@ void encode(const BatchHeader& header, MutableBytes out) noexcept;
 // Checks the fixed fields only: enough bytes, known flags, reserved zero, count not zero.
 [[nodiscard]] std::expected<BatchHeader, BatchErrc> decode_batch_header(Bytes bytes) noexcept;
 
-// Everything that is structural: after it, cursors and prefixes over the region cannot run astray. `whole` is the header
-// and the region and nothing else. Does not compute the CRC.
+// Everything that is structural: after it, cursors and prefixes over the region cannot run astray. `whole` is the
+// header and the region and nothing else. Does not compute the CRC.
 [[nodiscard]] std::expected<BatchHeader, BatchErrc> check_batch(Bytes whole) noexcept;
 
 // True if the batch has no CRC or the right one. For whoever decides to pay for it. `whole` has passed check_batch.

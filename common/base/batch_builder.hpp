@@ -17,9 +17,9 @@ class BatchBuilder {
 public:
     enum class Crc : bool { off, on };
 
-    // `properties` is an encoded block (properties.hpp) of at most properties_size_max bytes. The first message that has
-    // one turns the whole batch into a batch with properties, which rewrites what is there, once.
-    // The whole batch stays below 4 GiB; limits in practice are far smaller and the caller's.
+    // `properties` is an encoded block (properties.hpp) of at most properties_size_max bytes. The first message that
+    // has one turns the whole batch into a batch with properties, which rewrites what is there, once. The whole batch
+    // stays below 4 GiB; limits in practice are far smaller and the caller's.
     void append(Bytes payload, Bytes properties = {}) noexcept;
 
     [[nodiscard]] std::uint32_t count() const noexcept { return count_; }
@@ -40,12 +40,13 @@ public:
     void clear() noexcept;
 
 private:
-    [[nodiscard]] std::byte* extend(std::size_t size) noexcept;
+    [[nodiscard]] Bytes region() const noexcept { return {buffer_.get() + batch_header_size, size_}; }
+    [[nodiscard]] std::byte* extend(std::size_t size_added) noexcept;
     void add_property_blocks() noexcept;
 
-    std::unique_ptr<std::byte[]> buffer_;  // The messages region.
+    std::unique_ptr<std::byte[]> buffer_;  // Room for the header, then the messages region.
     std::size_t capacity_ = 0;
-    std::size_t size_ = 0;
+    std::size_t size_ = 0;  // Of the region.
     std::uint32_t count_ = 0;
     bool has_properties_ = false;
 };

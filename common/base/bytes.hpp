@@ -1,6 +1,6 @@
-// Views of bytes, and little-endian integers in them. Everything on the wire and on disk is little-endian and unaligned.
-// Not responsible for owning bytes (payload.hpp) or for any format.
-// Any thread; nothing here allocates except ByteWriter. Next file: payload.hpp.
+// Views of bytes, and little-endian integers in them. Everything on the wire and on disk is little-endian and
+// unaligned. Not responsible for owning bytes (payload.hpp) or for any format. Any thread; nothing here allocates
+// except ByteWriter. Next file: payload.hpp.
 #pragma once
 
 #include <bit>
@@ -69,9 +69,15 @@ inline void store_little(std::byte* at, T value) noexcept {
 [[nodiscard]] inline std::uint64_t load_u64(const std::byte* at) noexcept {
     return detail::load_little<std::uint64_t>(at);
 }
-inline void store_u16(std::byte* at, std::uint16_t value) noexcept { detail::store_little(at, value); }
-inline void store_u32(std::byte* at, std::uint32_t value) noexcept { detail::store_little(at, value); }
-inline void store_u64(std::byte* at, std::uint64_t value) noexcept { detail::store_little(at, value); }
+inline void store_u16(std::byte* at, std::uint16_t value) noexcept {
+    detail::store_little(at, value);
+}
+inline void store_u32(std::byte* at, std::uint32_t value) noexcept {
+    detail::store_little(at, value);
+}
+inline void store_u64(std::byte* at, std::uint64_t value) noexcept {
+    detail::store_little(at, value);
+}
 
 // Reads from the front. Every read is checked: it returns false and changes nothing if there are not enough bytes.
 class ByteReader {

@@ -1,7 +1,7 @@
-// The clock port. Monotonic time for every timeout, lease and age; wall time only for absolute schedules, time stamps of
-// messages and display. The core asks its Clock and never the operating system, so that tests and simulation own time.
-// Clocks may be read from any thread; ManualClock is advanced by one thread at a time.
-// Next file: deadline_wheel.hpp.
+// The clock port. Monotonic time for every timeout, lease and age; wall time only for absolute schedules, time stamps
+// of messages and display. The core asks its Clock and never the operating system, so that tests and simulation own
+// time. Clocks may be read from any thread; ManualClock is advanced by one thread at a time. Next file:
+// deadline_wheel.hpp.
 #pragma once
 
 #include <atomic>

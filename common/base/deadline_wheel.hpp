@@ -1,7 +1,6 @@
-// Deadlines are data: things that wait for a time carry a Deadline, a wheel holds those of one shard, and tick(now) says
-// which have come. No timer, no thread, no allocation; scheduling and cancelling are O(1).
-// Not responsible for telling the time (clock.hpp) or for waking up (the shard's one timer asks next()).
-// One thread. Next file: clock.hpp.
+// Deadlines are data: things that wait for a time carry a Deadline, a wheel holds those of one shard, and tick(now)
+// says which have come. No timer, no thread, no allocation; scheduling and cancelling are O(1). Not responsible for
+// telling the time (clock.hpp) or for waking up (the shard's one timer asks next()). One thread. Next file: clock.hpp.
 #pragma once
 
 #include <array>

@@ -1,6 +1,5 @@
-// One expected failure: a code to decide by and a context for people. Bugs are assertions (assert.hpp); outcomes such as
-// "need more bytes" are enumerations in the return type and never an Error.
-// Any thread. Next file: result.hpp.
+// One expected failure: a code to decide by and a context for people. Bugs are assertions (assert.hpp); outcomes such
+// as "need more bytes" are enumerations in the return type and never an Error. Any thread. Next file: result.hpp.
 #pragma once
 
 #include <string>

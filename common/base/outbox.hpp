@@ -28,8 +28,8 @@ enum class Lane : std::uint8_t { control, data };
 //   read side   gather, (write), consume            only while no frame is open.
 //
 // What gather() returned stays valid, and consume() means exactly those bytes, until consume(), clear() or the next
-// gather(). Frames may be appended in between, as happens when a socket takes the bytes later: they are not part of what
-// was gathered, even if a control frame would have overtaken some of it.
+// gather(). Frames may be appended in between, as happens when a socket takes the bytes later: they are not part of
+// what was gathered, even if a control frame would have overtaken some of it.
 //
 // An empty outbox is two pointers. While bytes wait it borrows chunks from the pool: one small chunk for its own
 // bookkeeping and the first copied bytes, more as it fills, and it gives them all back when it runs empty.
@@ -47,6 +47,7 @@ public:
     void begin_frame(Lane lane) noexcept;
     void append(Bytes bytes) noexcept;  // Copied, whatever its size.
     void append(const Payload& payload) noexcept;
+    void append(Payload&& payload) noexcept;  // Saves counting up and down.
     void end_frame() noexcept;
 
     // A whole frame, copied.

@@ -1,8 +1,7 @@
-// Memory of messages: chunks of bytes, counted, filled once and then only read. A Payload is a slice of a chunk; it goes
-// from the socket that received it to the sockets it is sent to without being copied.
-// Not responsible for what the bytes mean (batch.hpp) or for how much of it may be kept (the channel's limits).
-// One thread owns a ChunkPool and allocates from it; references may be copied and dropped on any thread.
-// Next files: batch.hpp, outbox.hpp.
+// Memory of messages: chunks of bytes, counted, filled once and then only read. A Payload is a slice of a chunk; it
+// goes from the socket that received it to the sockets it is sent to without being copied. Not responsible for what the
+// bytes mean (batch.hpp) or for how much of it may be kept (the channel's limits). One thread owns a ChunkPool and
+// allocates from it; references may be copied and dropped on any thread. Next files: batch.hpp, outbox.hpp.
 #pragma once
 
 #include <atomic>
@@ -38,10 +37,13 @@ struct alignas(64) Chunk {
 // The last reference is gone: back to the pool, or to the system.
 void recycle(Chunk* chunk) noexcept;
 
-inline void retain(Chunk* chunk) noexcept { chunk->references.fetch_add(1, std::memory_order_relaxed); }
+inline void retain(Chunk* chunk) noexcept {
+    chunk->references.fetch_add(1, std::memory_order_relaxed);
+}
 
 inline void release(Chunk* chunk) noexcept {
-    // Whoever sees a count of one holds the only reference; nobody else can raise it, so no read-modify-write is needed.
+    // Whoever sees a count of one holds the only reference; nobody else can raise it, so no read-modify-write is
+    // needed.
     if (chunk->references.load(std::memory_order_acquire) == 1 ||
         chunk->references.fetch_sub(1, std::memory_order_acq_rel) == 1) {
         recycle(chunk);

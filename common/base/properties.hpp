@@ -22,14 +22,14 @@ namespace baton {
 // The numbers are for ever. An id that is not listed is kept and skipped.
 enum class PropertyId : std::uint8_t {
     key = 1,
-    priority = 2,        // u8
-    ttl_us = 3,          // u64
-    delay_us = 4,        // u64
+    priority = 2,  // u8
+    ttl_us = 3,    // u64
+    delay_us = 4,  // u64
     content_type = 5,
     reply_to = 6,
     correlation_id = 7,
     trace_context = 8,
-    user_header = 9,     // u16 name size, name, value; may repeat
+    user_header = 9,  // u16 name size, name, value; may repeat
     message_id = 10,
 };
 

@@ -19,6 +19,8 @@ using Result = std::expected<T, Error>;
     return std::unexpected<Error>{Error{code, std::move(context)}};
 }
 
-[[nodiscard]] inline std::unexpected<Error> fail(Error error) { return std::unexpected<Error>{std::move(error)}; }
+[[nodiscard]] inline std::unexpected<Error> fail(Error error) {
+    return std::unexpected<Error>{std::move(error)};
+}
 
 }  // namespace baton

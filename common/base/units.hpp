@@ -17,8 +17,8 @@ namespace baton {
 // A whole number of bytes, or with one of k, m, g, t: powers of 1024, either case, also written "kib" or "kb".
 [[nodiscard]] Result<std::uint64_t> parse_size(std::string_view text);
 
-// The largest unit that shows the value exactly: "90s", "250ms", "1h". parse_duration gives the value back, unless it is
-// negative.
+// The largest unit that shows the value exactly: "90s", "250ms", "1h". parse_duration gives the value back, unless it
+// is negative.
 [[nodiscard]] std::string format_duration(Duration duration);
 
 // The largest unit that shows the value exactly: "64k", "1000", "1g". parse_size gives the value back.
