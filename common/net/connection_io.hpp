@@ -1,0 +1,149 @@
+// The bytes of one connection: reads when the socket is readable, writes what waits in an Outbox. Both are loops over
+// the system calls themselves; Asio is only asked to say when it is worth trying (docs/adr/0003-read-on-readiness.md).
+// Not responsible for what the bytes mean, for deadlines, or for limits: its ConnectionEvents know.
+// On the thread of the socket's executor, which also owns the ChunkPool, the ReadBuffer and the Outbox.
+// Next files: read_buffer.hpp, common/base/outbox.hpp.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <system_error>
+
+#include "common/base/outbox.hpp"
+#include "common/base/payload.hpp"
+#include "common/net/read_buffer.hpp"
+#include "common/net/stream.hpp"
+
+namespace baton::net {
+
+// What a connection tells its owner. All are called from the event loop, except on_write_progress, which flush() calls
+// too. Each may call append to the Outbox, flush() and close(); only on_closed may destroy the ConnectionIo.
+class ConnectionEvents {
+public:
+    // Bytes that arrived, in order; returns how many of them are done with. The rest is kept and comes again with more
+    // bytes behind it. `readable` is never empty and is valid until the return; BorrowedBytes::retain() keeps parts of
+    // it. After close() or shutdown_after_flush() (also from in here) it is not called again and the result is ignored.
+    [[nodiscard]] virtual std::size_t on_bytes(BorrowedBytes readable) noexcept = 0;
+
+    // Asked right after on_bytes left a rest: how many contiguous bytes, counted from the first byte of that rest, are
+    // needed at least before on_bytes can do more. It is not called with fewer. A lower bound is fine (the size of a
+    // frame header, then of the frame), and so is 0 for "cannot say: call me with whatever comes". The chunk for a
+    // large frame is allocated by this number, so it must have been checked against a limit.
+    [[nodiscard]] virtual std::size_t bytes_wanted() const noexcept = 0;
+
+    // The end of a turn: everything that could be read, or written after waiting, has been handled. Here the runtime
+    // flushes each connection that got output. Called also if the turn closed this connection.
+    virtual void on_turn_end() noexcept = 0;
+
+    // Bytes were written; so many still wait in the Outbox (0: everything is with the kernel). Last action of a
+    // flush(), so that a session which stopped at the high-water mark can go on below the low one.
+    virtual void on_write_progress(std::size_t unsent_bytes) noexcept = 0;
+
+    // The end, exactly once for each ConnectionIo that was started, and never from inside a call of its owner: nothing
+    // is outstanding any more and the ConnectionIo may be destroyed, also from in here. `reason` is what close() was
+    // given, asio::error::eof if the peer closed, or the system's error. A turn of its own: whoever implements it ends
+    // the turn.
+    virtual void on_closed(std::error_code reason) noexcept = 0;
+
+protected:
+    ~ConnectionEvents() = default;
+};
+
+// Life:   (made) --start--> open --shutdown_after_flush--> finishing --+
+//                             |                                        |
+//                             +---------- close, eof, error -----------+--> closing --> on_closed --> (destroyed)
+//
+// At most one read wait and one write wait are outstanding. From close() on neither ends in a call of the events; when
+// both are back, on_closed is called. The destructor asserts that nothing is outstanding: it may run before start() and
+// after on_closed, never between.
+class ConnectionIo {
+public:
+    // Fairness: after so many bytes other connections of the thread get their turn. A single read may exceed it.
+    static constexpr std::size_t read_turn_bytes_max = 256 * 1024;
+    static constexpr std::size_t flush_bytes_max = 4 * 1024 * 1024;
+
+    // `socket` is connected and prepared. What is borrowed outlives this object.
+    ConnectionIo(Socket socket, ReadBuffer& read_buffer, Outbox& outbox, ConnectionEvents& events) noexcept;
+    ConnectionIo(const ConnectionIo&) = delete;
+    ConnectionIo& operator=(const ConnectionIo&) = delete;
+    ~ConnectionIo();
+
+    // Starts reading, once. The first call of the events comes from the event loop, not from in here.
+    void start() noexcept;
+
+    // Writes what is in the Outbox, as much as the socket takes now; the rest follows by itself when the socket takes
+    // more. Meanwhile further calls do nothing. Call it once for each turn in which the Outbox got something.
+    void flush() noexcept;
+
+    // The orderly end: no further on_bytes, sends what is in the Outbox (nothing may be appended any more), then the
+    // end-of-stream, waits for the peer's and closes. Bytes that still arrive are dropped; closing without reading them
+    // would reset the connection and could cost the peer our last frames. A peer may take for ever: the caller sets a
+    // deadline and calls close() when it has passed. on_closed gets no error if it went well.
+    void shutdown_after_flush() noexcept;
+
+    // The immediate end: the descriptor is closed before the return, what waits in the Outbox is not sent.
+    // on_closed(reason) follows from the event loop. A second call changes nothing, the first reason stays.
+    void close(std::error_code reason = {}) noexcept;
+
+    // Made or open: bytes can still be sent to the peer, as far as we know.
+    [[nodiscard]] bool is_open() const noexcept { return state_ == State::made || state_ == State::open; }
+    // The socket did not take everything: the rest is sent when it does.
+    [[nodiscard]] bool is_write_waiting() const noexcept { return is_write_waiting_; }
+
+    // Since the start.
+    [[nodiscard]] std::uint64_t bytes_received() const noexcept { return bytes_received_; }
+    [[nodiscard]] std::uint64_t bytes_sent() const noexcept { return bytes_sent_; }
+
+    [[nodiscard]] Executor executor() noexcept { return socket_.get_executor(); }
+
+private:
+    enum class State : std::uint8_t { made, open, finishing, closing, closed };
+
+    void wait_readable() noexcept;
+    void wait_writable() noexcept;
+    void on_readable() noexcept;
+    void on_writable() noexcept;
+
+    // Reads until there is nothing more or the turn is over. True: no more bytes were there.
+    bool read_turn() noexcept;
+    // Reads once. Outcome in the sense of the loop above it.
+    enum class ReadOutcome : std::uint8_t { full, drained, ended };
+    ReadOutcome read_once(std::size_t& received) noexcept;
+    void hand_over(std::size_t into_remainder, BorrowedBytes fresh) noexcept;
+    [[nodiscard]] std::size_t offer(BorrowedBytes readable) noexcept;
+
+    // The remainder: a frame that was begun, in a chunk of its own, so that what follows is read behind it.
+    [[nodiscard]] MutableBytes remainder_room() noexcept;
+    void append_remainder(Bytes bytes) noexcept;
+    void reserve_remainder(std::size_t size) noexcept;
+    void ask_wanted() noexcept;
+
+    // Writes until the outbox is empty or the socket is full. False: the connection failed.
+    bool write_turn() noexcept;
+    void on_send_error(int error) noexcept;
+    void finish_sending() noexcept;
+    void operation_ended() noexcept;
+
+    Socket socket_;
+    ReadBuffer& read_buffer_;
+    Outbox& outbox_;
+    ConnectionEvents& events_;
+
+    ChunkRef remainder_;
+    std::size_t remainder_begin_ = 0;
+    std::size_t remainder_size_ = 0;
+    std::size_t wanted_ = 0;  // 0, or more than remainder_size_.
+
+    std::uint64_t bytes_received_ = 0;
+    std::uint64_t bytes_sent_ = 0;
+    std::error_code close_reason_;
+    std::error_code send_error_;  // Sending failed; what the peer had sent before is still read, then it is closed.
+
+    State state_ = State::made;
+    std::uint8_t outstanding_ = 0;  // Completion handlers that will still be called.
+    bool is_read_waiting_ = false;
+    bool is_write_waiting_ = false;
+    bool is_end_sent_ = false;
+};
+
+}  // namespace baton::net
