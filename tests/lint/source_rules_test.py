@@ -53,11 +53,11 @@ class SourceRules(unittest.TestCase):
 
     def test_banned_calls(self):
         self.finds("banned_calls", {
-            "server/session/a.cpp": "// detached\nco_spawn(e, t(), asio::detached);\nauto s = \"async_write(\";\n"
+            "server/session/a.cpp": "// asio::detached\nbool detached = true;\nco_spawn(e, t(), asio::detached);\nauto s = \"async_write(\";\n"
                                     "asio::async_write(socket, buffers, done);\n",
             "tests/unit/b.cpp": "// Test.\nstd::this_thread::sleep_for(1s);\n",
             "server/channel/c.cpp": "// Channel.\nauto now = std::chrono::steady_clock::now();\n",
-        }, "a.cpp:2", "a.cpp:4", "b.cpp:2", "c.cpp:2")
+        }, "a.cpp:3", "a.cpp:5", "b.cpp:2", "c.cpp:2")
 
     def test_names(self):
         self.finds("names", {
@@ -71,9 +71,12 @@ class SourceRules(unittest.TestCase):
     def test_form(self):
         self.finds("form", {
             "common/base/a.hpp": "namespace baton {}\n",
+            "common/base/a.cpp": '#include "common/base/a.hpp"\n',
+            "common/base/c.cpp": "int c;\n",
             "common/base/b.cpp": "// B.\nint x;\t\nint y; \n" + "z" * 121 + "\nend",
             "docs/long.md": "# " + "long " * 40 + "line\n",
-        }, "a.hpp:1: the file has no head comment", "a.hpp:1: #pragma once", "b.cpp:2: a tab",
+        }, "a.hpp:1: the file has no head comment", "a.hpp:1: #pragma once",
+            "c.cpp:1: the file has no head comment", "b.cpp:2: a tab",
             "b.cpp:2: trailing space", "b.cpp:3: trailing space", "b.cpp:4: 121 columns", "b.cpp:5: no newline")
 
     def test_own_header_first(self):
@@ -95,7 +98,7 @@ class SourceRules(unittest.TestCase):
 
     def test_protocol_page(self):
         enum = "// W.\nenum class FrameType : std::uint8_t {\n    hello = 1,  // First.\n    go_away = 0x10,\n};\n"
-        unnumbered = "enum class Status { ok,\n};\nenum class Step { need_more };\nenum class Errc { bad = 9 };\n"
+        unnumbered = "enum class Status { ok,\n};\nenum class Step { need_more };\nenum class Role { receiver = 9 };\n"
         page = "# P\n| number | name |\n| 1 | HELLO |\n"
         self.finds("protocol_page", {"common/wire/f.hpp": enum, "docs/protocol.md": page}, "0x10 and go_away")
         self.finds("protocol_page", {"common/wire/f.hpp": enum, "docs/protocol.md": page + "| `0x10` | **GOAWAY** |\n"})

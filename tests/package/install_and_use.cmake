@@ -7,6 +7,7 @@ endfunction()
 
 step("${CMAKE_COMMAND}" --install "${build}" --prefix "${scratch}/prefix" --component development)
 step("${CMAKE_COMMAND}" -S "${consumer}" -B "${scratch}/build" -G "${generator}"
-  "-DCMAKE_PREFIX_PATH=${scratch}/prefix" "-DCMAKE_CXX_COMPILER=${compiler}" "-DCMAKE_CXX_COMPILER_LAUNCHER=${launcher}")
+  "-DCMAKE_PREFIX_PATH=${scratch}/prefix" "-DCMAKE_CXX_COMPILER=${compiler}"
+  "-DCMAKE_CXX_COMPILER_LAUNCHER=${launcher}")
 step("${CMAKE_COMMAND}" --build "${scratch}/build")
 step("${scratch}/build/consumer")
