@@ -1,0 +1,149 @@
+// The blocking client library of Baton. The whole of it in four lines:
+//
+//   baton::Client broker{"baton://localhost"};
+//   broker.channel("greetings").send("Hello");              // returns when confirmed
+//   auto delivery = broker.channel("greetings").receive();  // blocks until a message is pushed
+//   delivery.ack();
+//
+// Threads. Client, Channel and Sender may be used from any threads at once; a Receiver by one thread at a time; a
+// Delivery by one thread at a time, whichever it is. Each Client owns one I/O thread, which keeps connection,
+// heartbeats and credit going whatever the user's threads do. The library calls the user only in
+// ClientOptions::on_event and in the handlers of async.hpp, and holds no lock then. Destructors never wait longer than
+// ClientOptions::close_timeout.
+//
+// Errors are thrown as ClientError; every call that can fail has a twin with std::nothrow that returns it.
+// For completion tokens and coroutines: async.hpp.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <baton/delivery.hpp>
+#include <baton/error.hpp>
+#include <baton/message.hpp>
+#include <baton/options.hpp>
+#include <baton/receiver.hpp>
+#include <baton/sender.hpp>
+#include <baton/wait_limit.hpp>
+
+namespace baton {
+
+namespace client {
+class Core;
+}
+
+// What the broker said of itself when we connected.
+struct BrokerInfo {
+    std::string agent;
+    std::string address;  // Where we are connected to.
+    std::uint64_t session = 0;
+    Milliseconds heartbeat{};
+    std::uint64_t frame_size_max = 0;
+    std::uint64_t message_size_max = 0;
+    std::uint64_t channel_name_size_max = 0;
+    bool draining = false;  // Also set when it says so later.
+};
+
+// Settings of a channel to be created. What is absent gets the broker's default.
+struct ChannelSettings {
+    std::string kind;     // "queue".
+    std::string storage;  // "memory".
+    std::optional<std::uint64_t> messages_max;
+    std::optional<std::uint64_t> bytes_max;
+    std::optional<std::uint64_t> message_size_max;
+};
+
+class Client;
+
+// A channel by its name; costs nothing and needs no connection by itself. It must not outlive its Client.
+// For many messages use sender() and receiver(): their windows keep the wire busy.
+class Channel {
+public:
+    // As Sender::send. All calls for one name share one link, which stays attached until the client is closed.
+    SendReceipt send(const Message& message, const WaitLimit& limit = WaitLimit::forever());
+    Expected<SendReceipt> send(const Message& message, const WaitLimit& limit, std::nothrow_t) noexcept;
+
+    // As Receiver::receive, but from any threads at once, and on demand: the broker gives us a message only while
+    // somebody waits here, so nothing is held back from other receivers.
+    [[nodiscard]] Delivery receive();
+    [[nodiscard]] std::optional<Delivery> receive(const WaitLimit& limit);
+    [[nodiscard]] Expected<std::optional<Delivery>> receive(const WaitLimit& limit, std::nothrow_t) noexcept;
+
+    [[nodiscard]] Sender sender(const SenderOptions& options = {});
+    [[nodiscard]] Receiver receiver(const ReceiverOptions& options = {});
+
+    [[nodiscard]] const std::string& name() const noexcept { return name_; }
+
+private:
+    friend class Client;
+    Channel(std::shared_ptr<client::Core> core, std::string name) noexcept;
+
+    std::shared_ptr<client::Core> core_;
+    std::string name_;
+};
+
+class Client {
+public:
+    // Starts the I/O thread, which begins to connect; does not wait for it. Throws bad_argument for a URL or option
+    // that cannot work.
+    explicit Client(ClientOptions options);
+    explicit Client(std::string_view url);
+    // close(close_timeout).
+    ~Client();
+    Client(const Client&) = delete;
+    Client& operator=(const Client&) = delete;
+
+    // Names are any bytes, 1 to 255 of them. (Their text form is for showing and typing: common/base/text_form.hpp.)
+    [[nodiscard]] Channel channel(std::string_view name);
+    // Neither waits. A channel that cannot be had (not_found, refused) shows in the first call on it.
+    [[nodiscard]] Sender sender(std::string_view name, const SenderOptions& options = {});
+    [[nodiscard]] Receiver receiver(std::string_view name, const ReceiverOptions& options = {});
+
+    // Returns once connected. Throws cannot_connect, timed_out, interrupted, closed.
+    void wait_connected(const WaitLimit& limit = WaitLimit::forever());
+    Expected<void> wait_connected(const WaitLimit& limit, std::nothrow_t) noexcept;
+    [[nodiscard]] bool is_connected() const noexcept;
+
+    // One round trip through the broker; connects first, if need be.
+    std::chrono::nanoseconds ping(const WaitLimit& limit = WaitLimit::forever());
+    Expected<std::chrono::nanoseconds> ping(const WaitLimit& limit, std::nothrow_t) noexcept;
+
+    // Of the last connection; nothing before the first.
+    [[nodiscard]] std::optional<BrokerInfo> broker_info() const;
+
+    // An administrative request (docs/protocol.md section 11): `arguments` is the text of a JSON object, empty for
+    // none; returns the text of the reply {"ok":true,...}. Throws what the broker answered if that is an error, with
+    // its status, and disconnected if the connection broke before the answer.
+    std::string admin(std::string_view operation, std::string_view channel_name, std::string_view arguments,
+                      const WaitLimit& limit = WaitLimit::forever());
+    Expected<std::string> admin(std::string_view operation, std::string_view channel_name, std::string_view arguments,
+                                const WaitLimit& limit, std::nothrow_t) noexcept;
+
+    // "Make it so": true if it did not exist before.
+    bool create_channel(std::string_view name, const ChannelSettings& settings = {},
+                        const WaitLimit& limit = WaitLimit::forever());
+    // Number of messages that were dropped with it.
+    std::uint64_t delete_channel(std::string_view name, const WaitLimit& limit = WaitLimit::forever());
+    std::uint64_t purge_channel(std::string_view name, const WaitLimit& limit = WaitLimit::forever());
+    // JSON texts of the replies of channel.list, channel.show, broker.show.
+    std::string list_channels(std::string_view after_text = {}, std::uint32_t count_max = 100,
+                              const WaitLimit& limit = WaitLimit::forever());
+    std::string show_channel(std::string_view name, const WaitLimit& limit = WaitLimit::forever());
+    std::string show_broker(const WaitLimit& limit = WaitLimit::forever());
+
+    // Sends and settles what is pending, detaches, disconnects and stops the I/O thread; every other call then fails
+    // with `closed`. Returns false, and reports `abandoned`, if the timeout came first. Idempotent.
+    bool close(std::chrono::nanoseconds timeout) noexcept;
+    bool close() noexcept;
+
+private:
+    friend class client_access;
+    std::shared_ptr<client::Core> core_;
+};
+
+}  // namespace baton

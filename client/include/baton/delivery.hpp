@@ -1,0 +1,89 @@
+// A message that was delivered to us, and our decision about it.
+// Not responsible for getting it (receiver.hpp).
+// One thread at a time per Delivery; different deliveries may be used, and settled, on different threads.
+// Next file: receiver.hpp.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <string_view>
+#include <utility>
+
+#include <baton/error.hpp>
+#include <baton/message.hpp>
+#include <baton/wait_limit.hpp>
+
+namespace baton {
+
+namespace client {
+struct DeliveredSlice;
+}
+
+// What became of a settlement.
+enum class SettleResult : std::uint8_t {
+    settled,     // The broker has done it.
+    lost_lease,  // The message is no longer ours: it has been given, or will be given, to somebody again.
+};
+
+// A guard. It leaves scope in one of these ways:
+//
+//   ack()               the work is done: the message is forgotten.
+//   give_back()         somebody else shall have it: it returns to its old place, and the attempt counts.
+//   without a decision  as give_back().
+//   by an exception     the work failed: retry. Until brokers know retry, this is a give_back(), too.
+//
+// Movable, not copyable. The bytes stay valid as long as the Delivery lives, also when it is settled, and also when
+// receiver and client are gone. It counts against its receiver's window until it is settled.
+class Delivery {
+public:
+    Delivery() noexcept = default;  // An empty one, settled already; what remains of one that was moved from.
+    Delivery(Delivery&& other) noexcept;
+    Delivery& operator=(Delivery&& other) noexcept;  // Gives back what it held, if that is undecided.
+    Delivery(const Delivery&) = delete;
+    Delivery& operator=(const Delivery&) = delete;
+    ~Delivery();
+
+    [[nodiscard]] Bytes body() const noexcept { return body_; }
+    [[nodiscard]] std::string_view text() const noexcept { return as_text(body_); }
+    [[nodiscard]] bool has_properties() const noexcept { return !properties_.empty(); }
+    [[nodiscard]] MessageProperties properties() const;  // Decoded by each call.
+
+    [[nodiscard]] std::uint64_t offset() const noexcept { return offset_; }  // Position in its channel; never reused.
+    [[nodiscard]] std::uint32_t attempt() const noexcept;                    // From 1; counts starts, not deliveries.
+    [[nodiscard]] bool redelivered() const noexcept;  // Was delivered before, perhaps not started.
+    [[nodiscard]] std::chrono::system_clock::time_point time() const noexcept;  // When the broker accepted it.
+    [[nodiscard]] std::string_view channel() const noexcept;                    // Its name, raw bytes.
+
+    [[nodiscard]] bool is_settled() const noexcept { return slice_ == nullptr || is_settled_; }
+
+    // Does not wait: the settlement goes out with others at once. False if the message is known to be lost: the
+    // connection it came with is gone, the receiver is closed, or it is settled already. That is no error: it will be
+    // delivered again.
+    bool ack() noexcept;
+    bool give_back() noexcept;
+
+    // Waits until the broker has done it. Throws timed_out, blocked, interrupted, closed; then the outcome is unknown.
+    SettleResult ack(const WaitLimit& limit);
+    Expected<SettleResult> ack(const WaitLimit& limit, std::nothrow_t) noexcept;
+    SettleResult give_back(const WaitLimit& limit);
+    Expected<SettleResult> give_back(const WaitLimit& limit, std::nothrow_t) noexcept;
+
+private:
+    friend class client_access;
+
+    Delivery(std::shared_ptr<const client::DeliveredSlice> slice, std::uint64_t offset, Bytes body,
+             Bytes properties) noexcept;
+    void abandon() noexcept;
+
+    std::shared_ptr<const client::DeliveredSlice> slice_;
+    Bytes body_;
+    Bytes properties_;  // Encoded.
+    std::uint64_t offset_ = 0;
+    int exceptions_at_birth_ = 0;
+    bool is_settled_ = false;
+};
+
+}  // namespace baton

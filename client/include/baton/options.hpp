@@ -1,0 +1,83 @@
+// The settings of a client, of a sender and of a receiver, and the events that a client reports.
+// Plain values. Next file: client.hpp.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+
+namespace baton {
+
+using Milliseconds = std::chrono::milliseconds;
+
+// Something that happened to the connection or to a link; none of them needs an answer.
+struct ClientEvent {
+    enum class Kind : std::uint8_t {
+        connected,       // WELCOME has come. `text`: the address.
+        disconnected,    // `text`: why. The library reconnects by itself.
+        connect_failed,  // One attempt failed. `text`: why. The library goes on trying.
+        blocked,         // `channel`'s sender gets no credit. `text`: the reason ("full", "memory").
+        unblocked,       // It goes on.
+        goaway,          // The broker is draining. `text`: what it says.
+        link_failed,     // The sender or receiver of `channel` failed for good. `text`: why.
+        abandoned,       // Closing ran out of time. `text`: what was left, with numbers.
+    };
+    Kind kind{};
+    std::string channel;  // Text form of its name; empty if the event concerns the connection.
+    std::string text;
+};
+
+[[nodiscard]] std::string_view name_of(ClientEvent::Kind kind) noexcept;
+
+struct ClientOptions {
+    // baton://host[:port], baton://[2001:db8::1]:port or baton+unix:///path. The default port is 22866.
+    std::string url = "baton://localhost";
+    std::string name{};  // What listings at the broker call this peer. Default: program name and process id.
+
+    // How long a call may find the broker out of reach before it fails with cannot_connect. Meanwhile, and afterwards,
+    // the library keeps trying.
+    std::chrono::nanoseconds connect_timeout = std::chrono::seconds{30};
+    Milliseconds heartbeat{10'000};  // Wished interval; the broker may shorten it.
+
+    // Wait before attempt n: min(first * 2^n, max), of which a random half is taken off.
+    Milliseconds reconnect_wait_first{50};
+    Milliseconds reconnect_wait_max{2'000};
+
+    // Limits of each sender: messages that are accepted and not yet confirmed. A single larger message is still
+    // accepted when nothing else waits.
+    std::size_t send_window_messages = 1'000;
+    std::size_t send_window_bytes = 8U << 20U;
+
+    // Limits of each receiver: messages that are here and not yet settled. Small, so that a slow receiver does not
+    // hoard.
+    std::size_t receive_window_messages = 64;
+    std::size_t receive_window_bytes = 4U << 20U;
+
+    // The upper bound of close() and of the destructor of Client. In this time what is accepted is sent and confirmed,
+    // and settlements are written; what is left is reported by an `abandoned` event.
+    std::chrono::nanoseconds close_timeout = std::chrono::seconds{2};
+
+    // Called on the library's I/O thread, one at a time, no lock held. It must return quickly, must not throw, and must
+    // not call anything of this library that waits.
+    std::function<void(const ClientEvent&)> on_event{};
+};
+
+struct SenderOptions {
+    bool create = true;               // Create the channel if it does not exist; false: not_found.
+    std::size_t window_messages = 0;  // 0: as in ClientOptions.
+    std::size_t window_bytes = 0;
+};
+
+struct ReceiverOptions {
+    bool create = true;
+    std::size_t window_messages = 0;  // 0: as in ClientOptions.
+    std::size_t window_bytes = 0;
+    // Ask for a message only while somebody waits in receive(), one for each who waits, and send back what comes too
+    // late. Nothing is held in advance; each message costs a round trip. window_messages does not matter then.
+    bool on_demand = false;
+};
+
+}  // namespace baton
