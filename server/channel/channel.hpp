@@ -1,20 +1,29 @@
 // A queue channel in memory: the rules for publishing, choosing a receiver, settling, giving back and forgetting.
 // No I/O, no threads: bytes and values in, events out through ChannelEvents. One owner: a shard calls everything here.
 // Publish, store and dispatch are three visible steps: `publish` decides and applies (store), `dispatch` gives.
-// Next files: message_log.hpp (order), in_flight.hpp (waiting for settlements), dispatcher.hpp (choice of a receiver),
-// producer_table.hpp (duplicates), sender_gate.hpp (sender credit and the reasons why it is withheld).
+// The implementation: channel.cpp (links and life), channel_messages.cpp (publish, settle, dispatch), channel_report.cpp
+// (questions). Next files: message_log.hpp (order), in_flight.hpp (waiting for settlements), redelivery_set.hpp (what came
+// back), dispatcher.hpp (choice of a receiver), intake.hpp (limits), producer_table.hpp (duplicates), sender_gate.hpp
+// (sender credit and the reasons why it is withheld).
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <memory>
+#include <span>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "common/base/batch.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/memory_budget.hpp"
 #include "server/channel/channel_events.hpp"
+#include "server/channel/dispatcher.hpp"
 #include "server/channel/errc.hpp"
+#include "server/channel/intake.hpp"
+#include "server/channel/producer_table.hpp"
+#include "server/channel/sender_gate.hpp"
 #include "server/channel/types.hpp"
 
 namespace baton::channel {
@@ -78,7 +87,8 @@ public:
 
     /// Attaches a sender and returns the last sequence number that is decided for this producer (0 if unknown or
     /// anonymous). An older link with the same producer id is closed first (`Errc::superseded`). The first credit
-    /// is sent by `announce_credit`, so that the runtime can report the attachment before it.
+    /// is sent by `announce_credit`, so that the runtime can report the attachment before it. If the producer table has
+    /// no place the link exists, takes nothing, and `announce_credit` closes it (`Errc::too_many_producers`).
     [[nodiscard]] std::uint64_t attach_sender(const LinkAddress& link, const ProducerId& producer);
     /// Attaches a receiver without credit.
     void attach_receiver(const LinkAddress& link);
@@ -92,7 +102,9 @@ public:
 
     /// Takes a batch (with its header, as on the wire) whose first message has `first_sequence`. Anonymous senders
     /// number from 1 as well. Decides (duplicates, gaps, limits), stores what has room, parks the rest.
-    void publish(const LinkAddress& sender, std::uint64_t first_sequence, Payload batch);
+    /// The batch has passed check_batch. `is_assembled`: it is one message that arrived in fragments, which costs one
+    /// message and no bytes of the sender's credit.
+    void publish(const LinkAddress& sender, std::uint64_t first_sequence, Payload batch, bool is_assembled = false);
     /// Applies settlements in order. With `receipt` != 0 `settled` is reported afterwards.
     void settle(const LinkAddress& receiver, std::span<const SettleRange> ranges, std::uint64_t receipt);
     /// The receiver's absolute credit. Lower than before is allowed and only stops further deliveries.
@@ -129,8 +141,56 @@ public:
     void peek(Offset from, const std::function<bool(const PeekedMessage&)>& visitor) const;
 
 private:
+    template <class Link>
+    using Links = std::unordered_map<LinkAddress, std::unique_ptr<Link>>;
+
+    // Links.
+    [[nodiscard]] Sender* find_sender(const LinkAddress& link) const noexcept;
+    [[nodiscard]] Receiver* find_receiver(const LinkAddress& link) const noexcept;
+    void end_sender(Sender& sender, std::error_code reason);
+    void end_receiver(Receiver& receiver, std::error_code reason);
+    void attach_producer(Sender& sender, const ProducerId& id);
+
+    // Messages.
+    void close_sender(Sender& sender, Errc reason);
+    void take_in(Sender& sender, Pending pending);
+    void settle_range(Receiver& receiver, const SettleRange& range);
+    void refresh(Receiver& receiver);
+
+    // What follows from a change; each public function ends with one of them.
+    void room_changed();
+    void state_changed();
+    void note_head_wait();
+
+    // Questions.
+    [[nodiscard]] std::uint64_t ready() const noexcept { return returned_.messages() + log_.fresh(); }
+    [[nodiscard]] Room room() const noexcept;
+    [[nodiscard]] WaitReason head_reason() const noexcept;
+    [[nodiscard]] Offset oldest_offset() const noexcept;
+    void report_links(std::vector<LinkReport>& links) const;
+
     std::string name_;
     ChannelOptions options_;
+    ChannelEvents& events_;
+    const Clock& clock_;
+
+    // Messages: everything that refers to stored batches comes after the log.
+    MessageLog log_;
+    RedeliverySet returned_;
+    Intake intake_;
+    Dispatcher dispatcher_;
+
+    // Links: senders refer to producers.
+    ProducerTable producers_;
+    SenderGate gate_;
+    Links<Sender> senders_;
+    Links<Receiver> receivers_;
+
+    Settlement settlement_;  // Used during settle only.
+    Wait head_wait_;
+    std::uint64_t duplicates_ = 0, delivered_ = 0, redelivered_ = 0, settled_ = 0, purged_ = 0;
+    bool is_draining_ = false;
+    bool may_dispatch_ = false;  // Something changed since the last dispatch.
 };
 
 }  // namespace baton::channel

@@ -65,7 +65,7 @@ struct Slice {
     std::uint32_t count = 0;
     std::uint32_t attempt = 1;      ///< The same for all messages of a slice.
     bool redelivered = false;       ///< At least one of them has been delivered before.
-    std::uint16_t batch_flags = 0;  ///< BatchFlags; has_crc only if the slice is the whole batch as it was published.
+    std::uint16_t batch_flags = 0;  ///< As in batch.hpp; the CRC's only if the slice is the whole batch as published.
     std::uint32_t crc32c = 0;       ///< Of `messages`, valid with has_crc.
     WallTime time{};                ///< When the broker accepted the batch.
     Payload messages;               ///< The messages region (batch.hpp), without the batch header.

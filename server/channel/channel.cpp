@@ -1,0 +1,209 @@
+// Links and life. Messages are in channel_messages.cpp, questions in channel_report.cpp.
+#include "server/channel/channel.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/base/assert.hpp"
+
+namespace baton::channel {
+
+namespace {
+
+ChannelOptions usable(ChannelOptions options) noexcept {
+    options.messages_max = std::max<std::uint64_t>(options.messages_max, 1);
+    options.bytes_max = std::max<std::uint64_t>(options.bytes_max, 1);
+    return options;
+}
+
+IntakeLimits intake_limits(const ChannelOptions& options) noexcept {
+    return {options.messages_max, options.bytes_max, options.message_size_max};
+}
+
+// The addresses in order, so that closing many links does not depend on the order inside a hash table.
+template <class Links>
+std::vector<LinkAddress> addresses_of(const Links& links) {
+    std::vector<LinkAddress> addresses;
+    addresses.reserve(links.size());
+    for (const auto& entry : links) {
+        addresses.push_back(entry.first);
+    }
+    std::ranges::sort(addresses);
+    return addresses;
+}
+
+}  // namespace
+
+Channel::Channel(std::string name, const ChannelOptions& options, ChannelEvents& events, const Clock& clock,
+                 MemoryBudget& budget)
+    : name_{std::move(name)},
+      options_{usable(options)},
+      events_{events},
+      clock_{clock},
+      intake_{log_, events, clock, intake_limits(options_)},
+      dispatcher_{events},
+      producers_{options_.producers_max},
+      gate_{events, budget, options_.sender_window},
+      head_wait_{WaitReason::none, clock.now()} {}
+
+Channel::~Channel() {
+    for (const auto& entry : senders_) {
+        gate_.remove(*entry.second);
+    }
+}
+
+// --- Links -----------------------------------------------------------------------------------------------------------
+
+Sender* Channel::find_sender(const LinkAddress& link) const noexcept {
+    const auto found = senders_.find(link);
+    return found != senders_.end() ? found->second.get() : nullptr;
+}
+
+Receiver* Channel::find_receiver(const LinkAddress& link) const noexcept {
+    const auto found = receivers_.find(link);
+    return found != receivers_.end() ? found->second.get() : nullptr;
+}
+
+std::uint64_t Channel::attach_sender(const LinkAddress& link, const ProducerId& producer) {
+    BATON_ASSERT(find_sender(link) == nullptr && find_receiver(link) == nullptr);
+    auto owned = std::make_unique<Sender>();
+    Sender& sender = *owned;
+    sender.address = link;
+    sender.wait = {WaitReason::none, clock_.now()};
+    if (!producer.is_anonymous()) {
+        attach_producer(sender, producer);
+    }
+    senders_.emplace(link, std::move(owned));
+    room_changed();  // What a superseded link had parked is gone.
+    return sender.decided;
+}
+
+void Channel::attach_producer(Sender& sender, const ProducerId& id) {
+    Producer* producer = producers_.find(id);
+    if (producer != nullptr && producer->is_attached) {
+        // The entry is handed over, never free in between. What the older link has parked is not decided and goes first,
+        // so that its resend on the new link is not stored twice.
+        Sender* older = find_sender(producer->link);
+        BATON_ASSERT(older != nullptr && older->producer == producer);
+        older->producer = nullptr;
+        end_sender(*older, Errc::superseded);
+        producer->link = sender.address;
+    } else {
+        producer = producers_.attach(id, sender.address);
+    }
+    sender.producer = producer;
+    if (producer == nullptr) {
+        sender.is_rejected = true;
+        return;
+    }
+    sender.decided = sender.received = producer->last_decided;
+    sender.accepts_any_start = producer->last_decided == 0;
+}
+
+void Channel::attach_receiver(const LinkAddress& link) {
+    BATON_ASSERT(find_sender(link) == nullptr && find_receiver(link) == nullptr);
+    auto receiver = std::make_unique<Receiver>();
+    receiver->address = link;
+    refresh(*receiver);
+    receivers_.emplace(link, std::move(receiver));
+    state_changed();
+}
+
+void Channel::announce_credit(const LinkAddress& link) {
+    Sender* sender = find_sender(link);
+    if (sender == nullptr) {
+        return;
+    }
+    if (sender->is_rejected) {
+        end_sender(*sender, Errc::too_many_producers);
+        return;
+    }
+    gate_.examine(*sender, room(), ready(), clock_.now());
+}
+
+void Channel::detach(const LinkAddress& link) {
+    if (Sender* sender = find_sender(link)) {
+        end_sender(*sender, {});
+    } else if (Receiver* receiver = find_receiver(link)) {
+        end_receiver(*receiver, {});
+    } else {
+        return;
+    }
+    room_changed();
+}
+
+void Channel::end_sender(Sender& sender, std::error_code reason) {
+    const LinkAddress link = sender.address;
+    intake_.forget(sender);
+    gate_.remove(sender);
+    if (sender.producer != nullptr) {
+        producers_.detach(*sender.producer, clock_.now());
+    }
+    senders_.erase(link);
+    events_.closed(link, reason);
+}
+
+void Channel::end_receiver(Receiver& receiver, std::error_code reason) {
+    const LinkAddress link = receiver.address;
+    returned_.put_all(receiver.in_flight.take_all());
+    dispatcher_.remove(receiver);
+    receivers_.erase(link);
+    events_.closed(link, reason);
+}
+
+// --- Life ------------------------------------------------------------------------------------------------------------
+
+void Channel::begin_drain() {
+    if (is_draining_) {
+        return;
+    }
+    is_draining_ = true;
+    intake_.refuse_parked(Errc::draining);
+    for (const LinkAddress& link : addresses_of(senders_)) {
+        gate_.examine(*find_sender(link), room(), ready(), clock_.now());
+    }
+    for (const auto& entry : receivers_) {
+        refresh(*entry.second);
+    }
+    state_changed();
+}
+
+void Channel::close(Errc reason) {
+    for (const LinkAddress& link : addresses_of(senders_)) {
+        end_sender(*find_sender(link), reason);
+    }
+    for (const LinkAddress& link : addresses_of(receivers_)) {
+        end_receiver(*find_receiver(link), reason);
+    }
+    state_changed();
+}
+
+// --- Administration --------------------------------------------------------------------------------------------------
+
+void Channel::reconfigure(const ChannelOptions& options) {
+    options_ = usable(options);
+    intake_.set_limits(intake_limits(options_));
+    gate_.set_window_max(options_.sender_window);
+    producers_.set_max(options_.producers_max);
+    intake_.apply_parked();
+    for (const LinkAddress& link : addresses_of(senders_)) {
+        Sender& sender = *find_sender(link);
+        if (sender.window != Credit{}) {  // Its credit has been announced.
+            gate_.examine(sender, room(), ready(), clock_.now());
+        }
+    }
+    state_changed();
+}
+
+std::uint64_t Channel::purge() {
+    const std::uint64_t count = returned_.purge(log_) + log_.purge_fresh();
+    purged_ += count;
+    for (const auto& entry : receivers_) {
+        entry.second->is_passed_over = false;  // Nobody waits for byte credit for a message that is gone.
+        refresh(*entry.second);
+    }
+    room_changed();
+    return count;
+}
+
+}  // namespace baton::channel

@@ -1,0 +1,204 @@
+#include "server/channel/dispatcher.hpp"
+
+#include <algorithm>
+
+#include "common/base/assert.hpp"
+
+namespace baton::channel {
+
+namespace {
+
+// `empty`: could take a message if there was one.
+WaitReason reason_of(const Receiver& receiver) noexcept {
+    const Credit left = credit_left(receiver.limit, receiver.delivered);
+    if (receiver.is_slow) {
+        return WaitReason::slow_reader;
+    }
+    if (left.messages == 0) {
+        return WaitReason::no_message_credit;
+    }
+    return left.bytes == 0 ? WaitReason::no_byte_credit : WaitReason::empty;
+}
+
+}  // namespace
+
+void Dispatcher::refresh(Receiver& receiver, MonotonicTime now) noexcept {
+    const WaitReason reason = reason_of(receiver);
+    set_wait(receiver.wait, reason, now);
+    if (reason != WaitReason::empty) {
+        remove(receiver);
+    } else if (receiver.heap_index == Receiver::not_a_candidate) {
+        push(receiver);
+    } else {
+        sift_up(receiver.heap_index);
+        sift_down(receiver.heap_index);
+    }
+}
+
+void Dispatcher::remove(Receiver& receiver) noexcept {
+    const std::size_t index = receiver.heap_index;
+    if (index == Receiver::not_a_candidate) {
+        return;
+    }
+    receiver.heap_index = Receiver::not_a_candidate;
+    Receiver* last = heap_.back();
+    heap_.pop_back();
+    if (last != &receiver) {
+        place(index, last);
+        sift_up(index);
+        sift_down(last->heap_index);
+    }
+}
+
+Dispatcher::Delivered Dispatcher::run(ReadyMessages ready, MonotonicTime now) noexcept {
+    Delivered total;
+    Share share;
+    std::size_t round = 0;  // Receivers that still get this share before it is computed anew.
+    bool has_progress = false;
+    while (ready.count() > 0) {
+        if (heap_.empty()) {
+            if (!has_progress || passed_over_.empty()) {
+                break;
+            }
+            has_progress = false;  // The next message is another one: it may fit those who were passed over.
+            round = 0;
+            readmit();
+        }
+        if (round == 0) {
+            round = heap_.size();
+            share = share_of(ready.count());
+        }
+        --round;
+        Receiver& receiver = *heap_.front();
+        const Delivered given = give(receiver, share, ready);
+        if (given.messages == 0) {
+            pass_over(receiver, now);
+            continue;
+        }
+        has_progress = true;
+        total.messages += given.messages;
+        total.redelivered += given.redelivered;
+        receiver.last_served = ++servings_;
+        receiver.is_passed_over = false;
+        receiver.wait = {};  // It got something: if it waits now, then from now on.
+        refresh(receiver, now);
+    }
+    if (ready.count() == 0) {
+        for (Receiver* receiver : passed_over_) {
+            receiver->is_passed_over = false;
+            set_wait(receiver->wait, WaitReason::empty, now);
+        }
+    }
+    readmit();
+    return total;
+}
+
+Dispatcher::Share Dispatcher::share_of(std::uint64_t ready) const noexcept {
+    const std::uint64_t candidates = heap_.size();
+    if (candidates == 1) {
+        return {ready, ready};
+    }
+    const std::uint64_t even = (ready + candidates - 1) / candidates;
+    return {std::min<std::uint64_t>(even, quantum_max), even / 2};
+}
+
+Dispatcher::Delivered Dispatcher::give(Receiver& receiver, Share share, ReadyMessages& ready) noexcept {
+    Delivered given;
+    while (share.messages > 0 && ready.count() > 0) {
+        const Cut cut = fitting(receiver, ready.head(), share);
+        if (cut.count == 0) {
+            break;
+        }
+        const Run run = ready.take(cut);
+        receiver.delivered.messages += run.count;
+        receiver.delivered.bytes += run.bytes;
+        receiver.in_flight.add(run);
+        given.messages += run.count;
+        given.redelivered += run.was_delivered ? run.count : 0;
+        share.messages -= std::min<std::uint64_t>(share.messages, run.count);
+        events_.deliver(receiver.address, run.slice());
+    }
+    return given;
+}
+
+Cut Dispatcher::fitting(const Receiver& receiver, const Run& head, Share share) const noexcept {
+    const Credit left = credit_left(receiver.limit, receiver.delivered);
+    const std::uint64_t share_now = head.count <= share.whole_batch ? head.count : share.messages;
+    const std::uint64_t count_max = std::min(left.messages, share_now);
+    if (head.count <= count_max && head.bytes <= left.bytes) {
+        return {head.count, head.bytes};
+    }
+    if (count_max == 0 || left.bytes == 0) {
+        return {};
+    }
+    const Cut cut = cut_front(head.region(), {.count = count_max, .bytes = left.bytes});
+    if (cut.count == 0 && receiver.in_flight.empty()) {
+        return {1, static_cast<std::uint32_t>(first_message_bytes(head.region()))};
+    }
+    return cut;
+}
+
+void Dispatcher::pass_over(Receiver& receiver, MonotonicTime now) noexcept {
+    remove(receiver);
+    passed_over_.push_back(&receiver);
+    if (!receiver.is_passed_over) {
+        receiver.is_passed_over = true;
+        receiver.passed_over_since = now;
+    }
+    receiver.wait = {WaitReason::no_byte_credit, receiver.passed_over_since};
+}
+
+void Dispatcher::readmit() noexcept {
+    for (Receiver* receiver : passed_over_) {
+        push(*receiver);
+    }
+    passed_over_.clear();
+}
+
+bool Dispatcher::is_before(const Receiver& a, const Receiver& b) noexcept {
+    const std::uint64_t load_a = a.in_flight.messages();
+    const std::uint64_t load_b = b.in_flight.messages();
+    return load_a != load_b ? load_a < load_b : a.last_served < b.last_served;
+}
+
+void Dispatcher::place(std::size_t index, Receiver* receiver) noexcept {
+    heap_[index] = receiver;
+    receiver->heap_index = index;
+}
+
+void Dispatcher::sift_up(std::size_t index) noexcept {
+    Receiver* receiver = heap_[index];
+    while (index > 0 && is_before(*receiver, *heap_[(index - 1) / 2])) {
+        place(index, heap_[(index - 1) / 2]);
+        index = (index - 1) / 2;
+    }
+    place(index, receiver);
+}
+
+void Dispatcher::sift_down(std::size_t index) noexcept {
+    Receiver* receiver = heap_[index];
+    while (true) {
+        std::size_t child = 2 * index + 1;
+        if (child >= heap_.size()) {
+            break;
+        }
+        if (child + 1 < heap_.size() && is_before(*heap_[child + 1], *heap_[child])) {
+            ++child;
+        }
+        if (!is_before(*heap_[child], *receiver)) {
+            break;
+        }
+        place(index, heap_[child]);
+        index = child;
+    }
+    place(index, receiver);
+}
+
+void Dispatcher::push(Receiver& receiver) noexcept {
+    BATON_ASSERT(receiver.heap_index == Receiver::not_a_candidate);
+    heap_.push_back(&receiver);
+    receiver.heap_index = heap_.size() - 1;
+    sift_up(receiver.heap_index);
+}
+
+}  // namespace baton::channel

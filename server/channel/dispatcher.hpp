@@ -1,0 +1,81 @@
+// Choice: which receiver gets the next messages, and how many. Least loaded first (unsettled messages), among equals the
+// one that was served longest ago.
+//
+// Receivers with credit in messages and in bytes whose socket keeps up are candidates, in an indexed heap: one heap step
+// for a share of messages, not for a message. The share ("quantum") is what everybody would get if the ready messages
+// were divided evenly, at most `quantum_max`: a few messages spread over all, a backlog goes in large slices. A batch is
+// not cut for fairness when there is at least twice as much for each candidate, and never for the only candidate.
+//
+// Byte credit counts the bytes of message regions: payloads, properties and the lengths in front of them. A message that
+// is larger than all the byte credit left is given alone to a receiver that holds nothing and has any byte credit,
+// because it would wait for ever otherwise.
+// One owner, the channel. Next file: intake.hpp.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "server/channel/channel_events.hpp"
+#include "server/channel/receiver.hpp"
+#include "server/channel/redelivery_set.hpp"
+
+namespace baton::channel {
+
+/// Ready messages in the order in which they are given: what came back first, then what is new.
+struct ReadyMessages {
+    MessageLog& log;
+    RedeliverySet& returned;
+
+    [[nodiscard]] std::uint64_t count() const noexcept { return returned.messages() + log.fresh(); }
+    [[nodiscard]] Run head() const noexcept { return returned.empty() ? log.fresh_head() : returned.head(); }
+    [[nodiscard]] Run take(Cut cut) noexcept { return returned.empty() ? log.take_fresh(cut) : returned.take(cut); }
+};
+
+class Dispatcher {
+public:
+    static constexpr std::uint32_t quantum_max = 256;
+
+    struct Delivered {
+        std::uint64_t messages = 0;
+        std::uint64_t redelivered = 0;
+    };
+
+    explicit Dispatcher(ChannelEvents& events) noexcept : events_{events} {}
+
+    /// After any change of the receiver's credit, slowness or load: puts it into the heap, out of it, or elsewhere in
+    /// it, and stores the reason why it waits.
+    void refresh(Receiver& receiver, MonotonicTime now) noexcept;
+    /// Before the receiver is destroyed.
+    void remove(Receiver& receiver) noexcept;
+
+    /// Gives ready messages until there are none or nobody can take the next one.
+    Delivered run(ReadyMessages ready, MonotonicTime now) noexcept;
+
+    [[nodiscard]] bool has_candidates() const noexcept { return !heap_.empty(); }
+
+private:
+    struct Share {
+        std::uint64_t messages = 0;     // To one receiver before the next one gets its turn.
+        std::uint64_t whole_batch = 0;  // A rest of a batch up to this size is not cut for fairness.
+    };
+
+    [[nodiscard]] Share share_of(std::uint64_t ready) const noexcept;
+    [[nodiscard]] Delivered give(Receiver& receiver, Share share, ReadyMessages& ready) noexcept;
+    [[nodiscard]] Cut fitting(const Receiver& receiver, const Run& head, Share share) const noexcept;
+    void pass_over(Receiver& receiver, MonotonicTime now) noexcept;
+    void readmit() noexcept;
+
+    // The heap.
+    [[nodiscard]] static bool is_before(const Receiver& a, const Receiver& b) noexcept;
+    void place(std::size_t index, Receiver* receiver) noexcept;
+    void sift_up(std::size_t index) noexcept;
+    void sift_down(std::size_t index) noexcept;
+    void push(Receiver& receiver) noexcept;
+
+    ChannelEvents& events_;
+    std::vector<Receiver*> heap_;
+    std::vector<Receiver*> passed_over_;  // During `run`: the next message does not fit their byte credit.
+    std::uint64_t servings_ = 0;
+};
+
+}  // namespace baton::channel

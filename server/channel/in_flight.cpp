@@ -1,0 +1,151 @@
+#include "server/channel/in_flight.hpp"
+
+#include <algorithm>
+#include <limits>
+
+#include "common/base/assert.hpp"
+
+namespace baton::channel {
+
+namespace {
+
+// To find the middle of a run one has to walk over the lengths before it. A run leaves a cut behind it every so many
+// messages of such a walk, so that settling a long run from its far end is not quadratic.
+constexpr std::uint32_t walk_max = 1024;
+
+void add_lost(Settlement& out, const SettleRange& range, Offset first, Offset end) {
+    if (!out.lost.empty() && out.lost.back().first + out.lost.back().count == first) {
+        out.lost.back().count += static_cast<std::uint32_t>(end - first);
+        return;
+    }
+    out.lost.push_back({.first = first,
+                        .count = static_cast<std::uint32_t>(end - first),
+                        .attempt = range.attempt,
+                        .outcome = range.outcome});
+}
+
+}  // namespace
+
+std::size_t find_run(const Ring<Run>& runs, Offset offset) noexcept {
+    if (runs.empty() || runs.front().end() > offset) {
+        return 0;  // By far the most frequent: messages are settled in order.
+    }
+    std::size_t low = 1;
+    std::size_t high = runs.size();
+    while (low < high) {
+        const std::size_t middle = low + (high - low) / 2;
+        if (runs[middle].end() > offset) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    return low;
+}
+
+void InFlight::add(const Run& run) noexcept {
+    BATON_ASSERT(run.count > 0 && !run.is_started);
+    messages_ += run.count;
+    bytes_ += run.bytes;
+    if (!runs_.empty() && runs_.back().end() <= run.first) {
+        if (!runs_.back().try_append(run)) {
+            runs_.push_back(run);
+        }
+        return;
+    }
+    const std::size_t index = find_run(runs_, run.first);
+    BATON_ASSERT(index == runs_.size() || runs_[index].first >= run.end());
+    runs_.insert(index, run);
+}
+
+// Cuts the run at `index` so that one begins at `first` and ends at `end`, both inside it; returns the index of that.
+std::size_t InFlight::isolate(std::size_t index, Offset first, Offset end) noexcept {
+    while (runs_[index].first < first) {
+        const auto before = std::min<Offset>(first - runs_[index].first, walk_max);
+        const Run front = runs_[index].take_front(static_cast<std::uint32_t>(before));
+        runs_.insert(index, front);
+        ++index;
+    }
+    if (end < runs_[index].end()) {
+        const Run front = runs_[index].take_front(static_cast<std::uint32_t>(end - first));
+        runs_.insert(index, front);
+    }
+    return index;
+}
+
+// Calls `found(index)` for each run that lies in the range and has its attempt number, after cutting it out; `found`
+// returns the index of the run to go on with. Ranges come from the network: any value must be safe.
+template <class Found>
+void InFlight::visit(const SettleRange& range, Settlement& out, Found found) noexcept {
+    if (range.count == 0) {
+        return;
+    }
+    if (range.first > std::numeric_limits<Offset>::max() - range.count) {
+        out.lost.push_back(range);
+        return;
+    }
+    const Offset end = range.first + range.count;
+    Offset at = range.first;
+    std::size_t index = find_run(runs_, at);
+    while (at < end) {
+        if (index == runs_.size() || runs_[index].first >= end) {
+            add_lost(out, range, at, end);
+            return;
+        }
+        if (runs_[index].first > at) {
+            add_lost(out, range, at, runs_[index].first);
+            at = runs_[index].first;
+        }
+        const Offset stop = std::min(runs_[index].end(), end);
+        if (runs_[index].attempt == range.attempt) {
+            index = found(isolate(index, at, stop));
+        } else {
+            add_lost(out, range, at, stop);
+            ++index;
+        }
+        at = stop;
+    }
+}
+
+void InFlight::take(const SettleRange& range, Settlement& out) noexcept {
+    std::size_t dead_from = 0;  // Runs that are taken are erased together, as long as they are neighbours.
+    std::size_t dead = 0;
+    visit(range, out, [&](std::size_t index) {
+        if (dead > 0 && dead_from + dead != index) {
+            runs_.erase(dead_from, dead);
+            index -= dead;
+            dead = 0;
+        }
+        dead_from = dead == 0 ? index : dead_from;
+        ++dead;
+        uncount(runs_[index]);
+        out.held.push_back(runs_[index]);
+        return index + 1;
+    });
+    runs_.erase(dead_from, dead);
+}
+
+void InFlight::start(const SettleRange& range, Settlement& out) noexcept {
+    visit(range, out, [&](std::size_t index) {
+        if (!runs_[index].is_started) {
+            runs_[index].is_started = true;
+            started_ += runs_[index].count;
+        }
+        return index + 1;
+    });
+}
+
+Ring<Run> InFlight::take_all() noexcept {
+    Ring<Run> all;
+    all.swap(runs_);
+    messages_ = bytes_ = started_ = 0;
+    return all;
+}
+
+void InFlight::uncount(const Run& run) noexcept {
+    messages_ -= run.count;
+    bytes_ -= run.bytes;
+    started_ -= run.is_started ? run.count : 0;
+}
+
+}  // namespace baton::channel

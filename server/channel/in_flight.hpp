@@ -1,0 +1,58 @@
+// Waiting for settlements: the runs that one receiver holds, in the order of their offsets.
+// Knows which settlement applies to what; what a settlement then means for the message is the channel's business.
+// One owner, the channel. Next file: redelivery_set.hpp.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "server/channel/message_log.hpp"
+#include "server/channel/ring.hpp"
+
+namespace baton::channel {
+
+/// What a settlement found. Reused by its owner so that settling allocates nothing.
+struct Settlement {
+    std::vector<Run> held;          ///< The parts that the receiver held with this attempt number, cut out.
+    std::vector<SettleRange> lost;  ///< The parts that it did not.
+    void clear() noexcept {
+        held.clear();
+        lost.clear();
+    }
+};
+
+class InFlight {
+public:
+    /// The receiver holds this run from now on. Nobody holds any of its messages.
+    void add(const Run& run) noexcept;
+
+    /// Adds to `out` what is held of the range with its attempt number and removes it; the rest is lost. Safe for any
+    /// range: the work is bounded by the runs that are held, not by `count`.
+    void take(const SettleRange& range, Settlement& out) noexcept;
+    /// Marks what is held of the range with its attempt number as started. Again: no change.
+    void start(const SettleRange& range, Settlement& out) noexcept;
+    /// Removes and returns everything.
+    [[nodiscard]] Ring<Run> take_all() noexcept;
+
+    [[nodiscard]] bool empty() const noexcept { return runs_.empty(); }
+    [[nodiscard]] const Ring<Run>& runs() const noexcept { return runs_; }
+    [[nodiscard]] std::uint64_t messages() const noexcept { return messages_; }
+    [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
+    [[nodiscard]] std::uint64_t started() const noexcept { return started_; }
+
+private:
+    template <class Found>
+    void visit(const SettleRange& range, Settlement& out, Found found) noexcept;
+    [[nodiscard]] std::size_t isolate(std::size_t index, Offset first, Offset end) noexcept;
+    void uncount(const Run& run) noexcept;
+
+    Ring<Run> runs_;
+    std::uint64_t messages_ = 0;
+    std::uint64_t bytes_ = 0;
+    std::uint64_t started_ = 0;
+};
+
+/// The index of the first run that reaches beyond `offset`; the number of runs if there is none.
+[[nodiscard]] std::size_t find_run(const Ring<Run>& runs, Offset offset) noexcept;
+
+}  // namespace baton::channel

@@ -1,0 +1,182 @@
+#include "server/channel/intake.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/base/assert.hpp"
+#include "common/base/batch.hpp"
+
+namespace baton::channel {
+
+namespace {
+
+void decide(Sender& sender, std::uint64_t sequence) noexcept {
+    BATON_ASSERT(sequence > sender.decided);
+    sender.decided = sequence;
+    if (sender.producer != nullptr) {
+        sender.producer->last_decided = sequence;
+    }
+}
+
+}  // namespace
+
+void Pending::drop_front(Cut cut) noexcept {
+    BATON_ASSERT(cut.count <= count && cut.bytes <= messages.size());
+    first_sequence += cut.count;
+    count -= cut.count;
+    messages = messages.slice(cut.bytes, messages.size() - cut.bytes);
+    flags = static_cast<std::uint16_t>(flags & ~batch_has_crc);
+    crc32c = 0;
+}
+
+void Intake::offer(Pending pending) noexcept {
+    if (!parked_.empty() || !admit(pending)) {
+        park(std::move(pending));
+    }
+}
+
+void Intake::apply_parked() noexcept {
+    while (!parked_.empty()) {
+        Pending& head = parked_.front();
+        Sender& sender = *head.sender;
+        const std::uint64_t decided_before = sender.decided;
+        const std::uint64_t messages = head.count;
+        const std::uint64_t bytes = head.messages.size();
+        const bool is_done = admit(head);
+        count_parked(sender, messages - head.count, bytes - head.messages.size(), false);
+        if (is_done) {
+            parked_.pop_front();
+        }
+        if (sender.decided != decided_before) {
+            confirm(sender);
+        }
+        if (!is_done) {
+            return;
+        }
+    }
+}
+
+void Intake::refuse(Pending& pending, Errc reason) noexcept {
+    counters_.refused += pending.count;
+    decide(*pending.sender, pending.first_sequence + pending.count - 1);
+    events_.refused(pending.sender->address, pending.first_sequence, pending.count, reason);
+}
+
+void Intake::refuse_parked(Errc reason) noexcept {
+    while (!parked_.empty()) {
+        Pending& head = parked_.front();
+        refuse(head, reason);
+        confirm(*head.sender);
+        count_parked(*head.sender, head.count, head.messages.size(), false);
+        parked_.pop_front();
+    }
+}
+
+void Intake::forget(Sender& sender) noexcept {
+    if (sender.parked_messages == 0) {
+        return;
+    }
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < parked_.size(); ++i) {
+        Pending& pending = parked_[i];
+        if (pending.sender == &sender) {
+            count_parked(sender, pending.count, pending.messages.size(), false);
+        } else if (kept++ != i) {
+            parked_[kept - 1] = std::move(pending);
+        }
+    }
+    parked_.erase(kept, parked_.size() - kept);
+    sender.received = sender.decided;
+}
+
+void Intake::confirm(const Sender& sender) noexcept {
+    events_.confirmed(sender.address, sender.decided, ConfirmLevel::received);
+}
+
+Credit Intake::free_room() const noexcept {
+    const std::uint64_t messages = log_.messages() + parked_messages_;
+    const std::uint64_t bytes = log_.bytes() + parked_bytes_;
+    return {limits_.messages_max > messages ? limits_.messages_max - messages : 0,
+            limits_.bytes_max > bytes ? limits_.bytes_max - bytes : 0};
+}
+
+// True if everything is decided; otherwise what is left waits for room.
+bool Intake::admit(Pending& pending) noexcept {
+    while (pending.count > 0) {
+        const Cut cut = fitting(pending);
+        if (cut.count > 0) {
+            store(pending, cut);
+        } else if (first_message_bytes(pending.messages.bytes()) > message_bytes_max(pending)) {
+            refuse_too_large(pending);
+        } else {
+            return false;
+        }
+    }
+    return true;
+}
+
+// What can be stored now. In the ordinary case everything, without looking at single messages.
+Cut Intake::fitting(const Pending& pending) const noexcept {
+    const std::uint64_t messages = limits_.messages_max - std::min(limits_.messages_max, log_.messages());
+    const std::uint64_t bytes = limits_.bytes_max - std::min(limits_.bytes_max, log_.bytes());
+    const std::uint64_t message_bytes = message_bytes_max(pending);
+    const std::uint64_t size = pending.messages.size();
+    if (pending.count <= messages && size <= bytes && size <= message_bytes) {
+        return {pending.count, static_cast<std::uint32_t>(size)};
+    }
+    return cut_front(pending.messages.bytes(), {.count = messages, .bytes = bytes, .message_bytes = message_bytes});
+}
+
+// Region bytes of the largest message that this channel takes: its own limit, and what fits when it is empty.
+std::uint64_t Intake::message_bytes_max(const Pending& pending) const noexcept {
+    const std::uint64_t overhead = (pending.flags & batch_has_properties) != 0 ? 4 + 2 : 4;
+    const std::uint64_t size_max = std::min<std::uint64_t>(limits_.message_size_max, UINT64_MAX - overhead);
+    return std::min(limits_.bytes_max, size_max + overhead);
+}
+
+void Intake::store(Pending& pending, Cut cut) noexcept {
+    counters_.published += cut.count;
+    decide(*pending.sender, pending.first_sequence + cut.count - 1);
+    if (cut.count == pending.count) {
+        log_.append(pending.count, pending.flags, pending.crc32c, clock_.wall_now(), std::move(pending.messages));
+        pending.messages = {};
+        pending.count = 0;
+        return;
+    }
+    const Payload front = pending.messages.slice(0, cut.bytes);
+    pending.drop_front(cut);
+    log_.append(cut.count, pending.flags, 0, clock_.wall_now(), front);
+}
+
+// All messages at the front that are too large, in one event.
+void Intake::refuse_too_large(Pending& pending) noexcept {
+    Pending front = pending;
+    front.count = 0;
+    while (pending.count > 0) {
+        const std::uint64_t bytes = first_message_bytes(pending.messages.bytes());
+        if (bytes <= message_bytes_max(pending)) {
+            break;
+        }
+        pending.drop_front({1, static_cast<std::uint32_t>(bytes)});
+        ++front.count;
+    }
+    refuse(front, Errc::too_large);
+}
+
+void Intake::park(Pending pending) noexcept {
+    count_parked(*pending.sender, pending.count, pending.messages.size(), true);
+    parked_.push_back(std::move(pending));
+}
+
+void Intake::count_parked(Sender& sender, std::uint64_t messages, std::uint64_t bytes, bool is_more) noexcept {
+    for (std::uint64_t* total : {&sender.parked_messages, &parked_messages_}) {
+        BATON_ASSERT(is_more || *total >= messages);
+        *total = is_more ? *total + messages : *total - messages;
+    }
+    for (std::uint64_t* total : {&sender.parked_bytes, &parked_bytes_}) {
+        BATON_ASSERT(is_more || *total >= bytes);
+        *total = is_more ? *total + bytes : *total - bytes;
+    }
+}
+
+}  // namespace baton::channel

@@ -1,0 +1,89 @@
+// What is let in: limits for what is stored, and the parking place for what came under credit that was already granted
+// but has no room yet. Parked messages are not decided and not confirmed; they are stored in the order in which they came,
+// across all senders, as room appears.
+// Sequence numbers are checked before (channel_messages.cpp), credit before that (sender_gate.hpp).
+// One owner, the channel. Next file: producer_table.hpp.
+#pragma once
+
+#include <cstdint>
+
+#include "common/base/clock.hpp"
+#include "server/channel/channel_events.hpp"
+#include "server/channel/errc.hpp"
+#include "server/channel/message_log.hpp"
+#include "server/channel/ring.hpp"
+#include "server/channel/sender.hpp"
+
+namespace baton::channel {
+
+/// Published messages that are not decided yet.
+struct Pending {
+    Sender* sender = nullptr;
+    std::uint64_t first_sequence = 0;
+    std::uint32_t count = 0;
+    std::uint32_t crc32c = 0;
+    std::uint16_t flags = 0;
+    Payload messages;  ///< The messages region.
+
+    /// Takes these messages off; the checksum is lost with them.
+    void drop_front(Cut cut) noexcept;
+};
+
+struct IntakeLimits {
+    std::uint64_t messages_max = 0;      ///< Stored.
+    std::uint64_t bytes_max = 0;         ///< Stored, as they are in message regions.
+    std::uint64_t message_size_max = 0;  ///< Properties and payload of one message.
+};
+
+struct IntakeCounters {
+    std::uint64_t published = 0;  ///< Stored.
+    std::uint64_t refused = 0;
+};
+
+class Intake {
+public:
+    /// `log`, `events` and `clock` outlive the intake.
+    Intake(MessageLog& log, ChannelEvents& events, const Clock& clock, const IntakeLimits& limits) noexcept
+        : log_{log}, events_{events}, clock_{clock}, limits_{limits} {}
+
+    /// Stores what has room, refuses what can never be stored, parks the rest. Confirms nothing itself: afterwards the
+    /// sender's `decided` says how far it got.
+    void offer(Pending pending) noexcept;
+    /// Stores parked messages as far as there is room, and confirms them.
+    void apply_parked() noexcept;
+    /// Refuses whole: decided, not stored. Comes before the confirm that covers it.
+    void refuse(Pending& pending, Errc reason) noexcept;
+    /// Refuses and confirms everything that is parked.
+    void refuse_parked(Errc reason) noexcept;
+    /// The sender is going away: what it has parked is forgotten, neither decided nor confirmed.
+    void forget(Sender& sender) noexcept;
+
+    void set_limits(const IntakeLimits& limits) noexcept { limits_ = limits; }
+    /// Says that all up to `decided` is decided.
+    void confirm(const Sender& sender) noexcept;
+
+    /// Room for more, after what is stored and parked. Full: none of one kind.
+    [[nodiscard]] Credit free_room() const noexcept;
+    [[nodiscard]] std::uint64_t parked_messages() const noexcept { return parked_messages_; }
+    [[nodiscard]] const IntakeCounters& counters() const noexcept { return counters_; }
+
+private:
+    [[nodiscard]] bool admit(Pending& pending) noexcept;
+    [[nodiscard]] Cut fitting(const Pending& pending) const noexcept;
+    [[nodiscard]] std::uint64_t message_bytes_max(const Pending& pending) const noexcept;
+    void store(Pending& pending, Cut cut) noexcept;
+    void refuse_too_large(Pending& pending) noexcept;
+    void park(Pending pending) noexcept;
+    void count_parked(Sender& sender, std::uint64_t messages, std::uint64_t bytes, bool is_more) noexcept;
+
+    MessageLog& log_;
+    ChannelEvents& events_;
+    const Clock& clock_;
+    IntakeLimits limits_;
+    IntakeCounters counters_;
+    Ring<Pending> parked_;
+    std::uint64_t parked_messages_ = 0;
+    std::uint64_t parked_bytes_ = 0;
+};
+
+}  // namespace baton::channel

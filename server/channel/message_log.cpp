@@ -1,0 +1,160 @@
+#include "server/channel/message_log.hpp"
+
+#include <utility>
+
+#include "common/base/assert.hpp"
+#include "common/base/batch.hpp"
+
+namespace baton::channel {
+
+namespace {
+// Enough for the batches that come and go between two turns; what a long backlog used goes back to the system.
+constexpr std::size_t free_batches_max = 1024;
+}  // namespace
+
+Run Run::take_front(Cut cut) noexcept {
+    BATON_ASSERT(cut.count <= count && cut.bytes <= bytes);
+    Run front = *this;
+    front.count = cut.count;
+    front.bytes = cut.bytes;
+    first += cut.count;
+    count -= cut.count;
+    position += cut.bytes;
+    bytes -= cut.bytes;
+    return front;
+}
+
+bool Run::try_append(const Run& next) noexcept {
+    if (next.batch != batch || next.first != end() || next.attempt != attempt || next.is_started != is_started ||
+        next.was_delivered != was_delivered) {
+        return false;
+    }
+    BATON_ASSERT(next.position == position + bytes);
+    count += next.count;
+    bytes += next.bytes;
+    return true;
+}
+
+Slice Run::slice() const noexcept {
+    const bool is_whole = count == batch->count;
+    return {.first = first,
+            .count = count,
+            .attempt = attempt,
+            .redelivered = was_delivered,
+            .batch_flags = is_whole ? batch->flags : static_cast<std::uint16_t>(batch->flags & ~batch_has_crc),
+            .crc32c = is_whole ? batch->crc32c : 0,
+            .time = batch->time,
+            .messages = batch->messages.slice(position, bytes)};
+}
+
+MessageLog::~MessageLog() {
+    while (front_ != nullptr) {
+        delete std::exchange(front_, front_->next);
+    }
+    for (StoredBatch* batch : free_) {
+        delete batch;
+    }
+}
+
+void MessageLog::append(std::uint32_t count, std::uint16_t flags, std::uint32_t crc32c, WallTime time,
+                        Payload messages) noexcept {
+    BATON_ASSERT(count > 0);
+    StoredBatch* batch = new_batch();
+    batch->base = next_offset_;
+    batch->count = batch->remaining = count;
+    batch->flags = flags;
+    batch->crc32c = (flags & batch_has_crc) != 0 ? crc32c : 0;
+    batch->time = time;
+    batch->messages = std::move(messages);
+    batch->previous = std::exchange(back_, batch);
+    (batch->previous != nullptr ? batch->previous->next : front_) = batch;
+    if (cursor_ == nullptr) {
+        BATON_ASSERT(cursor_index_ == 0 && cursor_position_ == 0);
+        cursor_ = batch;
+    }
+    next_offset_ += count;
+    fresh_ += count;
+    messages_ += count;
+    bytes_ += batch->messages.size();
+}
+
+Run MessageLog::fresh_head() const noexcept {
+    BATON_ASSERT(cursor_ != nullptr);
+    return {.batch = cursor_,
+            .first = cursor_->base + cursor_index_,
+            .count = cursor_->count - cursor_index_,
+            .position = cursor_position_,
+            .bytes = static_cast<std::uint32_t>(cursor_->messages.size()) - cursor_position_};
+}
+
+std::optional<Run> MessageLog::fresh_run(const Run* run, Offset from) const noexcept {
+    StoredBatch* batch = run != nullptr ? run->batch->next : cursor_;
+    while (batch != nullptr && batch->end() <= from) {
+        batch = batch->next;
+    }
+    if (batch == nullptr) {
+        return std::nullopt;
+    }
+    return batch == cursor_ ? fresh_head()
+                            : Run{.batch = batch,
+                                  .first = batch->base,
+                                  .count = batch->count,
+                                  .bytes = static_cast<std::uint32_t>(batch->messages.size())};
+}
+
+Run MessageLog::take_fresh(Cut cut) noexcept {
+    Run rest = fresh_head();
+    const Run taken = rest.take_front(cut);
+    fresh_ -= cut.count;
+    cursor_index_ += cut.count;
+    cursor_position_ += cut.bytes;
+    if (rest.count == 0) {
+        cursor_ = cursor_->next;
+        cursor_index_ = 0;
+        cursor_position_ = 0;
+    }
+    return taken;
+}
+
+void MessageLog::forget(const Run& run) noexcept {
+    StoredBatch* batch = run.batch;
+    BATON_ASSERT(run.count <= batch->remaining && run.bytes <= bytes_);
+    batch->remaining -= run.count;
+    messages_ -= run.count;
+    bytes_ -= run.bytes;
+    if (batch->remaining == 0) {
+        unlink(batch);
+    }
+}
+
+std::uint64_t MessageLog::purge_fresh() noexcept {
+    const std::uint64_t purged = fresh_;
+    while (fresh_ > 0) {
+        const Run head = fresh_head();
+        forget(take_fresh({head.count, head.bytes}));
+    }
+    return purged;
+}
+
+StoredBatch* MessageLog::new_batch() noexcept {
+    if (free_.empty()) {
+        return new StoredBatch;
+    }
+    StoredBatch* batch = free_.back();
+    free_.pop_back();
+    return batch;
+}
+
+void MessageLog::unlink(StoredBatch* batch) noexcept {
+    BATON_ASSERT(batch != cursor_);
+    (batch->previous != nullptr ? batch->previous->next : front_) = batch->next;
+    (batch->next != nullptr ? batch->next->previous : back_) = batch->previous;
+    if (free_.size() < free_batches_max) {
+        *batch = StoredBatch{};
+        free_.push_back(batch);
+    } else {
+        delete batch;
+    }
+}
+
+}  // namespace baton::channel

@@ -1,0 +1,42 @@
+// One attached receiver: its credit, what it holds and why it waits. Plain state; the rules are in dispatcher.hpp.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "server/channel/in_flight.hpp"
+#include "server/channel/types.hpp"
+
+namespace baton::channel {
+
+struct Receiver {
+    static constexpr std::size_t not_a_candidate = SIZE_MAX;
+
+    LinkAddress address;
+    Credit limit;      ///< Absolute, as the receiver said.
+    Credit delivered;  ///< Since it was attached. Bytes are those of message regions, lengths included.
+    bool is_slow = false;
+    InFlight in_flight;
+    Wait wait;
+
+    // The dispatcher's own.
+    bool is_passed_over = false;  ///< Since `passed_over_since` the next message does not fit its byte credit.
+    MonotonicTime passed_over_since{};
+    std::uint64_t last_served = 0;
+    std::size_t heap_index = not_a_candidate;
+};
+
+/// Totals only grow, so a limit that was lowered below them is simply used up.
+[[nodiscard]] inline Credit credit_left(Credit limit, Credit used) noexcept {
+    return {limit.messages > used.messages ? limit.messages - used.messages : 0,
+            limit.bytes > used.bytes ? limit.bytes - used.bytes : 0};
+}
+
+/// Changes the reason; `since` moves only if it is another reason.
+inline void set_wait(Wait& wait, WaitReason reason, MonotonicTime now) noexcept {
+    if (wait.reason != reason) {
+        wait = {reason, now};
+    }
+}
+
+}  // namespace baton::channel
