@@ -32,7 +32,8 @@ public:
     [[nodiscard]] virtual std::size_t bytes_wanted() const noexcept = 0;
 
     // The end of a turn: everything that could be read, or written after waiting, has been handled. Here the runtime
-    // flushes each connection that got output. Called also if the turn closed this connection.
+    // flushes each connection that got output. Called also if the turn closed this connection, not once it is
+    // finishing.
     virtual void on_turn_end() noexcept = 0;
 
     // Bytes were written; so many still wait in the Outbox (0: everything is with the kernel). Last action of a
@@ -104,24 +105,27 @@ private:
     void on_readable() noexcept;
     void on_writable() noexcept;
 
-    // Reads until there is nothing more or the turn is over. True: no more bytes were there.
-    bool read_turn() noexcept;
-    // Reads once. Outcome in the sense of the loop above it.
-    enum class ReadOutcome : std::uint8_t { full, drained, ended };
-    ReadOutcome read_once(std::size_t& received) noexcept;
+    // Reads until there is nothing more (true), or until the turn is over for fairness' sake (false).
+    [[nodiscard]] bool read_turn() noexcept;
+    // One system call. 0: nothing more is there, or the connection has been closed. `is_full`: more may be there.
+    [[nodiscard]] std::size_t read_once(bool& is_full) noexcept;
+    // First completes the remainder with `fresh` bytes, then offers the rest of them where they are.
     void hand_over(std::size_t into_remainder, BorrowedBytes fresh) noexcept;
     [[nodiscard]] std::size_t offer(BorrowedBytes readable) noexcept;
 
     // The remainder: a frame that was begun, in a chunk of its own, so that what follows is read behind it.
-    [[nodiscard]] MutableBytes remainder_room() noexcept;
+    [[nodiscard]] MutableBytes remainder_room() const noexcept;
     void append_remainder(Bytes bytes) noexcept;
     void reserve_remainder(std::size_t size) noexcept;
-    void ask_wanted() noexcept;
+    void drop_remainder() noexcept;
+    // Asks the events how many bytes they want; the remainder is, or will be, `size` bytes.
+    void ask_wanted(std::size_t size) noexcept;
 
-    // Writes until the outbox is empty or the socket is full. False: the connection failed.
-    bool write_turn() noexcept;
-    void on_send_error(int error) noexcept;
-    void finish_sending() noexcept;
+    // Writes until the outbox is empty, the socket is full (and will be waited for), or sending has failed.
+    void write_turn() noexcept;
+    void on_send_error(std::error_code code) noexcept;
+    void send_end() noexcept;
+    // Called by each completion handler of a connection that is closing.
     void operation_ended() noexcept;
 
     Socket socket_;

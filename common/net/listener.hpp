@@ -75,8 +75,8 @@ private:
     void wait() noexcept;
     void retry_later() noexcept;
     void accept_turn() noexcept;
-    // Accepts and closes, with the spare descriptor's number.
-    void turn_away() noexcept;
+    // Accepts and closes those who wait, in place of the spare descriptor. False: nobody was there.
+    [[nodiscard]] bool turn_away() noexcept;
     void remove_socket_file() noexcept;
 
     ListenerEvents& events_;

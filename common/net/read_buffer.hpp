@@ -25,7 +25,7 @@ public:
     ReadBuffer(const ReadBuffer&) = delete;
     ReadBuffer& operator=(const ReadBuffer&) = delete;
 
-    // Free memory, at least room_min bytes (or the whole chunk, if chunks are smaller).
+    // Free memory, at least room_min bytes or an eighth of a chunk, whichever is less.
     [[nodiscard]] MutableBytes room() noexcept;
 
     // The first `size` bytes of the room have been filled. What is returned is valid until finish().
