@@ -38,9 +38,24 @@ struct PoolState {
     std::atomic<std::size_t> outstanding_bytes{0};
     std::atomic<bool> is_closed{false};  // The handle is gone: nobody will allocate again, keep nothing.
     std::array<FreeChunks, recycled_classes> free;
+    MemoryBudget* budget = nullptr;  // Not used any more once the pool is closed.
 };
 
 namespace {
+
+void count_outstanding(PoolState& state, std::size_t bytes) noexcept {
+    state.outstanding_bytes.fetch_add(bytes, std::memory_order_relaxed);
+    if (state.budget != nullptr) {
+        state.budget->charge(bytes);
+    }
+}
+
+void discount_outstanding(PoolState& state, std::size_t bytes) noexcept {
+    state.outstanding_bytes.fetch_sub(bytes, std::memory_order_relaxed);
+    if (state.budget != nullptr && !state.is_closed.load(std::memory_order_relaxed)) {
+        state.budget->discharge(bytes);
+    }
+}
 
 void destroy_list(Chunk* chunk) noexcept {
     while (chunk != nullptr) {
@@ -95,7 +110,7 @@ void take_returned(FreeChunks& free) noexcept {
 Chunk* allocate_recycled(PoolState* state, SizeClass size_class) noexcept {
     FreeChunks& free = state->free[size_class];
     state->references.fetch_add(1, std::memory_order_relaxed);
-    state->outstanding_bytes.fetch_add(free.capacity, std::memory_order_relaxed);
+    count_outstanding(*state, free.capacity);
     take_returned(free);
     Chunk* const chunk = free.first;
     if (chunk == nullptr) {
@@ -112,7 +127,7 @@ Chunk* allocate_recycled(PoolState* state, SizeClass size_class) noexcept {
 void recycle(Chunk* chunk) noexcept {
     // The chunk's own reference keeps the state alive until after the push; then another thread may destroy both.
     PoolState* const state = chunk->pool;
-    state->outstanding_bytes.fetch_sub(chunk->capacity, std::memory_order_relaxed);
+    discount_outstanding(*state, chunk->capacity);
     if (!keep(*state, chunk)) {
         destroy_chunk(chunk);
     }
@@ -123,9 +138,10 @@ void recycle(Chunk* chunk) noexcept {
 
 using detail::PoolState;
 
-ChunkPool::ChunkPool(std::size_t chunk_size, std::size_t free_chunks_max) noexcept
+ChunkPool::ChunkPool(std::size_t chunk_size, std::size_t free_chunks_max, MemoryBudget* budget) noexcept
     : chunk_size_{chunk_size}, state_{new PoolState} {
     BATON_ASSERT(chunk_size > 0);
+    state_->budget = budget;
     constexpr std::size_t free_small_max = 1024;
     constexpr std::size_t free_medium_max = 64;
     state_->free[detail::small_class].capacity = small_chunk_size;
@@ -139,6 +155,9 @@ ChunkPool::ChunkPool(std::size_t chunk_size, std::size_t free_chunks_max) noexce
 ChunkPool::~ChunkPool() {
     copies_.reset();
     state_->is_closed.store(true, std::memory_order_relaxed);
+    if (state_->budget != nullptr) {
+        state_->budget->discharge(state_->outstanding_bytes.load(std::memory_order_relaxed));
+    }
     detail::release_state(state_);
 }
 
@@ -151,7 +170,7 @@ ChunkRef ChunkPool::allocate(std::size_t size) noexcept {
         return allocate();
     }
     state_->references.fetch_add(1, std::memory_order_relaxed);
-    state_->outstanding_bytes.fetch_add(size, std::memory_order_relaxed);
+    detail::count_outstanding(*state_, size);
     return ChunkRef{detail::create_chunk(state_, size, detail::exact_class)};
 }
 

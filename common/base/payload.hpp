@@ -11,6 +11,7 @@
 
 #include "common/base/assert.hpp"
 #include "common/base/bytes.hpp"
+#include "common/base/memory_budget.hpp"
 
 namespace baton {
 
@@ -198,8 +199,10 @@ public:
     static constexpr std::size_t small_chunk_size = 4 * 1024;
     static constexpr std::size_t medium_chunk_size = 64 * 1024;
 
-    // Keeps up to `free_chunks_max` free chunks of the standard size for later.
-    explicit ChunkPool(std::size_t chunk_size = 256 * 1024, std::size_t free_chunks_max = 64) noexcept;
+    // Keeps up to `free_chunks_max` free chunks of the standard size for later. What is referenced is charged to
+    // `budget`, which outlives the pool; chunks that outlive the pool are no longer charged to anybody.
+    explicit ChunkPool(std::size_t chunk_size = 256 * 1024, std::size_t free_chunks_max = 64,
+                       MemoryBudget* budget = nullptr) noexcept;
     ChunkPool(const ChunkPool&) = delete;
     ChunkPool& operator=(const ChunkPool&) = delete;
     ~ChunkPool();

@@ -1,0 +1,440 @@
+#include "server/runtime/channel_admin.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <initializer_list>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "common/base/base64.hpp"
+#include "common/base/properties.hpp"
+#include "common/base/text_form.hpp"
+#include "common/base/utf8.hpp"
+
+namespace baton::runtime {
+
+namespace {
+
+using Json = nlohmann::json;
+using channel::Channel;
+using channel::ChannelOptions;
+
+constexpr std::size_t peek_body_size_max = 64 * 1024;
+constexpr std::size_t json_depth_max = 8;
+
+/// What is wrong with a request; becomes an error reply.
+struct Refusal {
+    std::string code;
+    std::string text;
+};
+
+/// A parsed request, or nothing: too deep, not JSON, not an object.
+std::optional<Json> parse_object(std::string_view text) {
+    const auto callback = [](int depth, Json::parse_event_t, Json&) {
+        return depth <= static_cast<int>(json_depth_max);
+    };
+    auto parsed = Json::parse(text, callback, /*allow_exceptions=*/false);
+    if (!parsed.is_object()) {
+        return std::nullopt;
+    }
+    return parsed;
+}
+
+std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+void refuse_unknown_keys(const Json& request, std::initializer_list<std::string_view> known) {
+    for (const auto& [key, value] : request.items()) {
+        if (key != "op" && std::ranges::find(known, key) == known.end()) {
+            throw Refusal{"unsupported", "this broker does not know the argument \"" + key + "\""};
+        }
+    }
+}
+
+std::uint64_t number_of(const Json& request, const char* key, std::uint64_t low, std::uint64_t high,
+                        std::uint64_t fallback) {
+    const auto found = request.find(key);
+    if (found == request.end()) {
+        return fallback;
+    }
+    if (!found->is_number_unsigned() || found->get<std::uint64_t>() < low || found->get<std::uint64_t>() > high) {
+        throw Refusal{"bad_request", std::string{key} + " is " + dump(*found) + ", allowed are whole numbers from " +
+                                         std::to_string(low) + " to " + std::to_string(high)};
+    }
+    return found->get<std::uint64_t>();
+}
+
+std::string text_of(const Json& request, const char* key, const std::string& fallback) {
+    const auto found = request.find(key);
+    if (found == request.end()) {
+        return fallback;
+    }
+    if (!found->is_string()) {
+        throw Refusal{"bad_request", std::string{key} + " is " + dump(*found) + ", a text is needed"};
+    }
+    return found->get<std::string>();
+}
+
+Channel& existing(ChannelDirectory& directory, std::string_view name) {
+    auto* channel = directory.find(name);
+    if (channel == nullptr) {
+        throw Refusal{"not_found", "no channel named \"" + name_text(as_bytes(name)) + "\""};
+    }
+    return *channel;
+}
+
+std::uint64_t milliseconds(Duration duration) {
+    return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(duration).count());
+}
+
+// --- Descriptions ------------------------------------------------------------------------------------------------------
+
+Json settings_json(const Channel& channel) {
+    const auto& options = channel.options();
+    return {{"name", name_text(as_bytes(channel.name()))},
+            {"kind", "queue"},
+            {"storage", "memory"},
+            {"messages_max", options.messages_max},
+            {"bytes_max", options.bytes_max},
+            {"message_size_max", options.message_size_max}};
+}
+
+Json wait_json(const channel::Wait& wait, MonotonicTime now) {
+    Json json{{"reason", channel::to_string(wait.reason)}};
+    if (wait.reason != channel::WaitReason::none) {
+        json["for_ms"] = milliseconds(now - wait.since);
+    }
+    return json;
+}
+
+Json link_json(const channel::LinkReport& link, MonotonicTime now) {
+    Json json{{"session", link.address.session.value()},
+              {"link", link.address.link},
+              {"role", link.is_sender ? "sender" : "receiver"},
+              {"wait", wait_json(link.wait, now)},
+              {"messages", link.total},
+              {"credit", {{"messages", link.credit_left.messages}, {"bytes", link.credit_left.bytes}}}};
+    if (link.is_sender) {
+        json["parked"] = link.in_flight;
+    } else {
+        json["in_flight"] = link.in_flight;
+        json["in_flight_bytes"] = link.in_flight_bytes;
+        json["started"] = link.started;
+    }
+    return json;
+}
+
+Json counters_json(const channel::ChannelStats& stats) {
+    return {{"ready", stats.ready},          {"in_flight", stats.in_flight},     {"parked", stats.parked},
+            {"bytes", stats.bytes},          {"published", stats.published},     {"duplicates", stats.duplicates},
+            {"refused", stats.refused},      {"delivered", stats.delivered},     {"redelivered", stats.redelivered},
+            {"settled", stats.settled},      {"purged", stats.purged},           {"next_offset", stats.next_offset},
+            {"producers", stats.producers}};
+}
+
+constexpr std::size_t links_shown_max = 200;
+
+Json describe(const Channel& channel, const BrokerState& state) {
+    const auto stats = channel.stats();
+    const auto now = state.clock.now();
+    auto json = settings_json(channel);
+    json.update(counters_json(stats));
+    json["wait"] = wait_json(stats.wait, now);
+    if (stats.oldest_offset != 0) {
+        json["oldest"] = {{"offset", stats.oldest_offset}, {"time_us", stats.oldest_time.us}};
+    }
+    std::uint64_t receivers = 0;
+    auto links = Json::array();
+    for (const auto& link : stats.links) {
+        receivers += link.is_sender ? 0U : 1U;
+        if (links.size() < links_shown_max) {
+            links.push_back(link_json(link, now));
+        }
+    }
+    json["receivers"] = receivers;
+    json["senders"] = stats.links.size() - receivers;
+    json["links"] = std::move(links);
+    return json;
+}
+
+// --- Operations --------------------------------------------------------------------------------------------------------
+
+ChannelOptions wanted_options(const Json& request, const ChannelOptions& current, const Limits& limits) {
+    refuse_unknown_keys(request, {"kind", "storage", "messages_max", "bytes_max", "message_size_max"});
+    for (const auto& [key, only] : {std::pair{"kind", "queue"}, std::pair{"storage", "memory"}}) {
+        if (const auto value = text_of(request, key, only); value != only) {
+            throw Refusal{"unsupported", std::string{key} + " \"" + value + "\" is not supported by this broker; use \"" +
+                                             only + "\""};
+        }
+    }
+    constexpr auto huge = std::uint64_t{1} << 62U;
+    auto options = current;
+    options.messages_max = number_of(request, "messages_max", 1, huge, current.messages_max);
+    options.bytes_max = number_of(request, "bytes_max", 1, huge, current.bytes_max);
+    options.message_size_max =
+        number_of(request, "message_size_max", 1, limits.message_size_max, current.message_size_max);
+    return options;
+}
+
+Json create_channel(ChannelDirectory& directory, std::string_view name, const Json& request) {
+    const auto& limits = directory.broker_state().limits;
+    if (name.empty() || name.size() > limits.channel_name_size_max) {
+        throw Refusal{"bad_name", "a channel name has 1 to " + std::to_string(limits.channel_name_size_max) +
+                                      " bytes, this one has " + std::to_string(name.size())};
+    }
+    auto* channel = directory.find(name);
+    const bool is_new = channel == nullptr;
+    const auto options =
+        wanted_options(request, is_new ? limits.channel_defaults : channel->options(), limits);
+    if (is_new) {
+        channel = directory.create(name, options);
+        if (channel == nullptr) {
+            throw Refusal{"too_many_channels", "the broker has as many channels as limits.channels_max allows (" +
+                                                   std::to_string(limits.channels_max) + ")"};
+        }
+    } else {
+        channel->reconfigure(options);
+        directory.touch(*channel);
+    }
+    return {{"ok", true}, {"created", is_new}, {"channel", settings_json(*channel)}};
+}
+
+Json show_channel(ChannelDirectory& directory, std::string_view name, const Json& request) {
+    refuse_unknown_keys(request, {});
+    return {{"ok", true}, {"channel", describe(existing(directory, name), directory.broker_state())}};
+}
+
+Json delete_channel(ChannelDirectory& directory, std::string_view name, const Json& request) {
+    refuse_unknown_keys(request, {});
+    const auto stats = existing(directory, name).stats();
+    directory.erase(name);
+    return {{"ok", true}, {"messages", stats.ready + stats.in_flight}};
+}
+
+Json purge_channel(ChannelDirectory& directory, std::string_view name, const Json& request) {
+    refuse_unknown_keys(request, {});
+    auto& channel = existing(directory, name);
+    const auto dropped = channel.purge();
+    directory.touch(channel);
+    return {{"ok", true}, {"messages", dropped}};
+}
+
+Json properties_json(Bytes block) {
+    auto json = Json::object();
+    const auto decoded = decode_properties(block);
+    if (!decoded) {
+        return json;
+    }
+    const auto text = [&](const char* key, const std::string& value) {
+        if (!value.empty()) {
+            json[key] = is_valid_utf8(as_bytes(value)) ? value : name_text(as_bytes(value));
+        }
+    };
+    text("key", decoded->key);
+    text("content_type", decoded->content_type);
+    text("reply_to", decoded->reply_to);
+    text("correlation_id", decoded->correlation_id);
+    text("id", decoded->message_id);
+    for (const auto& [name, value] : decoded->headers) {
+        json["headers"][name_text(as_bytes(name))] = is_valid_utf8(as_bytes(value)) ? value : name_text(as_bytes(value));
+    }
+    return json;
+}
+
+Json peeked_json(const channel::PeekedMessage& peeked) {
+    const auto body = peeked.message.payload;
+    const auto shown = body.first(std::min(body.size(), peek_body_size_max));
+    Json json{{"offset", peeked.offset},
+              {"attempt", peeked.attempt},
+              {"state", peeked.state == channel::PeekedMessage::State::ready ? "ready" : "in-flight"},
+              {"time_us", peeked.time.us},
+              {"size", body.size()},
+              {"body_base64", base64_encode(shown)}};
+    if (shown.size() < body.size()) {
+        json["truncated"] = true;
+    }
+    if (!peeked.message.properties.empty()) {
+        json["properties"] = properties_json(peeked.message.properties);
+    }
+    return json;
+}
+
+Json peek_channel(ChannelDirectory& directory, std::string_view name, const Json& request) {
+    refuse_unknown_keys(request, {"state", "from", "count"});
+    const auto& channel = existing(directory, name);
+    const auto state = text_of(request, "state", "");
+    if (state != "" && state != "ready" && state != "in-flight") {
+        throw Refusal{"unsupported", "state \"" + state + "\" is not supported by this broker; use \"ready\" or \"in-flight\""};
+    }
+    const auto count = number_of(request, "count", 1, 1000, 10);
+    const auto from = number_of(request, "from", 0, ~std::uint64_t{0}, 0);
+    auto messages = Json::array();
+    std::size_t size = 0;
+    std::optional<channel::Offset> next;
+    channel.peek(from, [&](const channel::PeekedMessage& peeked) {
+        const bool is_ready = peeked.state == channel::PeekedMessage::State::ready;
+        if (!state.empty() && is_ready != (state == "ready")) {
+            return true;
+        }
+        auto json = peeked_json(peeked);
+        const auto json_size = dump(json).size() + 1;
+        if (messages.size() >= count || (!messages.empty() && size + json_size > admin_reply_size_max - 1000)) {
+            next = peeked.offset;
+            return false;
+        }
+        size += json_size;
+        messages.push_back(std::move(json));
+        return true;
+    });
+    Json reply{{"ok", true}, {"messages", std::move(messages)}, {"more", next.has_value()}};
+    if (next) {
+        reply["next"] = *next;
+    }
+    return reply;
+}
+
+Json list_part(ChannelDirectory& directory, const Json& request) {
+    refuse_unknown_keys(request, {"after", "limit"});
+    const auto limit = number_of(request, "limit", 1, 500, 500);
+    const auto after = name_from_text(text_of(request, "after", ""));
+    if (!after) {
+        throw Refusal{"bad_request", "\"after\" is not the text form of a channel name"};
+    }
+    auto channels = Json::array();
+    for (const auto& name : directory.names()) {
+        if (name <= *after) {
+            continue;
+        }
+        if (channels.size() > limit) {
+            break;
+        }
+        const auto& channel = *directory.find(name);
+        const auto stats = channel.stats();
+        auto json = settings_json(channel);
+        json["ready"] = stats.ready;
+        json["in_flight"] = stats.in_flight;
+        json["bytes"] = stats.bytes;
+        json["receivers"] = std::ranges::count(stats.links, false, &channel::LinkReport::is_sender);
+        json["senders"] = std::ranges::count(stats.links, true, &channel::LinkReport::is_sender);
+        channels.push_back(std::move(json));
+    }
+    return {{"ok", true}, {"channels", std::move(channels)}};
+}
+
+Json broker_part(ChannelDirectory& directory, const Json& request) {
+    refuse_unknown_keys(request, {});
+    Json sums{{"ready", 0U}, {"in_flight", 0U}, {"bytes", 0U}, {"published", 0U}, {"delivered", 0U}};
+    for (const auto& name : directory.names()) {
+        const auto stats = counters_json(directory.find(name)->stats());
+        for (auto& [key, value] : sums.items()) {
+            value = value.get<std::uint64_t>() + stats.at(key).get<std::uint64_t>();
+        }
+    }
+    return {{"ok", true}, {"messages", std::move(sums)}};
+}
+
+Json dispatch(ChannelDirectory& directory, std::string_view name, const Json& request) {
+    const auto op = text_of(request, "op", "");
+    if (op == "channel.create") { return create_channel(directory, name, request); }
+    if (op == "channel.show") { return show_channel(directory, name, request); }
+    if (op == "channel.delete") { return delete_channel(directory, name, request); }
+    if (op == "channel.purge") { return purge_channel(directory, name, request); }
+    if (op == "channel.peek") { return peek_channel(directory, name, request); }
+    if (op == "channel.list") { return list_part(directory, request); }
+    if (op == "broker.show") { return broker_part(directory, request); }
+    throw Refusal{"unsupported", "this broker does not know the operation \"" + op + "\""};
+}
+
+// --- One reply of many parts -----------------------------------------------------------------------------------------------
+
+Json merge_lists(const Json& request, const std::vector<Json>& parts) {
+    std::vector<Json> channels;
+    for (const auto& part : parts) {
+        for (const auto& channel : part.at("channels")) {
+            channels.push_back(channel);
+        }
+    }
+    const auto name_of = [](const Json& channel) {
+        return name_from_text(channel.at("name").get<std::string>()).value_or("");
+    };
+    std::ranges::sort(channels, {}, name_of);
+    const auto limit = number_of(request, "limit", 1, 500, 500);
+    auto shown = Json::array();
+    std::size_t size = 0;
+    for (auto& channel : channels) {
+        size += dump(channel).size() + 1;
+        if (shown.size() >= limit || size > admin_reply_size_max - 1000) {
+            return {{"ok", true}, {"channels", std::move(shown)}, {"more", true}};
+        }
+        shown.push_back(std::move(channel));
+    }
+    return {{"ok", true}, {"channels", std::move(shown)}, {"more", false}};
+}
+
+Json merge_broker(const std::vector<Json>& parts, const BrokerState& state) {
+    auto sums = parts.front().at("messages");
+    for (std::size_t i = 1; i < parts.size(); ++i) {
+        for (auto& [key, value] : sums.items()) {
+            value = value.get<std::uint64_t>() + parts[i].at("messages").at(key).get<std::uint64_t>();
+        }
+    }
+    const auto& limits = state.limits;
+    return {{"ok", true},
+            {"version", BATON_VERSION},
+            {"uptime_ms", milliseconds(state.clock.now() - state.started)},
+            {"shards", state.shard_count},
+            {"draining", state.is_draining.load(std::memory_order_relaxed)},
+            {"connections", state.connections.load(std::memory_order_relaxed)},
+            {"connections_accepted", state.accepted.load(std::memory_order_relaxed)},
+            {"channels", state.channels.load(std::memory_order_relaxed)},
+            {"memory_used", state.memory.used()},
+            {"messages", std::move(sums)},
+            {"limits",
+             {{"memory_max", limits.memory_max},
+              {"connections_max", limits.connections_max},
+              {"links_max", limits.links_max},
+              {"channels_max", limits.channels_max},
+              {"channel_name_size_max", limits.channel_name_size_max},
+              {"message_size_max", limits.message_size_max}}}};
+}
+
+}  // namespace
+
+std::string admin_error(std::string_view code, const std::string& text, bool is_retryable) {
+    return dump({{"ok", false}, {"error", {{"code", code}, {"text", text}, {"retryable", is_retryable}}}});
+}
+
+AdminScope admin_scope(std::string_view json) {
+    const auto request = parse_object(json);
+    if (!request) {
+        return AdminScope::invalid;
+    }
+    const auto op = request->value("op", Json{});
+    return op == "channel.list" || op == "broker.show" ? AdminScope::every_shard : AdminScope::channel;
+}
+
+std::string run_admin(ChannelDirectory& directory, std::string_view name, std::string_view json) {
+    const auto request = parse_object(json);
+    if (!request) {
+        return admin_error("bad_request", "the request is not a JSON object");
+    }
+    try {
+        return dump(dispatch(directory, name, *request));
+    } catch (const Refusal& refusal) {
+        return admin_error(refusal.code, refusal.text, refusal.code == "too_many_channels");
+    }
+}
+
+std::string merge_admin_parts(std::string_view request_json, const std::vector<std::string>& parts,
+                              const BrokerState& state) {
+    std::vector<Json> parsed;
+    for (const auto& part : parts) {
+        parsed.push_back(Json::parse(part));
+        if (!parsed.back().at("ok").get<bool>()) {
+            return part;
+        }
+    }
+    const auto request = Json::parse(request_json);
+    return dump(request.at("op") == "channel.list" ? merge_lists(request, parsed) : merge_broker(parsed, state));
+}
+
+}  // namespace baton::runtime

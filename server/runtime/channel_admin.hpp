@@ -1,0 +1,51 @@
+// Administration of channels: what ADMIN requests (docs/protocol.md, section 11) do on one shard, as JSON in and out.
+// Control path: allocates freely, never on the path of a message. Thread: the shard's.
+// Next file: channel_admin.cpp; routing and gathering are in shard_broker.cpp.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "server/channel/channel.hpp"
+#include "server/runtime/broker_state.hpp"
+
+namespace baton::runtime {
+
+/// The channels of one shard, as administration needs them.
+class ChannelDirectory {
+public:
+    ChannelDirectory() = default;
+    ChannelDirectory(const ChannelDirectory&) = delete;
+    ChannelDirectory& operator=(const ChannelDirectory&) = delete;
+    virtual ~ChannelDirectory() = default;
+    [[nodiscard]] virtual channel::Channel* find(std::string_view name) = 0;
+    /// Null if the broker has as many channels as it may have.
+    [[nodiscard]] virtual channel::Channel* create(std::string_view name, const channel::ChannelOptions& options) = 0;
+    /// Closes its links and forgets the channel.
+    virtual void erase(std::string_view name) = 0;
+    /// The channel may have something to dispatch.
+    virtual void touch(channel::Channel& channel) = 0;
+    [[nodiscard]] virtual std::vector<std::string> names() const = 0;
+    [[nodiscard]] virtual const BrokerState& broker_state() const = 0;
+};
+
+/// Where a request must be carried out.
+enum class AdminScope : std::uint8_t { invalid, channel, every_shard };
+[[nodiscard]] AdminScope admin_scope(std::string_view json);
+
+/// Carries out a request on this shard and returns its reply, or its part of one (AdminScope::every_shard).
+[[nodiscard]] std::string run_admin(ChannelDirectory& directory, std::string_view name, std::string_view json);
+
+/// Makes one reply of all shards' parts.
+[[nodiscard]] std::string merge_admin_parts(std::string_view request_json, const std::vector<std::string>& parts,
+                                            const BrokerState& state);
+
+/// `{"ok":false,"error":{...}}`. `code` is a status name of docs/protocol.md, section 13.
+[[nodiscard]] std::string admin_error(std::string_view code, const std::string& text, bool is_retryable = false);
+
+/// Replies must fit one frame of the default size.
+inline constexpr std::size_t admin_reply_size_max = 240'000;
+
+}  // namespace baton::runtime

@@ -1,0 +1,88 @@
+// What shards send each other: commands from a session's shard to a channel's, events back. Values only; each pair of
+// shards exchanges them in batches, one per turn, in order (mailbox: shard.hpp). Next file: shard_broker.hpp.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <system_error>
+#include <variant>
+#include <vector>
+
+#include "common/base/payload.hpp"
+#include "server/channel/types.hpp"
+#include "server/runtime/session_events.hpp"
+
+namespace baton::runtime {
+
+/// What a session asks for when it opens a link.
+struct AttachRequest {
+    std::string name;
+    bool is_sender = false;
+    bool create = true;
+    channel::ProducerId producer;
+};
+
+// Commands. `link` names the link; `channel` the channel on the receiving shard.
+struct AttachCommand { channel::LinkAddress link; AttachRequest request; };
+struct DetachCommand { channel::LinkAddress link; ChannelId channel{0}; };
+struct PublishCommand {
+    channel::LinkAddress link;
+    ChannelId channel{0};
+    std::uint64_t sequence = 0;
+    bool is_assembled = false;
+    Payload batch;
+};
+struct SettleCommand {
+    channel::LinkAddress link;
+    ChannelId channel{0};
+    std::uint64_t receipt = 0;
+    std::vector<channel::SettleRange> ranges;
+};
+struct CreditCommand { channel::LinkAddress link; ChannelId channel{0}; channel::Credit limit; };
+struct SlowCommand { channel::LinkAddress link; ChannelId channel{0}; bool is_slow = false; };
+struct QueryCommand { channel::LinkAddress link; ChannelId channel{0}; };
+struct DrainCommand {};
+
+/// An administrative request as it came in, and where the answer goes.
+struct AdminCommand {
+    channel::SessionId session{0};
+    std::uint64_t request = 0;
+    std::string name;
+    std::string json;
+};
+
+// Events.
+struct AttachedEvent { channel::LinkAddress link; Attachment attachment; };
+struct AttachFailedEvent { channel::LinkAddress link; std::error_code reason; };
+struct ConfirmedEvent { channel::LinkAddress link; std::uint64_t sequence = 0; channel::ConfirmLevel level{}; };
+struct RefusedEvent { channel::LinkAddress link; std::uint64_t first = 0; std::uint32_t count = 0; std::error_code reason; };
+struct SenderCreditEvent { channel::LinkAddress link; channel::Credit limit; };
+struct StateEvent { channel::LinkAddress link; LinkStateReport state; };
+struct DeliverEvent { channel::LinkAddress link; channel::Slice slice; };
+struct SettleRefusedEvent { channel::LinkAddress link; channel::SettleRange range; std::error_code reason; };
+struct SettledEvent { channel::LinkAddress link; std::uint64_t receipt = 0; };
+struct ClosedEvent { channel::LinkAddress link; std::error_code reason; };
+/// One shard's part of an administrative answer (JSON).
+struct AdminPartEvent { channel::SessionId session{0}; std::uint64_t request = 0; std::string json; };
+
+using Envelope =
+    std::variant<AttachCommand, DetachCommand, PublishCommand, SettleCommand, CreditCommand, SlowCommand, QueryCommand,
+                 DrainCommand, AdminCommand, AttachedEvent, AttachFailedEvent, ConfirmedEvent, RefusedEvent,
+                 SenderCreditEvent, StateEvent, DeliverEvent, SettleRefusedEvent, SettledEvent, ClosedEvent,
+                 AdminPartEvent>;
+
+/// Everything that one shard has for another at the end of a turn, in order.
+using EnvelopeBatch = std::vector<Envelope>;
+
+/// How batches travel: by io_context::post between threads (shard.cpp), by a queue in the simulation.
+class MailboxPort {
+public:
+    MailboxPort() = default;
+    MailboxPort(const MailboxPort&) = delete;
+    MailboxPort& operator=(const MailboxPort&) = delete;
+    virtual ~MailboxPort() = default;
+    /// Never blocks, keeps the order per target.
+    virtual void send(std::uint32_t shard, EnvelopeBatch batch) = 0;
+};
+
+}  // namespace baton::runtime

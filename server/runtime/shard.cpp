@@ -1,0 +1,178 @@
+#include "server/runtime/shard.hpp"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "common/base/assert.hpp"
+
+namespace baton::runtime {
+
+namespace {
+
+/// A turn's dispatch can free credit that allows more dispatch. After so many rounds others get their turn.
+constexpr int rounds_per_turn_max = 8;
+
+}  // namespace
+
+Shard::Shard(std::uint32_t index, BrokerState& state, ConnectionFactory make_connection)
+    : index_{index},
+      state_{state},
+      make_connection_{std::move(make_connection)},
+      pool_{256 * 1024, 64, &state.memory},
+      broker_{index, state, *this},
+      ticker_{io_.get_executor(), [this] { tick(); }} {}
+
+Shard::~Shard() { BATON_ASSERT_MSG(!thread_.joinable(), "a shard was destroyed while it ran"); }
+
+void Shard::start() {
+    BATON_ASSERT(shards_.size() == state_.shard_count && shards_[index_] == this);
+    ticker_.start(tick_period);
+    thread_ = std::thread{[this] {
+        pthread_setname_np(pthread_self(), ("shard-" + std::to_string(index_)).c_str());
+        const auto work = asio::make_work_guard(io_);
+        io_.run();
+    }};
+}
+
+// --- Any thread ------------------------------------------------------------------------------------------------------
+
+void Shard::adopt(net::Descriptor socket) {
+    asio::post(io_, [this, socket = std::move(socket)]() mutable { take(std::move(socket)); });
+}
+
+void Shard::begin_drain(std::uint32_t reconnect_after_ms) {
+    asio::post(io_, [this, reconnect_after_ms] {
+        is_draining_ = true;
+        reconnect_after_ms_ = reconnect_after_ms;
+        broker_.begin_drain();
+        for (auto& [raw, connection] : connections_) {
+            connection->begin_drain(reconnect_after_ms);
+        }
+        end_turn();
+    });
+}
+
+void Shard::finish_connections() {
+    asio::post(io_, [this] {
+        for (auto& [raw, connection] : connections_) {
+            connection->finish();
+        }
+        end_turn();
+    });
+}
+
+void Shard::stop() {
+    asio::post(io_, [this] {
+        ticker_.stop();
+        for (auto& [raw, connection] : connections_) {
+            connection->abort();
+        }
+        stop_when_empty();
+    });
+}
+
+/// The connections end through the event loop, each after its last outstanding operation.
+void Shard::stop_when_empty() {
+    if (connections_.empty()) {
+        io_.stop();
+    } else {
+        asio::post(io_, [this] { stop_when_empty(); });
+    }
+}
+
+void Shard::join() {
+    if (thread_.joinable()) {
+        thread_.join();
+    }
+}
+
+void Shard::send(std::uint32_t shard, EnvelopeBatch batch) {
+    Shard& target = *shards_[shard];
+    asio::post(target.io_, [&target, batch = std::move(batch)]() mutable {
+        target.broker_.receive(std::move(batch));
+        target.end_turn();
+    });
+}
+
+// --- Connections -----------------------------------------------------------------------------------------------------
+
+void Shard::take(net::Descriptor socket) {
+    auto connection = make_connection_(*this, std::move(socket));
+    if (!connection) {
+        return;
+    }
+    Connection& added = *connection;
+    connections_.emplace(&added, std::move(connection));
+    connection_count_.store(connections_.size(), std::memory_order_release);
+    added.start();
+    if (is_draining_) {
+        added.begin_drain(reconnect_after_ms_);
+    }
+    end_turn();
+}
+
+void Shard::remove(Connection& connection) noexcept {
+    std::erase(dirty_, &connection);
+    std::ranges::replace(flushing_, &connection, static_cast<Connection*>(nullptr));
+    connections_.erase(&connection);
+    connection_count_.store(connections_.size(), std::memory_order_release);
+}
+
+void Shard::schedule(Connection& connection, MonotonicTime when) noexcept {
+    connection.deadline.key = reinterpret_cast<std::uintptr_t>(&connection);
+    wheel_.schedule(connection.deadline, when);
+}
+
+void Shard::mark_dirty(Connection& connection) noexcept {
+    if (!connection.is_dirty) {
+        connection.is_dirty = true;
+        dirty_.push_back(&connection);
+    }
+}
+
+// --- Turns -----------------------------------------------------------------------------------------------------------
+
+void Shard::flush_dirty() noexcept {
+    std::swap(dirty_, flushing_);
+    for (std::size_t i = 0; i < flushing_.size(); ++i) {
+        if (auto* connection = flushing_[i]) {
+            connection->is_dirty = false;
+            connection->flush_turn();
+        }
+    }
+    flushing_.clear();
+}
+
+void Shard::end_turn() noexcept {
+    for (int round = 0; round < rounds_per_turn_max; ++round) {
+        const bool worked = broker_.end_turn();
+        if (!worked && dirty_.empty()) {
+            return;
+        }
+        flush_dirty();
+    }
+    if (!dirty_.empty()) {
+        asio::post(io_, [this] { end_turn(); });
+    }
+}
+
+void Shard::tick() {
+    const auto now = state_.clock.now();
+    wheel_.tick(now, [now](Deadline& deadline) {
+        reinterpret_cast<Connection*>(static_cast<std::uintptr_t>(deadline.key))->on_deadline(now);
+    });
+    broker_.tick();
+    end_turn();
+    if (is_draining_) {
+        is_quiet_.store(broker_.in_flight() == 0 && everything_is_written(), std::memory_order_release);
+    }
+}
+
+bool Shard::everything_is_written() const {
+    return std::ranges::all_of(connections_, [](const auto& entry) { return entry.second->is_flushed(); });
+}
+
+}  // namespace baton::runtime

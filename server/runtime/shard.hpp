@@ -1,0 +1,104 @@
+// A shard: one thread, one io_context, the broker core of its channels and sessions, and the memory they share. It works
+// in turns: whatever wakes it handles all that it was given, then end_turn() dispatches, sends batches to other shards
+// and writes each connection with output once.
+// Not responsible for what a connection is (server/session makes them through ConnectionFactory) or for rules.
+// Thread: everything is the shard's own except the functions marked "any thread". Next files: shard_broker.hpp,
+// connection.hpp.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "common/base/deadline_wheel.hpp"
+#include "common/base/payload.hpp"
+#include "common/net/asio.hpp"
+#include "common/net/descriptor.hpp"
+#include "common/net/read_buffer.hpp"
+#include "common/net/ticker.hpp"
+#include "server/runtime/broker_state.hpp"
+#include "server/runtime/connection.hpp"
+#include "server/runtime/shard_broker.hpp"
+
+namespace baton::runtime {
+
+class Shard final : private MailboxPort {
+public:
+    /// Makes a connection of an accepted socket. Null if the socket is of no use any more.
+    using ConnectionFactory = std::function<std::unique_ptr<Connection>(Shard&, net::Descriptor)>;
+
+    static constexpr Duration tick_period = std::chrono::milliseconds{20};
+
+    /// `state` outlives the shard. Not running yet.
+    Shard(std::uint32_t index, BrokerState& state, ConnectionFactory make_connection);
+    /// After join().
+    ~Shard() override;
+
+    /// Who the other shards are, this one included, by index. Before start().
+    void connect(std::vector<Shard*> shards) { shards_ = std::move(shards); }
+    void start();
+
+    // --- Any thread --------------------------------------------------------------------------------------------------
+
+    /// Gives the shard a connection that was accepted elsewhere.
+    void adopt(net::Descriptor socket);
+    /// Refuses new messages, stops dispatching and tells the peers.
+    void begin_drain(std::uint32_t reconnect_after_ms);
+    /// While draining: nothing is in flight in this shard's channels and everything is written. Updated each tick.
+    [[nodiscard]] bool is_quiet() const noexcept { return is_quiet_.load(std::memory_order_acquire); }
+    [[nodiscard]] std::size_t connection_count() const noexcept {
+        return connection_count_.load(std::memory_order_acquire);
+    }
+    /// Sends what is queued to every peer and closes the connections.
+    void finish_connections();
+    /// Closes whatever is left at once and ends the thread.
+    void stop();
+    void join();
+
+    // --- The shard's thread --------------------------------------------------------------------------------------------
+
+    [[nodiscard]] ShardBroker& broker() noexcept { return broker_; }
+    [[nodiscard]] BrokerState& state() noexcept { return state_; }
+    [[nodiscard]] ChunkPool& pool() noexcept { return pool_; }
+    [[nodiscard]] net::ReadBuffer& read_buffer() noexcept { return read_buffer_; }
+    [[nodiscard]] net::Executor executor() noexcept { return io_.get_executor(); }
+    void schedule(Connection& connection, MonotonicTime when) noexcept;
+    /// The connection has output: flush it at the end of this turn.
+    void mark_dirty(Connection& connection) noexcept;
+    /// The connection has ended; destroys it.
+    void remove(Connection& connection) noexcept;
+    void end_turn() noexcept;
+
+private:
+    void send(std::uint32_t shard, EnvelopeBatch batch) override;
+    void take(net::Descriptor socket);
+    void stop_when_empty();
+    void tick();
+    void flush_dirty() noexcept;
+    [[nodiscard]] bool everything_is_written() const;
+
+    const std::uint32_t index_;
+    BrokerState& state_;
+    ConnectionFactory make_connection_;
+    net::IoContext io_{ASIO_CONCURRENCY_HINT_UNSAFE_IO};
+    ChunkPool pool_;
+    net::ReadBuffer read_buffer_{pool_};
+    DeadlineWheel wheel_;
+    ShardBroker broker_;
+    std::vector<Shard*> shards_;
+    std::unordered_map<Connection*, std::unique_ptr<Connection>> connections_;
+    std::vector<Connection*> dirty_;
+    std::vector<Connection*> flushing_;
+    net::Ticker ticker_;
+    bool is_draining_ = false;
+    std::uint32_t reconnect_after_ms_ = 0;
+    std::atomic<bool> is_quiet_{false};
+    std::atomic<std::size_t> connection_count_{0};
+    std::thread thread_;
+};
+
+}  // namespace baton::runtime

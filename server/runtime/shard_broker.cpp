@@ -1,0 +1,478 @@
+#include "server/runtime/shard_broker.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/base/assert.hpp"
+#include "server/runtime/errc.hpp"
+#include "server/runtime/placement.hpp"
+
+namespace baton::runtime {
+
+using channel::LinkAddress;
+using channel::SessionId;
+
+ShardBroker::ShardBroker(std::uint32_t shard, BrokerState& state, MailboxPort& mailboxes)
+    : shard_{shard}, state_{state}, mailboxes_{mailboxes}, outgoing_(state.shard_count) {}
+
+ShardBroker::~ShardBroker() = default;
+
+// --- Sessions --------------------------------------------------------------------------------------------------------
+
+SessionId ShardBroker::open_session(SessionEvents& events) {
+    const auto session = make_session_id(shard_, next_session_++);
+    sessions_.emplace(session, &events);
+    return session;
+}
+
+void ShardBroker::close_session(SessionId session) {
+    sessions_.erase(session);
+    std::erase_if(memory_requests_, [&](const MemoryRequest& request) { return request.link.session == session; });
+    std::erase_if(gatherings_, [&](const Gathering& gathering) { return gathering.session == session; });
+}
+
+SessionEvents* ShardBroker::session_of(SessionId session) noexcept {
+    const auto found = sessions_.find(session);
+    return found == sessions_.end() ? nullptr : found->second;
+}
+
+// --- Commands: straight on if the channel lives here, else by mailbox ---------------------------------------------------
+
+void ShardBroker::post(std::uint32_t shard, Envelope envelope) {
+    BATON_ASSERT(shard < outgoing_.size() && shard != shard_);
+    outgoing_[shard].push_back(std::move(envelope));
+}
+
+void ShardBroker::attach(LinkAddress link, AttachRequest request) {
+    const auto owner = shard_of_channel(request.name, state_.shard_count);
+    AttachCommand command{link, std::move(request)};
+    if (owner == shard_) {
+        handle(command);
+    } else {
+        post(owner, std::move(command));
+    }
+}
+
+void ShardBroker::detach(LinkAddress link, ChannelRef channel) {
+    DetachCommand command{link, channel.id};
+    if (channel.shard == shard_) {
+        handle(command);
+    } else {
+        post(channel.shard, command);
+    }
+}
+
+void ShardBroker::publish(LinkAddress link, ChannelRef channel, std::uint64_t sequence, Payload batch,
+                          bool is_assembled) {
+    PublishCommand command{link, channel.id, sequence, is_assembled, std::move(batch)};
+    if (channel.shard == shard_) {
+        handle(command);
+    } else {
+        post(channel.shard, std::move(command));
+    }
+}
+
+void ShardBroker::settle(LinkAddress link, ChannelRef channel, std::span<const channel::SettleRange> ranges,
+                         std::uint64_t receipt) {
+    if (channel.shard != shard_) {
+        post(channel.shard, SettleCommand{link, channel.id, receipt, {ranges.begin(), ranges.end()}});
+    } else if (auto* slot = slot_of(channel.id)) {
+        slot->channel->settle(link, ranges, receipt);
+        touch(*slot);
+    }
+}
+
+void ShardBroker::set_credit(LinkAddress link, ChannelRef channel, channel::Credit limit) {
+    CreditCommand command{link, channel.id, limit};
+    if (channel.shard == shard_) {
+        handle(command);
+    } else {
+        post(channel.shard, command);
+    }
+}
+
+void ShardBroker::set_slow(LinkAddress link, ChannelRef channel, bool is_slow) {
+    SlowCommand command{link, channel.id, is_slow};
+    if (channel.shard == shard_) {
+        handle(command);
+    } else {
+        post(channel.shard, command);
+    }
+}
+
+void ShardBroker::query(LinkAddress link, ChannelRef channel) {
+    QueryCommand command{link, channel.id};
+    if (channel.shard == shard_) {
+        handle(command);
+    } else {
+        post(channel.shard, command);
+    }
+}
+
+void ShardBroker::handle(AttachCommand& command) {
+    const auto& request = command.request;
+    auto fail = [&](std::error_code reason) { answer(AttachFailedEvent{command.link, reason}); };
+    if (is_draining_ && request.is_sender) {
+        return fail(Errc::draining);
+    }
+    auto named = by_name_.find(request.name);
+    const bool created = named == by_name_.end();
+    if (created) {
+        if (!request.create) {
+            return fail(Errc::not_found);
+        }
+        if (create(request.name, state_.limits.channel_defaults) == nullptr) {
+            return fail(Errc::too_many_channels);
+        }
+        named = by_name_.find(request.name);
+    }
+    Slot& slot = *slot_of(named->second);
+    Attachment attachment{{shard_, slot.id}, 0, slot.channel->options().message_size_max, created};
+    if (request.is_sender) {
+        attachment.last_sequence = slot.channel->attach_sender(command.link, request.producer);
+    } else {
+        slot.channel->attach_receiver(command.link);
+    }
+    answer(AttachedEvent{command.link, attachment});
+    if (request.is_sender) {
+        slot.channel->announce_credit(command.link);
+    }
+}
+
+void ShardBroker::handle(DetachCommand& command) {
+    if (auto* slot = slot_of(command.channel)) {
+        slot->channel->detach(command.link);
+        touch(*slot);
+    }  // Else it was deleted meanwhile, and has reported `closed` then.
+}
+
+void ShardBroker::handle(PublishCommand& command) {
+    if (auto* slot = slot_of(command.channel)) {
+        slot->channel->publish(command.link, command.sequence, std::move(command.batch), command.is_assembled);
+        touch(*slot);
+    }
+}
+
+void ShardBroker::handle(SettleCommand& command) {
+    if (auto* slot = slot_of(command.channel)) {
+        slot->channel->settle(command.link, command.ranges, command.receipt);
+        touch(*slot);
+    }
+}
+
+void ShardBroker::handle(CreditCommand& command) {
+    if (auto* slot = slot_of(command.channel)) {
+        slot->channel->set_credit(command.link, command.limit);
+        touch(*slot);
+    }
+}
+
+void ShardBroker::handle(SlowCommand& command) {
+    if (auto* slot = slot_of(command.channel)) {
+        slot->channel->set_slow(command.link, command.is_slow);
+        touch(*slot);
+    }
+}
+
+void ShardBroker::handle(QueryCommand& command) {
+    if (auto* slot = slot_of(command.channel)) {
+        slot->channel->query(command.link);
+        touch(*slot);
+    }
+}
+
+void ShardBroker::handle(DrainCommand&) { begin_drain(); }
+
+// --- Events: to the session, here or by mailbox --------------------------------------------------------------------------
+
+template <class Event>
+void ShardBroker::answer(Event event) noexcept {
+    const auto owner = shard_of_session(event.link.session);
+    if (owner == shard_) {
+        handle(event);
+    } else {
+        post(owner, std::move(event));
+    }
+}
+
+void ShardBroker::confirmed(const LinkAddress& sender, std::uint64_t sequence, channel::ConfirmLevel level) noexcept {
+    answer(ConfirmedEvent{sender, sequence, level});
+}
+void ShardBroker::refused(const LinkAddress& sender, std::uint64_t first, std::uint32_t count,
+                          std::error_code reason) noexcept {
+    answer(RefusedEvent{sender, first, count, reason});
+}
+void ShardBroker::sender_credit(const LinkAddress& sender, channel::Credit limit) noexcept {
+    answer(SenderCreditEvent{sender, limit});
+}
+void ShardBroker::state(const LinkAddress& link, const channel::LinkState& state) noexcept {
+    LinkStateReport report{state.wait.reason, {}, state.ready, state.in_flight};
+    if (state.wait.reason != channel::WaitReason::none) {
+        report.waiting = state_.clock.now() - state.wait.since;
+    }
+    answer(StateEvent{link, report});
+}
+void ShardBroker::deliver(const LinkAddress& receiver, const channel::Slice& slice) noexcept {
+    if (shard_of_session(receiver.session) != shard_) {
+        post(shard_of_session(receiver.session), DeliverEvent{receiver, slice});
+    } else if (auto* session = session_of(receiver.session)) {
+        session->on_deliver(receiver.link, slice);
+    }
+}
+void ShardBroker::settle_refused(const LinkAddress& receiver, const channel::SettleRange& range,
+                                 std::error_code reason) noexcept {
+    answer(SettleRefusedEvent{receiver, range, reason});
+}
+void ShardBroker::settled(const LinkAddress& receiver, std::uint64_t receipt) noexcept {
+    answer(SettledEvent{receiver, receipt});
+}
+void ShardBroker::closed(const LinkAddress& link, std::error_code reason) noexcept { answer(ClosedEvent{link, reason}); }
+
+void ShardBroker::handle(AttachedEvent& event) {
+    if (auto* session = session_of(event.link.session)) {
+        session->on_attached(event.link.link, event.attachment);
+    } else {
+        // The session ended before it knew the channel, so it could not detach.
+        detach(event.link, event.attachment.channel);
+    }
+}
+void ShardBroker::handle(AttachFailedEvent& event) {
+    if (auto* session = session_of(event.link.session)) {
+        session->on_attach_failed(event.link.link, event.reason);
+    }
+}
+void ShardBroker::handle(ConfirmedEvent& event) {
+    if (auto* session = session_of(event.link.session)) {
+        session->on_confirmed(event.link.link, event.sequence, event.level);
+    }
+}
+void ShardBroker::handle(RefusedEvent& event) {
+    if (auto* session = session_of(event.link.session)) {
+        session->on_refused(event.link.link, event.first, event.count, event.reason);
+    }
+}
+void ShardBroker::handle(SenderCreditEvent& event) {
+    if (auto* session = session_of(event.link.session)) {
+        session->on_sender_credit(event.link.link, event.limit);
+    }
+}
+void ShardBroker::handle(StateEvent& event) {
+    if (auto* session = session_of(event.link.session)) {
+        session->on_state(event.link.link, event.state);
+    }
+}
+void ShardBroker::handle(DeliverEvent& event) {
+    if (auto* session = session_of(event.link.session)) {
+        session->on_deliver(event.link.link, event.slice);
+    }
+}
+void ShardBroker::handle(SettleRefusedEvent& event) {
+    if (auto* session = session_of(event.link.session)) {
+        session->on_settle_refused(event.link.link, event.range, event.reason);
+    }
+}
+void ShardBroker::handle(SettledEvent& event) {
+    if (auto* session = session_of(event.link.session)) {
+        session->on_settled(event.link.link, event.receipt);
+    }
+}
+void ShardBroker::handle(ClosedEvent& event) {
+    if (auto* session = session_of(event.link.session)) {
+        session->on_closed(event.link.link, event.reason);
+    }
+}
+void ShardBroker::handle(AdminPartEvent& event) { collect(event.session, event.request, std::move(event.json)); }
+
+// --- Turns ---------------------------------------------------------------------------------------------------------------
+
+void ShardBroker::receive(EnvelopeBatch batch) {
+    for (auto& envelope : batch) {
+        std::visit([this](auto& message) { handle(message); }, envelope);
+    }
+}
+
+void ShardBroker::touch(Slot& slot) {
+    if (!slot.is_dirty && slot.channel->needs_dispatch()) {
+        slot.is_dirty = true;
+        dirty_.push_back(slot.id);
+    }
+}
+
+bool ShardBroker::end_turn() {
+    grant_memory();
+    bool worked = !dirty_.empty();
+    std::swap(dirty_, dispatching_);
+    for (const auto id : dispatching_) {
+        if (auto* slot = slot_of(id)) {
+            slot->is_dirty = false;
+            slot->channel->dispatch();
+        }
+    }
+    dispatching_.clear();
+    for (std::uint32_t target = 0; target < outgoing_.size(); ++target) {
+        if (!outgoing_[target].empty()) {
+            worked = true;
+            mailboxes_.send(target, std::exchange(outgoing_[target], {}));
+        }
+    }
+    return worked;
+}
+
+void ShardBroker::tick() {
+    for (auto& [id, slot] : slots_) {
+        slot->channel->tick();
+        touch(*slot);
+    }
+}
+
+void ShardBroker::begin_drain() {
+    is_draining_ = true;
+    for (auto& [id, slot] : slots_) {
+        slot->channel->begin_drain();
+    }
+}
+
+std::uint64_t ShardBroker::in_flight() const {
+    std::uint64_t total = 0;
+    for (const auto& [id, slot] : slots_) {
+        total += slot->channel->stats().in_flight;
+    }
+    return total;
+}
+
+// --- Memory for large messages --------------------------------------------------------------------------------------------
+
+bool ShardBroker::request_memory(LinkAddress link, std::uint64_t size) {
+    if (size > state_.memory.limit() / 2) {
+        return false;  // Half: what is promised to others must not starve it for ever.
+    }
+    memory_requests_.push_back({link, size});
+    return true;
+}
+
+void ShardBroker::grant_memory() {
+    while (!memory_requests_.empty()) {
+        const auto request = memory_requests_.front();
+        if (!state_.memory.try_reserve(request.size)) {
+            return;  // In order: the next smaller one does not overtake, or a large one would wait for ever.
+        }
+        memory_requests_.pop_front();
+        if (auto* session = session_of(request.link.session)) {
+            session->on_memory_granted(request.link.link);
+        } else {
+            state_.memory.release(request.size);
+        }
+    }
+}
+
+void ShardBroker::memory_taken(std::uint64_t size) { state_.memory.release(size); }
+
+void ShardBroker::cancel_memory(LinkAddress link) {
+    std::erase_if(memory_requests_, [&](const MemoryRequest& request) { return request.link == link; });
+}
+
+// --- Channels ------------------------------------------------------------------------------------------------------------
+
+ShardBroker::Slot* ShardBroker::slot_of(ChannelId id) noexcept {
+    const auto found = slots_.find(id);
+    return found == slots_.end() ? nullptr : found->second.get();
+}
+
+channel::Channel* ShardBroker::find(std::string_view name) {
+    const auto found = by_name_.find(std::string{name});
+    return found == by_name_.end() ? nullptr : slot_of(found->second)->channel.get();
+}
+
+channel::Channel* ShardBroker::create(std::string_view name, const channel::ChannelOptions& options) {
+    if (state_.channels.fetch_add(1, std::memory_order_relaxed) >= state_.limits.channels_max) {
+        state_.channels.fetch_sub(1, std::memory_order_relaxed);
+        return nullptr;
+    }
+    auto slot = std::make_unique<Slot>();
+    slot->id = ChannelId{next_channel_++};
+    slot->channel =
+        std::make_unique<channel::Channel>(std::string{name}, options, *this, state_.clock, state_.memory);
+    if (is_draining_) {
+        slot->channel->begin_drain();
+    }
+    by_name_.emplace(std::string{name}, slot->id);
+    auto* channel = slot->channel.get();
+    slots_.emplace(slot->id, std::move(slot));
+    return channel;
+}
+
+void ShardBroker::erase(std::string_view name) {
+    const auto found = by_name_.find(std::string{name});
+    BATON_ASSERT(found != by_name_.end());
+    const auto id = found->second;
+    slot_of(id)->channel->close(channel::Errc::channel_deleted);
+    slots_.erase(id);
+    by_name_.erase(found);
+    state_.channels.fetch_sub(1, std::memory_order_relaxed);
+}
+
+void ShardBroker::touch(channel::Channel& channel) { touch(*slot_of(by_name_.at(channel.name()))); }
+
+std::vector<std::string> ShardBroker::names() const {
+    std::vector<std::string> result;
+    result.reserve(by_name_.size());
+    for (const auto& [name, id] : by_name_) {
+        result.push_back(name);
+    }
+    std::ranges::sort(result);
+    return result;
+}
+
+// --- Administration --------------------------------------------------------------------------------------------------------
+
+void ShardBroker::admin(SessionId session, std::uint64_t request, std::string_view name, std::string_view json) {
+    AdminCommand command{session, request, std::string{name}, std::string{json}};
+    const auto scope = admin_scope(json);
+    const bool everywhere = scope == AdminScope::every_shard;
+    gatherings_.push_back({session, request, everywhere ? command.json : std::string{},
+                           everywhere ? state_.shard_count : 1, {}});
+    for (std::uint32_t target = 0; target < state_.shard_count; ++target) {
+        const bool is_owner = target == (scope == AdminScope::channel ? shard_of_channel(name, state_.shard_count) : shard_);
+        if (!everywhere && !is_owner) {
+            continue;
+        }
+        if (target == shard_) {
+            auto copy = command;
+            handle(copy);
+        } else {
+            post(target, command);
+        }
+    }
+}
+
+void ShardBroker::handle(AdminCommand& command) {
+    AdminPartEvent part{command.session, command.request, run_admin(*this, command.name, command.json)};
+    const auto owner = shard_of_session(command.session);
+    if (owner == shard_) {
+        handle(part);
+    } else {
+        post(owner, std::move(part));
+    }
+}
+
+void ShardBroker::collect(SessionId session, std::uint64_t request, std::string part) {
+    const auto gathering = std::ranges::find_if(gatherings_, [&](const Gathering& candidate) {
+        return candidate.session == session && candidate.request == request;
+    });
+    if (gathering == gatherings_.end()) {
+        return;  // The session is gone.
+    }
+    gathering->parts.push_back(std::move(part));
+    if (--gathering->missing > 0) {
+        return;
+    }
+    const auto finished = std::move(*gathering);
+    gatherings_.erase(gathering);
+    if (auto* receiver = session_of(session)) {
+        receiver->on_admin_reply(request, finished.json.empty()
+                                              ? finished.parts.front()
+                                              : merge_admin_parts(finished.json, finished.parts, state_));
+    }
+}
+
+}  // namespace baton::runtime

@@ -1,0 +1,164 @@
+// The broker as one shard sees it, without I/O: its channels, the sessions that live here, and the way to the other
+// shards. A session calls it directly; if the channel lives here the call goes straight on, else one envelope is added to
+// the batch for that shard. The same class runs inside the simulation.
+// Not responsible for rules (server/channel), bytes (server/session) or threads (shard.hpp).
+// Thread: the shard's. Next files: envelope.hpp, channel_admin.hpp.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "server/channel/channel.hpp"
+#include "server/channel/channel_events.hpp"
+#include "server/runtime/broker_state.hpp"
+#include "server/runtime/channel_admin.hpp"
+#include "server/runtime/envelope.hpp"
+#include "server/runtime/session_events.hpp"
+
+namespace baton::runtime {
+
+class ShardBroker final : public channel::ChannelEvents, private ChannelDirectory {
+public:
+    /// `state` and `mailboxes` outlive the broker.
+    ShardBroker(std::uint32_t shard, BrokerState& state, MailboxPort& mailboxes);
+    ~ShardBroker() override;
+
+    // --- Sessions of this shard ------------------------------------------------------------------------------------
+
+    /// Registers a session; `events` stays valid until close_session.
+    [[nodiscard]] channel::SessionId open_session(SessionEvents& events);
+    /// Forgets the session. It has detached its links before; events that are still under way are dropped.
+    void close_session(channel::SessionId session);
+
+    // --- What sessions ask (any channel, wherever it lives) ---------------------------------------------------------
+
+    void attach(channel::LinkAddress link, AttachRequest request);
+    void detach(channel::LinkAddress link, ChannelRef channel);
+    void publish(channel::LinkAddress link, ChannelRef channel, std::uint64_t sequence, Payload batch,
+                 bool is_assembled);
+    void settle(channel::LinkAddress link, ChannelRef channel, std::span<const channel::SettleRange> ranges,
+                std::uint64_t receipt);
+    void set_credit(channel::LinkAddress link, ChannelRef channel, channel::Credit limit);
+    void set_slow(channel::LinkAddress link, ChannelRef channel, bool is_slow);
+    void query(channel::LinkAddress link, ChannelRef channel);
+    /// Sets `size` bytes aside for a large message: `on_memory_granted` follows, at once or when there is room, in the
+    /// order of the requests. The session then allocates and calls `memory_taken`.
+    /// False: they can never fit.
+    [[nodiscard]] bool request_memory(channel::LinkAddress link, std::uint64_t size);
+    /// Gives the reservation back: the memory has been allocated (and is charged as such), or is no longer wanted.
+    void memory_taken(std::uint64_t size);
+    void cancel_memory(channel::LinkAddress link);
+    /// `on_admin_reply` follows exactly once while the session lives.
+    void admin(channel::SessionId session, std::uint64_t request, std::string_view name, std::string_view json);
+
+    // --- What the shard does -----------------------------------------------------------------------------------------
+
+    /// Takes a batch from another shard.
+    void receive(EnvelopeBatch batch);
+    /// Dispatches the channels that need it and sends off what is for other shards. True if anything was done.
+    bool end_turn();
+    /// Clock pulse.
+    void tick();
+    /// New messages are refused and nothing more is dispatched from now on.
+    void begin_drain();
+
+    [[nodiscard]] std::uint32_t shard() const noexcept { return shard_; }
+    [[nodiscard]] BrokerState& shared() noexcept { return state_; }
+    [[nodiscard]] std::uint64_t in_flight() const;  ///< Messages that receivers of this shard's channels hold.
+    [[nodiscard]] std::size_t session_count() const noexcept { return sessions_.size(); }
+
+    // --- ChannelEvents: answers of this shard's channels ----------------------------------------------------------------
+
+    void confirmed(const channel::LinkAddress& sender, std::uint64_t sequence,
+                   channel::ConfirmLevel level) noexcept override;
+    void refused(const channel::LinkAddress& sender, std::uint64_t first, std::uint32_t count,
+                 std::error_code reason) noexcept override;
+    void sender_credit(const channel::LinkAddress& sender, channel::Credit limit) noexcept override;
+    void state(const channel::LinkAddress& link, const channel::LinkState& state) noexcept override;
+    void deliver(const channel::LinkAddress& receiver, const channel::Slice& slice) noexcept override;
+    void settle_refused(const channel::LinkAddress& receiver, const channel::SettleRange& range,
+                        std::error_code reason) noexcept override;
+    void settled(const channel::LinkAddress& receiver, std::uint64_t receipt) noexcept override;
+    void closed(const channel::LinkAddress& link, std::error_code reason) noexcept override;
+
+private:
+    struct Slot {
+        ChannelId id{0};
+        std::unique_ptr<channel::Channel> channel;
+        bool is_dirty = false;
+    };
+    struct MemoryRequest {
+        channel::LinkAddress link;
+        std::uint64_t size = 0;
+    };
+    /// Answers to an administrative request that asks every shard are collected here.
+    struct Gathering {
+        channel::SessionId session{0};
+        std::uint64_t request = 0;
+        std::string json;  ///< Of the request.
+        std::uint32_t missing = 0;
+        std::vector<std::string> parts;
+    };
+
+    // ChannelDirectory, for administration.
+    [[nodiscard]] channel::Channel* find(std::string_view name) override;
+    [[nodiscard]] channel::Channel* create(std::string_view name, const channel::ChannelOptions& options) override;
+    void erase(std::string_view name) override;
+    void touch(channel::Channel& channel) override;
+    [[nodiscard]] std::vector<std::string> names() const override;
+    [[nodiscard]] const BrokerState& broker_state() const override { return state_; }
+
+    [[nodiscard]] Slot* slot_of(ChannelId id) noexcept;
+    void touch(Slot& slot);
+    void post(std::uint32_t shard, Envelope envelope);
+    [[nodiscard]] SessionEvents* session_of(channel::SessionId session) noexcept;
+    /// Hands an event to its session, here or elsewhere.
+    template <class Event>
+    void answer(Event event) noexcept;
+    void grant_memory();
+    void collect(channel::SessionId session, std::uint64_t request, std::string part);
+
+    void handle(AttachCommand& command);
+    void handle(DetachCommand& command);
+    void handle(PublishCommand& command);
+    void handle(SettleCommand& command);
+    void handle(CreditCommand& command);
+    void handle(SlowCommand& command);
+    void handle(QueryCommand& command);
+    void handle(DrainCommand& command);
+    void handle(AdminCommand& command);
+    void handle(AttachedEvent& event);
+    void handle(AttachFailedEvent& event);
+    void handle(ConfirmedEvent& event);
+    void handle(RefusedEvent& event);
+    void handle(SenderCreditEvent& event);
+    void handle(StateEvent& event);
+    void handle(DeliverEvent& event);
+    void handle(SettleRefusedEvent& event);
+    void handle(SettledEvent& event);
+    void handle(ClosedEvent& event);
+    void handle(AdminPartEvent& event);
+
+    const std::uint32_t shard_;
+    BrokerState& state_;
+    MailboxPort& mailboxes_;
+    std::uint64_t next_session_ = 1;
+    std::uint64_t next_channel_ = 1;
+    bool is_draining_ = false;
+    std::unordered_map<channel::SessionId, SessionEvents*> sessions_;
+    std::unordered_map<std::string, ChannelId> by_name_;
+    std::unordered_map<ChannelId, std::unique_ptr<Slot>> slots_;
+    std::vector<ChannelId> dirty_;
+    std::vector<ChannelId> dispatching_;
+    std::vector<EnvelopeBatch> outgoing_;  ///< By shard.
+    std::deque<MemoryRequest> memory_requests_;
+    std::vector<Gathering> gatherings_;
+};
+
+}  // namespace baton::runtime

@@ -1,0 +1,110 @@
+#include "server/session/session.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <utility>
+
+#include "common/net/asio.hpp"
+
+namespace baton::session {
+
+std::unique_ptr<runtime::Connection> Session::make(runtime::Shard& shard, net::Descriptor descriptor) {
+    auto peer = net::peer_name(descriptor.number());
+    auto socket = net::adopt(shard.executor(), std::move(descriptor));
+    if (!socket) {
+        spdlog::debug("connection from {} ended before it began: {}", peer, socket.error().message());
+        return nullptr;
+    }
+    auto& state = shard.state();
+    state.accepted.fetch_add(1, std::memory_order_relaxed);
+    const bool is_refused =
+        state.connections.fetch_add(1, std::memory_order_relaxed) >= state.limits.connections_max;
+    return std::unique_ptr<Session>{new Session{shard, std::move(*socket), std::move(peer), is_refused}};
+}
+
+Session::Session(runtime::Shard& shard, net::Socket socket, std::string peer, bool is_refused)
+    : shard_{shard},
+      peer_{std::move(peer)},
+      outbox_{shard.pool()},
+      protocol_{shard.broker(), shard.pool(), outbox_, *this, is_refused},
+      io_{std::move(socket), shard.read_buffer(), outbox_, *this} {}
+
+Session::~Session() { shard_.state().connections.fetch_sub(1, std::memory_order_relaxed); }
+
+void Session::start() {
+    spdlog::debug("session {} from {}", protocol_.id().value(), peer_);
+    shard_.schedule(*this, protocol_.deadline());
+    io_.start();
+}
+
+// --- The shard ---------------------------------------------------------------------------------------------------------
+
+void Session::flush_turn() noexcept {
+    if (is_finished_) {
+        return;
+    }
+    protocol_.prepare_flush();
+    io_.flush();
+    if (is_finishing_ && !is_finished_ && io_.is_open()) {
+        is_finished_ = true;
+        io_.shutdown_after_flush();
+        shard_.schedule(*this, shard_.state().clock.now() + finish_timeout);
+    }
+}
+
+void Session::on_deadline(MonotonicTime now) noexcept {
+    if (is_finished_) {
+        return io_.close(std::make_error_code(std::errc::timed_out));
+    }
+    protocol_.on_deadline(now);
+    if (!protocol_.is_closing()) {
+        shard_.schedule(*this, protocol_.deadline());
+    }
+}
+
+void Session::begin_drain(std::uint32_t reconnect_after_ms) { protocol_.begin_drain(reconnect_after_ms); }
+
+void Session::finish() noexcept {
+    if (!protocol_.is_closing()) {
+        protocol_.fail_connection(wire::Status::draining, "the broker is going down");
+    }
+}
+
+void Session::abort() noexcept { io_.close(std::make_error_code(std::errc::operation_canceled)); }
+
+// --- Bytes -------------------------------------------------------------------------------------------------------------
+
+std::size_t Session::on_bytes(BorrowedBytes readable) noexcept { return protocol_.on_bytes(readable); }
+
+void Session::on_turn_end() noexcept { shard_.end_turn(); }
+
+void Session::on_write_progress(std::size_t unsent_bytes) noexcept { protocol_.on_write_progress(unsent_bytes); }
+
+void Session::on_closed(std::error_code reason) noexcept {
+    if (!close_text_.empty()) {
+        // Said when it was decided.
+    } else if (!reason || reason == asio::error::eof) {
+        spdlog::debug("session {} from {} ended", protocol_.id().value(), peer_);
+    } else {
+        spdlog::debug("session {} from {} ended: {}", protocol_.id().value(), peer_, reason.message());
+    }
+    protocol_.on_disconnected();
+    auto& shard = shard_;
+    shard.remove(*this);  // Destroys this.
+    shard.end_turn();
+}
+
+// --- SessionHost -------------------------------------------------------------------------------------------------------
+
+void Session::output_ready() noexcept { shard_.mark_dirty(*this); }
+
+void Session::close_after_flush(wire::Status reason, const std::string& text) noexcept {
+    if (reason != wire::Status::draining) {
+        spdlog::info("session {} from {} is closed: {}: {}", protocol_.id().value(), peer_, wire::to_string(reason), text);
+    }
+    close_text_ = text;
+    is_finishing_ = true;
+    shard_.mark_dirty(*this);
+}
+
+}  // namespace baton::session

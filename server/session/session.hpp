@@ -1,0 +1,63 @@
+// A connection of the broker: its socket's bytes (net::ConnectionIo), its protocol (SessionProtocol) and its life, from
+// the accepted descriptor to the last callback. The shard owns it.
+// Not responsible for rules or frames. Thread: the shard's. Next file: session_protocol.hpp.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <system_error>
+
+#include "common/base/outbox.hpp"
+#include "common/net/connection_io.hpp"
+#include "common/net/stream.hpp"
+#include "server/runtime/connection.hpp"
+#include "server/runtime/shard.hpp"
+#include "server/session/session_host.hpp"
+#include "server/session/session_protocol.hpp"
+
+namespace baton::session {
+
+class Session final : public runtime::Connection, private net::ConnectionEvents, private SessionHost {
+public:
+    /// How long an orderly end may take before the socket is closed anyway.
+    static constexpr Duration finish_timeout = std::chrono::seconds{2};
+
+    /// For Shard::ConnectionFactory. Null if the peer has gone already.
+    [[nodiscard]] static std::unique_ptr<runtime::Connection> make(runtime::Shard& shard, net::Descriptor descriptor);
+
+    ~Session() override;
+
+    // runtime::Connection
+    void start() override;
+    void flush_turn() noexcept override;
+    void on_deadline(MonotonicTime now) noexcept override;
+    void begin_drain(std::uint32_t reconnect_after_ms) override;
+    void finish() noexcept override;
+    void abort() noexcept override;
+    [[nodiscard]] bool is_flushed() const noexcept override { return outbox_.empty(); }
+
+private:
+    Session(runtime::Shard& shard, net::Socket socket, std::string peer, bool is_refused);
+
+    // net::ConnectionEvents
+    [[nodiscard]] std::size_t on_bytes(BorrowedBytes readable) noexcept override;
+    [[nodiscard]] std::size_t bytes_wanted() const noexcept override { return protocol_.bytes_wanted(); }
+    void on_turn_end() noexcept override;
+    void on_write_progress(std::size_t unsent_bytes) noexcept override;
+    void on_closed(std::error_code reason) noexcept override;
+
+    // SessionHost
+    void output_ready() noexcept override;
+    void close_after_flush(wire::Status reason, const std::string& text) noexcept override;
+
+    runtime::Shard& shard_;
+    const std::string peer_;
+    Outbox outbox_;
+    SessionProtocol protocol_;
+    net::ConnectionIo io_;
+    bool is_finishing_ = false;  ///< Close once the outbox is written.
+    bool is_finished_ = false;   ///< The socket has been told.
+    std::string close_text_;     ///< Why the broker closes, for the log.
+};
+
+}  // namespace baton::session

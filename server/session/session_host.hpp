@@ -1,0 +1,22 @@
+// What a session's protocol needs from whoever carries its bytes: the connection in the broker (session.hpp), the network
+// of the simulation, or a test. Called on the session's shard.
+#pragma once
+
+#include <string>
+
+#include "common/wire/status.hpp"
+
+namespace baton::session {
+
+class SessionHost {
+public:
+    /// There is something to write: call prepare_flush and write the outbox at the end of this turn. Cheap to repeat.
+    virtual void output_ready() noexcept = 0;
+    /// Nothing more will come: close once the outbox is written. `text` says why, for the log.
+    virtual void close_after_flush(wire::Status reason, const std::string& text) noexcept = 0;
+
+protected:
+    ~SessionHost() = default;
+};
+
+}  // namespace baton::session

@@ -1,0 +1,53 @@
+#include "server/session/status_mapping.hpp"
+
+#include "server/channel/errc.hpp"
+#include "server/runtime/errc.hpp"
+
+namespace baton::session {
+
+namespace {
+
+using wire::Status;
+
+// No default: a new enumerator without a status is a compiler warning, and warnings are errors.
+Status from_channel(channel::Errc code) noexcept {
+    switch (code) {
+        case channel::Errc::sequence_gap: return Status::sequence_gap;
+        case channel::Errc::superseded: return Status::superseded;
+        case channel::Errc::too_large: return Status::message_too_large;
+        case channel::Errc::bad_batch: return Status::bad_batch;
+        case channel::Errc::over_credit: return Status::over_credit;
+        case channel::Errc::lost_lease: return Status::lost_lease;
+        case channel::Errc::unsupported_outcome: return Status::unsupported_outcome;
+        case channel::Errc::channel_deleted: return Status::channel_deleted;
+        case channel::Errc::draining: return Status::draining;
+        case channel::Errc::too_many_producers: return Status::too_many_producers;
+    }
+    return Status::internal;
+}
+
+Status from_runtime(runtime::Errc code) noexcept {
+    switch (code) {
+        case runtime::Errc::not_found: return Status::not_found;
+        case runtime::Errc::too_many_channels: return Status::too_many_channels;
+        case runtime::Errc::draining: return Status::draining;
+    }
+    return Status::internal;
+}
+
+}  // namespace
+
+Status to_status(std::error_code reason) noexcept {
+    if (!reason) {
+        return Status::ok;
+    }
+    if (reason.category() == channel::channel_category()) {
+        return from_channel(static_cast<channel::Errc>(reason.value()));
+    }
+    if (reason.category() == runtime::runtime_category()) {
+        return from_runtime(static_cast<runtime::Errc>(reason.value()));
+    }
+    return Status::internal;
+}
+
+}  // namespace baton::session
