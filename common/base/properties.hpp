@@ -35,18 +35,18 @@ enum class PropertyId : std::uint8_t {
 
 inline constexpr std::size_t properties_size_max = 65'535;
 
-// An empty text means: not there.
+// An empty text means: not there. The initialisers allow naming only some of them: `{.key = "k"}`.
 struct MessageProperties {
-    std::string key;
-    std::optional<std::uint8_t> priority;
-    std::optional<std::chrono::microseconds> ttl;    // Not negative.
-    std::optional<std::chrono::microseconds> delay;  // Not negative.
-    std::string content_type;
-    std::string reply_to;
-    std::string correlation_id;
-    std::string trace_context;
-    std::string message_id;
-    std::vector<std::pair<std::string, std::string>> headers;
+    std::string key{};
+    std::optional<std::uint8_t> priority{};
+    std::optional<std::chrono::microseconds> ttl{};    // Not negative.
+    std::optional<std::chrono::microseconds> delay{};  // Not negative.
+    std::string content_type{};
+    std::string reply_to{};
+    std::string correlation_id{};
+    std::string trace_context{};
+    std::string message_id{};
+    std::vector<std::pair<std::string, std::string>> headers{};
 
     [[nodiscard]] bool empty() const noexcept;
 
