@@ -1,0 +1,112 @@
+#include "server/app/command_line.hpp"
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+
+namespace baton::app {
+
+namespace {
+
+using Flags = std::map<std::string, std::vector<std::string>>;  ///< Values by key.
+
+Result<Configuration> configure(const std::string& config_file, const Flags& flags) {
+    Configuration configuration;
+    if (!config_file.empty()) {
+        if (auto applied = apply_file(configuration, config_file); !applied) {
+            return std::unexpected{applied.error()};
+        }
+    }
+    const auto lookup = [](const std::string& name) { return std::getenv(name.c_str()); };
+    if (auto applied = apply_environment(configuration, lookup); !applied) {
+        return std::unexpected{applied.error()};
+    }
+    for (const auto& setting : settings_table()) {
+        if (const auto found = flags.find(setting.key); found != flags.end() && !found->second.empty()) {
+            if (auto applied = apply(configuration, setting, found->second, Origin::flag, setting.flag()); !applied) {
+                return std::unexpected{applied.error()};
+            }
+        }
+    }
+    if (auto checked = check(configuration.options); !checked) {
+        return std::unexpected{checked.error()};
+    }
+    return configuration;
+}
+
+Flags flags_of(const Configuration& configuration) {
+    Flags flags;
+    for (const auto& setting : settings_table()) {
+        const auto origin = configuration.origins.find(setting.key);
+        if (origin != configuration.origins.end() && origin->second == Origin::flag) {
+            flags[setting.key] = setting.show(configuration.options);
+        }
+    }
+    return flags;
+}
+
+int complain(const std::string& text) {
+    std::fprintf(stderr, "batond: %s\n", text.c_str());
+    return exit_usage;
+}
+
+/// Groups keep the common flags in front of the many limits in --help.
+void add_settings(CLI::App& app, Flags& flags) {
+    for (const auto& setting : settings_table()) {
+        auto* option = app.add_option(setting.flag(), flags[setting.key], setting.help + " Allowed: " + setting.allowed);
+        option->group(setting.key.starts_with("limits.") ? "Limits" : "Options");
+        option->expected(1)->allow_extra_args(false);
+        option->multi_option_policy(setting.is_list ? CLI::MultiOptionPolicy::TakeAll : CLI::MultiOptionPolicy::TakeLast);
+        option->type_name(setting.is_list ? "URL ..." : "VALUE");
+    }
+}
+
+}  // namespace
+
+ParsedCommandLine parse_command_line(int argc, const char* const* argv) {
+    CLI::App app{"batond, the broker of Baton: queues messages in named channels and pushes them to receivers."};
+    app.footer("Example: batond --listen tcp://127.0.0.1:22866 --listen unix:///tmp/baton.sock\n"
+               "Every option can also be set as BATON_<NAME> in the environment or in the --config file.\n"
+               "Exit codes: 0 after a drain, 2 usage or configuration, 3 cannot listen.");
+    app.set_version_flag("--version", std::string{"batond "} + BATON_VERSION);
+    CommandLine line;
+    Flags flags;
+    std::string data_dir;
+    app.add_option("--config", line.config_file, "Configuration file: JSON, comments allowed.")->type_name("FILE");
+    app.add_option("--data-dir", data_dir, "Not supported yet: channels live in memory.")->type_name("DIR");
+    add_settings(app, flags);
+    auto* config = app.add_subcommand("config", "Validate or print the configuration.");
+    config->require_subcommand(1);
+    config->fallthrough();
+    config->add_subcommand("check", "Validate it and exit with 0 or 2.")->fallthrough();
+    auto* show_command = config->add_subcommand("show", "Print the effective settings as JSON.")->fallthrough();
+    show_command->add_flag("--origin", line.with_origin, "With where each value came from.");
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+        if (error.get_exit_code() == 0) {
+            return {std::nullopt, app.exit(error)};  // --help, --version.
+        }
+        return {std::nullopt, complain(std::string{error.what()} + "; see batond --help")};
+    }
+    if (!data_dir.empty() || std::getenv("BATON_DATA_DIR") != nullptr) {
+        return {std::nullopt, complain("--data-dir is not supported by this version: channels live in memory only; "
+                                       "start without it")};
+    }
+    if (config->parsed()) {
+        line.command = show_command->parsed() ? Command::config_show : Command::config_check;
+    }
+    auto configuration = configure(line.config_file, flags);
+    if (!configuration) {
+        return {std::nullopt, complain(configuration.error().context)};
+    }
+    line.configuration = std::move(*configuration);
+    return {std::move(line), exit_done};
+}
+
+Result<Configuration> reload(const CommandLine& command_line) {
+    return configure(command_line.config_file, flags_of(command_line.configuration));
+}
+
+}  // namespace baton::app

@@ -1,0 +1,17 @@
+// Tells whoever started the broker that it accepts connections: the ready file, and systemd's notification socket.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "common/base/result.hpp"
+
+namespace baton::app {
+
+/// Writes `{"pid":…, "listen":[…]}` to a temporary file beside `path` and renames it.
+[[nodiscard]] Result<void> write_ready_file(const std::string& path, const std::vector<std::string>& listen);
+
+/// Sends `state` ("READY=1", "STOPPING=1") if NOTIFY_SOCKET is set; the protocol of sd_notify(3).
+void notify_service_manager(const std::string& state);
+
+}  // namespace baton::app

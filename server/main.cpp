@@ -1,0 +1,30 @@
+// batond: reads the command line and runs the broker. The wiring is in server/app/application.cpp.
+#include <cstdio>
+
+#include "server/app/application.hpp"
+#include "server/app/command_line.hpp"
+#include "server/app/logging.hpp"
+
+int main(int argc, char** argv) {
+    using namespace baton::app;
+    const auto parsed = parse_command_line(argc, argv);
+    if (!parsed.command_line) {
+        return parsed.exit_code;
+    }
+    const auto& line = *parsed.command_line;
+    const auto& options = line.configuration.options;
+    switch (line.command) {
+        case Command::config_check:
+            std::fputs("the configuration is valid\n", stderr);
+            return exit_done;
+        case Command::config_show:
+            std::puts(show(line.configuration, line.with_origin).c_str());
+            return exit_done;
+        case Command::serve:
+            break;
+    }
+    start_logging(options.log_level, options.log_format);
+    const int exit_code = Application{line}.run();
+    stop_logging();
+    return exit_code;
+}
