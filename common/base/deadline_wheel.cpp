@@ -104,8 +104,8 @@ void DeadlineWheel::collect(MonotonicTime now) noexcept {
         BATON_ASSERT(start >= current_step_);
         current_step_ = start;
         open_slot(level, index, now);
-        if (level == 0 && start == target) {
-            break;  // What is left in this slot comes later within the same step.
+        if (start == target) {
+            break;  // What is left of this step comes later within it.
         }
     }
     // Entries that are left keep their place: they differ from the target in the same digit as from where we stopped.

@@ -15,7 +15,10 @@
 namespace baton {
 namespace {
 
-using namespace std::chrono_literals;
+using std::chrono_literals::operator""h;
+using std::chrono_literals::operator""s;
+using std::chrono_literals::operator""ms;
+using std::chrono_literals::operator""ns;
 using Keys = std::vector<std::uint64_t>;
 
 constexpr MonotonicTime at(Duration since_start) {

@@ -280,6 +280,10 @@ TEST_F(OutboxDeathTest, calls_out_of_order_are_bugs) {
     EXPECT_DEATH(outbox.consume(1), "more than was gathered");
     (void)gather(outbox);
     EXPECT_DEATH(outbox.consume(2), "more than was gathered");
+    data("y");
+    (void)gather(outbox);
+    outbox.consume(1);
+    EXPECT_DEATH(outbox.consume(1), "more than was gathered");  // What remains is gathered anew.
     outbox.begin_frame(Lane::data);
     EXPECT_DEATH(outbox.begin_frame(Lane::control), "open already");
     EXPECT_DEATH((void)gather(outbox), "frame is open");

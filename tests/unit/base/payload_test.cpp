@@ -113,9 +113,9 @@ TEST(chunk_pool, newly_returned_go_before_those_that_wait_longer) {
     const std::byte* const old_address = old.bytes();
     const std::byte* const recent_address = recent.bytes();
     old.reset();
-    {
-        const ChunkRef collects = pool.allocate();
-    }  // The old one has passed through the owner's list once.
+    recent.reset();
+    recent = pool.allocate();  // Takes both over and leaves the old one in the owner's list.
+    ASSERT_EQ(recent.bytes(), recent_address);
     recent.reset();
     const ChunkRef first = pool.allocate();
     const ChunkRef second = pool.allocate();

@@ -11,7 +11,8 @@
 namespace baton {
 namespace {
 
-using namespace std::chrono_literals;
+using std::chrono_literals::operator""ms;
+using std::chrono_literals::operator""us;
 
 MessageProperties everything() {
     return {.key = "customer-7",

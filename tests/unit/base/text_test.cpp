@@ -13,7 +13,7 @@
 namespace baton {
 namespace {
 
-using namespace std::string_literals;
+using std::string_literals::operator""s;
 
 std::string random_bytes(Prng& prng) {
     std::string bytes(prng.below(40), '\0');

@@ -10,7 +10,12 @@
 namespace baton {
 namespace {
 
-using namespace std::chrono_literals;
+using std::chrono_literals::operator""h;
+using std::chrono_literals::operator""min;
+using std::chrono_literals::operator""s;
+using std::chrono_literals::operator""ms;
+using std::chrono_literals::operator""us;
+using std::chrono_literals::operator""ns;
 
 TEST(units, durations_are_read) {
     EXPECT_EQ(parse_duration("250ms").value(), 250ms);
