@@ -1,0 +1,204 @@
+// Deliveries in, settlements and credit out.
+#include "client/src/receiver_link.hpp"
+
+#include <algorithm>
+#include <span>
+#include <utility>
+
+#include "common/base/assert.hpp"
+#include "common/base/batch.hpp"
+
+namespace baton::client {
+
+using wire::FrameType;
+
+ReceiverLink::ReceiverLink(ProtocolContext& context, LinkId id, std::string name, bool may_create,
+                           const ReceiverWindow& window)
+    : Link{context, id, wire::Role::receiver, std::move(name), may_create}, window_{window} {
+    BATON_ASSERT(window_.bytes >= 1 && (window_.is_on_demand || window_.messages >= 1));
+}
+
+// In the data lane: in the control lane it would overtake its ATTACH.
+void ReceiverLink::on_attach_written() {
+    granted_ = credit();
+    wire::put_credit(context_.outbox, number(), granted_, Lane::data);
+}
+
+Violation ReceiverLink::on_attached(std::uint64_t /*sequence*/, std::uint64_t /*message_size_max*/) {
+    for (std::uint32_t i = 0; i < questions_; ++i) {
+        wire::put_state_question(context_.outbox, number());
+    }
+    return nullptr;
+}
+
+void ReceiverLink::on_detached() {
+    ++epoch_;
+    received_ = {};
+    returned_ = {};
+    granted_ = {};
+    settlements_.clear();
+    assembly_.cancel();
+    context_.events.on_deliveries_lost(id());
+}
+
+Violation ReceiverLink::on_message_frame(const wire::FrameHeader& header, BorrowedBytes body) {
+    switch (header.type) {
+        case FrameType::deliver:
+            return assembly_.is_active() ? "DELIVER between fragments" : on_deliver(header.sequence, body);
+        case FrameType::fragment:
+            return on_fragment(header, body.bytes());
+        case FrameType::settled:
+            return on_settled_frame(header, body.bytes());
+        case FrameType::state:
+            return on_state_frame(body.bytes());
+        default:
+            return "a frame that is not for receivers";
+    }
+}
+
+Violation ReceiverLink::on_deliver(std::uint64_t sequence, BorrowedBytes body) {
+    const auto deliver = wire::decode_deliver(body.bytes());
+    if (!deliver) {
+        return "the body of DELIVER is malformed";
+    }
+    const auto header = check_batch(deliver->batch);
+    if (!header || !check_batch_crc(deliver->batch)) {
+        return "a delivered batch is damaged";
+    }
+    if (sequence != received_.messages + 1) {
+        return "a DELIVER is out of order";
+    }
+    received_.messages += header->count;
+    received_.bytes += header->messages_size;
+    wanted_ -= std::min<std::uint64_t>(wanted_, header->count);
+    const std::size_t head_size = wire::deliver_head_size + batch_header_size;
+    context_.events.on_delivered(id(), {.epoch = epoch_,
+                                        .attempt = deliver->attempt,
+                                        .is_redelivered = deliver->redelivered,
+                                        .header = *header,
+                                        .messages = body.sub(head_size, header->messages_size).retain()});
+    return nullptr;
+}
+
+Violation ReceiverLink::on_fragment(const wire::FrameHeader& header, Bytes body) {
+    using Step = FragmentAssembly::Step;
+    constexpr std::uint64_t overhead = 64;  // Heads around one message of the largest size; section 9.
+    Step step = Step::malformed;
+    if ((header.flags & wire::flag_fragment_first) != 0) {
+        if (const auto head = wire::decode_fragment_head(body)) {
+            step = assembly_.begin(context_.pool, header.sequence, *head, context_.welcome.message_size_max + overhead);
+        }
+    } else {
+        step = assembly_.append(header.sequence, body, (header.flags & wire::flag_fragment_last) != 0);
+    }
+    if (step == Step::malformed) {
+        return "a FRAGMENT is malformed or out of order";
+    }
+    if (step == Step::more) {
+        return nullptr;
+    }
+    const Violation violation = on_deliver(assembly_.sequence(), assembly_.body());
+    assembly_.cancel();
+    return violation;
+}
+
+Violation ReceiverLink::on_settled_frame(const wire::FrameHeader& header, Bytes body) {
+    const auto exceptions = wire::decode_settled(body);
+    if (!exceptions) {
+        return "the body of SETTLED is malformed";
+    }
+    context_.events.on_settled(id(), header.sequence, *exceptions);
+    return nullptr;
+}
+
+Violation ReceiverLink::on_state_frame(Bytes body) {
+    const auto state = wire::decode_state(body);
+    if (!state) {
+        return "the body of STATE is malformed";
+    }
+    if (questions_ != 0) {
+        --questions_;
+        context_.events.on_state(id(), state->ready);
+    }
+    return nullptr;
+}
+
+bool ReceiverLink::settle(std::uint64_t epoch, const wire::Settlement& range, std::uint64_t region_bytes) noexcept {
+    if (epoch != epoch_ || phase() != Phase::attached) {
+        return false;
+    }
+    settlements_.add(range);
+    give_back_room(range, region_bytes);
+    return true;
+}
+
+bool ReceiverLink::settle_with_receipt(std::uint64_t epoch, const wire::Settlement& range, std::uint64_t region_bytes,
+                                       std::uint64_t receipt) noexcept {
+    BATON_ASSERT(receipt != 0);
+    if (epoch != epoch_ || phase() != Phase::attached) {
+        return false;
+    }
+    flush_settlements();
+    wire::put_settle(context_.outbox, number(), receipt, std::span{&range, 1});
+    give_back_room(range, region_bytes);
+    return true;
+}
+
+void ReceiverLink::give_back_room(const wire::Settlement& range, std::uint64_t region_bytes) noexcept {
+    if (range.outcome == static_cast<std::uint8_t>(Outcome::started)) {
+        return;
+    }
+    returned_.messages += range.count;
+    returned_.bytes += region_bytes;
+    BATON_ASSERT(returned_.messages <= received_.messages && returned_.bytes <= received_.bytes);
+}
+
+void ReceiverLink::ask_state() noexcept {
+    ++questions_;
+    if (phase() == Phase::attached) {
+        flush_settlements();
+        wire::put_state_question(context_.outbox, number());
+    }
+}
+
+void ReceiverLink::flush() noexcept {
+    if (phase() != Phase::attached) {
+        return;
+    }
+    flush_settlements();
+    if (const wire::CreditLimits now = credit(); is_credit_due(now)) {
+        granted_ = now;
+        wire::put_credit(context_.outbox, number(), granted_);
+    }
+}
+
+void ReceiverLink::flush_settlements() noexcept {
+    if (phase() != Phase::attached || settlements_.empty()) {
+        return;
+    }
+    const std::size_t ranges_max = context_.body_size_max() / wire::settlement_size;
+    for (std::span<const wire::Settlement> ranges = settlements_.take(); !ranges.empty();) {
+        const std::size_t count = std::min(ranges.size(), ranges_max);
+        wire::put_settle(context_.outbox, number(), 0, ranges.first(count));
+        ranges = ranges.subspan(count);
+    }
+}
+
+wire::CreditLimits ReceiverLink::credit() const noexcept {
+    if (window_.is_on_demand) {
+        return {.messages = received_.messages + wanted_, .bytes = received_.bytes + window_.bytes};
+    }
+    return {.messages = returned_.messages + window_.messages, .bytes = returned_.bytes + window_.bytes};
+}
+
+// Half a window at a time: one CREDIT for many messages. On demand every change of the number counts.
+bool ReceiverLink::is_credit_due(const wire::CreditLimits& now) const noexcept {
+    const auto bytes_step = std::max<std::uint64_t>(1, window_.bytes / 2);
+    if (window_.is_on_demand) {
+        return now.messages != granted_.messages || now.bytes - granted_.bytes >= bytes_step;
+    }
+    const auto messages_step = std::max<std::uint64_t>(1, window_.messages / 2);
+    return now.messages - granted_.messages >= messages_step || now.bytes - granted_.bytes >= bytes_step;
+}
+
+}  // namespace baton::client
