@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <type_traits>
 
 #include "common/base/batch.hpp"
 #include "common/base/bytes.hpp"
@@ -24,8 +25,8 @@ enum class Role : std::uint8_t { sender = 1, receiver = 2 };
 /// ATTACH: `name size u16, role u8, 0 u8, name, JSON`.
 struct Attach {
     Role role = Role::sender;
-    Bytes name;                 ///< Channel; any bytes. Length is checked by the session.
-    std::string_view options;   ///< JSON object, or empty.
+    Bytes name;                ///< Channel; any bytes. Length is checked by the session.
+    std::string_view options;  ///< JSON object, or empty.
 };
 void put_attach(Outbox& outbox, std::uint16_t link, const Attach& attach) noexcept;
 [[nodiscard]] std::optional<Attach> decode_attach(Bytes body) noexcept;
@@ -46,6 +47,7 @@ struct ConfirmException {
     Status status = Status::ok;
     friend bool operator==(const ConfirmException&, const ConfirmException&) = default;
 };
+inline constexpr std::size_t confirm_exception_size = 16;
 void put_confirm(Outbox& outbox, std::uint16_t link, std::uint64_t sequence, std::uint8_t level,
                  std::span<const ConfirmException> exceptions) noexcept;
 
@@ -94,18 +96,23 @@ public:
     [[nodiscard]] std::size_t remaining() const noexcept { return rest_.size() / record_size; }
 
 private:
-    static constexpr std::size_t record_size = std::is_same_v<Record, ConfirmException>
-                                                   ? 16
-                                                   : settlement_size;
+    static constexpr std::size_t record_size =
+        std::is_same_v<Record, ConfirmException> ? confirm_exception_size : settlement_size;
     Bytes rest_;
 };
+template <>
+bool RecordReader<ConfirmException>::next(ConfirmException& record) noexcept;
+template <>
+bool RecordReader<Settlement>::next(Settlement& record) noexcept;
+template <>
+bool RecordReader<SettleException>::next(SettleException& record) noexcept;
 
 struct Confirm {
     std::uint8_t level = 1;
     RecordReader<ConfirmException> exceptions{{}};
 };
 [[nodiscard]] std::optional<Confirm> decode_confirm(Bytes body) noexcept;
-/// Nothing for an empty body or one that is not a multiple of 24 bytes.
+/// Nothing for an empty body, one that is not a multiple of 24 bytes, or one whose reserved fields are not 0.
 [[nodiscard]] std::optional<RecordReader<Settlement>> decode_settle(Bytes body) noexcept;
 [[nodiscard]] std::optional<RecordReader<SettleException>> decode_settled(Bytes body) noexcept;
 
@@ -156,7 +163,8 @@ void put_grant(Outbox& outbox, std::uint16_t link, std::uint64_t sequence) noexc
 void put_ping(Outbox& outbox, std::uint64_t token) noexcept;
 void put_pong(Outbox& outbox, std::uint64_t token) noexcept;
 
-/// ERROR: `status u32, severity u8, retryable u8, text size u16, text`. Longer texts are cut at 1,000 bytes.
+/// ERROR: `status u32, severity u8, retryable u8, text size u16, text`. Longer texts are cut at 1,000 bytes, between
+/// characters; bytes that are not UTF-8 become '?'.
 struct ErrorBody {
     Status status = Status::ok;  ///< May be a number that this version does not know.
     Severity severity = Severity::connection;

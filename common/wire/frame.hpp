@@ -19,10 +19,10 @@
 namespace baton::wire {
 
 inline constexpr std::size_t frame_header_size = 16;
-inline constexpr std::size_t frame_size_max_default = 262'144;   ///< Header included.
-inline constexpr std::size_t frame_size_max_minimum = 65'552;    ///< One whole fragment must fit.
-inline constexpr std::size_t handshake_frame_size_max = 4'096;   ///< Until WELCOME has been sent.
-inline constexpr std::size_t fragment_size_max = 65'536;         ///< Data bytes of one FRAGMENT.
+inline constexpr std::size_t frame_size_max_default = 262'144;  ///< Header included.
+inline constexpr std::size_t frame_size_max_minimum = 65'552;   ///< One whole fragment must fit.
+inline constexpr std::size_t handshake_frame_size_max = 4'096;  ///< Until WELCOME has been sent.
+inline constexpr std::size_t fragment_size_max = 65'536;        ///< Data bytes of one FRAGMENT.
 
 inline constexpr std::uint8_t flag_optional = 0x80;        ///< Any type: skip the frame if the type is unknown.
 inline constexpr std::uint8_t flag_fragment_first = 0x01;  ///< FRAGMENT: announces, carries no data.

@@ -31,15 +31,19 @@ struct BrokerPreamble {
 };
 [[nodiscard]] PreambleBytes encode(const ClientPreamble& preamble) noexcept;
 [[nodiscard]] PreambleBytes encode(const BrokerPreamble& preamble) noexcept;
-/// Nothing if the magic is wrong, reserved bytes are set or low > high. `bytes` has preamble_size bytes.
+/// Nothing if the magic is wrong, reserved bytes are set, low > high or the chosen version is not one of the broker's.
+/// `bytes` has preamble_size bytes.
 [[nodiscard]] std::optional<ClientPreamble> decode_client_preamble(Bytes bytes) noexcept;
 [[nodiscard]] std::optional<BrokerPreamble> decode_broker_preamble(Bytes bytes) noexcept;
-/// False as soon as the first bytes cannot become a preamble.
+/// False as soon as the first bytes show that the peer does not speak Baton: they are not those of the magic.
 [[nodiscard]] bool may_be_preamble(Bytes first_bytes) noexcept;
-/// True if they look like the start of an HTTP request line.
+/// True if they look like the start of an HTTP request line, however few there are (but at least one).
 [[nodiscard]] bool looks_like_http(Bytes first_bytes) noexcept;
 /// The highest version in both ranges, or 0.
 [[nodiscard]] std::uint8_t choose_version(const ClientPreamble& client, const BrokerPreamble& broker) noexcept;
+
+inline constexpr std::uint32_t heartbeat_ms_min = 100;
+inline constexpr std::uint32_t heartbeat_ms_max = 3'600'000;
 
 struct Hello {
     std::string agent;
@@ -67,10 +71,11 @@ struct Goaway {
     std::uint32_t reconnect_after_ms = 0;
 };
 
+/// Texts that are longer than the protocol allows are cut; bytes that are not UTF-8 are replaced.
 [[nodiscard]] std::string encode(const Hello& hello);
 [[nodiscard]] std::string encode(const Welcome& welcome);
 [[nodiscard]] std::string encode(const Goaway& goaway);
-/// The error text names the key and the value.
+/// The error text names the key and the value. Keys that are not known are ignored. WELCOME must have all its limits.
 [[nodiscard]] std::expected<Hello, std::string> decode_hello(Bytes json);
 [[nodiscard]] std::expected<Welcome, std::string> decode_welcome(Bytes json);
 [[nodiscard]] std::expected<Goaway, std::string> decode_goaway(Bytes json);

@@ -1,5 +1,5 @@
-// Status codes of the protocol, with fixed numbers and names (docs/protocol.md, section 13). Not the errors of any folder:
-// those are mapped to these in one place (server/session/status_mapping, client/src/errors).
+// Status codes of the protocol, with fixed numbers and names (docs/protocol.md, section 13). Not the errors of any
+// folder: those are mapped to these in one place (server/session/status_mapping, client/src/errors).
 #pragma once
 
 #include <cstdint>
