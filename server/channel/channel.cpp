@@ -81,8 +81,8 @@ std::uint64_t Channel::attach_sender(const LinkAddress& link, const ProducerId& 
 void Channel::attach_producer(Sender& sender, const ProducerId& id) {
     Producer* producer = producers_.find(id);
     if (producer != nullptr && producer->is_attached) {
-        // The entry is handed over, never free in between. What the older link has parked is not decided and goes first,
-        // so that its resend on the new link is not stored twice.
+        // The entry is handed over, never free in between. What the older link has parked is not decided and goes
+        // first, so that its resend on the new link is not stored twice.
         Sender* older = find_sender(producer->link);
         BATON_ASSERT(older != nullptr && older->producer == producer);
         older->producer = nullptr;

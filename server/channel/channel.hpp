@@ -1,10 +1,10 @@
 // A queue channel in memory: the rules for publishing, choosing a receiver, settling, giving back and forgetting.
 // No I/O, no threads: bytes and values in, events out through ChannelEvents. One owner: a shard calls everything here.
 // Publish, store and dispatch are three visible steps: `publish` decides and applies (store), `dispatch` gives.
-// The implementation: channel.cpp (links and life), channel_messages.cpp (publish, settle, dispatch), channel_report.cpp
-// (questions). Next files: message_log.hpp (order), in_flight.hpp (waiting for settlements), redelivery_set.hpp (what came
-// back), dispatcher.hpp (choice of a receiver), intake.hpp (limits), producer_table.hpp (duplicates), sender_gate.hpp
-// (sender credit and the reasons why it is withheld).
+// The implementation: channel.cpp (links and life), channel_messages.cpp (publish, settle, dispatch),
+// channel_report.cpp (questions). Next files: message_log.hpp (order), in_flight.hpp (waiting for settlements),
+// redelivery_set.hpp (what came back), dispatcher.hpp (choice of a receiver), intake.hpp (limits), producer_table.hpp
+// (duplicates), sender_gate.hpp (sender credit and the reasons why it is withheld).
 #pragma once
 
 #include <cstdint>
@@ -31,12 +31,12 @@ namespace baton::channel {
 /// Settings of one channel. Limits are exact for what is stored: what arrives beyond them under credit that was already
 /// granted is parked unconfirmed until there is room, and the sender is told `blocked: full`.
 struct ChannelOptions {
-    std::uint64_t messages_max = 10'000'000;         ///< Stored messages (ready and in flight), at least 1.
-    std::uint64_t bytes_max = 512ULL * 1024 * 1024;  ///< Stored bytes (message regions), at least 1.
-    std::uint64_t message_size_max = 64ULL * 1024 * 1024;  ///< Properties and payload of one message, in bytes.
-    std::uint32_t producers_max = 10'000;            ///< Producers remembered for duplicate detection.
+    std::uint64_t messages_max = 10'000'000;                 ///< Stored messages (ready and in flight), at least 1.
+    std::uint64_t bytes_max = 512ULL * 1024 * 1024;          ///< Stored bytes (message regions), at least 1.
+    std::uint64_t message_size_max = 64ULL * 1024 * 1024;    ///< Properties and payload of one message, in bytes.
+    std::uint32_t producers_max = 10'000;                    ///< Producers remembered for duplicate detection.
     Duration producer_retention = std::chrono::minutes{10};  ///< How long one is remembered after its last link closed.
-    Credit sender_window{65'536, 4ULL * 1024 * 1024};  ///< Most credit that one sender can have outstanding.
+    Credit sender_window{65'536, 4ULL * 1024 * 1024};        ///< Most credit that one sender can have outstanding.
     friend bool operator==(const ChannelOptions&, const ChannelOptions&) = default;
 };
 
@@ -45,22 +45,22 @@ struct LinkReport {
     LinkAddress address;
     bool is_sender = false;
     Wait wait;
-    std::uint64_t in_flight = 0;        ///< Receiver: unsettled messages. Sender: parked messages.
+    std::uint64_t in_flight = 0;  ///< Receiver: unsettled messages. Sender: parked messages.
     std::uint64_t in_flight_bytes = 0;
-    std::uint64_t started = 0;          ///< Receiver: of those in flight, marked as started.
-    Credit credit_left;                 ///< What the peer may still send (sender) or still takes (receiver).
-    std::uint64_t total = 0;            ///< Messages published by / delivered to this link since it was attached.
+    std::uint64_t started = 0;  ///< Receiver: of those in flight, marked as started.
+    Credit credit_left;         ///< What the peer may still send (sender) or still takes (receiver).
+    std::uint64_t total = 0;    ///< Messages published by / delivered to this link since it was attached.
 };
 
 struct ChannelStats {
-    std::uint64_t ready = 0, in_flight = 0, parked = 0;   ///< Messages.
-    std::uint64_t bytes = 0;                              ///< Stored bytes of message regions.
+    std::uint64_t ready = 0, in_flight = 0, parked = 0;  ///< Messages.
+    std::uint64_t bytes = 0;                             ///< Stored bytes of message regions.
     std::uint64_t published = 0, duplicates = 0, refused = 0, delivered = 0, redelivered = 0, settled = 0, purged = 0;
-    Offset next_offset = 1;                               ///< Of the next message that is published.
-    Offset oldest_offset = 0;                             ///< Of the oldest message that is stored; 0 if none.
-    WallTime oldest_time{};                               ///< When the oldest stored message was accepted.
-    std::uint64_t producers = 0;                          ///< Remembered for duplicate detection.
-    Wait wait;                                            ///< Why ready messages are not given out (channel head).
+    Offset next_offset = 1;       ///< Of the next message that is published.
+    Offset oldest_offset = 0;     ///< Of the oldest message that is stored; 0 if none.
+    WallTime oldest_time{};       ///< When the oldest stored message was accepted.
+    std::uint64_t producers = 0;  ///< Remembered for duplicate detection.
+    Wait wait;                    ///< Why ready messages are not given out (channel head).
     std::vector<LinkReport> links;
 };
 
@@ -68,7 +68,7 @@ struct ChannelStats {
 struct PeekedMessage {
     enum class State : std::uint8_t { ready, in_flight };
     Offset offset = 0;
-    std::uint32_t attempt = 1;      ///< The attempt that is under way, or would be next.
+    std::uint32_t attempt = 1;  ///< The attempt that is under way, or would be next.
     State state = State::ready;
     WallTime time{};
     MessageView message;

@@ -51,7 +51,8 @@ private:
 // False: the visitor has seen enough.
 bool visit_run(const Run& run, PeekedMessage::State state, Offset from,
                const std::function<bool(const PeekedMessage&)>& visitor) {
-    PeekedMessage peeked{.offset = run.first, .attempt = run.attempt, .state = state, .time = run.batch->time, .message{}};
+    PeekedMessage peeked{
+        .offset = run.first, .attempt = run.attempt, .state = state, .time = run.batch->time, .message{}};
     MessageCursor cursor{run.region(), (run.batch->flags & batch_has_properties) != 0};
     for (; cursor.next(peeked.message); ++peeked.offset) {
         if (peeked.offset >= from && !visitor(peeked)) {

@@ -99,7 +99,7 @@ Dispatcher::Share Dispatcher::share_of(std::uint64_t ready) const noexcept {
         return {ready, ready};
     }
     const std::uint64_t even = (ready + candidates - 1) / candidates;
-    return {std::min<std::uint64_t>(even, quantum_max), even / 2};
+    return {std::min<std::uint64_t>(even, quantum_max), even};
 }
 
 Dispatcher::Delivered Dispatcher::give(Receiver& receiver, Share share, ReadyMessages& ready) noexcept {
@@ -116,6 +116,7 @@ Dispatcher::Delivered Dispatcher::give(Receiver& receiver, Share share, ReadyMes
         given.messages += run.count;
         given.redelivered += run.was_delivered ? run.count : 0;
         share.messages -= std::min<std::uint64_t>(share.messages, run.count);
+        share.whole_batches -= run.count;
         events_.deliver(receiver.address, run.slice());
     }
     return given;
@@ -123,7 +124,7 @@ Dispatcher::Delivered Dispatcher::give(Receiver& receiver, Share share, ReadyMes
 
 Cut Dispatcher::fitting(const Receiver& receiver, const Run& head, Share share) const noexcept {
     const Credit left = credit_left(receiver.limit, receiver.delivered);
-    const std::uint64_t share_now = head.count <= share.whole_batch ? head.count : share.messages;
+    const std::uint64_t share_now = head.count <= share.whole_batches ? head.count : share.messages;
     const std::uint64_t count_max = std::min(left.messages, share_now);
     if (head.count <= count_max && head.bytes <= left.bytes) {
         return {head.count, head.bytes};
@@ -198,6 +199,9 @@ void Dispatcher::push(Receiver& receiver) noexcept {
     BATON_ASSERT(receiver.heap_index == Receiver::not_a_candidate);
     heap_.push_back(&receiver);
     receiver.heap_index = heap_.size() - 1;
+    if (receiver.last_served == 0) {
+        receiver.last_served = ++servings_;  // A new one: after those who wait already.
+    }
     sift_up(receiver.heap_index);
 }
 

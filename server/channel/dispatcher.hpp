@@ -1,13 +1,13 @@
-// Choice: which receiver gets the next messages, and how many. Least loaded first (unsettled messages), among equals the
-// one that was served longest ago.
+// Choice: which receiver gets the next messages, and how many. Least loaded first (unsettled messages), among equals
+// the one that was served longest ago.
 //
-// Receivers with credit in messages and in bytes whose socket keeps up are candidates, in an indexed heap: one heap step
-// for a share of messages, not for a message. The share ("quantum") is what everybody would get if the ready messages
-// were divided evenly, at most `quantum_max`: a few messages spread over all, a backlog goes in large slices. A batch is
-// not cut for fairness when there is at least twice as much for each candidate, and never for the only candidate.
+// Receivers with credit in messages and in bytes whose socket keeps up are candidates, in an indexed heap: one heap
+// step for a share of messages, not for a message. The share is what everybody would get if the ready messages were
+// divided evenly, at most `quantum_max`: a few messages spread over all. A batch that is not larger than an even share
+// is not cut for fairness, and none is cut for the only candidate: a backlog goes in large slices.
 //
-// Byte credit counts the bytes of message regions: payloads, properties and the lengths in front of them. A message that
-// is larger than all the byte credit left is given alone to a receiver that holds nothing and has any byte credit,
+// Byte credit counts the bytes of message regions: payloads, properties and the lengths in front of them. A message
+// that is larger than all the byte credit left is given alone to a receiver that holds nothing and has any byte credit,
 // because it would wait for ever otherwise.
 // One owner, the channel. Next file: intake.hpp.
 #pragma once
@@ -55,8 +55,8 @@ public:
 
 private:
     struct Share {
-        std::uint64_t messages = 0;     // To one receiver before the next one gets its turn.
-        std::uint64_t whole_batch = 0;  // A rest of a batch up to this size is not cut for fairness.
+        std::uint64_t messages = 0;       // To one receiver before the next one gets its turn.
+        std::uint64_t whole_batches = 0;  // As many if no batch has to be cut for them.
     };
 
     [[nodiscard]] Share share_of(std::uint64_t ready) const noexcept;

@@ -8,16 +8,26 @@ namespace {
 
 const char* text_of(Errc code) noexcept {
     switch (code) {
-        case Errc::sequence_gap: return "the sender skipped sequence numbers";
-        case Errc::superseded: return "another link attached with the same producer id";
-        case Errc::too_large: return "the message is larger than the channel allows";
-        case Errc::bad_batch: return "the batch is not well formed";
-        case Errc::over_credit: return "the sender went on without credit";
-        case Errc::lost_lease: return "the receiver does not hold the message with this attempt number";
-        case Errc::unsupported_outcome: return "the channel does not support this outcome";
-        case Errc::channel_deleted: return "the channel was deleted";
-        case Errc::draining: return "the broker is going down and takes no new messages";
-        case Errc::too_many_producers: return "too many producers are attached to the channel";
+        case Errc::sequence_gap:
+            return "the sender skipped sequence numbers";
+        case Errc::superseded:
+            return "another link attached with the same producer id";
+        case Errc::too_large:
+            return "the message is larger than the channel allows";
+        case Errc::bad_batch:
+            return "the batch is not well formed";
+        case Errc::over_credit:
+            return "the sender went on without credit";
+        case Errc::lost_lease:
+            return "the receiver does not hold the message with this attempt number";
+        case Errc::unsupported_outcome:
+            return "the channel does not support this outcome";
+        case Errc::channel_deleted:
+            return "the channel was deleted";
+        case Errc::draining:
+            return "the broker is going down and takes no new messages";
+        case Errc::too_many_producers:
+            return "too many producers are attached to the channel";
     }
     return "unknown channel error";
 }

@@ -1,8 +1,7 @@
 // What is let in: limits for what is stored, and the parking place for what came under credit that was already granted
-// but has no room yet. Parked messages are not decided and not confirmed; they are stored in the order in which they came,
-// across all senders, as room appears.
-// Sequence numbers are checked before (channel_messages.cpp), credit before that (sender_gate.hpp).
-// One owner, the channel. Next file: producer_table.hpp.
+// but has no room yet. Parked messages are not decided and not confirmed; they are stored in the order in which they
+// came, across all senders, as room appears. Sequence numbers are checked before (channel_messages.cpp), credit before
+// that (sender_gate.hpp). One owner, the channel. Next file: producer_table.hpp.
 #pragma once
 
 #include <cstdint>

@@ -40,7 +40,7 @@ struct Run {
     std::uint32_t attempt = 1;   ///< Under way (held), or the next one (ready).
     std::uint32_t position = 0;  ///< Of the first message in the batch's region.
     std::uint32_t bytes = 0;
-    bool is_started = false;     ///< Only while held.
+    bool is_started = false;  ///< Only while held.
     bool was_delivered = false;
 
     [[nodiscard]] Offset end() const noexcept { return first + count; }

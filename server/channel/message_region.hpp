@@ -1,6 +1,6 @@
-// Where a messages region (common/base/batch.hpp) can be cut. Only the length in front of each message is read, and only
-// when a cut is really needed: whoever takes a whole region must not come here.
-// The region has passed check_batch. Pure functions. Next file: message_log.hpp.
+// Where a messages region (common/base/batch.hpp) can be cut. Only the length in front of each message is read, and
+// only when a cut is really needed: whoever takes a whole region must not come here. The region has passed check_batch.
+// Pure functions. Next file: message_log.hpp.
 #pragma once
 
 #include <cstdint>

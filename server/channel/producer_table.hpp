@@ -1,7 +1,7 @@
-// Duplicates: for each named producer the last sequence number that is decided. Remembered while a link of the producer is
-// attached and for a while after, so that a resend after a reconnect is recognised.
-// Bounded: the producer that was detached longest ago makes place for a new one. Not here: the sequence rules themselves
-// (channel_messages.cpp). One owner, the channel. Next file: sender_gate.hpp.
+// Duplicates: for each named producer the last sequence number that is decided. Remembered while a link of the producer
+// is attached and for a while after, so that a resend after a reconnect is recognised. Bounded: the producer that was
+// detached longest ago makes place for a new one. Not here: the sequence rules themselves (channel_messages.cpp). One
+// owner, the channel. Next file: sender_gate.hpp.
 #pragma once
 
 #include <cstdint>
@@ -29,8 +29,8 @@ public:
 
     /// The producer if it is known, attached or not.
     [[nodiscard]] Producer* find(const ProducerId& id) noexcept;
-    /// Attaches a known or new producer that is not attached. Null if the table is full of attached ones. The pointer is
-    /// valid until `detach`.
+    /// Attaches a known or new producer that is not attached. Null if the table is full of attached ones. The pointer
+    /// is valid until `detach`.
     [[nodiscard]] Producer* attach(const ProducerId& id, const LinkAddress& link) noexcept;
     void detach(Producer& producer, MonotonicTime now) noexcept;
 

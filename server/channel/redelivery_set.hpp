@@ -1,6 +1,5 @@
-// What came back: messages that were delivered before and that nobody holds now, in the order of their offsets. They are
-// given again before anything newer.
-// One owner, the channel. Next file: receiver.hpp.
+// What came back: messages that were delivered before and that nobody holds now, in the order of their offsets. They
+// are given again before anything newer. One owner, the channel. Next file: receiver.hpp.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +11,8 @@ namespace baton::channel {
 
 class RedeliverySet {
 public:
-    /// Puts a run that a receiver held back to its old place. If it was started, one attempt has been used up; otherwise
-    /// the receiver is not to blame and the attempt number stays.
+    /// Puts a run that a receiver held back to its old place. If it was started, one attempt has been used up;
+    /// otherwise the receiver is not to blame and the attempt number stays.
     void put(Run run) noexcept;
     /// The same for many, ordered by offset; linear in what is there.
     void put_all(const Ring<Run>& runs) noexcept;

@@ -11,18 +11,18 @@ namespace baton::channel {
 
 struct Sender {
     LinkAddress address;
-    Producer* producer = nullptr;     ///< Null: anonymous.
-    bool is_rejected = false;         ///< No place in the producer table; closed by `announce_credit`.
-    bool accepts_any_start = false;   ///< The channel knows nothing of this producer: its first number is the start.
-    std::uint64_t decided = 0;        ///< Last sequence number that is stored, dropped or refused.
-    std::uint64_t received = 0;       ///< Last one that was taken in; those after `decided` are parked.
+    Producer* producer = nullptr;    ///< Null: anonymous.
+    bool is_rejected = false;        ///< No place in the producer table; closed by `announce_credit`.
+    bool accepts_any_start = false;  ///< The channel knows nothing of this producer: its first number is the start.
+    std::uint64_t decided = 0;       ///< Last sequence number that is stored, dropped or refused.
+    std::uint64_t received = 0;      ///< Last one that was taken in; those after `decided` are parked.
     std::uint64_t parked_messages = 0;
     std::uint64_t parked_bytes = 0;
 
     // The gate's own.
-    Credit granted;   ///< Absolute, since the link was attached.
+    Credit granted;  ///< Absolute, since the link was attached.
     Credit used;
-    Credit window;    ///< How much of it may be outstanding at present.
+    Credit window;  ///< How much of it may be outstanding at present.
     Credit used_at_growth;
     bool is_short = false;  ///< Wants more credit than it could be given.
     Wait wait;

@@ -11,7 +11,9 @@ namespace {
 
 constexpr std::uint64_t window_limit = 1ULL << 40;  // Whatever the configuration says: totals must not overflow.
 
-std::uint64_t minus(std::uint64_t a, std::uint64_t b) noexcept { return a > b ? a - b : 0; }
+std::uint64_t minus(std::uint64_t a, std::uint64_t b) noexcept {
+    return a > b ? a - b : 0;
+}
 
 Credit at_most(Credit credit, Credit most) noexcept {
     return {std::min(credit.messages, most.messages), std::min(credit.bytes, most.bytes)};

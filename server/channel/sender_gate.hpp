@@ -1,14 +1,14 @@
 // Sender credit: how much each sender may still send, and the reason when it gets no more (full, memory, draining).
 // Credit is the only brake: the broker never stops reading a socket because of a sender.
 //
-// Credit bytes are sizes of PUBLISH bodies, that is whole batches with their headers. A message that arrives in fragments
-// costs one message and no bytes: a sender uses fragments for a message that is larger than the byte credit it has.
-// What is outstanding (granted and not used) is reserved in the broker's memory budget.
+// Credit bytes are sizes of PUBLISH bodies, that is whole batches with their headers. A message that arrives in
+// fragments costs one message and no bytes: a sender uses fragments for a message that is larger than the byte credit
+// it has. What is outstanding (granted and not used) is reserved in the broker's memory budget.
 //
-// A window starts small and doubles each time half of it has been used, up to the channel's `sender_window`; it is topped
-// up when less than half of it is outstanding, as far as the channel has room that is not promised to somebody else. A
-// channel that is not full always gives a sender the minimum, whatever others were promised: what then does not fit is
-// parked. One owner, the channel. Next file: channel.hpp.
+// A window starts small and doubles each time half of it has been used, up to the channel's `sender_window`; it is
+// topped up when less than half of it is outstanding, as far as the channel has room that is not promised to somebody
+// else. A channel that is not full always gives a sender the minimum, whatever others were promised: what then does not
+// fit is parked. One owner, the channel. Next file: channel.hpp.
 #pragma once
 
 #include <cstdint>
@@ -62,8 +62,8 @@ private:
     MemoryBudget& budget_;
     Credit window_max_;
     Credit outstanding_;
-    std::vector<Sender*> short_;    // In the order in which they began to wait.
-    std::vector<Sender*> examined_; // Used during examine_short only.
+    std::vector<Sender*> short_;     // In the order in which they began to wait.
+    std::vector<Sender*> examined_;  // Used during examine_short only.
 };
 
 }  // namespace baton::channel

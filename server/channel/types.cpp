@@ -4,17 +4,28 @@ namespace baton::channel {
 
 std::string_view to_string(WaitReason reason) noexcept {
     switch (reason) {
-        case WaitReason::none: return "none";
-        case WaitReason::empty: return "empty";
-        case WaitReason::no_message_credit: return "no message credit";
-        case WaitReason::no_byte_credit: return "no byte credit";
-        case WaitReason::slow_reader: return "slow reader";
-        case WaitReason::full: return "full";
-        case WaitReason::memory: return "memory";
-        case WaitReason::draining: return "draining";
-        case WaitReason::no_receiver: return "no receiver";
-        case WaitReason::receivers_busy: return "receivers busy";
-        case WaitReason::in_flight: return "in flight";
+        case WaitReason::none:
+            return "none";
+        case WaitReason::empty:
+            return "empty";
+        case WaitReason::no_message_credit:
+            return "no message credit";
+        case WaitReason::no_byte_credit:
+            return "no byte credit";
+        case WaitReason::slow_reader:
+            return "slow reader";
+        case WaitReason::full:
+            return "full";
+        case WaitReason::memory:
+            return "memory";
+        case WaitReason::draining:
+            return "draining";
+        case WaitReason::no_receiver:
+            return "no receiver";
+        case WaitReason::receivers_busy:
+            return "receivers busy";
+        case WaitReason::in_flight:
+            return "in flight";
     }
     return "unknown";
 }

@@ -73,17 +73,17 @@ struct Slice {
 
 /// Why something does not make progress. Kept with "since when" by each waiting sender, receiver and channel head.
 enum class WaitReason : std::uint8_t {
-    none = 0,              ///< Not waiting.
-    empty = 1,             ///< Receiver: nothing is ready in the channel.
-    no_message_credit = 2, ///< Receiver: has all the unsettled messages that it allows.
-    no_byte_credit = 3,    ///< Receiver: has all the unsettled bytes that it allows.
-    slow_reader = 4,       ///< Receiver: its socket does not take what is already queued for it.
-    full = 5,              ///< Sender: the channel holds as many messages or bytes as its limit allows.
-    memory = 6,            ///< Sender: the broker's total memory limit is reached.
-    draining = 7,          ///< Anyone: the broker is going down in order.
-    no_receiver = 8,       ///< Ready messages: nobody is attached.
-    receivers_busy = 9,    ///< Ready messages: every receiver is out of credit or slow.
-    in_flight = 10,        ///< Messages: all are with receivers, none settled yet.
+    none = 0,               ///< Not waiting.
+    empty = 1,              ///< Receiver: nothing is ready in the channel.
+    no_message_credit = 2,  ///< Receiver: has all the unsettled messages that it allows.
+    no_byte_credit = 3,     ///< Receiver: has all the unsettled bytes that it allows.
+    slow_reader = 4,        ///< Receiver: its socket does not take what is already queued for it.
+    full = 5,               ///< Sender: the channel holds as many messages or bytes as its limit allows.
+    memory = 6,             ///< Sender: the broker's total memory limit is reached.
+    draining = 7,           ///< Anyone: the broker is going down in order.
+    no_receiver = 8,        ///< Ready messages: nobody is attached.
+    receivers_busy = 9,     ///< Ready messages: every receiver is out of credit or slow.
+    in_flight = 10,         ///< Messages: all are with receivers, none settled yet.
 };
 [[nodiscard]] std::string_view to_string(WaitReason reason) noexcept;
 
