@@ -1,0 +1,164 @@
+// The rules of a queue, message by message and as plainly as they can be written: what the real channel must equal.
+// It predicts everything except which receiver is chosen; there it checks that the choice was allowed.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "server/channel/types.hpp"
+
+namespace baton::channel::test {
+
+class QueueModel {
+public:
+    struct Message {
+        std::string text;
+        std::uint64_t bytes = 0;  // In a messages region.
+        std::uint64_t size = 0;   // Properties and payload.
+        int holder = 0;           // Receiver; 0: ready.
+        std::uint32_t attempt = 1;
+        bool was_delivered = false;
+        bool is_started = false;
+    };
+    struct Sender {
+        std::uint8_t producer = 0;  // 0: anonymous.
+        std::uint64_t decided = 0;
+        std::uint64_t received = 0;
+        bool any_start = false;
+        bool has_decision = false;  // On this link.
+    };
+    struct Parked {
+        int sender;
+        std::uint64_t sequence;
+        Message message;
+    };
+
+    std::uint64_t messages_max = 0, bytes_max = 0, message_size_max = 0;
+    bool is_draining = false;
+    std::map<Offset, Message> stored;
+    std::deque<Parked> parked;
+    std::map<int, Sender> senders;
+    std::map<std::uint8_t, std::uint64_t> producers;  // Last decided.
+    Offset next_offset = 1;
+    std::set<std::pair<int, std::uint64_t>> refused;  // Of the last operation.
+
+    std::uint64_t attach(int link, std::uint8_t producer) {
+        for (const auto& [other, sender] : std::map{senders}) {
+            if (producer != 0 && sender.producer == producer) {
+                detach_sender(other);
+            }
+        }
+        const std::uint64_t decided = producer == 0 ? 0 : producers[producer];
+        senders[link] = {producer, decided, decided, producer != 0 && decided == 0, false};
+        apply();
+        return decided;
+    }
+    void detach_sender(int link) {
+        std::erase_if(parked, [link](const Parked& entry) { return entry.sender == link; });
+        senders.erase(link);
+        apply();
+    }
+    void detach_receiver(int link) {
+        for (auto& entry : stored) {
+            if (entry.second.holder == link) {
+                give_back(entry.second);
+            }
+        }
+    }
+    // False: a gap, the link is closed.
+    bool publish(int link, std::uint64_t first, const std::vector<Message>& batch) {
+        Sender& sender = senders[link];
+        if (sender.any_start) {
+            sender.decided = sender.received = first - 1;
+            sender.any_start = false;
+        }
+        if (first > sender.received + 1) {
+            return false;
+        }
+        for (std::size_t i = 0; i < batch.size(); ++i) {
+            if (first + i > sender.received) {
+                sender.received = first + i;
+                parked.push_back({link, first + i, batch[i]});
+            }
+        }
+        apply();
+        return true;
+    }
+    void apply() {
+        while (!parked.empty()) {
+            const Parked& head = parked.front();
+            if (is_draining || head.message.bytes > bytes_max || head.message.size > message_size_max) {
+                refused.emplace(head.sender, head.sequence);
+            } else if (stored.size() + 1 <= messages_max && stored_bytes() + head.message.bytes <= bytes_max) {
+                stored[next_offset++] = head.message;
+            } else {
+                return;
+            }
+            Sender& sender = senders[head.sender];
+            sender.decided = head.sequence;
+            sender.has_decision = true;
+            if (sender.producer != 0) {
+                producers[sender.producer] = head.sequence;
+            }
+            parked.pop_front();
+        }
+    }
+    // The offsets that are refused as lost.
+    std::set<Offset> settle(int link, const SettleRange& range) {
+        std::set<Offset> lost;
+        for (Offset offset = range.first; offset < range.first + range.count; ++offset) {
+            const auto found = stored.find(offset);
+            if (found == stored.end() || found->second.holder != link || found->second.attempt != range.attempt) {
+                lost.insert(offset);
+            } else if (range.outcome == Outcome::done) {
+                stored.erase(found);
+            } else if (range.outcome == Outcome::give_back) {
+                give_back(found->second);
+            } else {
+                found->second.is_started = true;
+            }
+        }
+        apply();
+        return lost;
+    }
+    std::uint64_t purge() {
+        const std::uint64_t count = std::erase_if(stored, [](const auto& entry) { return entry.second.holder == 0; });
+        apply();
+        return count;
+    }
+    static void give_back(Message& message) {
+        message.holder = 0;
+        message.attempt += message.is_started ? 1 : 0;
+        message.is_started = false;
+    }
+    std::optional<Offset> first_ready() const {
+        for (const auto& [offset, message] : stored) {
+            if (message.holder == 0) {
+                return offset;
+            }
+        }
+        return std::nullopt;
+    }
+    std::uint64_t stored_bytes() const {
+        std::uint64_t sum = 0;
+        for (const auto& entry : stored) {
+            sum += entry.second.bytes;
+        }
+        return sum;
+    }
+    std::uint64_t held_by(int link) const {
+        std::uint64_t count = 0;
+        for (const auto& entry : stored) {
+            count += entry.second.holder == link ? 1 : 0;
+        }
+        return count;
+    }
+};
+
+}  // namespace baton::channel::test

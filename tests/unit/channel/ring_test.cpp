@@ -1,0 +1,52 @@
+#include "server/channel/ring.hpp"
+
+#include <deque>
+#include <memory>
+
+#include <gtest/gtest.h>
+
+#include "common/base/prng.hpp"
+
+namespace baton::channel {
+namespace {
+
+TEST(Ring, EqualsADequeUnderRandomOperations) {
+    Prng prng{11};
+    Ring<int> ring;
+    std::deque<int> deque;
+    for (int i = 0; i < 20'000; ++i) {
+        if (prng.chance(i % 2'000 < 1'000 ? 2 : 1, 3)) {
+            const std::size_t at = prng.below(deque.size() + 1);
+            ring.insert(at, i);
+            deque.insert(deque.begin() + static_cast<std::ptrdiff_t>(at), i);
+        } else if (!deque.empty()) {
+            const std::size_t at = prng.below(deque.size());
+            const std::size_t count = prng.below(std::min<std::size_t>(deque.size() - at, 5) + 1);
+            ring.erase(at, count);
+            const auto first = deque.begin() + static_cast<std::ptrdiff_t>(at);
+            deque.erase(first, first + static_cast<std::ptrdiff_t>(count));
+        }
+        ASSERT_EQ(ring.size(), deque.size());
+        for (std::size_t k = 0; k < deque.size(); ++k) {
+            ASSERT_EQ(ring[k], deque[k]);
+        }
+    }
+}
+
+TEST(Ring, ReleasesWhatARemovedElementOwned) {
+    const auto owned = std::make_shared<int>(1);
+    Ring<std::shared_ptr<int>> ring;
+    for (int i = 0; i < 6; ++i) {
+        ring.push_back(owned);
+    }
+    EXPECT_EQ(owned.use_count(), 7);
+    ring.pop_front();
+    ring.erase(1, 2);
+    ring.erase(2, 1);
+    EXPECT_EQ(owned.use_count(), 3);
+    ring.clear();
+    EXPECT_EQ(owned.use_count(), 1);
+}
+
+}  // namespace
+}  // namespace baton::channel
