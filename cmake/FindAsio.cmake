@@ -4,6 +4,8 @@
 # makes the program ill-formed. Link baton::asio rather than asio::asio: it adds the compiled half.
 #
 #   ASIO_HAS_CO_AWAIT=1   clang with libstdc++ is not recognised as having coroutines by Asio 1.22.
+#   ASIO_HAS_STD_ALIGNED_ALLOC   without it Asio asks a macro of libstdc++ that is there only if a standard header came
+#                         before: one unit would take memory with aligned_alloc and another give it to operator delete.
 #   ASIO_RECYCLING_...    operations of one thread reuse up to eight memory blocks instead of two.
 
 find_path(Asio_INCLUDE_DIR NAMES asio/version.hpp)
@@ -32,6 +34,7 @@ if(Asio_FOUND AND NOT TARGET asio::asio)
     ASIO_SEPARATE_COMPILATION
     ASIO_NO_DEPRECATED
     ASIO_HAS_CO_AWAIT=1
+    ASIO_HAS_STD_ALIGNED_ALLOC=1
     ASIO_RECYCLING_ALLOCATOR_CACHE_SIZE=8)
   target_link_libraries(asio::asio INTERFACE Threads::Threads)
 endif()
