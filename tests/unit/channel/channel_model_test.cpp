@@ -175,7 +175,8 @@ private:
         for (std::uint64_t i = 0; i < count; ++i) {
             QueueModel::Message message;
             message.text = std::to_string(producer) + ":" + std::to_string(first + i) + ":";
-            message.text.append((producer + first + i) % 37 * ((first + i) % 11 == 0 ? 5 : 1), 'x');
+            message.text.append(
+                (static_cast<std::uint64_t>(producer) + first + i) % 37 * ((first + i) % 11 == 0 ? 5 : 1), 'x');
             message.size = message.text.size() + (has_properties ? properties.size() : 0);
             message.bytes = 4 + message.size + (has_properties ? 2 : 0);
             builder_.append(as_bytes(message.text), has_properties ? Bytes{properties} : Bytes{});
