@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <memory>
+#include <system_error>
 
 #include <asio/awaitable.hpp>
 #include <asio/basic_stream_socket.hpp>
@@ -43,6 +44,13 @@ using task = asio::awaitable<T, Executor>;
 // Completion token inside a task: `const auto [code, value] = ...` style tuples, nothing throws. Bind the result of
 // each co_await to a named variable first.
 constexpr asio::experimental::as_tuple_t<asio::use_awaitable_t<Executor>> use_task{};
+
+// The same error in std::system_category, if it is one of the system: Asio's own category for it (1.22) compares
+// unequal to std::errc. Every code that leaves this folder has passed through here or was made from errno.
+[[nodiscard]] inline std::error_code portable(std::error_code code) noexcept {
+    return code.category() == asio::error::get_system_category() ? std::error_code{code.value(), std::system_category()}
+                                                                 : code;
+}
 
 // Tells a callback whether the object that it was made for still exists. The object holds a LifeToken, its completion
 // handlers hold watch() and look before they touch it. Then the object may be destroyed at any time, also from inside

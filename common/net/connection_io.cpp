@@ -295,21 +295,34 @@ void ConnectionIo::drop_remainder() noexcept {
 
 void ConnectionIo::flush() noexcept {
     BATON_ASSERT(state_ != State::made);
-    if (is_write_waiting_ || send_error_ || (state_ != State::open && state_ != State::finishing)) {
+    if (is_flushing_) {
+        is_flush_wanted_ = true;  // Called from on_write_progress below: done in its loop, not in its stack.
         return;
     }
-    const auto sent_before = bytes_sent_;
-    write_turn();
-    if (state_ == State::finishing && outbox_.empty()) {
-        send_end();
-    } else if (state_ == State::open && bytes_sent_ != sent_before) {
-        events_.on_write_progress(outbox_.size_bytes());
-    }
+    is_flushing_ = true;
+    std::size_t total = 0;
+    do {
+        is_flush_wanted_ = false;
+        if (is_write_waiting_ || send_error_ || (state_ != State::open && state_ != State::finishing)) {
+            break;
+        }
+        const auto sent_before = bytes_sent_;
+        write_turn(total);
+        if (state_ == State::finishing && outbox_.empty()) {
+            send_end();
+        } else if (state_ == State::open && bytes_sent_ != sent_before) {
+            events_.on_write_progress(outbox_.size_bytes());
+        }
+    } while (is_flush_wanted_);
+    is_flushing_ = false;
 }
 
-void ConnectionIo::write_turn() noexcept {
-    std::size_t total = 0;
+void ConnectionIo::write_turn(std::size_t& total) noexcept {
     while (!outbox_.empty()) {
+        if (total >= flush_bytes_max) {
+            wait_writable();
+            return;
+        }
         iovec buffers[gather_buffers_max];
         const auto gathered = std::span{buffers}.first(outbox_.gather(buffers, gather_bytes_max));
         BATON_ASSERT(!gathered.empty());
@@ -327,7 +340,7 @@ void ConnectionIo::write_turn() noexcept {
         outbox_.consume(sent);
         bytes_sent_ += sent;
         total += sent;
-        if (is_socket_full || (total >= flush_bytes_max && !outbox_.empty())) {
+        if (is_socket_full) {
             wait_writable();
             return;
         }

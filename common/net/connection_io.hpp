@@ -36,8 +36,9 @@ public:
     // finishing.
     virtual void on_turn_end() noexcept = 0;
 
-    // Bytes were written; so many still wait in the Outbox (0: everything is with the kernel). Last action of a
-    // flush(), so that a session which stopped at the high-water mark can go on below the low one.
+    // Bytes were written; so many still wait in the Outbox (0: everything is with the kernel). For a session
+    // that stopped at its high-water mark and can go on below the low one. Inside a flush(): a further flush() from
+    // here is done when this has returned. Not called after shutdown_after_flush().
     virtual void on_write_progress(std::size_t unsent_bytes) noexcept = 0;
 
     // The end, exactly once for each ConnectionIo that was started, and never from inside a call of its owner: nothing
@@ -122,7 +123,8 @@ private:
     void ask_wanted(std::size_t size) noexcept;
 
     // Writes until the outbox is empty, the socket is full (and will be waited for), or sending has failed.
-    void write_turn() noexcept;
+    // `total` counts the bytes of one flush().
+    void write_turn(std::size_t& total) noexcept;
     void on_send_error(std::error_code code) noexcept;
     void send_end() noexcept;
     // Called by each completion handler of a connection that is closing.
@@ -147,6 +149,8 @@ private:
     std::uint8_t outstanding_ = 0;  // Completion handlers that will still be called.
     bool is_read_waiting_ = false;
     bool is_write_waiting_ = false;
+    bool is_flushing_ = false;
+    bool is_flush_wanted_ = false;  // flush() was called from inside flush().
     bool is_end_sent_ = false;
 };
 

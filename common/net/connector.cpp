@@ -193,7 +193,7 @@ void Connector::finish(std::error_code code) {
     if (!code) {
         code = prepare(socket_);
     }
-    auto result = code ? Result<Socket>{fail(code, "cannot connect to " + to_client_url(endpoint_))}
+    auto result = code ? Result<Socket>{fail(portable(code), "cannot connect to " + to_client_url(endpoint_))}
                        : Result<Socket>{std::move(socket_)};
     if (code) {
         std::error_code ignored;

@@ -202,7 +202,7 @@ Result<std::unique_ptr<Listener>> Listener::listen(const Executor& executor, con
     std::error_code code;
     listener->waiter_.assign(socket.number(), code);
     if (code) {
-        return cannot_listen(endpoint, code);
+        return cannot_listen(endpoint, portable(code));
     }
     static_cast<void>(socket.release());  // The waiter owns it now.
     return listener;

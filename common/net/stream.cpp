@@ -46,7 +46,7 @@ std::error_code prepare(Socket& socket) noexcept {
     std::error_code code;
     socket.native_non_blocking(true, code);
     if (code) {
-        return code;
+        return portable(code);
     }
     const int descriptor = socket.native_handle();
     if (::fcntl(descriptor, F_SETFD, FD_CLOEXEC) != 0) {
@@ -69,11 +69,11 @@ Result<Socket> adopt(const Executor& executor, Descriptor descriptor) {
     std::error_code code;
     socket.assign(asio::generic::stream_protocol{family, 0}, descriptor.number(), code);
     if (code) {
-        return fail(code, "cannot take over a connection");
+        return fail(portable(code), "cannot take over a connection");
     }
     static_cast<void>(descriptor.release());  // The socket owns it now.
     if (code = prepare(socket); code) {
-        return fail(code, "cannot prepare a connection");
+        return fail(portable(code), "cannot prepare a connection");
     }
     return socket;
 }
@@ -82,7 +82,7 @@ Result<Descriptor> release(Socket socket) {
     std::error_code code;
     Descriptor descriptor{socket.release(code)};
     if (code) {
-        return fail(code, "cannot release a connection");
+        return fail(portable(code), "cannot release a connection");
     }
     return descriptor;
 }
