@@ -1,0 +1,25 @@
+#include "client/cli/admin.hpp"
+
+#include <cstdio>
+
+#include "common/base/text_form.hpp"
+
+namespace baton::cli {
+
+Json ask(const Program& program, Client& client, const std::string& operation, const std::string& channel,
+         const Json& arguments) {
+    auto reply = client.admin(operation, channel, arguments.dump(), {program.stop}, std::nothrow);
+    if (!reply) {
+        throw failure_of(reply.error(), channel.empty() ? operation + " at " + program.global.url
+                                                        : operation + " \"" + name_text(as_bytes(channel)) + "\" at " +
+                                                              program.global.url);
+    }
+    return Json::parse(*reply);
+}
+
+void print_json(const Json& json) {
+    const auto text = json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+    std::fwrite(text.data(), 1, text.size(), stdout);
+}
+
+}  // namespace baton::cli

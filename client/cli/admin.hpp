@@ -1,0 +1,20 @@
+// Administrative requests for the verbs that look at channels or change them.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "client/cli/command.hpp"
+
+namespace baton::cli {
+
+using Json = nlohmann::json;
+
+/// Connects, asks, and returns the reply; throws Failure with the exit code that fits the broker's answer.
+[[nodiscard]] Json ask(const Program& program, Client& client, const std::string& operation, const std::string& channel,
+                       const Json& arguments);
+
+/// One object or value per line on stdout.
+void print_json(const Json& json);
+
+}  // namespace baton::cli

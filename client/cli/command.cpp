@@ -1,0 +1,94 @@
+#include "client/cli/command.hpp"
+
+#include <atomic>
+#include <cstdio>
+
+namespace baton::cli {
+
+Failure usage(const std::string& text) { return Failure{exit_usage, text, "usage"}; }
+
+int exit_code_of(ClientErrc code) noexcept {
+    switch (code) {
+        case ClientErrc::bad_argument: return exit_usage;
+        case ClientErrc::cannot_connect: return exit_cannot_connect;
+        case ClientErrc::timed_out: return exit_empty;
+        case ClientErrc::blocked: return exit_empty;
+        case ClientErrc::interrupted: return exit_interrupted;
+        case ClientErrc::not_found: return exit_not_found;
+        case ClientErrc::not_authorised: return exit_not_authorised;
+        case ClientErrc::message_too_large:
+        case ClientErrc::refused:
+        case ClientErrc::superseded:
+        case ClientErrc::draining:
+            return exit_refused;
+        case ClientErrc::closed:
+        case ClientErrc::disconnected:
+        case ClientErrc::protocol_error:
+            return exit_failed;
+    }
+    return exit_failed;
+}
+
+Failure failure_of(const ClientError& error, const std::string& what) {
+    return Failure{exit_code_of(error.code()), what + ": " + error.text(), std::string{error.status_name()},
+                   error.retryable()};
+}
+
+void say(const GlobalOptions& global, const std::string& text) {
+    if (!global.quiet) {
+        std::fprintf(stderr, "baton: %s\n", text.c_str());
+    }
+}
+
+ClientOptions client_options(const GlobalOptions& global) {
+    ClientOptions options;
+    options.url = global.url;
+    options.connect_timeout = global.connect_timeout;
+    const auto has_said_waiting = std::make_shared<std::atomic<bool>>(false);
+    options.on_event = [&global, has_said_waiting](const ClientEvent& event) {
+        switch (event.kind) {
+            case ClientEvent::Kind::connect_failed:
+                if (!has_said_waiting->exchange(true)) {
+                    say(global, "waiting for the broker at " + global.url + ": " + event.text);
+                }
+                break;
+            case ClientEvent::Kind::connected:
+                has_said_waiting->store(false);
+                break;
+            case ClientEvent::Kind::abandoned:
+                say(global, event.text);
+                break;
+            default:
+                break;
+        }
+    };
+    return options;
+}
+
+void add_refused_option(CLI::App& verb, const std::string& flag, const std::string& reason) {
+    verb.add_option_function<std::string>(
+            flag,
+            [flag, reason](const std::string&) {
+                throw CLI::ValidationError{flag, "is not supported by this version: " + reason};
+            },
+            "Not supported yet: " + reason + ".")
+        ->expected(0, 1)
+        ->trigger_on_parse()
+        ->group("Not supported yet");
+}
+
+void add_refused(Program& program) {
+    for (const auto& [name, reason] : {std::pair{"retry", "there is no quarantine yet"},
+                                       std::pair{"move", "messages cannot be moved between channels yet"},
+                                       std::pair{"bench", "there is no built-in benchmark yet"}}) {
+        auto* verb = program.app.add_subcommand(name, std::string{"Not supported yet: "} + reason + ".");
+        verb->allow_extras()->group("Not supported yet");
+        verb->final_callback([&program, name = std::string{name}, reason = std::string{reason}] {
+            program.run = [name, reason]() -> int {
+                throw usage("`baton " + name + "` is not supported by this version: " + reason);
+            };
+        });
+    }
+}
+
+}  // namespace baton::cli

@@ -1,0 +1,87 @@
+// What every verb of `baton` shares: exit codes, global options, how a verb is described to the parser and run.
+// Main thread. Next files: main.cpp, then one file per verb.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <baton/client.hpp>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <stop_token>
+#include <string>
+
+namespace baton::cli {
+
+/// A contract: scripts rely on the numbers.
+enum ExitCode : int {
+    exit_done = 0,
+    exit_failed = 1,
+    exit_usage = 2,
+    exit_cannot_connect = 3,
+    exit_not_authorised = 4,
+    exit_not_found = 5,
+    exit_empty = 6,
+    exit_refused = 7,
+    exit_nobody_answered = 8,
+    exit_partly = 9,
+    exit_unhealthy = 10,
+    exit_interrupted = 130,
+};
+
+enum class OutputFormat : std::uint8_t { text, json, jsonl };
+
+struct GlobalOptions {
+    std::string url = "baton://localhost";
+    bool quiet = false;
+    OutputFormat output = OutputFormat::text;
+    std::chrono::nanoseconds connect_timeout = std::chrono::seconds{30};
+    bool has_connect_timeout = false;
+};
+
+/// Ends a verb: one line for stderr and the exit code.
+class Failure : public std::runtime_error {
+public:
+    Failure(int exit_code, const std::string& text, std::string code = {}, bool is_retryable = false)
+        : std::runtime_error{text}, exit_code_{exit_code}, code_{std::move(code)}, is_retryable_{is_retryable} {}
+    [[nodiscard]] int exit_code() const noexcept { return exit_code_; }
+    [[nodiscard]] const std::string& code() const noexcept { return code_; }
+    [[nodiscard]] bool is_retryable() const noexcept { return is_retryable_; }
+
+private:
+    int exit_code_;
+    std::string code_;
+    bool is_retryable_;
+};
+
+[[nodiscard]] Failure usage(const std::string& text);
+/// What a client error means to a script. `what` says what was tried.
+[[nodiscard]] Failure failure_of(const ClientError& error, const std::string& what);
+[[nodiscard]] int exit_code_of(ClientErrc code) noexcept;
+
+/// One line on stderr, unless --quiet. Any thread.
+void say(const GlobalOptions& global, const std::string& text);
+
+/// A connection for a verb: says once that it waits for the broker, and what blocks it.
+[[nodiscard]] ClientOptions client_options(const GlobalOptions& global);
+
+/// Verbs register themselves with the parser and leave what to run in `run`.
+struct Program {
+    CLI::App app{"baton, the client of Baton: send, receive and look after messages in named channels."};
+    GlobalOptions global;
+    std::function<int()> run;
+    std::stop_token stop;  ///< SIGINT or SIGTERM.
+};
+void add_send(Program& program);
+void add_receive(Program& program);
+void add_peek(Program& program);
+void add_channel(Program& program);
+void add_ping(Program& program);
+void add_completion(Program& program);
+/// Verbs of the contract that need what this version does not have yet: refused, never ignored.
+void add_refused(Program& program);
+
+/// An option of the contract that this version refuses, with the reason.
+void add_refused_option(CLI::App& verb, const std::string& flag, const std::string& reason);
+
+}  // namespace baton::cli

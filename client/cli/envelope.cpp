@@ -1,0 +1,73 @@
+#include "client/cli/envelope.hpp"
+
+#include <chrono>
+#include <cstdio>
+#include <ctime>
+#include <nlohmann/json.hpp>
+
+#include "common/base/base64.hpp"
+#include "common/base/text_form.hpp"
+#include "common/base/utf8.hpp"
+
+namespace baton::cli {
+
+namespace {
+
+/// Text as it is, other bytes in the text form of names.
+std::string shown(const std::string& bytes) {
+    return is_valid_utf8(as_bytes(bytes)) ? bytes : name_text(as_bytes(bytes));
+}
+
+std::string time_text(std::chrono::system_clock::time_point time) {
+    const auto us = std::chrono::duration_cast<std::chrono::microseconds>(time.time_since_epoch()).count();
+    const auto seconds = static_cast<std::time_t>(us / 1'000'000);
+    std::tm parts{};
+    ::gmtime_r(&seconds, &parts);
+    char text[64];
+    std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ", parts.tm_year + 1900, parts.tm_mon + 1,
+                  parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec, static_cast<int>(us % 1'000'000));
+    return text;
+}
+
+nlohmann::ordered_json envelope_of(const Delivery& delivery) {
+    nlohmann::ordered_json json{{"channel", name_text(as_bytes(delivery.channel()))},
+                                {"offset", delivery.offset()},
+                                {"attempt", delivery.attempt()},
+                                {"redelivered", delivery.redelivered()},
+                                {"time", time_text(delivery.time())}};
+    if (delivery.has_properties()) {
+        const auto properties = delivery.properties();
+        const auto add = [&](const char* name, const std::string& value) {
+            if (!value.empty()) {
+                json[name] = shown(value);
+            }
+        };
+        add("key", properties.key);
+        add("content_type", properties.content_type);
+        add("reply_to", properties.reply_to);
+        add("correlation_id", properties.correlation_id);
+        add("id", properties.message_id);
+        for (const auto& [name, value] : properties.headers) {
+            json["headers"][shown(name)] = shown(value);
+        }
+    }
+    if (is_valid_utf8(delivery.body())) {
+        json["body"] = delivery.text();
+    } else {
+        json["body_base64"] = base64_encode(delivery.body());
+    }
+    return json;
+}
+
+}  // namespace
+
+void append_output(std::string& out, const Delivery& delivery, bool as_envelope, bool null_separated) {
+    if (as_envelope) {
+        out += envelope_of(delivery).dump();
+    } else {
+        out += delivery.text();
+    }
+    out += null_separated ? '\0' : '\n';
+}
+
+}  // namespace baton::cli

@@ -1,0 +1,119 @@
+#include "client/cli/inputs.hpp"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <nlohmann/json.hpp>
+#include <system_error>
+#include <vector>
+
+#include "client/cli/interrupt.hpp"
+#include "common/base/base64.hpp"
+#include "common/base/bytes.hpp"
+
+namespace baton::cli {
+
+void Splitter::feed(std::string_view bytes, const std::function<void(std::string_view)>& take) {
+    for (auto end = bytes.find(separator_); end != std::string_view::npos; end = bytes.find(separator_)) {
+        if (rest_.empty()) {
+            take(bytes.substr(0, end));
+        } else {
+            rest_.append(bytes.substr(0, end));
+            take(rest_);
+            rest_.clear();
+        }
+        bytes.remove_prefix(end + 1);
+    }
+    rest_.append(bytes);
+}
+
+void Splitter::finish(const std::function<void(std::string_view)>& take) {
+    if (!rest_.empty()) {
+        take(rest_);
+        rest_.clear();
+    }
+}
+
+namespace {
+
+using Json = nlohmann::json;
+
+std::string text_at(const Json& json, const char* key) {
+    const auto found = json.find(key);
+    if (found == json.end()) {
+        return {};
+    }
+    if (!found->is_string()) {
+        throw BadLine{std::string{"\""} + key + "\" is not a text"};
+    }
+    return found->get<std::string>();
+}
+
+void refuse_unknown_keys(const Json& json) {
+    for (const auto& [key, value] : json.items()) {
+        if (key != "body" && key != "body_base64" && key != "key" && key != "headers" && key != "content_type" &&
+            key != "id") {
+            throw BadLine{"unknown key \"" + key + "\"; known are body, body_base64, key, headers, content_type, id"};
+        }
+    }
+}
+
+}  // namespace
+
+InputMessage parse_json_line(std::string_view line) {
+    const auto json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+    if (!json.is_object()) {
+        throw BadLine{"it is not a JSON object"};
+    }
+    refuse_unknown_keys(json);
+    if (json.contains("body") == json.contains("body_base64")) {
+        throw BadLine{"it needs either \"body\" or \"body_base64\""};
+    }
+    InputMessage message;
+    message.body = text_at(json, "body");
+    if (json.contains("body_base64")) {
+        const auto bytes = base64_decode(text_at(json, "body_base64"));
+        if (!bytes) {
+            throw BadLine{"\"body_base64\" is not base64"};
+        }
+        message.body = as_text(*bytes);
+    }
+    MessageProperties properties;
+    properties.key = text_at(json, "key");
+    properties.content_type = text_at(json, "content_type");
+    properties.message_id = text_at(json, "id");
+    if (const auto headers = json.find("headers"); headers != json.end()) {
+        if (!headers->is_object()) {
+            throw BadLine{"\"headers\" is not an object"};
+        }
+        for (const auto& [name, value] : headers->items()) {
+            properties.headers.emplace_back(name, text_at(*headers, name.c_str()));
+        }
+    }
+    if (!properties.empty()) {
+        message.properties = std::move(properties);
+    }
+    return message;
+}
+
+bool read_all(int descriptor, const std::stop_token& stop, const std::function<void(std::string_view)>& take) {
+    std::vector<char> buffer(128 * 1024);
+    for (;;) {
+        if (!Interrupt::wait_readable(descriptor, stop)) {
+            return false;
+        }
+        const auto size = ::read(descriptor, buffer.data(), buffer.size());
+        if (size < 0 && errno == EINTR) {
+            continue;
+        }
+        if (size < 0) {
+            throw std::system_error{errno, std::generic_category(), "cannot read the input"};
+        }
+        if (size == 0) {
+            return true;
+        }
+        take({buffer.data(), static_cast<std::size_t>(size)});
+    }
+}
+
+}  // namespace baton::cli

@@ -1,0 +1,48 @@
+// Where `baton send` gets its messages from: arguments, files, or stdin as lines, NUL-separated, whole or JSON lines.
+// Streams: memory is bounded by the longest message. Next file: send.cpp.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <optional>
+#include <stdexcept>
+#include <stop_token>
+#include <string>
+#include <string_view>
+
+#include "common/base/properties.hpp"
+
+namespace baton::cli {
+
+struct InputMessage {
+    std::string body;
+    std::optional<MessageProperties> properties;  ///< Only JSON lines have their own.
+};
+
+/// Cuts a stream of bytes at a separator. The last piece counts without one, unless it is empty.
+class Splitter {
+public:
+    explicit Splitter(char separator) noexcept : separator_{separator} {}
+    /// Calls `take` for each complete piece.
+    void feed(std::string_view bytes, const std::function<void(std::string_view)>& take);
+    /// The end of the stream.
+    void finish(const std::function<void(std::string_view)>& take);
+
+private:
+    char separator_;
+    std::string rest_;
+};
+
+/// A line that is not what `--jsonl` expects.
+class BadLine : public std::runtime_error {
+public:
+    using std::runtime_error::runtime_error;
+};
+
+/// {"body":…} or {"body_base64":…}, and key, headers, content_type, id. Throws BadLine.
+[[nodiscard]] InputMessage parse_json_line(std::string_view line);
+
+/// Reads a descriptor to its end or until a stop is requested (false).
+bool read_all(int descriptor, const std::stop_token& stop, const std::function<void(std::string_view)>& take);
+
+}  // namespace baton::cli

@@ -1,0 +1,87 @@
+// `baton peek`: looks at messages without taking or changing anything.
+#include <cstdio>
+
+#include "client/cli/admin.hpp"
+#include "common/base/base64.hpp"
+#include "common/base/bytes.hpp"
+#include "common/base/utf8.hpp"
+
+namespace baton::cli {
+
+namespace {
+
+struct PeekOptions {
+    std::string channel;
+    std::uint64_t count = 10;
+    std::string state;
+};
+
+/// The broker's entry with a readable body where that is possible.
+Json entry_of(Json message) {
+    const auto bytes = base64_decode(message.at("body_base64").get<std::string>()).value();
+    if (is_valid_utf8(bytes)) {
+        message.erase("body_base64");
+        message["body"] = as_text(bytes);
+    }
+    return message;
+}
+
+void print_text(const Json& message) {
+    const auto bytes = base64_decode(message.at("body_base64").get<std::string>()).value();
+    std::fwrite(bytes.data(), 1, bytes.size(), stdout);
+    std::fputc('\n', stdout);
+}
+
+int peek(const Program& program, const PeekOptions& options) {
+    Client client{client_options(program.global)};
+    auto collected = Json::array();
+    std::uint64_t from = 0;
+    for (std::uint64_t left = options.count; left > 0;) {
+        Json arguments{{"count", std::min<std::uint64_t>(left, 1000)}, {"from", from}};
+        if (!options.state.empty()) {
+            arguments["state"] = options.state;
+        }
+        const auto reply = ask(program, client, "channel.peek", options.channel, arguments);
+        for (const auto& message : reply.at("messages")) {
+            --left;
+            if (program.global.output == OutputFormat::text) {
+                print_text(message);
+            } else if (program.global.output == OutputFormat::jsonl) {
+                print_json(entry_of(message));
+            } else {
+                collected.push_back(entry_of(message));
+            }
+        }
+        if (!reply.at("more").get<bool>()) {
+            break;
+        }
+        from = reply.at("next").get<std::uint64_t>();
+    }
+    if (program.global.output == OutputFormat::json) {
+        print_json(collected);
+    }
+    return exit_done;
+}
+
+}  // namespace
+
+void add_peek(Program& program) {
+    auto* verb = program.app.add_subcommand("peek", "Look at messages without taking them.");
+    verb->footer("Example: baton peek jobs -n 5 --state in-flight");
+    const auto options = std::make_shared<PeekOptions>();
+    verb->add_option("CHANNEL", options->channel, "Channel.")->required();
+    verb->add_option("-n,--count", options->count, "At most so many.")->check(CLI::PositiveNumber)->capture_default_str();
+    verb->add_option("--state", options->state, "ready or in-flight; without it both.")
+        ->check(CLI::Validator{[](const std::string& state) -> std::string {
+                                   if (state == "delayed" || state == "quarantined") {
+                                       return "\"" + state + "\" is not supported by this version: no message can be so yet";
+                                   }
+                                   return state == "ready" || state == "in-flight"
+                                              ? ""
+                                              : "\"" + state + "\" is not a state; use ready or in-flight";
+                               },
+                               "", "state"});
+    verb->final_callback([&program, options] { program.run = [&program, options] { return peek(program, *options); }; });
+}
+
+}  // namespace baton::cli
