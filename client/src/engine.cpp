@@ -1,0 +1,274 @@
+// Commands, turns and the end. What the protocol tells: engine_events.cpp.
+#include "client/src/engine.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <random>
+#include <utility>
+
+#include "client/src/errors.hpp"
+#include "common/base/assert.hpp"
+#include "common/base/text_form.hpp"
+
+namespace baton::client {
+
+namespace {
+
+std::uint64_t random_seed() {
+    std::random_device device;
+    return (std::uint64_t{device()} << 32U) ^ device();
+}
+
+ClientProtocol::Options protocol_options(const ClientOptions& options) {
+    return {.agent = "baton-cpp",
+            .name = options.name.empty() ? "pid " + std::to_string(::getpid()) : options.name,
+            .heartbeat = options.heartbeat,
+            .frame_size_max = wire::frame_size_max_default};
+}
+
+}  // namespace
+
+Engine::Engine(const ClientOptions& options, net::Endpoint endpoint, std::shared_ptr<Shared> shared)
+    : options_{options},
+      shared_{std::move(shared)},
+      prng_{random_seed()},
+      protocol_{protocol_options(options), pool_, outbox_, *this, prng_},
+      pace_timer_{context_.get_executor()},
+      close_timer_{context_.get_executor()},
+      connection_{context_.get_executor(),
+                  std::move(endpoint),
+                  Backoff{options.reconnect_wait_first, options.reconnect_wait_max},
+                  protocol_,
+                  outbox_,
+                  read_buffer_,
+                  clock_,
+                  prng_,
+                  *this} {
+    shared_->inbox.open([this] { asio::post(context_, [this] { connection_.end_turn(); }); });
+}
+
+Engine::~Engine() = default;
+
+void Engine::run() {
+    asio::post(context_, [this] { connection_.start(); });
+    context_.run();
+    BATON_ASSERT(is_finished_);
+}
+
+// --- Commands
+// ----------------------------------------------------------------------------------------------------------
+
+void Engine::open_sender(std::shared_ptr<SenderEndpoint> endpoint, bool may_create) {
+    SenderEndpoint* sender = endpoint.get();
+    sender->set_pool(pool_);
+    const LinkId link = is_closing_ ? LinkId{} : protocol_.open_sender(sender->channel(), may_create);
+    add(link, {.endpoint = std::move(endpoint), .sender = sender, .receiver = nullptr});
+}
+
+void Engine::open_receiver(std::shared_ptr<ReceiverEndpoint> endpoint, bool may_create, const ReceiverWindow& window) {
+    ReceiverEndpoint* receiver = endpoint.get();
+    const LinkId link = is_closing_ ? LinkId{} : protocol_.open_receiver(receiver->channel(), may_create, window);
+    add(link, {.endpoint = std::move(endpoint), .sender = nullptr, .receiver = receiver});
+}
+
+void Engine::add(LinkId link, Entry entry) {
+    if (link == LinkId{}) {
+        entry.endpoint->end(closed_error("the client"), completions_);
+        return;
+    }
+    entry.endpoint->link = link;
+    entries_.emplace(link, std::move(entry));
+    if (unclaimed_failure_) {
+        const LinkFailure failure = *std::exchange(unclaimed_failure_, std::nullopt);
+        on_link_failed(link, failure);
+    }
+}
+
+void Engine::admin(RequestId id, std::string channel, std::string json, AdminDone done) {
+    requests_[id] = {.admin = std::move(done), .ping = {}, .connected = {}, .asked_at = clock_.now()};
+    protocol_.admin(id, std::move(channel), std::move(json));
+}
+
+void Engine::ping(RequestId id, PingDone done) {
+    requests_[id] = {.admin = {}, .ping = std::move(done), .connected = {}, .asked_at = clock_.now()};
+    protocol_.ping(id);
+}
+
+void Engine::notify_connected(RequestId id, CloseDone done) {
+    if (protocol_.is_ready()) {
+        completions_.emplace_back([done = std::move(done)]() mutable { done({}); });
+        return;
+    }
+    requests_[id] = {.admin = {}, .ping = {}, .connected = std::move(done), .asked_at = clock_.now()};
+}
+
+void Engine::forget(RequestId id) {
+    requests_.erase(id);
+    protocol_.forget(id);
+}
+
+void Engine::begin_close(Duration timeout, CloseDone done) {
+    if (std::exchange(is_closing_, true)) {
+        // The second one has nothing to wait for: whoever began has the answer.
+        completions_.emplace_back([done = std::move(done)]() mutable { done({}); });
+        return;
+    }
+    close_done_ = std::move(done);
+    close_timer_.expires_after(timeout);
+    close_timer_.async_wait([this](std::error_code error) {
+        if (!error) {
+            on_close_timeout();
+        }
+    });
+    std::vector<std::shared_ptr<Endpoint>> all;
+    for (const auto& [link, entry] : entries_) {
+        all.push_back(entry.endpoint);
+    }
+    for (const auto& endpoint : all) {
+        endpoint->close_in_background(endpoint);
+    }
+}
+
+void Engine::on_close_timeout() {
+    if (!is_finished_) {
+        connection_.abort();
+    }
+}
+
+// --- Turns
+// -------------------------------------------------------------------------------------------------------------
+
+void Engine::collect() {
+    shared_->inbox.take(content_);
+    for (Inbox::Command& command : content_.commands) {
+        command(this);
+    }
+    for (const auto& endpoint : content_.endpoints) {
+        hand_over(endpoint);
+    }
+    content_.commands.clear();
+    content_.endpoints.clear();
+    for (const LinkId link : std::exchange(takers_, {})) {
+        if (Entry* entry = find(link)) {
+            hand_over(std::shared_ptr{entry->endpoint});
+        }
+    }
+}
+
+void Engine::hand_over(const std::shared_ptr<Endpoint>& endpoint) {
+    Entry* entry = find(endpoint->link);
+    if (entry == nullptr) {
+        return;
+    }
+    if (entry->receiver != nullptr) {
+        paced_.push_back(endpoint->link);
+        wait_for_pace();
+    }
+    endpoint->hand_over(protocol_);
+}
+
+void Engine::wait_for_pace() {
+    if (std::exchange(is_pace_running_, true)) {
+        return;
+    }
+    pace_timer_.expires_after(ReceiverEndpoint::pace);
+    pace_timer_.async_wait([this](std::error_code error) {
+        is_pace_running_ = false;
+        if (!error) {
+            on_pace();
+        }
+    });
+}
+
+void Engine::on_pace() {
+    for (const LinkId link : std::exchange(paced_, {})) {
+        Entry* entry = find(link);
+        if (entry != nullptr && entry->receiver->end_pace()) {
+            hand_over(std::shared_ptr{entry->endpoint});
+        }
+    }
+    connection_.end_turn();
+}
+
+void Engine::on_turn_done() {
+    run_completions();
+    if (is_closing_ && !is_finished_ && entries_.empty() && outbox_.empty()) {
+        connection_.finish();
+    }
+}
+
+// Users are called here and nowhere else: no lock is held, and the state is whole.
+void Engine::run_completions() {
+    while (!completions_.empty() || !events_.empty()) {
+        for (auto& complete : std::exchange(completions_, {})) {
+            complete();
+        }
+        for (const ClientEvent& event : std::exchange(events_, {})) {
+            if (options_.on_event) {
+                options_.on_event(event);
+            }
+        }
+    }
+}
+
+// --- The end
+// -----------------------------------------------------------------------------------------------------------
+
+void Engine::on_finished() {
+    is_finished_ = true;
+    close_timer_.cancel();
+    pace_timer_.cancel();
+    const std::string left = left_over();
+    if (!left.empty()) {
+        report(ClientEvent::Kind::abandoned, {}, left);
+    }
+    shared_->board.set_closed();
+    shared_->inbox.shut();
+    end_everything();
+    if (close_done_) {
+        Expected<void> outcome;
+        if (!left.empty()) {
+            outcome = std::unexpected{ClientError{ClientErrc::timed_out, "closing: " + left, false}};
+        }
+        completions_.emplace_back(
+            [done = std::move(close_done_), result = std::move(outcome)]() mutable { done(std::move(result)); });
+    }
+    run_completions();
+    shared_->board.set_ended();
+    work_.reset();
+    context_.stop();  // A look-up of a name may be running still: whoever joins this thread does so with patience.
+}
+
+void Engine::end_everything() {
+    const ClientError closed = closed_error("the client");
+    for (const auto& [link, entry] : std::exchange(entries_, {})) {
+        entry.endpoint->end(closed, completions_);
+    }
+    while (!requests_.empty()) {
+        end_request(requests_.begin()->first, closed);
+    }
+}
+
+std::string Engine::left_over() const {
+    std::size_t unconfirmed = 0;
+    std::size_t unsettled = 0;
+    for (const auto& [link, entry] : entries_) {
+        unconfirmed += entry.sender != nullptr ? entry.sender->unconfirmed() : 0;
+        unsettled += entry.receiver != nullptr ? entry.receiver->unsettled() : 0;
+    }
+    if (unconfirmed == 0 && unsettled == 0) {
+        return {};
+    }
+    return std::to_string(unconfirmed) + " messages were not confirmed, " + std::to_string(unsettled) +
+           " deliveries not settled";
+}
+
+void Engine::wake_everybody() {
+    for (const auto& [link, entry] : entries_) {
+        entry.endpoint->wake_all();
+    }
+    shared_->board.wake_waits();
+}
+
+}  // namespace baton::client

@@ -1,0 +1,21 @@
+// From what the broker says, or what the network does, to what the user is told: the one place of translation.
+// Any thread. Next file: client/include/baton/error.hpp.
+#pragma once
+
+#include <string>
+
+#include "client/src/protocol_events.hpp"
+#include "common/wire/status.hpp"
+#include <baton/error.hpp>
+
+namespace baton::client {
+
+[[nodiscard]] ClientErrc errc_of(wire::Status status) noexcept;
+
+// A word of the broker, about `what` ("channel greetings").
+[[nodiscard]] ClientError error_of_status(wire::Status status, bool is_retryable, std::string text);
+[[nodiscard]] ClientError error_of(const LinkFailure& failure);
+
+[[nodiscard]] ClientError closed_error(const std::string& what);
+
+}  // namespace baton::client

@@ -1,0 +1,79 @@
+// How user threads reach the I/O thread: commands and endpoints that have something for it, taken over in batches.
+// Any thread gives; the I/O thread takes. Lock order: an endpoint's mutex before the inbox's.
+// Next file: endpoint.hpp.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+namespace baton::client {
+
+class Endpoint;
+class Engine;
+
+class Inbox {
+public:
+    using Command = std::move_only_function<void(Engine*)>;  // Never null.
+    struct Content {
+        std::vector<Command> commands;
+        std::vector<std::shared_ptr<Endpoint>> endpoints;
+        [[nodiscard]] bool empty() const noexcept { return commands.empty() && endpoints.empty(); }
+    };
+
+    // Both wake the I/O thread unless it has been woken and has not looked yet. False: there is no I/O thread any more;
+    // a command is then dropped.
+    bool post(Command command) {
+        const std::lock_guard lock{mutex_};
+        if (!wake_) {
+            return false;
+        }
+        content_.commands.push_back(std::move(command));
+        wake_once();
+        return true;
+    }
+    bool mark(std::shared_ptr<Endpoint> endpoint) {
+        const std::lock_guard lock{mutex_};
+        if (!wake_) {
+            return false;
+        }
+        content_.endpoints.push_back(std::move(endpoint));
+        wake_once();
+        return true;
+    }
+
+    // --- The I/O thread
+    void open(std::function<void()> wake) {
+        const std::lock_guard lock{mutex_};
+        wake_ = std::move(wake);
+    }
+    // Gives `content` (which is empty) back as the room for what comes next.
+    void take(Content& content) {
+        const std::lock_guard lock{mutex_};
+        std::swap(content, content_);
+        is_woken_ = false;
+    }
+    // What is in it now is dropped, what comes later is refused.
+    void shut() {
+        Content rest;  // Declared first, ends last: it may hold the last reference to something that wants the lock.
+        const std::lock_guard lock{mutex_};
+        wake_ = nullptr;
+        std::swap(rest, content_);
+    }
+
+private:
+    void wake_once() {
+        if (!std::exchange(is_woken_, true)) {
+            wake_();
+        }
+    }
+
+    std::mutex mutex_;
+    Content content_;
+    std::function<void()> wake_;
+    bool is_woken_ = false;
+};
+
+}  // namespace baton::client

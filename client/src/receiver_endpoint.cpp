@@ -1,0 +1,294 @@
+// The user threads' side of receiver_endpoint.hpp. The I/O thread's: receiver_endpoint_io.cpp.
+#include "client/src/receiver_endpoint.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "client/src/access.hpp"
+#include "client/src/errors.hpp"
+#include "common/base/assert.hpp"
+
+namespace baton::client {
+
+ReceiverEndpoint::ReceiverEndpoint(std::shared_ptr<Shared> shared, std::string channel, const ReceiverWindow& window)
+    : Endpoint{std::move(shared), std::move(channel)}, window_{window} {}
+
+// --- Receiving
+// -----------------------------------------------------------------------------------------------------------
+
+Expected<std::optional<Delivery>> ReceiverEndpoint::receive(const std::shared_ptr<ReceiverEndpoint>& self,
+                                                            const WaitLimit& limit) {
+    WaitScope scope{shared_->board, mutex_, changed_, limit};
+    if (auto delivery = take(self)) {
+        return delivery;
+    }
+    ++threads_waiting_;
+    wants_changed(self);
+    const Waited waited = scope.wait([this] { return queued_ != 0 || is_closing_ || end_; });
+    --threads_waiting_;
+    auto delivery = take(self);
+    wants_changed(self);
+    if (delivery) {
+        return delivery;
+    }
+    if (end_) {
+        return std::unexpected{*end_};
+    }
+    if (is_closing_) {
+        return std::unexpected{closed_error(what())};
+    }
+    if (waited.end == WaitEnd::unreachable) {
+        return std::unexpected{wait_error(waited, "nothing received", {})};
+    }
+    return std::nullopt;
+}
+
+// Handing out is what `started` means: if we die now, this message is the one that was being worked on.
+std::optional<Delivery> ReceiverEndpoint::take(const std::shared_ptr<ReceiverEndpoint>& self) {
+    if (queued_ == 0 || is_closing_) {
+        return std::nullopt;
+    }
+    Queued& front = queue_.front();
+    MessageView message;
+    const bool has_next = front.cursor.next(message);
+    BATON_ASSERT(has_next && front.next < front.end);
+    const DeliveredBatch& batch = front.slice->batch;
+    const std::uint64_t offset = batch.header.base_offset + front.next;
+    auto delivery = client_access::delivery(front.slice, offset, message.payload, message.properties);
+    ++front.next;
+    --queued_;
+    ++unsettled_;
+    decide(self,
+           {.first = offset,
+            .count = 1,
+            .attempt = batch.attempt,
+            .outcome = static_cast<std::uint8_t>(Outcome::started),
+            .argument = 0},
+           0);
+    if (front.next == front.end) {
+        queue_.pop_front();
+    }
+    return delivery;
+}
+
+std::uint64_t ReceiverEndpoint::receive_async(const std::shared_ptr<ReceiverEndpoint>& self, ReceiveDone done) {
+    std::optional<Delivery> delivery;
+    std::optional<ClientError> error;
+    {
+        const std::lock_guard lock{mutex_};
+        if (end_) {
+            error = *end_;
+        } else if (is_closing_) {
+            error = closed_error(what());
+        } else if (delivery = waiters_.empty() ? take(self) : std::nullopt; !delivery) {
+            waiters_.push_back({.id = ++last_waiter_, .done = std::move(done)});
+            wants_changed(self);
+            return last_waiter_;
+        }
+    }
+    if (error) {
+        done(std::unexpected{std::move(*error)});
+    } else {
+        done(std::move(*delivery));
+    }
+    return 0;
+}
+
+void ReceiverEndpoint::cancel_receive(const std::shared_ptr<ReceiverEndpoint>& self, std::uint64_t id) {
+    ReceiveDone done;
+    {
+        const std::lock_guard lock{mutex_};
+        const auto found = std::ranges::find(waiters_, id, &Waiter::id);
+        if (found == waiters_.end()) {
+            return;  // It has its message already; nothing is lost.
+        }
+        done = std::move(found->done);
+        waiters_.erase(found);
+        wants_changed(self);
+    }
+    done(std::unexpected{ClientError{ClientErrc::interrupted, what() + ": receive cancelled", true}});
+}
+
+Expected<bool> ReceiverEndpoint::is_empty(const std::shared_ptr<ReceiverEndpoint>& self, const WaitLimit& limit) {
+    WaitScope scope{shared_->board, mutex_, changed_, limit};
+    if (queued_ != 0) {
+        return false;
+    }
+    const std::uint64_t question = ++questions_;
+    mark(self);
+    const Waited waited = scope.wait([&] { return answers_ >= question || is_closing_ || end_; });
+    if (answers_ >= question) {
+        return queued_ == 0 && last_ready_ == 0;
+    }
+    if (end_) {
+        return std::unexpected{*end_};
+    }
+    if (is_closing_) {
+        return std::unexpected{closed_error(what())};
+    }
+    return std::unexpected{wait_error(waited, "no answer whether it is empty", {})};
+}
+
+std::uint64_t ReceiverEndpoint::wanted() const noexcept {
+    const std::uint64_t asking = threads_waiting_ + waiters_.size();
+    return asking > queued_ ? asking - queued_ : 0;
+}
+
+void ReceiverEndpoint::wants_changed(const std::shared_ptr<Endpoint>& self) {
+    if (!window_.is_on_demand) {
+        return;
+    }
+    return_unwanted(self);
+    mark(self);
+}
+
+// What came too late for whoever had asked for it. It was not started, so it goes back as if it had never left.
+void ReceiverEndpoint::return_unwanted(const std::shared_ptr<Endpoint>& self) {
+    const std::uint64_t asking = threads_waiting_ + waiters_.size();
+    while (queued_ > asking) {
+        Queued& back = queue_.back();
+        const DeliveredBatch& batch = back.slice->batch;
+        const auto count = static_cast<std::uint32_t>(std::min<std::uint64_t>(queued_ - asking, back.end - back.next));
+        const std::uint32_t first = back.end - count;
+        const Bytes region = batch.messages.bytes();
+        const std::size_t bytes = messages_prefix_size(region, back.end) - messages_prefix_size(region, first);
+        back.end = first;
+        queued_ -= count;
+        decide(self,
+               {.first = batch.header.base_offset + first,
+                .count = count,
+                .attempt = batch.attempt,
+                .outcome = static_cast<std::uint8_t>(Outcome::give_back),
+                .argument = 0},
+               bytes);
+        if (back.next == back.end) {
+            queue_.pop_back();
+        }
+    }
+}
+
+// --- Settling
+// ------------------------------------------------------------------------------------------------------------
+
+bool ReceiverEndpoint::is_ours(const DeliveredSlice& slice) const noexcept {
+    return slice.batch.epoch == epoch_ && !is_closing_ && !end_;
+}
+
+void ReceiverEndpoint::decide(const std::shared_ptr<Endpoint>& self, const wire::Settlement& range,
+                              std::size_t region_bytes) {
+    settlements_.add(range);
+    settled_bytes_ += region_bytes;
+    if (range.outcome != static_cast<std::uint8_t>(Outcome::started)) {
+        settled_count_ += range.count;
+    }
+    const bool is_urgent = settled_count_ >= std::max<std::uint64_t>(1, window_.messages / 2) ||
+                           settled_bytes_ >= std::max<std::uint64_t>(1, window_.bytes / 2);
+    is_pending_ = true;
+    if (!is_paced_ || is_urgent) {
+        mark(self);
+    }
+}
+
+bool ReceiverEndpoint::settle(const DeliveredSlice& slice, std::uint64_t offset, Outcome outcome,
+                              std::size_t region_bytes) {
+    const std::lock_guard lock{mutex_};
+    if (!is_ours(slice)) {
+        return false;
+    }
+    --unsettled_;
+    decide(slice.owner,
+           {.first = offset,
+            .count = 1,
+            .attempt = slice.batch.attempt,
+            .outcome = static_cast<std::uint8_t>(outcome),
+            .argument = 0},
+           region_bytes);
+    return true;
+}
+
+std::uint64_t ReceiverEndpoint::add_receipt(const DeliveredSlice& slice, std::uint64_t offset, Outcome outcome,
+                                            std::size_t region_bytes, SettleDone done) {
+    --unsettled_;
+    const std::uint64_t receipt = ++last_receipt_;
+    receipts_.emplace(receipt, Receipt{.range = {.first = offset,
+                                                 .count = 1,
+                                                 .attempt = slice.batch.attempt,
+                                                 .outcome = static_cast<std::uint8_t>(outcome),
+                                                 .argument = 0},
+                                       .epoch = slice.batch.epoch,
+                                       .region_bytes = region_bytes,
+                                       .is_handed_over = false,
+                                       .result = {},
+                                       .done = std::move(done)});
+    mark(slice.owner);
+    return receipt;
+}
+
+Expected<SettleResult> ReceiverEndpoint::settle_and_wait(const DeliveredSlice& slice, std::uint64_t offset,
+                                                         Outcome outcome, std::size_t region_bytes,
+                                                         const WaitLimit& limit) {
+    WaitScope scope{shared_->board, mutex_, changed_, limit};
+    if (!is_ours(slice)) {
+        return SettleResult::lost_lease;
+    }
+    const std::uint64_t receipt = add_receipt(slice, offset, outcome, region_bytes, {});
+    const Waited waited = scope.wait([&] { return receipts_.at(receipt).result.has_value() || end_; });
+    const std::optional<SettleResult> result = receipts_.at(receipt).result;
+    if (result) {
+        receipts_.erase(receipt);
+        return *result;
+    }
+    if (end_) {
+        receipts_.erase(receipt);
+        return std::unexpected{*end_};
+    }
+    if (receipts_.at(receipt).is_handed_over) {
+        receipts_.erase(receipt);
+    } else {
+        receipts_.at(receipt).done = [](const Expected<SettleResult>&) {};  // Still to be sent; nobody waits for it.
+    }
+    return std::unexpected{wait_error(waited, "settlement not confirmed", {})};
+}
+
+std::uint64_t ReceiverEndpoint::settle_async(const DeliveredSlice& slice, std::uint64_t offset, Outcome outcome,
+                                             std::size_t region_bytes, SettleDone done) {
+    {
+        const std::lock_guard lock{mutex_};
+        if (is_ours(slice)) {
+            return add_receipt(slice, offset, outcome, region_bytes, std::move(done));
+        }
+    }
+    done(SettleResult::lost_lease);
+    return 0;
+}
+
+void ReceiverEndpoint::cancel_settle(std::uint64_t receipt) {
+    SettleDone done;
+    {
+        const std::lock_guard lock{mutex_};
+        const auto found = receipts_.find(receipt);
+        if (found == receipts_.end()) {
+            return;
+        }
+        done = std::exchange(found->second.done, [](const Expected<SettleResult>&) {});
+    }
+    done(std::unexpected{ClientError{ClientErrc::interrupted, what() + ": no longer waiting for a settlement", true}});
+}
+
+bool ReceiverEndpoint::close_and_wait(const std::shared_ptr<ReceiverEndpoint>& self, const WaitLimit& limit) {
+    close_in_background(self);
+    WaitScope scope{shared_->board, mutex_, changed_, limit};
+    return scope.wait([this] { return end_.has_value(); }).end == WaitEnd::ready;
+}
+
+std::size_t ReceiverEndpoint::waiting() const {
+    const std::lock_guard lock{mutex_};
+    return static_cast<std::size_t>(queued_);
+}
+
+std::size_t ReceiverEndpoint::unsettled() const {
+    const std::lock_guard lock{mutex_};
+    return static_cast<std::size_t>(unsettled_);
+}
+
+}  // namespace baton::client

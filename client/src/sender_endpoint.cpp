@@ -1,0 +1,323 @@
+// See sender_endpoint.hpp.
+#include "client/src/sender_endpoint.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "client/src/client_protocol.hpp"
+#include "client/src/errors.hpp"
+#include "common/base/assert.hpp"
+#include "common/base/properties.hpp"
+
+namespace baton::client {
+
+SenderEndpoint::SenderEndpoint(std::shared_ptr<Shared> shared, std::string channel, const SendWindow& window)
+    : Endpoint{std::move(shared), std::move(channel)}, window_{window} {}
+
+// --- User threads
+// ------------------------------------------------------------------------------------------------------
+
+Expected<SenderEndpoint::Encoded> SenderEndpoint::encode(const Message& message) const {
+    Encoded encoded{.body = message.body(), .properties = {}};
+    if (const MessageProperties* properties = message.properties(); properties != nullptr && !properties->empty()) {
+        if (properties->ttl || properties->delay || properties->priority) {
+            return std::unexpected{ClientError{ClientErrc::bad_argument,
+                                               what() + ": ttl, delay and priority have no effect in this version"}};
+        }
+        auto block = encode_properties(*properties);
+        if (!block) {
+            return std::unexpected{ClientError{ClientErrc::bad_argument, what() + ": " + block.error().message()}};
+        }
+        encoded.properties = std::move(*block);
+    }
+    return encoded;
+}
+
+std::optional<ClientError> SenderEndpoint::check_size(const Encoded& message) const {
+    std::uint64_t limit = shared_->board.message_size_max();
+    {
+        const std::lock_guard lock{mutex_};
+        if (message_size_max_ != 0) {
+            limit = std::min(limit, message_size_max_);
+        }
+    }
+    const std::uint64_t size = message.body.size() + message.properties.size();
+    if (limit == 0 || size <= limit) {
+        return std::nullopt;
+    }
+    return ClientError{
+        ClientErrc::message_too_large,
+        what() + ": the message has " + std::to_string(size) + " bytes, the limit is " + std::to_string(limit), false,
+        static_cast<std::uint32_t>(wire::Status::message_too_large)};
+}
+
+// The limit is known once we have been connected. Only for a large message it is worth waiting for that.
+std::optional<ClientError> SenderEndpoint::wait_for_limits(const Encoded& message, const WaitLimit& limit) {
+    if (message.size() > batch_size_max && shared_->board.message_size_max() == 0) {
+        WaitScope scope{shared_->board, mutex_, changed_, limit};
+        const Waited waited = scope.wait([this] { return end_ || shared_->board.message_size_max() != 0; });
+        if (waited.end != WaitEnd::ready) {
+            return wait_error(waited, "not sent", {});
+        }
+    }
+    return check_size(message);
+}
+
+bool SenderEndpoint::has_room(std::size_t size) const noexcept {
+    const std::uint64_t count = accepted_ - confirmed_;
+    return count == 0 || (count < window_.messages && weight_ + size <= window_.bytes);
+}
+
+std::uint64_t SenderEndpoint::accept(const std::shared_ptr<SenderEndpoint>& self, const Encoded& message) {
+    append(message);
+    ++accepted_;
+    const std::size_t size = message.size();
+    weight_ += size;
+    // One entry for many small messages: the window is released a batch at a time anyway.
+    constexpr std::size_t entry_bytes_max = 16 * 1024;
+    if (!weights_.empty() && weights_.back().last > confirmed_ && weights_.back().bytes + size <= entry_bytes_max) {
+        weights_.back().last = accepted_;
+        weights_.back().bytes += size;
+    } else {
+        weights_.push_back({.last = accepted_, .bytes = size});
+    }
+    mark(self);
+    return accepted_;
+}
+
+void SenderEndpoint::append(const Encoded& message) {
+    if (batches_.empty() || batches_.back().count() == batch_count_max ||
+        (!batches_.back().empty() && batches_.back().size() + message.size() > batch_size_max)) {
+        batches_.push_back(std::exchange(spare_, BatchBuilder{}));
+    }
+    batches_.back().append(message.body, message.properties);
+}
+
+Expected<std::uint64_t> SenderEndpoint::post(const std::shared_ptr<SenderEndpoint>& self, const Message& message,
+                                             const WaitLimit& limit) {
+    const auto encoded = encode(message);
+    if (!encoded) {
+        return std::unexpected{encoded.error()};
+    }
+    if (auto error = wait_for_limits(*encoded, limit)) {
+        return std::unexpected{std::move(*error)};
+    }
+    const std::size_t size = encoded->size();
+    WaitScope scope{shared_->board, mutex_, changed_, limit};
+    const Waited waited = scope.wait([&] { return end_ || is_closing_ || has_room(size); });
+    if (end_) {
+        return std::unexpected{*end_};
+    }
+    if (is_closing_) {
+        return std::unexpected{closed_error(what())};
+    }
+    if (waited.end != WaitEnd::ready) {
+        return std::unexpected{wait_error(waited, "no room in the send window", blocked_text())};
+    }
+    return accept(self, *encoded);
+}
+
+Expected<SendReceipt> SenderEndpoint::send(const std::shared_ptr<SenderEndpoint>& self, const Message& message,
+                                           const WaitLimit& limit) {
+    const auto sequence = post(self, message, limit);
+    if (!sequence) {
+        return std::unexpected{sequence.error()};
+    }
+    WaitScope scope{shared_->board, mutex_, changed_, limit};
+    const Waited waited = scope.wait([&] { return end_ || confirmed_ >= *sequence; });
+    if (confirmed_ >= *sequence) {
+        return outcome_of(*sequence);
+    }
+    if (end_) {
+        return std::unexpected{*end_};
+    }
+    return std::unexpected{wait_error(waited, "not confirmed", blocked_text())};
+}
+
+Expected<SendReceipt> SenderEndpoint::outcome_of(std::uint64_t sequence) {
+    if (auto refusal = take_refusal(sequence)) {
+        return std::unexpected{std::move(*refusal)};
+    }
+    return SendReceipt{.sequence = sequence, .level = level_};
+}
+
+// Cuts one message out of the ranges: it is reported once.
+std::optional<ClientError> SenderEndpoint::take_refusal(std::uint64_t sequence) {
+    const auto found = std::ranges::find_if(refusals_, [sequence](const Refusal& refusal) {
+        return sequence >= refusal.first && sequence - refusal.first < refusal.count;
+    });
+    if (found == refusals_.end()) {
+        return std::nullopt;
+    }
+    ClientError error = found->error;
+    const std::uint64_t behind = found->first + found->count - sequence - 1;
+    found->count = sequence - found->first;
+    const auto at = found->count == 0 ? refusals_.erase(found) : found + 1;
+    if (behind != 0) {
+        refusals_.insert(at, {.first = sequence + 1, .count = behind, .error = error});
+    }
+    return error;
+}
+
+std::uint64_t SenderEndpoint::send_async(const std::shared_ptr<SenderEndpoint>& self, const Message& message,
+                                         SendDone done) {
+    const auto encoded = encode(message);
+    std::optional<ClientError> error = encoded ? check_size(*encoded) : std::optional{encoded.error()};
+    if (!error) {
+        const std::lock_guard lock{mutex_};
+        if (end_) {
+            error = *end_;
+        } else if (is_closing_) {
+            error = closed_error(what());
+        } else if (accepted_ - confirmed_ >= 2 * window_.messages ||
+                   (accepted_ != confirmed_ && weight_ + encoded->size() > 2 * window_.bytes)) {
+            error = ClientError{ClientErrc::refused, what() + ": more than twice the send window is unconfirmed", true};
+        } else {
+            const std::uint64_t sequence = accept(self, *encoded);
+            waiters_.push_back({.sequence = sequence, .done = std::move(done)});
+            return sequence;
+        }
+    }
+    done(std::unexpected{std::move(*error)});
+    return 0;
+}
+
+void SenderEndpoint::cancel_send(std::uint64_t sequence) {
+    SendDone done;
+    {
+        const std::lock_guard lock{mutex_};
+        const auto found = std::ranges::find(waiters_, sequence, &Waiter::sequence);
+        if (found == waiters_.end()) {
+            return;
+        }
+        done = std::move(found->done);
+        waiters_.erase(found);
+    }
+    done(std::unexpected{ClientError{ClientErrc::interrupted, what() + ": send cancelled; it may still arrive", true}});
+}
+
+Expected<FlushReport> SenderEndpoint::flush(const WaitLimit& limit) {
+    WaitScope scope{shared_->board, mutex_, changed_, limit};
+    const std::uint64_t target = accepted_;
+    const Waited waited = scope.wait([&] { return end_ || confirmed_ >= target; });
+    if (confirmed_ >= target) {
+        FlushReport report{.confirmed_up_to = confirmed_, .refused = {}};
+        report.refused.swap(refusals_);
+        return report;
+    }
+    if (end_) {
+        return std::unexpected{*end_};
+    }
+    return std::unexpected{
+        wait_error(waited, std::to_string(target - confirmed_) + " messages not confirmed", blocked_text())};
+}
+
+std::size_t SenderEndpoint::unconfirmed() const {
+    const std::lock_guard lock{mutex_};
+    return static_cast<std::size_t>(accepted_ - confirmed_);
+}
+
+std::uint64_t SenderEndpoint::confirmed_up_to() const {
+    const std::lock_guard lock{mutex_};
+    return confirmed_;
+}
+
+std::string SenderEndpoint::blocked() const {
+    const std::lock_guard lock{mutex_};
+    return blocked_text();
+}
+
+std::string SenderEndpoint::blocked_text() const {
+    if (blocked_reason_ == 0) {
+        return {};
+    }
+    return std::string{wire::wait_reason_name(blocked_reason_)} + " for " +
+           age_text(WaitLimit::Clock::now() - blocked_since_);
+}
+
+// --- The I/O thread
+// ----------------------------------------------------------------------------------------------------
+
+void SenderEndpoint::hand_over(ClientProtocol& protocol) {
+    std::unique_lock lock{mutex_};
+    is_marked_ = false;
+    while (!batches_.empty() && protocol.takes_messages(link)) {
+        BatchBuilder batch = std::move(batches_.front());
+        batches_.pop_front();
+        lock.unlock();
+        const bool is_small = batch.size() <= 2 * batch_size_max;
+        protocol.publish(link, batch.take(*pool_, BatchBuilder::Crc::off));
+        lock.lock();
+        if (is_small) {
+            spare_ = std::move(batch);  // Its buffer is used again.
+        }
+    }
+    if (is_closing_ && batches_.empty()) {
+        lock.unlock();
+        protocol.close(link);
+    }
+}
+
+void SenderEndpoint::end(ClientError error, Completions& completions) {
+    const std::lock_guard lock{mutex_};
+    if (end_) {
+        return;
+    }
+    end_ = std::move(error);
+    batches_.clear();
+    for (Waiter& waiter : waiters_) {
+        completions.emplace_back(
+            [done = std::move(waiter.done), reason = *end_]() mutable { done(std::unexpected{std::move(reason)}); });
+    }
+    waiters_.clear();
+    changed_.notify_all();
+}
+
+void SenderEndpoint::on_attached(std::uint64_t message_size_max) {
+    const std::lock_guard lock{mutex_};
+    message_size_max_ = message_size_max;
+    blocked_reason_ = 0;
+}
+
+void SenderEndpoint::on_refused(std::uint64_t first, std::uint64_t count, wire::Status status) {
+    const std::lock_guard lock{mutex_};
+    if (!refusals_.empty() && refusals_.back().first + refusals_.back().count == first &&
+        refusals_.back().error.status() == static_cast<std::uint32_t>(status)) {
+        refusals_.back().count += count;
+        return;
+    }
+    refusals_.push_back(
+        {.first = first,
+         .count = count,
+         .error = error_of_status(status, wire::is_retryable(status),
+                                  what() + ": refused by the broker: " + std::string{wire::to_string(status)})});
+}
+
+void SenderEndpoint::on_confirmed(std::uint64_t up_to, std::uint8_t level, Completions& completions) {
+    const std::lock_guard lock{mutex_};
+    BATON_ASSERT(up_to >= confirmed_ && up_to <= accepted_);
+    confirmed_ = up_to;
+    level_ = static_cast<ConfirmLevel>(level);
+    while (!weights_.empty() && weights_.front().last <= up_to) {
+        weight_ -= weights_.front().bytes;
+        weights_.pop_front();
+    }
+    while (!waiters_.empty() && waiters_.front().sequence <= up_to) {
+        completions.emplace_back(
+            [done = std::move(waiters_.front().done), outcome = outcome_of(waiters_.front().sequence)]() mutable {
+                done(std::move(outcome));
+            });
+        waiters_.pop_front();
+    }
+    changed_.notify_all();
+}
+
+bool SenderEndpoint::on_blocked(std::uint16_t reason, Duration waiting) {
+    const std::lock_guard lock{mutex_};
+    const bool is_news = reason != blocked_reason_;
+    blocked_reason_ = reason;
+    blocked_since_ = WaitLimit::Clock::now() - std::chrono::duration_cast<WaitLimit::Clock::duration>(waiting);
+    return is_news;
+}
+
+}  // namespace baton::client

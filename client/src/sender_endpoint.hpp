@@ -1,0 +1,103 @@
+// Where user threads send: the window, the batches that gather while the I/O thread is busy, and who waits for what.
+// Not responsible for credit, numbers on the wire or resending: sender_link.hpp. See endpoint.hpp for threads.
+// Next file: receiver_endpoint.hpp.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "client/src/endpoint.hpp"
+#include "common/base/batch_builder.hpp"
+#include "common/base/payload.hpp"
+#include <baton/sender.hpp>
+
+namespace baton::client {
+
+struct SendWindow {
+    std::size_t messages = 1'000;
+    std::size_t bytes = 8U << 20U;
+};
+
+class SenderEndpoint final : public Endpoint {
+public:
+    static constexpr std::size_t batch_size_max = 64 * 1024;  // Beyond it a new batch begins; a large message is alone.
+    static constexpr std::uint32_t batch_count_max = 4'096;
+
+    using SendDone = std::move_only_function<void(Expected<SendReceipt>)>;
+
+    SenderEndpoint(std::shared_ptr<Shared> shared, std::string channel, const SendWindow& window);
+
+    // --- User threads. `self` is this.
+    [[nodiscard]] Expected<std::uint64_t> post(const std::shared_ptr<SenderEndpoint>& self, const Message& message,
+                                               const WaitLimit& limit);
+    [[nodiscard]] Expected<SendReceipt> send(const std::shared_ptr<SenderEndpoint>& self, const Message& message,
+                                             const WaitLimit& limit);
+    // Does not wait. Returns the number under which cancel_send finds it; 0 if `done` has been called already.
+    std::uint64_t send_async(const std::shared_ptr<SenderEndpoint>& self, const Message& message, SendDone done);
+    void cancel_send(std::uint64_t sequence);
+    [[nodiscard]] Expected<FlushReport> flush(const WaitLimit& limit);
+
+    [[nodiscard]] std::size_t unconfirmed() const;
+    [[nodiscard]] std::uint64_t confirmed_up_to() const;
+    [[nodiscard]] std::string blocked() const;
+
+    // --- The I/O thread
+    void hand_over(ClientProtocol& protocol) override;
+    void end(ClientError error, Completions& completions) override;
+    void set_pool(ChunkPool& pool) noexcept { pool_ = &pool; }
+    void on_attached(std::uint64_t message_size_max);
+    void on_refused(std::uint64_t first, std::uint64_t count, wire::Status status);
+    void on_confirmed(std::uint64_t up_to, std::uint8_t level, Completions& completions);
+    // True: it was not in this state before.
+    bool on_blocked(std::uint16_t reason, Duration waiting);
+    // What can be told about messages that nobody will confirm any more.
+    [[nodiscard]] std::size_t unconfirmed_at_end() const { return unconfirmed(); }
+
+private:
+    struct Encoded {  // Properties, ready to be copied into a batch; the body is still the caller's.
+        Bytes body;
+        std::vector<std::byte> properties;
+        [[nodiscard]] std::size_t size() const noexcept { return 6 + properties.size() + body.size(); }
+    };
+    // Bytes of the window, released when everything up to `last` is decided.
+    struct Weight {
+        std::uint64_t last = 0;
+        std::size_t bytes = 0;
+    };
+    struct Waiter {
+        std::uint64_t sequence = 0;
+        SendDone done;
+    };
+
+    [[nodiscard]] Expected<Encoded> encode(const Message& message) const;
+    [[nodiscard]] std::optional<ClientError> check_size(const Encoded& message) const;
+    [[nodiscard]] std::optional<ClientError> wait_for_limits(const Encoded& message, const WaitLimit& limit);
+    [[nodiscard]] bool has_room(std::size_t size) const noexcept;
+    std::uint64_t accept(const std::shared_ptr<SenderEndpoint>& self, const Encoded& message);
+    void append(const Encoded& message);
+    [[nodiscard]] std::string blocked_text() const;
+    [[nodiscard]] std::optional<ClientError> take_refusal(std::uint64_t sequence);
+    [[nodiscard]] Expected<SendReceipt> outcome_of(std::uint64_t sequence);
+
+    const SendWindow window_;
+    ChunkPool* pool_ = nullptr;  // The I/O thread's.
+
+    // Guarded by the mutex:
+    std::deque<BatchBuilder> batches_;  // Accepted and not handed over; the last one may still grow.
+    BatchBuilder spare_;
+    std::deque<Weight> weights_;
+    std::size_t weight_ = 0;
+    std::uint64_t accepted_ = 0;
+    std::uint64_t confirmed_ = 0;
+    ConfirmLevel level_ = ConfirmLevel::none;
+    std::vector<Refusal> refusals_;       // In order; those that no flush or send has reported yet.
+    std::deque<Waiter> waiters_;          // In order.
+    std::uint64_t message_size_max_ = 0;  // Of the channel; 0: unknown.
+    std::uint16_t blocked_reason_ = 0;
+    SteadyTime blocked_since_{};
+};
+
+}  // namespace baton::client
