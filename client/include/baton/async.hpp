@@ -1,6 +1,6 @@
 // The asynchronous face of the client library: Asio completion tokens, for callbacks, co_await and futures.
 //
-//   baton::AsyncClient broker{co_await asio::this_coro::executor, {.url = "baton://localhost"}};
+//   baton::AsyncClient broker{co_await asio::this_coro::executor, "baton://localhost"};
 //   co_await broker.async_send("greetings", "Hello", asio::use_awaitable);
 //   baton::Delivery delivery = co_await broker.async_receive("greetings", asio::use_awaitable);
 //   delivery.ack();
@@ -8,6 +8,8 @@
 // It stands on the same core as client.hpp, with an I/O thread of its own, so that heartbeats do not depend on the
 // user's loop. Handlers are called on their associated executor, by default the one given to the constructor; never
 // from inside the call that started the operation, and never with a lock held.
+//
+// An operation waits, through reconnects, until it is done, cancelled, or hopeless; to bound it, cancel it by a timer.
 //
 // Threads: all functions from any thread; but an operation that has a cancellation slot must be started, cancelled and
 // completed on one executor, as with everything in Asio.
@@ -92,6 +94,7 @@ public:
     // receive_window_messages set to 0 means on demand: a message is asked for only while an async_receive waits for
     // one.
     AsyncClient(asio::any_io_executor executor, ClientOptions options);
+    AsyncClient(asio::any_io_executor executor, std::string_view url);
     // Closes within close_timeout; operations that still wait complete with `closed`. To avoid the wait: async_close
     // first.
     ~AsyncClient();
