@@ -78,7 +78,8 @@ TEST_P(ConnectionIoRead, ManyFramesAtOnce) {
 
 TEST_P(ConnectionIoRead, SmallAndLargeFramesMixed) {
     std::vector<Buffer> bodies;
-    for (const std::size_t size : {0, 1, 300'000, 10, 5'000'000, 0, 70'000, 262'140, 262'144, 3, 50'000}) {
+    for (const std::size_t size :
+         {0UL, 1UL, 300'000UL, 10UL, 5'000'000UL, 0UL, 70'000UL, 262'140UL, 262'144UL, 3UL, 50'000UL}) {
         bodies.push_back(random_bytes(prng, size));
     }
     send_in_pieces(bodies, 400'000);

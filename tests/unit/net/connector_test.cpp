@@ -14,7 +14,7 @@
 namespace baton::net::test {
 namespace {
 
-using namespace std::chrono_literals;
+using std::chrono::milliseconds;
 
 struct IgnoreAccepted final : ListenerEvents {
     std::vector<Descriptor> sockets;
@@ -108,7 +108,7 @@ TEST_F(ConnectorTest, GivesUpAtTheDeadline) {
     const auto [listener, port] = plain_listener(0);
     const auto first = connect(Endpoint::tcp("127.0.0.1", port));
     ASSERT_TRUE(first);
-    const auto second = connect(Endpoint::tcp("127.0.0.1", port), 20ms);
+    const auto second = connect(Endpoint::tcp("127.0.0.1", port), milliseconds{20});
     ASSERT_FALSE(second);
     EXPECT_EQ(second.error().code, make_error_code(Errc::connect_timeout));
 }
@@ -117,7 +117,7 @@ TEST_F(ConnectorTest, WaitsForAPlaceInTheQueueOfAUnixSocket) {
     const auto path = directory.file("b.sock");
     std::vector<Descriptor> waiting;
     const auto listener = full_unix_listener(path, waiting);
-    const auto too_late = connect(Endpoint::unix_socket(path), 20ms);
+    const auto too_late = connect(Endpoint::unix_socket(path), milliseconds{20});
     ASSERT_FALSE(too_late);
     EXPECT_EQ(too_late.error().code, make_error_code(Errc::connect_timeout));
 

@@ -8,8 +8,6 @@
 namespace baton::net {
 namespace {
 
-using namespace std::string_literals;
-
 TEST(ListenUrl, Accepted) {
     EXPECT_EQ(parse_listen_url("tcp://127.0.0.1:22866"), Endpoint::tcp("127.0.0.1", 22866));
     EXPECT_EQ(parse_listen_url("tcp://localhost:0"), Endpoint::tcp("localhost", 0));
@@ -78,7 +76,7 @@ TEST(ListenUrl, Refused) {
              Refused{"unix://relative", Errc::invalid_url, "absolute"},
              Refused{"unix:///", Errc::invalid_url, "absolute"},
              Refused{"unix:///dir/", Errc::invalid_url, "absolute"},
-             Refused{"unix:///a\0b"s, Errc::invalid_url, "zero byte"},
+             Refused{std::string{"unix:///a\0b", 11}, Errc::invalid_url, "zero byte"},
              Refused{"unix:///" + std::string(unix_path_max, 'x'), Errc::path_too_long, "108 bytes"},
          }) {
         expect_refused(parse_listen_url(each.url), each, "tcp://HOST:PORT or unix:///PATH");

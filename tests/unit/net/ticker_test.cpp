@@ -10,14 +10,14 @@
 namespace baton::net::test {
 namespace {
 
-using namespace std::chrono_literals;
+using std::chrono::milliseconds;
 
 TEST(Ticker, TicksUntilStopped) {
     TestLoop loop;
     int ticks = 0;
     Ticker ticker{loop.executor(), [&] { ++ticks; }};
     EXPECT_FALSE(ticker.is_running());
-    ticker.start(1ms);
+    ticker.start(milliseconds{1});
     EXPECT_TRUE(ticker.is_running());
     ASSERT_TRUE(loop.run_until([&] { return ticks >= 3; }));
     ticker.stop();
@@ -25,7 +25,7 @@ TEST(Ticker, TicksUntilStopped) {
     loop.context().restart();
     loop.context().run();  // Returns: nothing is waited for any more.
     EXPECT_EQ(ticks, ticks_at_stop);
-    ticker.start(1ms);
+    ticker.start(milliseconds{1});
     EXPECT_TRUE(loop.run_until([&] { return ticks > ticks_at_stop; }));
 }
 
@@ -37,11 +37,11 @@ TEST(Ticker, MayBeStoppedAndStartedFromItsTick) {
                       ++ticks;
                       self->stop();
                       if (ticks < 3) {
-                          self->start(1ms);
+                          self->start(milliseconds{1});
                       }
                   }};
     self = &ticker;
-    ticker.start(1ms);
+    ticker.start(milliseconds{1});
     loop.context().run();
     EXPECT_EQ(ticks, 3);
 }
@@ -54,7 +54,7 @@ TEST(Ticker, MayBeDestroyedFromItsTick) {
         ticker.reset();
         ++ticks;
     });
-    ticker->start(1ms);
+    ticker->start(milliseconds{1});
     loop.context().run();
     EXPECT_EQ(ticks, 1);
 }
