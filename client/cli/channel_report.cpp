@@ -69,7 +69,7 @@ std::string table_text(const Json& channels) {
 std::string report_text(const Json& channel) {
     std::string text = channel.at("name").get<std::string>() + ": " + settings_text(channel) + "\n";
     text += "  ready " + number(channel, "ready") + ", in flight " + number(channel, "in_flight") + ", parked " +
-            number(channel, "parked") + ", " + size(channel, "bytes") + "\n";
+            number(channel, "parked") + ", stored " + size(channel, "bytes") + "\n";
     text += "  published " + number(channel, "published") + ", delivered " + number(channel, "delivered") +
             ", redelivered " + number(channel, "redelivered") + ", settled " + number(channel, "settled") +
             ", duplicates " + number(channel, "duplicates") + ", refused " + number(channel, "refused") + ", purged " +

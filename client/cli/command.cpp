@@ -82,7 +82,9 @@ void add_refused(Program& program) {
                                        std::pair{"move", "messages cannot be moved between channels yet"},
                                        std::pair{"bench", "there is no built-in benchmark yet"}}) {
         auto* verb = program.app.add_subcommand(name, std::string{"Not supported yet: "} + reason + ".");
-        verb->allow_extras()->group("Not supported yet");
+        verb->group("Not supported yet");
+        verb->add_option_function<std::vector<std::string>>("ARGUMENT", [](const auto&) {})->expected(0, -1);
+        verb->add_flag("--all");
         verb->final_callback([&program, name = std::string{name}, reason = std::string{reason}] {
             program.run = [name, reason]() -> int {
                 throw usage("`baton " + name + "` is not supported by this version: " + reason);

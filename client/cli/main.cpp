@@ -67,7 +67,7 @@ int run(int argc, char** argv) {
     add_ping(program);
     add_completion(program);
     add_refused(program);
-    for (auto* verb : program.app.get_subcommands({})) {
+    for (auto* verb : program.app.get_subcommands([](const CLI::App*) { return true; })) {
         verb->fallthrough();
     }
     try {

@@ -49,6 +49,7 @@ private:
     void post(std::string_view body, const std::optional<MessageProperties>& own = std::nullopt);
     void post_repeated(std::string_view body, const std::optional<MessageProperties>& own = std::nullopt);
     void finish();
+    void wait_for_broker();
     /// Runs `attempt(limit)` until it does not run into the limit; says once why it takes so long.
     template <class Attempt>
     auto patiently(Attempt attempt);
@@ -67,6 +68,13 @@ private:
     bool has_said_blocked_ = false;
 };
 
+/// The broker has gone: fails when it stays away for the connect timeout.
+void Sending::wait_for_broker() {
+    if (const auto connected = client_.wait_connected({program_.stop}, std::nothrow); !connected) {
+        throw failure_of(connected.error(), where());
+    }
+}
+
 template <class Attempt>
 auto Sending::patiently(Attempt attempt) {
     for (;;) {
@@ -77,6 +85,9 @@ auto Sending::patiently(Attempt attempt) {
         const auto code = result.error().code();
         if (code != ClientErrc::blocked && code != ClientErrc::timed_out) {
             throw failure_of(result.error(), where());
+        }
+        if (!client_.is_connected()) {
+            wait_for_broker();
         }
         if (const auto reason = sender_.blocked(); !reason.empty() && !has_said_blocked_) {
             has_said_blocked_ = true;
@@ -183,6 +194,7 @@ void Sending::finish() {
 }
 
 int Sending::run() {
+    wait_for_broker();
     const bool is_complete = post_everything();
     if (!is_complete) {
         throw Failure{exit_interrupted, "interrupted; " + std::to_string(sender_.confirmed_up_to()) + " of " +
