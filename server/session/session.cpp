@@ -74,7 +74,14 @@ void Session::abort() noexcept { io_.close(std::make_error_code(std::errc::opera
 
 // --- Bytes -------------------------------------------------------------------------------------------------------------
 
-std::size_t Session::on_bytes(BorrowedBytes readable) noexcept { return protocol_.on_bytes(readable); }
+std::size_t Session::on_bytes(BorrowedBytes readable) noexcept {
+    const auto deadline_before = protocol_.deadline();
+    const auto used = protocol_.on_bytes(readable);
+    if (protocol_.deadline() != deadline_before && !protocol_.is_closing()) {
+        shard_.schedule(*this, protocol_.deadline());  // HELLO has come: from now on the heartbeat counts.
+    }
+    return used;
+}
 
 void Session::on_turn_end() noexcept { shard_.end_turn(); }
 
