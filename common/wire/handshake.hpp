@@ -45,15 +45,16 @@ struct BrokerPreamble {
 inline constexpr std::uint32_t heartbeat_ms_min = 100;
 inline constexpr std::uint32_t heartbeat_ms_max = 3'600'000;
 
+/// The initialisers allow naming only some of the fields: `{.name = "worker"}`.
 struct Hello {
-    std::string agent;
-    std::string name;
-    std::optional<std::uint32_t> heartbeat_ms;
-    std::optional<std::uint32_t> frame_size_max;
-    std::vector<std::string> features;
+    std::string agent{};
+    std::string name{};
+    std::optional<std::uint32_t> heartbeat_ms{};
+    std::optional<std::uint32_t> frame_size_max{};
+    std::vector<std::string> features{};
 };
 struct Welcome {
-    std::string agent;
+    std::string agent{};
     std::uint64_t session = 0;
     std::uint32_t heartbeat_ms = 10'000;
     std::uint32_t frame_size_max = 262'144;
@@ -61,13 +62,13 @@ struct Welcome {
     std::uint64_t message_size_max = 67'108'864;
     std::uint32_t links_max = 1'024;
     std::uint32_t channel_name_size_max = 255;
-    std::vector<std::string> features;
+    std::vector<std::string> features{};
     bool draining = false;
     std::int64_t time_us = 0;
 };
 struct Goaway {
     std::string code = "draining";
-    std::string text;
+    std::string text{};
     std::uint32_t reconnect_after_ms = 0;
 };
 

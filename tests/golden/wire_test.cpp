@@ -25,7 +25,7 @@ namespace baton::wire {
 namespace {
 
 using golden::WireVector;
-using namespace std::string_literals;
+using std::string_literals::operator""s;
 
 constexpr auto u64_max = std::numeric_limits<std::uint64_t>::max();
 constexpr auto u32_max = std::numeric_limits<std::uint32_t>::max();
