@@ -1,0 +1,263 @@
+// The delivery guard and the endpoint behind it: every way in which a delivery can end, and who is told.
+#include <stdexcept>
+
+#include <gmock/gmock.h>
+
+#include "client/src/access.hpp"
+#include "tests/unit/client/endpoint_world.hpp"
+#include <baton/delivery.hpp>
+
+namespace baton::client {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+using wire::FrameType;
+
+wire::Settlement range(std::uint64_t first, std::uint32_t count, Outcome outcome, std::uint32_t attempt = 1) {
+    return {.first = first,
+            .count = count,
+            .attempt = attempt,
+            .outcome = static_cast<std::uint8_t>(outcome),
+            .argument = 0};
+}
+
+class DeliveryGuard : public testing::Test {
+protected:
+    void attach(const ReceiverWindow& window = {}) {
+        endpoint = std::make_shared<ReceiverEndpoint>(world.shared, "a", window);
+        endpoint->link = world.dialogue.receiver("a", window);
+    }
+    // The broker delivers, and the engine passes it on.
+    void deliver(std::uint64_t offset, const std::vector<std::string>& messages, std::uint32_t attempt = 1) {
+        world.dialogue.deliver(1, next_sequence, offset, messages, attempt);
+        next_sequence += messages.size();
+        endpoint->on_delivered(endpoint, std::move(world.dialogue.delivered.back()), world.completions);
+        world.dialogue.delivered.pop_back();
+        world.run_completions();
+    }
+    [[nodiscard]] Delivery receive() { return std::move(**endpoint->receive(endpoint, WaitLimit::no_wait())); }
+    [[nodiscard]] bool has_none() { return !endpoint->receive(endpoint, WaitLimit::no_wait())->has_value(); }
+    // What the broker is told now.
+    [[nodiscard]] std::vector<wire::Settlement> settled() {
+        world.run_io();
+        std::vector<wire::Settlement> ranges;
+        for (const Said& frame : world.dialogue.said()) {
+            if (frame.header.type == FrameType::settle) {
+                auto reader = *wire::decode_settle(frame.bytes());
+                for (wire::Settlement settlement; reader.next(settlement);) {
+                    ranges.push_back(settlement);
+                }
+            }
+        }
+        if (endpoint->end_pace()) {
+            endpoint->hand_over(world.dialogue.protocol);
+            const auto more = settled();
+            ranges.insert(ranges.end(), more.begin(), more.end());
+        }
+        return ranges;
+    }
+
+    EndpointWorld world;
+    std::shared_ptr<ReceiverEndpoint> endpoint;
+    std::uint64_t next_sequence = 1;
+};
+
+TEST_F(DeliveryGuard, ShowsTheMessage) {
+    attach();
+    deliver(7, {"hello", "world"}, 2);
+    const Delivery delivery = receive();
+    EXPECT_EQ(delivery.text(), "hello");
+    EXPECT_EQ(delivery.offset(), 7U);
+    EXPECT_EQ(delivery.attempt(), 2U);
+    EXPECT_TRUE(delivery.redelivered());
+    EXPECT_EQ(delivery.channel(), "a");
+    EXPECT_EQ(delivery.time().time_since_epoch(), std::chrono::seconds{1});
+    EXPECT_FALSE(delivery.has_properties());
+    EXPECT_EQ(endpoint->waiting(), 1U);
+    EXPECT_EQ(endpoint->unsettled(), 1U);
+    EXPECT_EQ(receive().offset(), 8U);
+    EXPECT_TRUE(has_none());
+}
+
+TEST_F(DeliveryGuard, HandingOutMarksItStarted) {
+    attach();
+    deliver(1, {"x", "y"});
+    const Delivery delivery = receive();
+    EXPECT_THAT(settled(), ElementsAre(range(1, 1, Outcome::started)));
+}
+
+TEST_F(DeliveryGuard, AckBeforeTheNextTurnNeedsNoStarted) {
+    attach();
+    deliver(1, {"x", "y"});
+    EXPECT_TRUE(receive().ack());
+    EXPECT_TRUE(receive().ack());
+    EXPECT_THAT(settled(), ElementsAre(range(1, 2, Outcome::done)));
+    EXPECT_EQ(endpoint->unsettled(), 0U);
+}
+
+TEST_F(DeliveryGuard, WithoutADecisionItIsGivenBack) {
+    attach();
+    deliver(1, {"x"});
+    {
+        const Delivery delivery = receive();
+    }
+    EXPECT_THAT(settled(), ElementsAre(range(1, 1, Outcome::give_back)));
+}
+
+TEST_F(DeliveryGuard, AnExceptionGivesItBackAsStarted) {
+    attach();
+    deliver(1, {"x"});
+    try {
+        const Delivery delivery = receive();
+        EXPECT_THAT(settled(), ElementsAre(range(1, 1, Outcome::started)));
+        throw std::runtime_error{"work failed"};
+    } catch (const std::runtime_error&) {
+    }
+    EXPECT_THAT(settled(), ElementsAre(range(1, 1, Outcome::give_back)));
+}
+
+TEST_F(DeliveryGuard, MovesAndDecidesOnce) {
+    attach();
+    deliver(1, {"x", "y"});
+    Delivery first = receive();
+    Delivery moved = std::move(first);
+    EXPECT_TRUE(first.is_settled());  // NOLINT(bugprone-use-after-move): that is what is tested.
+    EXPECT_FALSE(first.ack());
+    EXPECT_TRUE(moved.ack());
+    EXPECT_FALSE(moved.ack());
+    EXPECT_FALSE(moved.give_back());
+    moved = receive();
+    EXPECT_EQ(moved.text(), "y");
+    moved = Delivery{};
+    EXPECT_THAT(settled(), ElementsAre(range(1, 1, Outcome::done), range(2, 1, Outcome::give_back)));
+}
+
+TEST_F(DeliveryGuard, AfterAReconnectItIsLostQuietly) {
+    attach();
+    deliver(1, {"x", "y", "z"});
+    Delivery delivery = receive();
+    endpoint->on_deliveries_lost(world.completions);
+    EXPECT_FALSE(delivery.ack());
+    EXPECT_EQ(delivery.text(), "x");  // The bytes are still there.
+    EXPECT_EQ(endpoint->waiting(), 0U);
+    EXPECT_TRUE(has_none());
+    EXPECT_EQ(delivery.ack(WaitLimit::forever()), SettleResult::lost_lease);
+}
+
+TEST_F(DeliveryGuard, OutlivesReceiverAndClient) {
+    attach();
+    deliver(1, {"x"});
+    Delivery delivery = receive();
+    endpoint->end(ClientError{ClientErrc::closed, "closed"}, world.completions);
+    endpoint.reset();
+    world.shared->inbox.shut();
+    EXPECT_EQ(delivery.text(), "x");
+    EXPECT_FALSE(delivery.ack());
+}
+
+TEST_F(DeliveryGuard, AReceiptTellsWhatTheBrokerDid) {
+    attach();
+    deliver(1, {"x", "y"});
+    std::vector<std::string> outcomes;
+    for (int i = 0; i < 2; ++i) {
+        Delivery delivery = receive();
+        const auto done = [&outcomes](const Expected<SettleResult>& result) {
+            outcomes.emplace_back(*result == SettleResult::settled ? "settled" : "lost");
+        };
+        endpoint->settle_async(*client_access::slice(delivery), delivery.offset(), Outcome::done, 5, done);
+        client_access::set_settled(delivery);
+    }
+    world.run_io();
+    std::vector<std::uint64_t> receipts;
+    for (const Said& frame : world.dialogue.said()) {
+        if (frame.header.type == FrameType::settle && frame.header.sequence != 0) {
+            receipts.push_back(frame.header.sequence);
+        }
+    }
+    ASSERT_EQ(receipts.size(), 2U);
+    endpoint->on_settled(receipts[0], true, world.completions);
+    endpoint->on_settled(receipts[1], false, world.completions);
+    world.run_completions();
+    EXPECT_THAT(outcomes, ElementsAre("settled", "lost"));
+}
+
+TEST_F(DeliveryGuard, AStreamOfAcksWakesTheIoThreadOncePerPace) {
+    attach({.messages = 1'000, .bytes = 1U << 20U});
+    deliver(1, std::vector<std::string>(100, "x"));
+    EXPECT_TRUE(receive().ack());
+    EXPECT_EQ(world.wakes, 1);
+    world.run_io();
+    for (int i = 0; i < 50; ++i) {
+        EXPECT_TRUE(receive().ack());
+    }
+    EXPECT_EQ(world.wakes, 1);
+    EXPECT_TRUE(endpoint->end_pace());
+    endpoint->hand_over(world.dialogue.protocol);
+    EXPECT_FALSE(endpoint->end_pace());
+    EXPECT_THAT(world.dialogue.said_in_short(), ElementsAre("SETTLE 1#0"));
+}
+
+TEST_F(DeliveryGuard, HalfAWindowOfAcksDoesNotWait) {
+    attach({.messages = 10, .bytes = 1U << 20U});
+    deliver(1, std::vector<std::string>(10, "x"));
+    EXPECT_TRUE(receive().ack());
+    world.run_io();
+    for (int i = 0; i < 5; ++i) {
+        EXPECT_TRUE(receive().ack());
+    }
+    EXPECT_EQ(world.wakes, 2);
+}
+
+TEST_F(DeliveryGuard, OnDemandGivesBackWhatNobodyWaitsFor) {
+    attach({.messages = 1, .bytes = 1'000, .is_on_demand = true});
+    std::vector<std::string> got;
+    const auto done = [&got](Expected<Delivery> delivery) {
+        got.emplace_back(delivery ? std::string{delivery->text()} : std::string{name_of(delivery.error().code())});
+        if (delivery) {
+            delivery->ack();
+        }
+    };
+    const std::uint64_t first = endpoint->receive_async(endpoint, done);
+    endpoint->receive_async(endpoint, done);
+    world.run_io();
+    EXPECT_EQ(wire::decode_credit(world.dialogue.said_one(FrameType::credit).bytes())->messages, 2U);
+    endpoint->cancel_receive(endpoint, first);
+    EXPECT_THAT(got, ElementsAre("interrupted"));
+    deliver(10, {"one", "late"});  // Both were on their way.
+    EXPECT_THAT(got, ElementsAre("interrupted", "one"));
+    EXPECT_THAT(settled(), ElementsAre(range(10, 1, Outcome::done), range(11, 1, Outcome::give_back)));
+    EXPECT_EQ(endpoint->waiting(), 0U);
+}
+
+TEST_F(DeliveryGuard, ACancelledReceiveLosesNothing) {
+    attach();
+    std::vector<std::string> got;
+    const std::uint64_t id = endpoint->receive_async(endpoint, [&got](const Expected<Delivery>& delivery) {
+        got.emplace_back(delivery ? "message" : name_of(delivery.error().code()));
+    });
+    endpoint->cancel_receive(endpoint, id);
+    endpoint->cancel_receive(endpoint, id);
+    deliver(1, {"x"});
+    EXPECT_THAT(got, ElementsAre("interrupted"));
+    EXPECT_EQ(receive().text(), "x");
+}
+
+TEST_F(DeliveryGuard, ClosingEndsEveryWait) {
+    attach();
+    std::vector<std::string> got;
+    endpoint->receive_async(endpoint, [&got](const Expected<Delivery>& delivery) {
+        got.emplace_back(delivery ? "message" : name_of(delivery.error().code()));
+    });
+    endpoint->close_in_background(endpoint);
+    EXPECT_EQ(endpoint->receive(endpoint, WaitLimit::forever()).error().code(), ClientErrc::closed);
+    world.run_io();
+    EXPECT_THAT(world.dialogue.said_in_short(), ElementsAre("DETACH 1#0"));
+    endpoint->end(ClientError{ClientErrc::closed, "closed"}, world.completions);
+    world.run_completions();
+    EXPECT_THAT(got, ElementsAre("closed"));
+    EXPECT_TRUE(endpoint->close_and_wait(endpoint, WaitLimit::forever()));
+}
+
+}  // namespace
+}  // namespace baton::client

@@ -1,0 +1,198 @@
+// What a user's thread sees of sending: the window, reports of what was refused, and the words of a timeout.
+#include <gmock/gmock.h>
+
+#include "tests/unit/client/endpoint_world.hpp"
+
+namespace baton::client {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using wire::FrameType;
+using wire::Status;
+
+class SenderEndpointTest : public testing::Test {
+protected:
+    void attach(const SendWindow& window = {}) {
+        endpoint = std::make_shared<SenderEndpoint>(world.shared, "orders", window);
+        endpoint->set_pool(world.dialogue.pool);
+        endpoint->link = world.dialogue.sender("orders");
+    }
+    [[nodiscard]] Expected<std::uint64_t> post(const Message& message) {
+        return endpoint->post(endpoint, message, WaitLimit::no_wait());
+    }
+    void confirm(std::uint64_t up_to) { endpoint->on_confirmed(up_to, 1, world.completions); }
+
+    EndpointWorld world;
+    std::shared_ptr<SenderEndpoint> endpoint;
+};
+
+TEST_F(SenderEndpointTest, MessagesOfOneTurnAreOneBatchAndOneWake) {
+    attach();
+    for (int i = 1; i <= 100; ++i) {
+        EXPECT_EQ(post("m" + std::to_string(i)), static_cast<std::uint64_t>(i));
+    }
+    EXPECT_EQ(world.wakes, 1);
+    world.run_io();
+    const Said publish = world.dialogue.said_one(FrameType::publish);
+    EXPECT_EQ(Dialogue::messages_of(publish.bytes()).size(), 100U);
+    EXPECT_EQ(endpoint->unconfirmed(), 100U);
+    confirm(100);
+    EXPECT_TRUE(endpoint->flush(WaitLimit::no_wait())->all_stored());
+}
+
+TEST_F(SenderEndpointTest, BatchesStayNearTheirLimit) {
+    attach();
+    for (int i = 0; i < 30; ++i) {
+        ASSERT_TRUE(post(std::string(10'000, 'x')).has_value());
+    }
+    std::size_t messages = 0;
+    for (int turn = 0; turn < 20 && messages < 30; ++turn) {
+        endpoint->hand_over(world.dialogue.protocol);
+        for (const Said& frame : world.dialogue.said()) {
+            EXPECT_LE(frame.body.size(), SenderEndpoint::batch_size_max);
+            messages += Dialogue::messages_of(frame.bytes()).size();
+        }
+    }
+    EXPECT_EQ(messages, 30U);
+}
+
+TEST_F(SenderEndpointTest, TheWindowIsAnUpperBound) {
+    attach({.messages = 3, .bytes = 1'000'000});
+    EXPECT_TRUE(post("a") && post("b") && post("c"));
+    const auto refused = post("d");
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_EQ(refused.error().code(), ClientErrc::timed_out);
+    EXPECT_TRUE(refused.error().retryable());
+    confirm(1);
+    EXPECT_EQ(post("d"), 4U);
+}
+
+TEST_F(SenderEndpointTest, OneMessageMayExceedTheByteWindow) {
+    attach({.messages = 10, .bytes = 100});
+    EXPECT_TRUE(post(std::string(500, 'x')).has_value());
+    EXPECT_FALSE(post("y").has_value());
+    confirm(1);
+    EXPECT_TRUE(post("y").has_value());
+}
+
+TEST_F(SenderEndpointTest, ATimeoutSaysWhyTheBrokerTakesNoMore) {
+    attach({.messages = 1, .bytes = 100});
+    EXPECT_TRUE(post("a").has_value());
+    EXPECT_TRUE(endpoint->on_blocked(5, std::chrono::milliseconds{5'200}));
+    EXPECT_FALSE(endpoint->on_blocked(5, std::chrono::milliseconds{5'200}));
+    const auto refused = post("b");
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_EQ(refused.error().code(), ClientErrc::blocked);
+    EXPECT_THAT(refused.error().what(), HasSubstr("blocked: full for 5."));
+    EXPECT_THAT(endpoint->blocked(), HasSubstr("full for"));
+    endpoint->on_blocked(0, Duration::zero());
+    EXPECT_EQ(endpoint->blocked(), "");
+}
+
+TEST_F(SenderEndpointTest, ATimeoutSaysThatThereIsNoConnection) {
+    attach({.messages = 1, .bytes = 100});
+    EXPECT_TRUE(post("a").has_value());
+    world.shared->board.set_disconnected("the broker closed the connection");
+    EXPECT_THAT(post("b").error().what(), HasSubstr("not connected for 0.0s: the broker closed the connection"));
+}
+
+TEST_F(SenderEndpointTest, SizesAreCheckedBeforeSending) {
+    attach();
+    const auto refused = post(std::string(1'000'001, 'x'));
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_EQ(refused.error().code(), ClientErrc::message_too_large);
+    EXPECT_THAT(refused.error().what(), HasSubstr("the message has 1000001 bytes, the limit is 1000000"));
+    endpoint->on_attached(10);
+    EXPECT_EQ(post("12345678901").error().code(), ClientErrc::message_too_large);
+    EXPECT_TRUE(post("1234567890").has_value());
+}
+
+TEST_F(SenderEndpointTest, PropertiesTravelAndUnsupportedOnesAreRefused) {
+    attach();
+    MessageProperties properties;
+    properties.key = "customer-7";
+    EXPECT_TRUE(post({"x", properties}).has_value());
+    world.run_io();
+    const Said publish = world.dialogue.said_one(FrameType::publish);
+    MessageCursor cursor{Dialogue::messages_of_region(publish.bytes()), true};
+    MessageView message;
+    ASSERT_TRUE(cursor.next(message));
+    EXPECT_EQ(decode_properties(message.properties)->key, "customer-7");
+    properties.ttl = std::chrono::seconds{1};
+    EXPECT_EQ(post({"x", properties}).error().code(), ClientErrc::bad_argument);
+}
+
+TEST_F(SenderEndpointTest, RefusalsAreReportedOnce) {
+    attach();
+    EXPECT_TRUE(post("a") && post("b") && post("c") && post("d"));
+    endpoint->on_refused(2, 2, Status::message_too_large);
+    confirm(4);
+    auto report = endpoint->flush(WaitLimit::no_wait());
+    ASSERT_TRUE(report.has_value());
+    ASSERT_EQ(report->refused.size(), 1U);
+    EXPECT_EQ(report->refused[0].first, 2U);
+    EXPECT_EQ(report->refused[0].count, 2U);
+    EXPECT_EQ(report->refused[0].error.code(), ClientErrc::message_too_large);
+    EXPECT_THAT(endpoint->flush(WaitLimit::no_wait())->refused, IsEmpty());
+}
+
+TEST_F(SenderEndpointTest, AsyncSendsCompleteInOrderWithTheirOwnOutcome) {
+    attach();
+    std::vector<std::string> outcomes;
+    const auto send = [&](const char* body) {
+        return endpoint->send_async(endpoint, body, [&outcomes](const Expected<SendReceipt>& receipt) {
+            outcomes.emplace_back(receipt ? std::to_string(receipt->sequence) : receipt.error().status_name());
+        });
+    };
+    send("a");
+    send("b");
+    const std::uint64_t third = send("c");
+    send("d");
+    endpoint->cancel_send(third);
+    EXPECT_THAT(outcomes, ElementsAre("interrupted"));
+    endpoint->on_refused(2, 1, Status::message_too_large);
+    confirm(4);
+    world.run_completions();
+    EXPECT_THAT(outcomes, ElementsAre("interrupted", "1", "message_too_large", "4"));
+    EXPECT_TRUE(endpoint->flush(WaitLimit::no_wait())->all_stored());  // Told already.
+}
+
+TEST_F(SenderEndpointTest, TheEndOfTheLinkEndsEverything) {
+    attach();
+    EXPECT_TRUE(post("a").has_value());
+    std::vector<std::string> outcomes;
+    endpoint->send_async(endpoint, "b", [&outcomes](const Expected<SendReceipt>& receipt) {
+        outcomes.emplace_back(name_of(receipt.error().code()));
+    });
+    endpoint->end(ClientError{ClientErrc::not_found, "no such channel"}, world.completions);
+    world.run_completions();
+    EXPECT_THAT(outcomes, ElementsAre("not_found"));
+    EXPECT_EQ(post("c").error().code(), ClientErrc::not_found);
+    EXPECT_EQ(endpoint->flush(WaitLimit::forever()).error().code(), ClientErrc::not_found);
+    EXPECT_TRUE(endpoint->is_over());
+}
+
+TEST_F(SenderEndpointTest, ClosingWaitsForConfirms) {
+    attach();
+    EXPECT_TRUE(post("a").has_value());
+    endpoint->close_in_background(endpoint);
+    EXPECT_EQ(post("b").error().code(), ClientErrc::closed);
+    world.run_io();
+    EXPECT_THAT(world.dialogue.said_in_short(), ElementsAre("PUBLISH 1#1"));
+    world.dialogue.confirm(1, 1);
+    EXPECT_THAT(world.dialogue.said_in_short(), ElementsAre("DETACH 1#0"));
+}
+
+TEST_F(SenderEndpointTest, AStopTokenEndsAWait) {
+    attach({.messages = 1, .bytes = 100});
+    EXPECT_TRUE(post("a").has_value());
+    std::stop_source source;
+    source.request_stop();
+    EXPECT_EQ(endpoint->post(endpoint, "b", source.get_token()).error().code(), ClientErrc::interrupted);
+    EXPECT_EQ(endpoint->flush(source.get_token()).error().code(), ClientErrc::interrupted);
+}
+
+}  // namespace
+}  // namespace baton::client

@@ -1,0 +1,75 @@
+// Ranges: merged, sorted, and without a `started` that has nothing to say any more.
+#include "client/src/settlements.hpp"
+
+#include <algorithm>
+#include <vector>
+
+#include <gmock/gmock.h>
+
+#include "common/base/prng.hpp"
+
+namespace baton::client {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+wire::Settlement range(std::uint64_t first, std::uint32_t count, Outcome outcome, std::uint32_t attempt = 1) {
+    return {.first = first,
+            .count = count,
+            .attempt = attempt,
+            .outcome = static_cast<std::uint8_t>(outcome),
+            .argument = 0};
+}
+
+TEST(Settlements, NeighboursMerge) {
+    Settlements settlements;
+    for (std::uint64_t offset = 5; offset < 105; ++offset) {
+        settlements.add(offset, 1, Outcome::done);
+    }
+    EXPECT_THAT(settlements.take(), ElementsAre(range(5, 100, Outcome::done)));
+    EXPECT_TRUE(settlements.empty());
+    EXPECT_THAT(settlements.take(), IsEmpty());
+}
+
+TEST(Settlements, AttemptsAndOutcomesDoNotMix) {
+    Settlements settlements;
+    settlements.add(1, 1, Outcome::done);
+    settlements.add(2, 2, Outcome::done);
+    settlements.add(3, 1, Outcome::give_back);
+    EXPECT_THAT(settlements.take(), ElementsAre(range(1, 1, Outcome::done), range(2, 1, Outcome::done, 2),
+                                                range(3, 1, Outcome::give_back)));
+}
+
+TEST(Settlements, AnyOrderBecomesOneRange) {
+    std::vector<std::uint64_t> offsets(500);
+    for (std::size_t i = 0; i < offsets.size(); ++i) {
+        offsets[i] = 1'000 + i;
+    }
+    for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+        Prng prng{seed};
+        std::ranges::shuffle(offsets, prng);
+        Settlements settlements;
+        for (const std::uint64_t offset : offsets) {
+            settlements.add(offset, 1, Outcome::done);
+        }
+        EXPECT_THAT(settlements.take(), ElementsAre(range(1'000, 500, Outcome::done))) << "seed " << seed;
+    }
+}
+
+TEST(Settlements, StartedIsForgottenOnceSettled) {
+    Settlements settlements;
+    for (std::uint64_t offset = 1; offset <= 5; ++offset) {
+        settlements.add(offset, 1, Outcome::started);
+    }
+    settlements.add(3, 1, Outcome::done);
+    settlements.add(range(1, 1, Outcome::done));
+    EXPECT_THAT(settlements.take(), ElementsAre(range(2, 1, Outcome::started), range(4, 2, Outcome::started),
+                                                range(1, 1, Outcome::done), range(3, 1, Outcome::done)));
+    settlements.add(9, 1, Outcome::started);
+    settlements.add(9, 1, Outcome::give_back);
+    EXPECT_THAT(settlements.take(), ElementsAre(range(9, 1, Outcome::give_back)));
+}
+
+}  // namespace
+}  // namespace baton::client
