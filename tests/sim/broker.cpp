@@ -1,0 +1,284 @@
+#include "tests/sim/broker.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "server/runtime/shard.hpp"
+#include "server/session/session.hpp"
+
+namespace baton::sim {
+
+namespace {
+
+constexpr int rounds_per_turn_max = 8;  // As in shard.cpp.
+constexpr std::uint32_t reconnect_after_ms = 500;
+
+}  // namespace
+
+// --- SimSession -----------------------------------------------------------------------------------------------------
+
+SimSession::SimSession(SimShard& shard, std::shared_ptr<Wire> wire, std::string name)
+    : shard_{shard},
+      name_{std::move(name)},
+      outbox_{shard.pool()},
+      protocol_{shard.broker(), shard.pool(), outbox_, *this, false},
+      socket_{shard.owner().scheduler(), std::move(wire), Side::broker, shard.read_buffer(), outbox_, *this} {
+    shard_.schedule(*this, protocol_.deadline());
+}
+
+void SimSession::flush_turn() {
+    if (is_finished_) {
+        return;
+    }
+    protocol_.prepare_flush();
+    socket_.flush();
+    if (is_finishing_ && !is_finished_ && socket_.is_open()) {
+        is_finished_ = true;
+        socket_.shutdown_after_flush();
+        shard_.schedule(*this, shard_.owner().scheduler().now() + session::Session::finish_timeout);
+    }
+}
+
+void SimSession::on_deadline(MonotonicTime now) {
+    if (is_finished_) {
+        return socket_.close(std::make_error_code(std::errc::timed_out));
+    }
+    protocol_.on_deadline(now);
+    if (!protocol_.is_closing()) {
+        shard_.schedule(*this, protocol_.deadline());
+    }
+}
+
+void SimSession::begin_drain() { protocol_.begin_drain(reconnect_after_ms); }
+
+void SimSession::finish() {
+    if (!protocol_.is_closing()) {
+        protocol_.fail_connection(wire::Status::draining, "the broker is going down");
+    }
+}
+
+std::size_t SimSession::on_bytes(BorrowedBytes readable) noexcept { return protocol_.on_bytes(readable); }
+
+void SimSession::on_turn_end() noexcept { shard_.end_turn(); }
+
+void SimSession::on_write_progress(std::size_t unsent_bytes) noexcept { protocol_.on_write_progress(unsent_bytes); }
+
+void SimSession::on_closed(std::error_code reason) noexcept {
+    shard_.owner().report().note("broker: " + name_ + " has ended " + (reason ? reason.message() : ""));
+    protocol_.on_disconnected();
+    auto& shard = shard_;
+    shard.remove(*this);  // Destroys this.
+    shard.end_turn();
+}
+
+void SimSession::output_ready() noexcept { shard_.mark_dirty(*this); }
+
+void SimSession::close_after_flush(wire::Status reason, const std::string& text) noexcept {
+    auto& report = shard_.owner().report();
+    report.note("broker: closes " + name_ + ": " + std::string{wire::to_string(reason)} + ": " + text);
+    if (reason != wire::Status::heartbeat_timeout && reason != wire::Status::handshake_timeout &&
+        reason != wire::Status::draining) {
+        report.violation("the broker closed a connection of an honest client: " + text);
+    }
+    is_finishing_ = true;
+    shard_.mark_dirty(*this);
+}
+
+// --- SimShard -------------------------------------------------------------------------------------------------------
+
+SimShard::SimShard(std::uint32_t index, SimBroker& owner)
+    : index_{index},
+      owner_{owner},
+      pool_{256 * 1024, 64, &owner.state().memory},
+      broker_{index, owner.state(), *this} {}
+
+void SimShard::accept(std::shared_ptr<Wire> wire, const std::string& name) {
+    owner_.state().connections.fetch_add(1);
+    sessions_.push_back(std::make_unique<SimSession>(*this, std::move(wire), name));
+    if (is_draining_) {
+        sessions_.back()->begin_drain();
+    }
+    end_turn();
+}
+
+void SimShard::remove(SimSession& session) {
+    std::erase(dirty_, &session);
+    std::ranges::replace(flushing_, &session, static_cast<SimSession*>(nullptr));
+    std::erase_if(sessions_, [&](const auto& candidate) { return candidate.get() == &session; });
+    owner_.state().connections.fetch_sub(1);
+}
+
+void SimShard::mark_dirty(SimSession& session) {
+    if (!std::exchange(session.is_dirty, true)) {
+        dirty_.push_back(&session);
+    }
+}
+
+void SimShard::schedule(SimSession& session, MonotonicTime when) {
+    session.deadline.key = reinterpret_cast<std::uintptr_t>(&session);
+    wheel_.schedule(session.deadline, when);
+}
+
+void SimShard::flush_dirty() {
+    std::swap(dirty_, flushing_);
+    for (std::size_t i = 0; i < flushing_.size(); ++i) {
+        if (auto* session = flushing_[i]) {
+            session->is_dirty = false;
+            session->flush_turn();
+        }
+    }
+    flushing_.clear();
+}
+
+void SimShard::end_turn() {
+    for (int round = 0; round < rounds_per_turn_max; ++round) {
+        const bool worked = broker_.end_turn();
+        if (!worked && dirty_.empty()) {
+            return;
+        }
+        flush_dirty();
+    }
+    if (!dirty_.empty()) {
+        owner_.scheduler().after(Duration::zero(), [this] { end_turn(); });
+    }
+}
+
+void SimShard::tick() {
+    const auto now = owner_.scheduler().now();
+    wheel_.tick(now, [now](Deadline& deadline) {
+        reinterpret_cast<SimSession*>(static_cast<std::uintptr_t>(deadline.key))->on_deadline(now);
+    });
+    broker_.tick();
+    end_turn();
+}
+
+void SimShard::begin_drain() {
+    is_draining_ = true;
+    broker_.begin_drain();
+    for (auto& session : sessions_) {
+        session->begin_drain();
+    }
+    end_turn();
+}
+
+void SimShard::finish_connections() {
+    for (auto& session : sessions_) {
+        session->finish();
+    }
+    end_turn();
+}
+
+bool SimShard::is_quiet() const {
+    return broker_.in_flight() == 0 &&
+           std::ranges::all_of(sessions_, [](const auto& session) { return session->is_flushed(); });
+}
+
+void SimShard::receive(runtime::EnvelopeBatch batch) {
+    broker_.receive(std::move(batch));
+    end_turn();
+}
+
+void SimShard::send(std::uint32_t shard, runtime::EnvelopeBatch batch) { owner_.send(index_, shard, std::move(batch)); }
+
+// --- Inspector ------------------------------------------------------------------------------------------------------
+
+void Inspector::ask(const std::string& channel, const std::string& json, Done done) {
+    waiting_[++requests_] = std::move(done);
+    shard_.broker().admin(id_, requests_, channel, json);
+    shard_.end_turn();
+}
+
+void Inspector::on_admin_reply(std::uint64_t request, const std::string& json) {
+    if (const auto found = waiting_.find(request); found != waiting_.end()) {
+        const Done done = std::move(found->second);
+        waiting_.erase(found);
+        done(json);
+    }
+}
+
+// --- SimBroker ------------------------------------------------------------------------------------------------------
+
+SimBroker::SimBroker(Scheduler& scheduler, Prng& prng, const SimOptions& options, Report& report)
+    : scheduler_{scheduler},
+      prng_{prng},
+      options_{options},
+      report_{report},
+      state_{options.limits, options.shards, scheduler.clock()} {
+    for (std::uint32_t index = 0; index < options.shards; ++index) {
+        shards_.push_back(std::make_unique<SimShard>(index, *this));
+    }
+    inspector_ = std::make_unique<Inspector>(*shards_.front());
+}
+
+void SimBroker::start() {
+    scheduler_.after(runtime::Shard::tick_period, [this] { tick(); });
+}
+
+void SimBroker::tick() {
+    for (auto& shard : shards_) {
+        shard->tick();
+    }
+    scheduler_.after(runtime::Shard::tick_period, [this] { tick(); });
+}
+
+void SimBroker::accept(std::shared_ptr<Wire> wire, const std::string& name) {
+    shards_[prng_.below(shards_.size())]->accept(std::move(wire), name);
+}
+
+void SimBroker::send(std::uint32_t from, std::uint32_t to, runtime::EnvelopeBatch batch) {
+    mail_[{from, to}].push_back(std::move(batch));
+    scheduler_.after(options_.mailbox_delay.take(prng_), [this, from, to] {
+        auto& queue = mail_[{from, to}];
+        auto first = std::move(queue.front());
+        queue.pop_front();
+        shards_[to]->receive(std::move(first));
+    });
+}
+
+void SimBroker::drain() {
+    is_draining_ = true;
+    state_.is_draining.store(true);
+    for (auto& shard : shards_) {
+        shard->begin_drain();
+    }
+}
+
+bool SimBroker::is_quiet() const {
+    return std::ranges::all_of(shards_, [](const auto& shard) { return shard->is_quiet(); }) &&
+           std::ranges::all_of(mail_, [](const auto& queue) { return queue.second.empty(); });
+}
+
+void SimBroker::finish_connections() {
+    for (auto& shard : shards_) {
+        shard->finish_connections();
+    }
+}
+
+std::size_t SimBroker::session_count() const {
+    std::size_t count = 0;
+    for (const auto& shard : shards_) {
+        count += shard->session_count();
+    }
+    return count;
+}
+
+void SimBroker::check_memory_at_end() {
+    std::size_t allocated = 0;
+    for (const auto& shard : shards_) {
+        allocated += shard->pool().outstanding_bytes();
+        // One chunk to read into and one for small copies.
+        if (shard->pool().outstanding_bytes() > 2 * shard->pool().chunk_size()) {
+            report_.violation("a shard still holds " + std::to_string(shard->pool().outstanding_bytes()) +
+                              " bytes of messages after the last channel is gone");
+        }
+    }
+    if (state_.memory.used() != allocated) {
+        report_.violation("the memory budget says " + std::to_string(state_.memory.used()) + " bytes, allocated are " +
+                          std::to_string(allocated));
+    }
+    if (state_.channels.load() != 0 || state_.connections.load() != 0) {
+        report_.violation("channels or connections are still counted at the end");
+    }
+}
+
+}  // namespace baton::sim

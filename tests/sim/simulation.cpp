@@ -1,0 +1,325 @@
+#include "tests/sim/simulation.hpp"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "common/base/base64.hpp"
+
+namespace baton::sim {
+
+namespace {
+
+using Json = nlohmann::json;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+// Generous: twice the longest heartbeats, then all the work at the slowest pace.
+constexpr Duration calm_time_max = seconds{900};
+constexpr Duration drain_time_max = seconds{60};
+constexpr Duration close_time_max = seconds{30};
+constexpr Duration fault_period = milliseconds{50};
+
+}  // namespace
+
+Simulation::Simulation(const SimOptions& options, bool is_echo)
+    : options_{options},
+      scheduler_{options.seed},
+      prng_{options.seed * 3 + 1},
+      fault_prng_{options.seed * 5 + 2},
+      report_{scheduler_.clock(), is_echo},
+      ledger_{report_, options.channels},
+      broker_{scheduler_, prng_, options_, report_},
+      left_in_channels_(options.channels) {
+    make_places();
+}
+
+void Simulation::make_places() {
+    std::vector<bool> has_receiver(options_.channels);
+    for (std::uint32_t i = 0; i < options_.clients; ++i) {
+        Place& place = *places_.emplace_back(std::make_unique<Place>());
+        place.name = "client " + std::to_string(i);
+        const std::uint64_t senders = prng_.range(i == 0 ? 1 : 0, options_.senders_max);
+        const std::uint64_t receivers = prng_.range(i == 1 ? 1 : 0, options_.receivers_max);
+        for (std::uint64_t s = 0; s < senders; ++s) {
+            const auto channel = static_cast<std::uint32_t>(prng_.below(options_.channels));
+            place.senders.push_back(
+                std::make_unique<SenderWork>(SenderWork{.channel = channel, .left = options_.messages, .unconfirmed = 0}));
+        }
+        for (std::uint64_t r = 0; r < receivers; ++r) {
+            place.receivers.push_back(static_cast<std::uint32_t>(prng_.below(options_.channels)));
+            has_receiver[place.receivers.back()] = true;
+        }
+    }
+    for (std::uint32_t channel = 0; channel < options_.channels; ++channel) {
+        if (!has_receiver[channel]) {
+            places_.back()->receivers.push_back(channel);
+        }
+    }
+}
+
+void Simulation::start(Place& place) {
+    std::vector<SenderWork*> senders;
+    for (const auto& work : place.senders) {
+        senders.push_back(work.get());
+    }
+    const std::string name = place.name + " process " + std::to_string(++place.processes);
+    report_.note(name + ": starts");
+    ClientWorld& world = *this;
+    place.client = std::make_unique<SimClient>(name, scheduler_, prng_, options_, report_, ledger_, world,
+                                               std::move(senders), place.receivers);
+}
+
+std::shared_ptr<Wire> Simulation::connect(const std::string& client) {
+    if (!broker_.is_listening()) {
+        return nullptr;
+    }
+    auto wire = std::make_shared<Wire>(scheduler_, prng_, options_.network,
+                                       std::make_unique<WireTap>(report_, ledger_, client));
+    broker_.accept(wire, client);
+    return wire;
+}
+
+// --- Faults ---------------------------------------------------------------------------------------------------------
+
+void Simulation::cause_faults() {
+    if (is_calm_) {
+        return;
+    }
+    for (const auto& place : places_) {
+        if (place->client) {
+            fault(*place);
+        }
+    }
+    look_at_limits();
+    scheduler_.after(fault_period, [this] { cause_faults(); });
+}
+
+void Simulation::fault(Place& place) {
+    const auto happens = [this](std::uint64_t per_second_thousandths) {
+        return fault_prng_.below(1'000 * (seconds{1} / fault_period)) < per_second_thousandths;
+    };
+    if (happens(options_.faults.crash)) {
+        report_.note(place.name + ": FAULT crash");
+        if (Wire* wire = place.client->wire(); wire != nullptr && fault_prng_.chance(1, 2)) {
+            wire->reset();
+        }
+        place.client.reset();
+        scheduler_.after(options_.reconnect_pause.take(fault_prng_), [this, &place] { start(place); });
+        return;
+    }
+    Wire* wire = place.client->wire();
+    if (wire == nullptr) {
+        return;
+    }
+    if (happens(options_.faults.reset)) {
+        report_.note(place.name + ": FAULT reset");
+        wire->reset();
+    }
+    if (happens(options_.faults.half_open)) {
+        const std::uint64_t which = fault_prng_.range(1, 3);
+        report_.note(place.name + ": FAULT half open" + ((which & 1U) != 0 ? ", client is deaf" : "") +
+                     ((which & 2U) != 0 ? ", broker is deaf" : ""));
+        if ((which & 1U) != 0) {
+            wire->cut(Side::client);
+        }
+        if ((which & 2U) != 0) {
+            wire->cut(Side::broker);
+        }
+    }
+    if (happens(options_.faults.stall)) {
+        report_.note(place.name + ": FAULT stall");
+        wire->stall(Side::client, options_.faults.stall_time.take(fault_prng_));
+    }
+}
+
+void Simulation::look_at_limits() {
+    for (std::uint32_t channel = 0; channel < options_.channels; ++channel) {
+        ++questions_;
+        broker_.inspector().ask(ledger_.channel_name(channel), R"({"op":"channel.show"})",
+                                [this, channel](const std::string& text) {
+            --questions_;
+            const Json reply = Json::parse(text);
+            if (!reply.at("ok").get<bool>()) {
+                return;  // Not there yet.
+            }
+            const Json& shown = reply.at("channel");
+            const auto& limits = options_.limits.channel_defaults;
+            const auto messages = shown.at("ready").get<std::uint64_t>() + shown.at("in_flight").get<std::uint64_t>();
+            if (messages > limits.messages_max || shown.at("bytes").get<std::uint64_t>() > limits.bytes_max) {
+                report_.violation("channel " + std::to_string(channel) + " stores " + std::to_string(messages) +
+                                  " messages, " + shown.at("bytes").dump() + " bytes, beyond its limits");
+            }
+        });
+    }
+}
+
+// --- The run --------------------------------------------------------------------------------------------------------
+
+template <class IsDone>
+void Simulation::run_until(const char* what, Duration time_max, IsDone is_done) {
+    const MonotonicTime end = scheduler_.now() + time_max;
+    while (!report_.is_violated() && !is_done()) {
+        if (scheduler_.now() > end) {
+            return report_.violation(std::string{what} + " takes too long");
+        }
+        (void)scheduler_.run_one();
+    }
+}
+
+void Simulation::run_for(Duration time) {
+    const MonotonicTime end = scheduler_.now() + time;
+    run_until("this", time * 2, [&] { return scheduler_.now() >= end; });
+}
+
+bool Simulation::is_everything_sent() const {
+    return std::ranges::all_of(places_, [](const auto& place) {
+        return place->client && std::ranges::all_of(place->senders, [](const auto& work) {
+            return work->left == 0 && work->unconfirmed == 0;
+        });
+    });
+}
+
+// Asks the channels now and then; the answer of the last time counts.
+bool Simulation::is_everything_received() {
+    if (questions_ == 0 && std::ranges::all_of(left_in_channels_, [](std::uint64_t left) { return left == 1; })) {
+        return true;
+    }
+    if (questions_ > 0 || scheduler_.carried_out() < events_ + 500) {
+        return false;
+    }
+    events_ = scheduler_.carried_out();
+    for (std::uint32_t channel = 0; channel < options_.channels; ++channel) {
+        ++questions_;
+        broker_.inspector().ask(ledger_.channel_name(channel), R"({"op":"channel.show"})",
+                                [this, channel](const std::string& text) {
+            --questions_;
+            const Json reply = Json::parse(text);
+            const Json& shown = reply.at("channel");
+            // One more than there are: 0 is "never asked".
+            left_in_channels_[channel] =
+                1 + shown.at("ready").get<std::uint64_t>() + shown.at("in_flight").get<std::uint64_t>();
+        });
+    }
+    return false;
+}
+
+bool Simulation::run() {
+    broker_.start();
+    for (const auto& place : places_) {
+        start(*place);
+    }
+    cause_faults();
+    run_for(options_.faults_time);
+    if (!options_.is_drained_under_load) {
+        is_calm_ = true;
+        report_.note("the calm begins");
+        run_until("sending everything", calm_time_max, [this] { return is_everything_sent(); });
+        if (options_.is_left_over) {
+            is_paused_ = true;
+            report_.note("receivers stop");
+        } else {
+            run_until("receiving everything", calm_time_max, [this] { return is_everything_received(); });
+        }
+    }
+    drain();
+    run_until("an answer", seconds{5}, [this] { return questions_ == 0; });
+    check_channels();
+    delete_channels();
+    if (!report_.is_violated()) {
+        broker_.check_memory_at_end();
+    }
+    return !report_.is_violated();
+}
+
+void Simulation::drain() {
+    report_.note("DRAIN");
+    is_calm_ = is_ending_ = true;
+    is_paused_ = false;
+    broker_.drain();
+    for (const auto& place : places_) {
+        if (place->client) {
+            place->client->wake();
+        }
+    }
+    run_until("draining", drain_time_max, [this] { return broker_.is_quiet(); });
+    report_.note("everything is settled");
+    broker_.finish_connections();
+    run_until("closing", close_time_max, [this] { return broker_.session_count() == 0; });
+    for (const auto& place : places_) {
+        place->client.reset();
+    }
+    run_for(seconds{1});
+}
+
+void Simulation::check_channels() {
+    for (std::uint32_t channel = 0; channel < options_.channels && !report_.is_violated(); ++channel) {
+        stored_seen_ = 0;
+        peek(channel, 0);
+        run_until("peeking", seconds{60}, [this] { return questions_ == 0; });
+        ++questions_;
+        broker_.inspector().ask(ledger_.channel_name(channel), R"({"op":"channel.show"})",
+                                [this, channel](const std::string& text) {
+            --questions_;
+            const Json reply = Json::parse(text);
+            if (!reply.at("ok").get<bool>()) {
+                return ledger_.check_channel(channel, {.next_offset = 1, .stored = 0, .settled = 0, .published = 0});
+            }
+            const Json& shown = reply.at("channel");
+            const auto number = [&](const char* key) { return shown.at(key).get<std::uint64_t>(); };
+            ledger_.check_channel(channel, {.next_offset = number("next_offset"),
+                                            .stored = number("ready") + number("in_flight"),
+                                            .settled = number("settled"),
+                                            .published = number("published")});
+            if (number("in_flight") != 0 || number("parked") != 0 || number("senders") + number("receivers") != 0) {
+                report_.violation("the channel still has links, or messages with somebody: " + shown.dump());
+            }
+            if (number("bytes") != stored_seen_ && number("ready") == 0) {
+                report_.violation("an empty channel counts bytes");
+            }
+        });
+        run_until("an answer", seconds{5}, [this] { return questions_ == 0; });
+    }
+    ledger_.check_confirmed();
+}
+
+void Simulation::peek(std::uint32_t channel, std::uint64_t from) {
+    ++questions_;
+    const Json request{{"op", "channel.peek"}, {"from", from}, {"count", 1'000}};
+    broker_.inspector().ask(ledger_.channel_name(channel), request.dump(), [this, channel](const std::string& text) {
+        --questions_;
+        const Json reply = Json::parse(text);
+        if (!reply.at("ok").get<bool>()) {
+            return;
+        }
+        for (const Json& message : reply.at("messages")) {
+            const auto body = base64_decode(message.at("body_base64").get_ref<const std::string&>());
+            ledger_.stored(channel, message.at("offset").get<std::uint64_t>(), message.at("attempt").get<std::uint32_t>(),
+                           message.at("size").get<std::uint64_t>(), Bytes{*body});
+        }
+        if (reply.at("more").get<bool>()) {
+            // Not from inside the answer.
+            scheduler_.after(Duration::zero(),
+                             [this, channel, next = reply.at("next").get<std::uint64_t>()] { --questions_, peek(channel, next); });
+            ++questions_;
+        }
+    });
+}
+
+void Simulation::delete_channels() {
+    for (std::uint32_t channel = 0; channel < options_.channels && !report_.is_violated(); ++channel) {
+        ++questions_;
+        broker_.inspector().ask(ledger_.channel_name(channel), R"({"op":"channel.delete"})",
+                                [this](const std::string&) { --questions_; });
+    }
+    run_until("deleting", seconds{5}, [this] { return questions_ == 0; });
+    run_for(seconds{1});
+}
+
+std::string Simulation::summary() const {
+    return "events " + std::to_string(scheduler_.carried_out()) + ", sent " + std::to_string(ledger_.sent_count()) +
+           ", delivered " + std::to_string(ledger_.delivered_count()) + ", seconds " +
+           std::to_string(std::chrono::duration_cast<seconds>(scheduler_.now().time_since_epoch()).count());
+}
+
+}  // namespace baton::sim

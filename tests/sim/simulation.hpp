@@ -1,0 +1,78 @@
+// One run: clients come, send, receive, fail and come back until the calm begins; then everything must come right in
+// bounded time; then the broker is drained and every rule is checked against what is left in its channels.
+// Thread: one. Next files: options.hpp (what the seed decides), ledger.hpp (the rules).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/sim/broker.hpp"
+#include "tests/sim/client.hpp"
+#include "tests/sim/ledger.hpp"
+#include "tests/sim/options.hpp"
+#include "tests/sim/report.hpp"
+#include "tests/sim/scheduler.hpp"
+
+namespace baton::sim {
+
+class Simulation final : private ClientWorld {
+public:
+    Simulation(const SimOptions& options, bool is_echo);
+
+    // True: every rule held.
+    [[nodiscard]] bool run();
+
+    [[nodiscard]] const Report& report() const noexcept { return report_; }
+    [[nodiscard]] std::string summary() const;
+
+private:
+    // A place where client processes live, one after the other.
+    struct Place {
+        std::string name;
+        std::vector<std::unique_ptr<SenderWork>> senders;
+        std::vector<std::uint32_t> receivers;
+        std::uint32_t processes = 0;
+        std::unique_ptr<SimClient> client;
+    };
+
+    [[nodiscard]] std::shared_ptr<Wire> connect(const std::string& client) override;
+    [[nodiscard]] bool may_receive() const override { return !is_paused_; }
+    [[nodiscard]] bool is_ending() const override { return is_ending_; }
+
+    void make_places();
+    void start(Place& place);
+    void cause_faults();
+    void fault(Place& place);
+    void look_at_limits();
+
+    // Runs until `is_done`, or until the time is over, which is a violation ("`what` takes too long").
+    template <class IsDone>
+    void run_until(const char* what, Duration time_max, IsDone is_done);
+    void run_for(Duration time);
+    [[nodiscard]] bool is_everything_sent() const;
+    [[nodiscard]] bool is_everything_received();
+    void drain();
+    void check_channels();
+    void peek(std::uint32_t channel, std::uint64_t from);
+    void delete_channels();
+
+    const SimOptions options_;
+    Scheduler scheduler_;
+    Prng prng_;
+    Prng fault_prng_;
+    Report report_;
+    Ledger ledger_;
+    SimBroker broker_;
+    std::vector<std::unique_ptr<Place>> places_;
+    std::uint64_t stored_seen_ = 0;
+    bool is_calm_ = false;
+    bool is_paused_ = false;
+    bool is_ending_ = false;
+    std::uint64_t questions_ = 0;  // To the inspector, not answered yet.
+    std::vector<std::uint64_t> left_in_channels_;
+    std::uint64_t events_ = 0;
+};
+
+}  // namespace baton::sim
