@@ -28,7 +28,8 @@ void Settlements::add(const wire::Settlement& range) noexcept {
         append(started_, range);
         return;
     }
-    for (std::uint32_t i = 0; i < range.count && !started_.empty(); ++i) {
+    const bool is_done = range.outcome == static_cast<std::uint8_t>(Outcome::done);
+    for (std::uint32_t i = 0; is_done && i < range.count && !started_.empty(); ++i) {
         forget_started(range.first + i);
     }
     append(settled_, range);
