@@ -104,7 +104,8 @@ TEST(Bodies, SettleIsNeverEmpty) {
 }
 
 TEST(Bodies, RecordReaderEnds) {
-    auto reader = *decode_settle(body_of("settle"));
+    const Body settle = body_of("settle");  // The reader only looks at it.
+    auto reader = *decode_settle(settle);
     Settlement record;
     EXPECT_EQ(reader.remaining(), 1U);
     EXPECT_TRUE(reader.next(record));
