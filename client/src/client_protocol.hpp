@@ -54,6 +54,8 @@ public:
     [[nodiscard]] std::size_t on_bytes(MonotonicTime now, BorrowedBytes bytes);
     [[nodiscard]] std::size_t bytes_wanted() const noexcept { return bytes_wanted_; }
     void on_disconnected(MonotonicTime now);
+    // Bytes have arrived that make no frame yet: the broker lives, however slow the way is. Before tick.
+    void on_heard(MonotonicTime now) noexcept { heartbeat_.on_heard(now); }
     // At the latest when `next_deadline` has come; more often does no harm.
     void tick(MonotonicTime now);
     [[nodiscard]] std::optional<MonotonicTime> next_deadline() const noexcept;

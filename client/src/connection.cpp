@@ -52,6 +52,7 @@ void Connection::on_connect(Result<net::Socket> socket) {
     }
     state_ = State::open;
     was_ready_ = false;
+    bytes_heard_ = 0;
     end_reason_.reset();
     net::ConnectionEvents& events = *this;
     io_.emplace(std::move(*socket), read_buffer_, outbox_, events);
@@ -227,6 +228,9 @@ void Connection::on_timer() {
             io_->close();
             return;
         case State::open:
+            if (std::exchange(bytes_heard_, io_->bytes_received()) != io_->bytes_received()) {
+                protocol_.on_heard(clock_.now());
+            }
             protocol_.tick(clock_.now());
             end_turn();
             return;

@@ -96,6 +96,7 @@ private:
     bool is_finishing_ = false;
     bool is_in_turn_ = false;
     bool was_ready_ = false;
+    std::uint64_t bytes_heard_ = 0;                // Received when the last timer came.
     std::optional<ConnectionFailure> end_reason_;  // Why we are closing, if it was us.
     net::SteadyTimer timer_;
     std::optional<MonotonicTime> timer_at_;

@@ -56,6 +56,9 @@ void Session::on_deadline(MonotonicTime now) noexcept {
     if (is_finished_) {
         return io_.close(std::make_error_code(std::errc::timed_out));
     }
+    if (std::exchange(bytes_heard_, io_.bytes_received()) != io_.bytes_received()) {
+        protocol_.on_heard();
+    }
     protocol_.on_deadline(now);
     if (!protocol_.is_closing()) {
         shard_.schedule(*this, protocol_.deadline());

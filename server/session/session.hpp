@@ -57,6 +57,7 @@ private:
     net::ConnectionIo io_;
     bool is_finishing_ = false;  ///< Close once the outbox is written.
     bool is_finished_ = false;   ///< The socket has been told.
+    std::uint64_t bytes_heard_ = 0;  ///< Received when the last deadline came.
     std::string close_text_;     ///< Why the broker closes, for the log.
 };
 

@@ -48,6 +48,8 @@ public:
     [[nodiscard]] MonotonicTime deadline() const noexcept { return deadline_; }
     /// Handshake timeout, heartbeats.
     void on_deadline(MonotonicTime now);
+    /// Bytes have arrived that make no frame yet: the peer lives, however slow the way is. Before on_deadline.
+    void on_heard() noexcept { last_heard_ = clock_.now(); }
 
     // --- Life --------------------------------------------------------------------------------------------------------
 
