@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 
-LINE_LENGTH_MAX = 120
+LINE_LENGTH_MAX = 132
 SOURCE_SUFFIXES = (".hpp", ".cpp")
 SOURCE_FOLDERS = ("common", "server", "client", "tests")
 
@@ -239,7 +239,7 @@ def names(tree: Tree) -> Iterator[Finding]:
 
 @rule
 def form(tree: Tree) -> Iterator[Finding]:
-    """What every file looks like: a head comment, #pragma once, no tabs, no trailing space, 120 columns."""
+    """What every file looks like: a head comment, #pragma once, no tabs, no trailing space, 132 columns."""
     for path, text in tree.sources():
         has_header = path.endswith(".cpp") and path.removesuffix(".cpp") + ".hpp" in tree.texts
         if not text.startswith("//") and not has_header:  # The header speaks for both.

@@ -53,7 +53,8 @@ class SourceRules(unittest.TestCase):
 
     def test_banned_calls(self):
         self.finds("banned_calls", {
-            "server/session/a.cpp": "// asio::detached\nbool detached = true;\nco_spawn(e, t(), asio::detached);\nauto s = \"async_write(\";\n"
+            "server/session/a.cpp": "// asio::detached\nbool detached = true;\nco_spawn(e, t(), asio::detached);\n"
+                                    "auto s = \"async_write(\";\n"
                                     "asio::async_write(socket, buffers, done);\n",
             "tests/unit/b.cpp": "// Test.\nstd::this_thread::sleep_for(1s);\n",
             "server/channel/c.cpp": "// Channel.\nauto now = std::chrono::steady_clock::now();\n",
@@ -73,11 +74,11 @@ class SourceRules(unittest.TestCase):
             "common/base/a.hpp": "namespace baton {}\n",
             "common/base/a.cpp": '#include "common/base/a.hpp"\n',
             "common/base/c.cpp": "int c;\n",
-            "common/base/b.cpp": "// B.\nint x;\t\nint y; \n" + "z" * 121 + "\nend",
+            "common/base/b.cpp": "// B.\nint x;\t\nint y; \n" + "z" * 133 + "\nend",
             "docs/long.md": "# " + "long " * 40 + "line\n",
         }, "a.hpp:1: the file has no head comment", "a.hpp:1: #pragma once",
             "c.cpp:1: the file has no head comment", "b.cpp:2: a tab",
-            "b.cpp:2: trailing space", "b.cpp:3: trailing space", "b.cpp:4: 121 columns", "b.cpp:5: no newline")
+            "b.cpp:2: trailing space", "b.cpp:3: trailing space", "b.cpp:4: 133 columns", "b.cpp:5: no newline")
 
     def test_own_header_first(self):
         self.finds("own_header_first", {

@@ -1,3 +1,4 @@
+// The choice of a receiver: least loaded first, fair among equals, whole batches where an even share allows it.
 #include "server/channel/dispatcher.hpp"
 
 #include <deque>

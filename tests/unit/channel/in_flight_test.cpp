@@ -1,3 +1,4 @@
+// The intervals that receivers hold: adding, settling in parts, splitting, fencing by attempt.
 #include "server/channel/in_flight.hpp"
 
 #include <gtest/gtest.h>

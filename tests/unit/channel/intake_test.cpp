@@ -1,3 +1,4 @@
+// Limits and parking: what is stored, what waits, in which order it goes on.
 #include "server/channel/intake.hpp"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// The ordered log of stored batches: offsets, cuts, and when memory is let go.
 #include "server/channel/message_log.hpp"
 
 #include <gtest/gtest.h>

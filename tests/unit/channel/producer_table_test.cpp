@@ -1,3 +1,4 @@
+// What a channel remembers of its producers, and whom it forgets first.
 #include "server/channel/producer_table.hpp"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// Messages that were given back: old places, attempts, order.
 #include "server/channel/redelivery_set.hpp"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// The ring that holds intervals: both ends, the middle, growth.
 #include "server/channel/ring.hpp"
 
 #include <deque>

@@ -1,3 +1,4 @@
+// Sender credit: windows, top-ups, reservations, and the reasons to withhold it.
 #include "server/channel/sender_gate.hpp"
 
 #include <deque>
