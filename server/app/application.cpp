@@ -28,11 +28,18 @@ std::uint32_t shard_count(const Options& options) {
     return options.shards != 0 ? options.shards : std::max(1U, std::thread::hardware_concurrency());
 }
 
+/// A channel that is created without a limit of its own gets the broker's.
+runtime::Limits limits_of(const Options& options) {
+    auto limits = options.limits;
+    limits.channel_defaults.message_size_max = limits.message_size_max;
+    return limits;
+}
+
 }  // namespace
 
 Application::Application(const CommandLine& command_line)
     : command_line_{command_line},
-      state_{command_line.configuration.options.limits, shard_count(command_line.configuration.options), clock_},
+      state_{limits_of(command_line.configuration.options), shard_count(command_line.configuration.options), clock_},
       drain_ticker_{io_.get_executor(), [this] {
                         phase_ == Phase::settling ? wait_for_settlements() : wait_for_connections();
                     }} {}
@@ -126,7 +133,9 @@ void Application::wait_for_signal() {
     signals_.async_wait([this](std::error_code error, int signal) {
         if (!error) {
             on_signal(signal);
-            wait_for_signal();
+            if (phase_ != Phase::stopped) {  // Otherwise nothing would ever end the wait.
+                wait_for_signal();
+            }
         }
     });
 }
