@@ -1,8 +1,9 @@
 // Administrative requests for the verbs that look at channels or change them.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <string>
+
+#include <nlohmann/json.hpp>
 
 #include "client/cli/command.hpp"
 

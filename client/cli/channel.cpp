@@ -78,8 +78,8 @@ int show(const Program& program, const ChannelOptions& options) {
 int drop(const Program& program, const ChannelOptions& options, const std::string& operation, const char* done) {
     Client client{client_options(program.global)};
     const auto reply = ask(program, client, operation, options.name, Json::object());
-    print(program, reply, std::string{done} + ", " + std::to_string(reply.at("messages").get<std::uint64_t>()) +
-                              " messages dropped\n");
+    print(program, reply,
+          std::string{done} + ", " + std::to_string(reply.at("messages").get<std::uint64_t>()) + " messages dropped\n");
     return exit_done;
 }
 
@@ -105,9 +105,10 @@ CLI::App* add_verb(CLI::App& parent, Program& program, const std::string& name, 
     verb->footer("Example: " + example);
     verb->fallthrough();
     if (name != "list") {
-        verb->add_option("NAME", options->name, "Channel.")->required();
+        add_channel_name(*verb, "NAME", options->name, "Channel.");
     }
-    verb->final_callback([&program, options, run] { program.run = [&program, options, run] { return run(program, *options); }; });
+    verb->final_callback(
+        [&program, options, run] { program.run = [&program, options, run] { return run(program, *options); }; });
     return verb;
 }
 
@@ -131,10 +132,14 @@ void add_channel(Program& program) {
              [](const Program& called, const ChannelOptions&) { return list(called); });
     add_verb(*verb, program, "show", "Settings, counters, links, and what everybody waits for.",
              "baton channel show jobs", options, show);
-    add_verb(*verb, program, "delete", "Delete the channel and all that is in it.", "baton channel delete jobs", options,
-             [](const Program& called, const ChannelOptions& given) { return drop(called, given, "channel.delete", "deleted"); });
+    add_verb(*verb, program, "delete", "Delete the channel and all that is in it.", "baton channel delete jobs",
+             options, [](const Program& called, const ChannelOptions& given) {
+                 return drop(called, given, "channel.delete", "deleted");
+             });
     add_verb(*verb, program, "purge", "Drop all ready messages.", "baton channel purge jobs", options,
-             [](const Program& called, const ChannelOptions& given) { return drop(called, given, "channel.purge", "purged"); });
+             [](const Program& called, const ChannelOptions& given) {
+                 return drop(called, given, "channel.purge", "purged");
+             });
 }
 
 }  // namespace baton::cli

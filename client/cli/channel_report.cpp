@@ -12,8 +12,12 @@ namespace {
 
 using Json = nlohmann::json;
 
-std::string number(const Json& json, const char* key) { return std::to_string(json.at(key).get<std::uint64_t>()); }
-std::string size(const Json& json, const char* key) { return format_size(json.at(key).get<std::uint64_t>()); }
+std::string number(const Json& json, const char* key) {
+    return std::to_string(json.at(key).get<std::uint64_t>());
+}
+std::string size(const Json& json, const char* key) {
+    return format_size(json.at(key).get<std::uint64_t>());
+}
 
 /// "full for 3.2s", or "-" for who does not wait.
 std::string wait_text(const Json& wait) {

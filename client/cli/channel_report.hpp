@@ -1,8 +1,9 @@
 // Channels as text for people, from the JSON that the broker answers with. Pure functions.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <string>
+
+#include <nlohmann/json.hpp>
 
 namespace baton::cli {
 

@@ -1,21 +1,34 @@
 #include "client/cli/command.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 
+#include "common/base/text_form.hpp"
+#include "common/base/units.hpp"
+
 namespace baton::cli {
 
-Failure usage(const std::string& text) { return Failure{exit_usage, text, "usage"}; }
+Failure usage(const std::string& text) {
+    return Failure{exit_usage, text, "usage"};
+}
 
 int exit_code_of(ClientErrc code) noexcept {
     switch (code) {
-        case ClientErrc::bad_argument: return exit_usage;
-        case ClientErrc::cannot_connect: return exit_cannot_connect;
-        case ClientErrc::timed_out: return exit_empty;
-        case ClientErrc::blocked: return exit_empty;
-        case ClientErrc::interrupted: return exit_interrupted;
-        case ClientErrc::not_found: return exit_not_found;
-        case ClientErrc::not_authorised: return exit_not_authorised;
+        case ClientErrc::bad_argument:
+            return exit_usage;
+        case ClientErrc::cannot_connect:
+            return exit_cannot_connect;
+        case ClientErrc::timed_out:
+            return exit_empty;
+        case ClientErrc::blocked:
+            return exit_empty;
+        case ClientErrc::interrupted:
+            return exit_interrupted;
+        case ClientErrc::not_found:
+            return exit_not_found;
+        case ClientErrc::not_authorised:
+            return exit_not_authorised;
         case ClientErrc::message_too_large:
         case ClientErrc::refused:
         case ClientErrc::superseded:
@@ -29,27 +42,78 @@ int exit_code_of(ClientErrc code) noexcept {
     return exit_failed;
 }
 
+namespace {
+
+/// What to do about it; may be empty.
+const char* next_step(ClientErrc code) noexcept {
+    switch (code) {
+        case ClientErrc::cannot_connect:
+            return "; is batond running there? (--url or BATON_URL names another one)";
+        case ClientErrc::not_found:
+            return "; `baton channel list` shows what there is";
+        case ClientErrc::message_too_large:
+            return "; see `baton channel create --max-message-size`";
+        case ClientErrc::timed_out:
+        case ClientErrc::disconnected:
+        case ClientErrc::draining:
+            return "; try again";
+        case ClientErrc::bad_argument:
+        case ClientErrc::blocked:
+        case ClientErrc::interrupted:
+        case ClientErrc::closed:
+        case ClientErrc::not_authorised:
+        case ClientErrc::refused:
+        case ClientErrc::superseded:
+        case ClientErrc::protocol_error:
+            return "";
+    }
+    return "";
+}
+
+}  // namespace
+
 Failure failure_of(const ClientError& error, const std::string& what) {
-    return Failure{exit_code_of(error.code()), what + ": " + error.text(), std::string{error.status_name()},
-                   error.retryable()};
+    return Failure{exit_code_of(error.code()), what + ": " + error.text() + next_step(error.code()),
+                   std::string{error.status_name()}, error.retryable()};
+}
+
+std::string one_line(std::string text) {
+    while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) {
+        text.pop_back();
+    }
+    std::ranges::replace_if(
+        text, [](char letter) { return static_cast<unsigned char>(letter) < 0x20 || letter == 0x7F; }, ' ');
+    return text;
 }
 
 void say(const GlobalOptions& global, const std::string& text) {
     if (!global.quiet) {
-        std::fprintf(stderr, "baton: %s\n", text.c_str());
+        std::fprintf(stderr, "baton: %s\n", one_line(text).c_str());
     }
 }
 
+namespace {
+
+/// batond's ready file and flags say tcp:// and unix://; whoever pastes that means us.
+std::string client_url(const std::string& url) {
+    if (url.starts_with("tcp://")) {
+        return "baton://" + url.substr(6);
+    }
+    return url.starts_with("unix://") ? "baton+" + url : url;
+}
+
+}  // namespace
+
 ClientOptions client_options(const GlobalOptions& global) {
     ClientOptions options;
-    options.url = global.url;
+    options.url = client_url(global.url);
     options.connect_timeout = global.connect_timeout;
     const auto has_said_waiting = std::make_shared<std::atomic<bool>>(false);
     options.on_event = [&global, has_said_waiting](const ClientEvent& event) {
         switch (event.kind) {
             case ClientEvent::Kind::connect_failed:
                 if (!has_said_waiting->exchange(true)) {
-                    say(global, "waiting for the broker at " + global.url + ": " + event.text);
+                    say(global, "waiting for the broker at " + global.url + " (" + event.text + ")");
                 }
                 break;
             case ClientEvent::Kind::connected:
@@ -63,6 +127,33 @@ ClientOptions client_options(const GlobalOptions& global) {
         }
     };
     return options;
+}
+
+void add_channel_name(CLI::App& verb, const std::string& placeholder, std::string& name, const std::string& help) {
+    verb.add_option(placeholder, name, help)
+        ->required()
+        ->transform(CLI::Validator{[](std::string& text) -> std::string {
+                                       if (auto bytes = name_from_text(text)) {
+                                           text = std::move(*bytes);
+                                       }
+                                       return text.empty() ? "a channel name has at least one byte" : "";
+                                   },
+                                   "", "channel name"});
+}
+
+void add_duration(CLI::App& verb, const std::string& flag, const std::string& help,
+                  const std::function<void(std::chrono::nanoseconds)>& take) {
+    verb.add_option_function<std::string>(
+            flag,
+            [flag, take](const std::string& text) {
+                const auto duration = parse_duration(text);
+                if (!duration) {
+                    throw CLI::ValidationError{flag, "\"" + text + "\" is not a duration such as 250ms, 5s, 2m or 1h"};
+                }
+                take(*duration);
+            },
+            help)
+        ->type_name("DURATION");
 }
 
 void add_refused_option(CLI::App& verb, const std::string& flag, const std::string& reason) {

@@ -2,14 +2,16 @@
 // Main thread. Next files: main.cpp, then one file per verb.
 #pragma once
 
-#include <CLI/CLI.hpp>
-#include <baton/client.hpp>
 #include <chrono>
 #include <functional>
 #include <memory>
 #include <stdexcept>
 #include <stop_token>
 #include <string>
+
+#include <CLI/CLI.hpp>
+
+#include <baton/client.hpp>
 
 namespace baton::cli {
 
@@ -59,18 +61,24 @@ private:
 [[nodiscard]] Failure failure_of(const ClientError& error, const std::string& what);
 [[nodiscard]] int exit_code_of(ClientErrc code) noexcept;
 
+/// The text without line breaks and other control characters.
+[[nodiscard]] std::string one_line(std::string text);
+
 /// One line on stderr, unless --quiet. Any thread.
 void say(const GlobalOptions& global, const std::string& text);
 
 /// A connection for a verb: says once that it waits for the broker, and what blocks it.
 [[nodiscard]] ClientOptions client_options(const GlobalOptions& global);
 
+class Interrupt;
+
 /// Verbs register themselves with the parser and leave what to run in `run`.
 struct Program {
     CLI::App app{"baton, the client of Baton: send, receive and look after messages in named channels."};
     GlobalOptions global;
     std::function<int()> run;
-    std::stop_token stop;  ///< SIGINT or SIGTERM.
+    std::stop_token stop;            ///< SIGINT or SIGTERM; see interrupt.hpp.
+    Interrupt* interrupt = nullptr;  ///< Set while `run` runs.
 };
 void add_send(Program& program);
 void add_receive(Program& program);
@@ -78,8 +86,15 @@ void add_peek(Program& program);
 void add_channel(Program& program);
 void add_ping(Program& program);
 void add_completion(Program& program);
+void add_manual(Program& program);
 /// Verbs of the contract that need what this version does not have yet: refused, never ignored.
 void add_refused(Program& program);
+
+/// A required channel name, typed in its text form: "%XX" stands for a byte, any other '%' for itself.
+void add_channel_name(CLI::App& verb, const std::string& placeholder, std::string& name, const std::string& help);
+/// An option whose value is a duration: 250ms, 5s, 2m, 1h.
+void add_duration(CLI::App& verb, const std::string& flag, const std::string& help,
+                  const std::function<void(std::chrono::nanoseconds)>& take);
 
 /// An option of the contract that this version refuses, with the reason.
 void add_refused_option(CLI::App& verb, const std::string& flag, const std::string& reason);

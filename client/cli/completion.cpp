@@ -55,10 +55,11 @@ std::string bash(const CLI::App& app) {
 std::string fish(const CLI::App& app) {
     std::string text;
     for (const auto* verb : app.get_subcommands([](const CLI::App*) { return true; })) {
-        text += "complete -c baton -n __fish_use_subcommand -f -a " + verb->get_name() + " -d '" + verb->get_description() +
-                "'\n";
+        text += "complete -c baton -n __fish_use_subcommand -f -a " + verb->get_name() + " -d '" +
+                verb->get_description() + "'\n";
         for (const auto& flag : flags_of(*verb)) {
-            text += "complete -c baton -n '__fish_seen_subcommand_from " + verb->get_name() + "' -l " + flag.substr(2) + "\n";
+            text += "complete -c baton -n '__fish_seen_subcommand_from " + verb->get_name() + "' -l " + flag.substr(2) +
+                    "\n";
         }
     }
     for (const auto& flag : flags_of(app)) {
@@ -81,7 +82,9 @@ void add_completion(Program& program) {
     verb->add_option("SHELL", *shell, "bash, zsh or fish.")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
     verb->final_callback([&program, shell] {
         program.run = [&program, shell] {
-            const auto text = *shell == "bash" ? bash(program.app) : *shell == "zsh" ? zsh(program.app) : fish(program.app);
+            const auto text = *shell == "bash"  ? bash(program.app)
+                              : *shell == "zsh" ? zsh(program.app)
+                                                : fish(program.app);
             std::fputs(text.c_str(), stdout);
             return static_cast<int>(exit_done);
         };

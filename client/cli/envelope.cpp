@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdio>
 #include <ctime>
+
 #include <nlohmann/json.hpp>
 
 #include "common/base/base64.hpp"
@@ -48,7 +49,14 @@ nlohmann::ordered_json envelope_of(const Delivery& delivery) {
         add("correlation_id", properties.correlation_id);
         add("id", properties.message_id);
         for (const auto& [name, value] : properties.headers) {
-            json["headers"][shown(name)] = shown(value);
+            auto& place = json["headers"][shown(name)];
+            if (place.is_null()) {
+                place = shown(value);
+            } else if (place.is_string()) {
+                place = {place.get<std::string>(), shown(value)};
+            } else {
+                place.push_back(shown(value));
+            }
         }
     }
     if (is_valid_utf8(delivery.body())) {

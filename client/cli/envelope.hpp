@@ -1,8 +1,9 @@
 // How a received message looks on stdout: the body alone, or an envelope.
 #pragma once
 
-#include <baton/delivery.hpp>
 #include <string>
+
+#include <baton/delivery.hpp>
 
 namespace baton::cli {
 

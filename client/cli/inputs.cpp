@@ -1,13 +1,16 @@
 #include "client/cli/inputs.hpp"
 
+#include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
-#include <nlohmann/json.hpp>
 #include <system_error>
 #include <vector>
 
-#include "client/cli/interrupt.hpp"
+#include <nlohmann/json.hpp>
+
 #include "common/base/base64.hpp"
 #include "common/base/bytes.hpp"
 
@@ -49,13 +52,33 @@ std::string text_at(const Json& json, const char* key) {
     return found->get<std::string>();
 }
 
+// What the envelopes of `receive --jsonl` say besides: so that they can be sent again as they are.
+constexpr std::array<std::string_view, 9> ignored_keys{"channel", "offset", "attempt", "redelivered", "time",
+                                                       "time_us", "state",  "size",    "truncated"};
+constexpr std::array<std::string_view, 8> known_keys{"body",     "body_base64",    "key", "headers", "content_type",
+                                                     "reply_to", "correlation_id", "id"};
+
 void refuse_unknown_keys(const Json& json) {
     for (const auto& [key, value] : json.items()) {
-        if (key != "body" && key != "body_base64" && key != "key" && key != "headers" && key != "content_type" &&
-            key != "id") {
-            throw BadLine{"unknown key \"" + key + "\"; known are body, body_base64, key, headers, content_type, id"};
+        if (key == "ttl" || key == "delay" || key == "priority") {
+            throw BadLine{"\"" + key + "\" is not supported by this version"};
+        }
+        if (std::ranges::find(known_keys, key) == known_keys.end() &&
+            std::ranges::find(ignored_keys, key) == ignored_keys.end()) {
+            throw BadLine{"unknown key \"" + key +
+                          "\"; known are body, body_base64, key, headers, content_type, reply_to, correlation_id, id"};
         }
     }
+    if (json.contains("truncated")) {
+        throw BadLine{"its body is truncated"};
+    }
+}
+
+void add_header(MessageProperties& properties, const std::string& name, const Json& value) {
+    if (!value.is_string()) {
+        throw BadLine{"the header \"" + name + "\" is not a text"};
+    }
+    properties.headers.emplace_back(name, value.get<std::string>());
 }
 
 }  // namespace
@@ -82,12 +105,20 @@ InputMessage parse_json_line(std::string_view line) {
     properties.key = text_at(json, "key");
     properties.content_type = text_at(json, "content_type");
     properties.message_id = text_at(json, "id");
+    properties.reply_to = text_at(json, "reply_to");
+    properties.correlation_id = text_at(json, "correlation_id");
     if (const auto headers = json.find("headers"); headers != json.end()) {
         if (!headers->is_object()) {
             throw BadLine{"\"headers\" is not an object"};
         }
         for (const auto& [name, value] : headers->items()) {
-            properties.headers.emplace_back(name, text_at(*headers, name.c_str()));
+            if (!value.is_array()) {
+                add_header(properties, name, value);
+                continue;
+            }
+            for (const auto& repeated : value) {
+                add_header(properties, name, repeated);
+            }
         }
     }
     if (!properties.empty()) {
@@ -96,10 +127,10 @@ InputMessage parse_json_line(std::string_view line) {
     return message;
 }
 
-bool read_all(int descriptor, const std::stop_token& stop, const std::function<void(std::string_view)>& take) {
+bool read_all(int descriptor, const Interrupt& interrupt, const std::function<void(std::string_view)>& take) {
     std::vector<char> buffer(128 * 1024);
     for (;;) {
-        if (!Interrupt::wait_readable(descriptor, stop)) {
+        if (!interrupt.wait_ready(descriptor, POLLIN)) {
             return false;
         }
         const auto size = ::read(descriptor, buffer.data(), buffer.size());

@@ -6,10 +6,10 @@
 #include <functional>
 #include <optional>
 #include <stdexcept>
-#include <stop_token>
 #include <string>
 #include <string_view>
 
+#include "client/cli/interrupt.hpp"
 #include "common/base/properties.hpp"
 
 namespace baton::cli {
@@ -42,7 +42,7 @@ public:
 /// {"body":…} or {"body_base64":…}, and key, headers, content_type, id. Throws BadLine.
 [[nodiscard]] InputMessage parse_json_line(std::string_view line);
 
-/// Reads a descriptor to its end or until a stop is requested (false).
-bool read_all(int descriptor, const std::stop_token& stop, const std::function<void(std::string_view)>& take);
+/// Reads a descriptor to its end or until it is interrupted (false).
+bool read_all(int descriptor, const Interrupt& interrupt, const std::function<void(std::string_view)>& take);
 
 }  // namespace baton::cli

@@ -2,12 +2,13 @@
 
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <csignal>
-#include <cstdint>
-#include <ctime>
+#include <system_error>
 
 #include "client/cli/command.hpp"
 
@@ -15,44 +16,94 @@ namespace baton::cli {
 
 namespace {
 
-sigset_t stop_signals() {
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGTERM);
-    return signals;
+void raise_event(int descriptor) noexcept {
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const auto written = ::write(descriptor, &one, sizeof one);
+}
+
+void lower_event(int descriptor) noexcept {
+    std::uint64_t count = 0;
+    [[maybe_unused]] const auto size = ::read(descriptor, &count, sizeof count);
+}
+
+int checked(int descriptor) {
+    if (descriptor < 0) {
+        throw std::system_error{errno, std::generic_category(), "cannot watch for signals"};
+    }
+    return descriptor;
 }
 
 }  // namespace
 
 Interrupt::Interrupt() {
     std::signal(SIGPIPE, SIG_IGN);
-    const auto signals = stop_signals();
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-    thread_ = std::jthread{[this, signals](const std::stop_token& ending) {
-        // sigtimedwait cannot be woken by a stop token; a tenth of a second is how late the thread may end.
-        const timespec pulse{.tv_sec = 0, .tv_nsec = 100'000'000};
-        while (!ending.stop_requested()) {
-            if (sigtimedwait(&signals, nullptr, &pulse) > 0 && !source_.request_stop()) {
-                ::_exit(exit_interrupted);  // The second one: do not wait for anything.
-            }
-        }
-    }};
+    signals_ = checked(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
+    wake_ = checked(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    stopped_ = checked(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    thread_ = std::thread{[this] { watch(); }};
 }
 
-Interrupt::~Interrupt() = default;
-
-bool Interrupt::wait_readable(int descriptor, const std::stop_token& stop) {
-    const int wake = ::eventfd(0, EFD_CLOEXEC);
-    const std::stop_callback on_stop{stop, [wake] {
-                                         const std::uint64_t one = 1;
-                                         [[maybe_unused]] const auto written = ::write(wake, &one, sizeof one);
-                                     }};
-    pollfd waits[2] = {{descriptor, POLLIN, 0}, {wake, POLLIN, 0}};
-    while (::poll(waits, 2, -1) < 0 && errno == EINTR) {
+Interrupt::~Interrupt() {
+    is_ending_ = true;
+    raise_event(wake_);
+    thread_.join();
+    for (const int descriptor : {signals_, wake_, stopped_}) {
+        ::close(descriptor);
     }
-    ::close(wake);
+}
+
+void Interrupt::watch_stdout() noexcept {
+    is_watching_stdout_ = true;
+    raise_event(wake_);
+}
+
+void Interrupt::request_stop() noexcept {
+    source_.request_stop();
+    raise_event(stopped_);
+}
+
+void Interrupt::watch() noexcept {
+    while (!is_ending_) {
+        // Without events poll reports only that the other end is gone.
+        const int out = is_watching_stdout_ ? STDOUT_FILENO : -1;
+        std::array<pollfd, 3> waits{{{signals_, POLLIN, 0}, {wake_, POLLIN, 0}, {out, 0, 0}}};
+        if (::poll(waits.data(), waits.size(), -1) < 0) {
+            continue;
+        }
+        if (waits[1].revents != 0) {
+            lower_event(wake_);
+        }
+        if (waits[2].revents != 0) {
+            is_watching_stdout_ = false;
+            if ((waits[2].revents & POLLNVAL) == 0) {
+                request_stop();
+            }
+        }
+        signalfd_siginfo signal{};
+        if (waits[0].revents != 0 && ::read(signals_, &signal, sizeof signal) == sizeof signal) {
+            if (has_signal_.exchange(true)) {
+                ::_exit(exit_interrupted);  // The second one: do not wait for anything.
+            }
+            request_stop();
+        }
+    }
+}
+
+bool Interrupt::wait_ready(int descriptor, short events) const noexcept {
+    std::array<pollfd, 2> waits{{{descriptor, events, 0}, {stopped_, POLLIN, 0}}};
+    while (::poll(waits.data(), waits.size(), -1) < 0 && errno == EINTR) {
+    }
     return waits[1].revents == 0;
+}
+
+void Interrupt::pause(std::chrono::milliseconds duration) const noexcept {
+    pollfd wait{stopped_, POLLIN, 0};
+    ::poll(&wait, 1, static_cast<int>(duration.count()));
 }
 
 }  // namespace baton::cli

@@ -69,19 +69,23 @@ void add_peek(Program& program) {
     auto* verb = program.app.add_subcommand("peek", "Look at messages without taking them.");
     verb->footer("Example: baton peek jobs -n 5 --state in-flight");
     const auto options = std::make_shared<PeekOptions>();
-    verb->add_option("CHANNEL", options->channel, "Channel.")->required();
-    verb->add_option("-n,--count", options->count, "At most so many.")->check(CLI::PositiveNumber)->capture_default_str();
+    add_channel_name(*verb, "CHANNEL", options->channel, "Channel.");
+    verb->add_option("-n,--count", options->count, "At most so many.")
+        ->check(CLI::PositiveNumber)
+        ->capture_default_str();
     verb->add_option("--state", options->state, "ready or in-flight; without it both.")
         ->check(CLI::Validator{[](const std::string& state) -> std::string {
                                    if (state == "delayed" || state == "quarantined") {
-                                       return "\"" + state + "\" is not supported by this version: no message can be so yet";
+                                       return "\"" + state +
+                                              "\" is not supported by this version: no message can be so yet";
                                    }
                                    return state == "ready" || state == "in-flight"
                                               ? ""
                                               : "\"" + state + "\" is not a state; use ready or in-flight";
                                },
                                "", "state"});
-    verb->final_callback([&program, options] { program.run = [&program, options] { return peek(program, *options); }; });
+    verb->final_callback(
+        [&program, options] { program.run = [&program, options] { return peek(program, *options); }; });
 }
 
 }  // namespace baton::cli

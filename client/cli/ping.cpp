@@ -1,5 +1,7 @@
 // `baton ping`: one round trip; the health check of the container.
+#include <algorithm>
 #include <cstdio>
+
 #include <nlohmann/json.hpp>
 
 #include "client/cli/command.hpp"
@@ -10,6 +12,25 @@ namespace {
 
 constexpr auto ping_timeout = std::chrono::seconds{2};
 
+/// It answers, but not as a broker that is ready.
+Failure unhealthy(const GlobalOptions& global, const std::string& cause) {
+    return Failure{exit_unhealthy, "the broker at " + global.url + " is not ready: " + cause, "not_ready", true};
+}
+
+void connect(Client& client, const GlobalOptions& global, const WaitLimit& limit) {
+    const auto connected = client.wait_connected(limit, std::nothrow);
+    if (connected) {
+        return;
+    }
+    const auto& error = connected.error();
+    if (error.status() != 0) {
+        throw unhealthy(global, error.text());
+    }
+    const bool is_late = error.code() == ClientErrc::timed_out;
+    throw failure_of(is_late ? ClientError{ClientErrc::cannot_connect, error.text(), true} : error,
+                     "no answer from " + global.url);
+}
+
 int ping(const Program& program) {
     auto global = program.global;
     if (!global.has_connect_timeout) {
@@ -17,14 +38,20 @@ int ping(const Program& program) {
     }
     auto options = client_options(global);
     options.on_event = {};
+    options.close_timeout = std::chrono::milliseconds{200};
     Client client{std::move(options)};
-    const auto round_trip = client.ping({global.connect_timeout, program.stop});
+    connect(client, global, {global.connect_timeout, program.stop});
+    const auto round_trip = client.ping(
+        {std::max<std::chrono::nanoseconds>(global.connect_timeout, ping_timeout), program.stop}, std::nothrow);
+    if (!round_trip) {
+        throw round_trip.error().code() == ClientErrc::interrupted ? failure_of(round_trip.error(), "ping")
+                                                                   : unhealthy(global, round_trip.error().text());
+    }
     const auto info = client.broker_info();
     if (info && info->draining) {
-        throw Failure{exit_unhealthy, "the broker at " + global.url + " is draining: it takes no new messages",
-                      "draining", true};
+        throw unhealthy(global, "it is draining and takes no new messages");
     }
-    const auto us = std::chrono::duration<double, std::micro>(round_trip).count();
+    const auto us = std::chrono::duration<double, std::micro>(*round_trip).count();
     if (global.output == OutputFormat::text) {
         std::printf("%s answered in %.3f ms\n", global.url.c_str(), us / 1000);
     } else {
@@ -39,20 +66,8 @@ int ping(const Program& program) {
 
 void add_ping(Program& program) {
     auto* verb = program.app.add_subcommand("ping", "One round trip to the broker; prints the time.");
-    verb->footer("Example: baton ping\nExit code 10: the broker is not ready (draining).");
-    verb->final_callback([&program] {
-        program.run = [&program] {
-            try {
-                return ping(program);
-            } catch (const ClientError& error) {
-                if (error.code() == ClientErrc::timed_out) {
-                    throw Failure{exit_cannot_connect, "no answer from " + program.global.url + ": " + error.text(),
-                                  "cannot_connect", true};
-                }
-                throw;
-            }
-        };
-    });
+    verb->footer("Example: baton ping\nExit code 10: the broker answers but is not ready (draining).");
+    verb->final_callback([&program] { program.run = [&program] { return ping(program); }; });
 }
 
 }  // namespace baton::cli

@@ -1,18 +1,19 @@
 // `baton receive`: prints what is pushed to it. A message is acked only once stdout has taken its bytes.
 #include <unistd.h>
 
-#include <cerrno>
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <limits>
 #include <optional>
 #include <vector>
 
 #include "client/cli/command.hpp"
 #include "client/cli/envelope.hpp"
 #include "client/cli/execute.hpp"
+#include "client/cli/interrupt.hpp"
+#include "client/cli/progress.hpp"
+#include "client/cli/stdout_writer.hpp"
 #include "common/base/text_form.hpp"
-#include "common/base/units.hpp"
 
 namespace baton::cli {
 
@@ -26,31 +27,20 @@ struct ReceiveOptions {
     bool ack_early = false;
     bool null = false;
     bool jsonl = false;
-    std::size_t window = 64;
+    std::size_t window = 256;
     bool has_window = false;
     std::string command;
 };
 
 /// Bytes that are written at once, with the deliveries that they came from.
-constexpr std::size_t batch_bytes_max = 64 * 1024;
+constexpr std::size_t batch_bytes_max = 256 * 1024;
+/// After a command has failed.
+constexpr auto failure_pause_first = std::chrono::milliseconds{50};
+constexpr auto failure_pause_max = std::chrono::milliseconds{2000};
 
-/// False: nobody reads stdout any more.
-bool write_stdout(std::string_view bytes) {
-    while (!bytes.empty()) {
-        const auto size = ::write(STDOUT_FILENO, bytes.data(), bytes.size());
-        if (size < 0 && errno == EINTR) {
-            continue;
-        }
-        if (size < 0 && errno == EPIPE) {
-            return false;
-        }
-        if (size < 0) {
-            throw Failure{exit_failed, "cannot write to stdout: " + std::generic_category().message(errno), "cannot_write"};
-        }
-        bytes.remove_prefix(static_cast<std::size_t>(size));
-    }
-    return true;
-}
+/// Between asking whether the channel is empty while others take its messages.
+constexpr auto empty_poll = std::chrono::milliseconds{100};
+constexpr auto close_timeout = std::chrono::seconds{5};
 
 class Receiving {
 public:
@@ -58,12 +48,18 @@ public:
         : program_{program},
           options_{options},
           client_{client_options(program.global)},
-          receiver_{client_.receiver(options.channel, {.window_messages = window()})} {}
+          receiver_{client_.receiver(options.channel, {.window_messages = window()})},
+          writer_{*program.interrupt},
+          progress_{program.global, "received", options.count, ::isatty(STDOUT_FILENO) == 0} {}
 
     int run();
 
 private:
-    enum class Next : std::uint8_t { message, empty, timeout, interrupted };
+    enum class Next : std::uint8_t { message, empty, timeout, interrupted, reader_gone };
+    struct Printed {
+        Delivery delivery;
+        std::size_t end;  // Of its bytes in text_.
+    };
 
     [[nodiscard]] std::size_t window() const {
         if (!options_.command.empty() && !options_.has_window) {
@@ -73,7 +69,9 @@ private:
     }
     [[nodiscard]] bool wants_more() const { return options_.count == 0 || received_ < options_.count; }
     Next take(std::optional<Delivery>& delivery);
-    bool print(Delivery first);
+    [[nodiscard]] bool is_empty(const WaitLimit& limit);
+    StdoutWriter::Outcome print(Delivery first);
+    Next handle(Delivery delivery);
     void execute(Delivery delivery);
     [[nodiscard]] int exit_code_at(Next end) const;
 
@@ -81,65 +79,81 @@ private:
     const ReceiveOptions& options_;
     Client client_;
     Receiver receiver_;
+    StdoutWriter writer_;
+    Progress progress_;
+    std::vector<Printed> batch_;
+    std::string text_;
     std::uint64_t received_ = 0;
+    unsigned failures_in_a_row_ = 0;
     bool has_warned_ = false;
 };
 
 Receiving::Next Receiving::take(std::optional<Delivery>& delivery) {
-    if (program_.stop.stop_requested()) {
-        return Next::interrupted;
-    }
-    const auto deadline = options_.timeout ? WaitLimit{*options_.timeout, program_.stop} : WaitLimit{program_.stop};
-    delivery = receiver_.try_receive();
-    if (!delivery && options_.until_empty) {
-        if (receiver_.is_empty(deadline)) {
+    const auto limit = options_.timeout ? WaitLimit{*options_.timeout, program_.stop} : WaitLimit{program_.stop};
+    while (!program_.interrupt->is_requested()) {
+        delivery = receiver_.try_receive();
+        if (!delivery && options_.until_empty && is_empty(limit)) {
             return Next::empty;
         }
-        delivery = receiver_.try_receive();
         if (!delivery) {
-            // Not empty, but others may be faster: ask again soon.
-            delivery = receiver_.receive({std::chrono::milliseconds{100}, program_.stop});
-            return delivery ? Next::message : program_.stop.stop_requested() ? Next::interrupted : take(delivery);
+            const auto look_again = WaitLimit{empty_poll, program_.stop};
+            delivery =
+                receiver_.receive(options_.until_empty && look_again.until() < limit.until() ? look_again : limit);
+        }
+        if (delivery) {
+            return Next::message;
+        }
+        if (std::chrono::steady_clock::now() >= limit.until()) {
+            return Next::timeout;
         }
     }
-    if (!delivery) {
-        delivery = receiver_.receive(deadline);
-    }
-    if (delivery) {
-        return Next::message;
-    }
-    return program_.stop.stop_requested() ? Next::interrupted : Next::timeout;
+    return Next::interrupted;
 }
 
-/// Prints what is here, up to a batch. False: stdout is closed.
-bool Receiving::print(Delivery first) {
-    std::vector<Delivery> batch;
-    std::string bytes;
+/// False also when the time is up, which the caller sees for itself.
+bool Receiving::is_empty(const WaitLimit& limit) {
+    const auto answer = receiver_.is_empty(limit, std::nothrow);
+    if (!answer && answer.error().code() != ClientErrc::interrupted && answer.error().code() != ClientErrc::timed_out) {
+        throw answer.error();
+    }
+    return answer.value_or(false);
+}
+
+/// Prints what is here, up to a batch. Nothing is held back while we wait for more.
+StdoutWriter::Outcome Receiving::print(Delivery first) {
+    batch_.clear();
+    text_.clear();
     std::optional<Delivery> next{std::move(first)};
     while (next) {
         if (options_.ack_early) {
             next->ack();
         }
-        append_output(bytes, *next, options_.jsonl, options_.null);
-        batch.push_back(std::move(*next));
+        append_output(text_, *next, options_.jsonl, options_.null);
+        batch_.push_back({std::move(*next), text_.size()});
         ++received_;
-        next = wants_more() && bytes.size() < batch_bytes_max ? receiver_.try_receive() : std::nullopt;
+        const bool takes_more = wants_more() && !writer_.is_one_by_one() && text_.size() < batch_bytes_max;
+        next = takes_more ? receiver_.try_receive() : std::nullopt;
     }
-    if (!write_stdout(bytes)) {
-        return false;
+    const auto written = writer_.write(text_);
+    for (auto& printed : batch_) {
+        if (printed.end <= written.size) {
+            printed.delivery.ack();
+        } else {
+            --received_;
+        }
     }
-    for (auto& delivery : batch) {
-        delivery.ack();
-    }
-    return true;
+    batch_.clear();  // The rest goes back.
+    progress_.reached(received_);
+    return written.outcome;
 }
 
 void Receiving::execute(Delivery delivery) {
     ++received_;
-    const int status = run_command(options_.command, delivery);
+    const int status = run_command(options_.command, delivery, program_.stop);
     constexpr int exit_retry = 75;
     constexpr int exit_reject = 65;
     if (status == 0) {
+        failures_in_a_row_ = 0;
         delivery.ack();
         return;
     }
@@ -149,52 +163,69 @@ void Receiving::execute(Delivery delivery) {
                                  "the message is given back and may come again at once");
     }
     delivery.give_back();
+    // It may come to us again at once: do not fail as fast as we can.
+    program_.interrupt->pause(
+        std::min(failure_pause_first * (1U << std::min(failures_in_a_row_, 10U)), failure_pause_max));
+    ++failures_in_a_row_;
+}
+
+Receiving::Next Receiving::handle(Delivery delivery) {
+    if (!options_.command.empty()) {
+        execute(std::move(delivery));
+        return Next::message;
+    }
+    switch (print(std::move(delivery))) {
+        case StdoutWriter::Outcome::written:
+            return Next::message;
+        case StdoutWriter::Outcome::reader_gone:
+            return Next::reader_gone;
+        case StdoutWriter::Outcome::stopped:
+            return Next::interrupted;
+    }
+    return Next::message;
 }
 
 int Receiving::exit_code_at(Next end) const {
+    const bool is_short = options_.count != 0 && received_ < options_.count;
     switch (end) {
-        case Next::interrupted: return exit_interrupted;
+        case Next::interrupted:
+            return program_.interrupt->has_signal() ? exit_interrupted : exit_done;
         case Next::timeout:
-            return received_ == 0 || (options_.count != 0 && received_ < options_.count) ? exit_empty : exit_done;
-        case Next::empty: return options_.count != 0 && received_ < options_.count ? exit_empty : exit_done;
-        case Next::message: return exit_done;
+            return is_short || received_ == 0 ? exit_empty : exit_done;
+        case Next::empty:
+            return is_short ? exit_empty : exit_done;
+        case Next::message:
+        case Next::reader_gone:
+            return exit_done;
     }
     return exit_failed;
 }
 
 int Receiving::run() {
     client_.wait_connected({program_.stop});
+    if (options_.command.empty()) {
+        program_.interrupt->watch_stdout();
+    }
     Next end = Next::message;
-    while (wants_more()) {
+    while (end == Next::message && wants_more()) {
         std::optional<Delivery> delivery;
         end = take(delivery);
-        if (end != Next::message) {
-            break;
-        }
-        if (!options_.command.empty()) {
-            execute(std::move(*delivery));
-        } else if (!print(std::move(*delivery))) {
-            break;  // Nobody reads any more; what was not written is given back.
+        if (end == Next::message) {
+            end = handle(std::move(*delivery));
         }
     }
-    constexpr auto close_timeout = std::chrono::seconds{5};
-    receiver_.close(close_timeout);
+    progress_.clear();
+    if (!receiver_.close(close_timeout)) {
+        say(program_.global, "the broker did not confirm the last acks: these messages may come again");
+    }
     client_.close();
     return exit_code_at(end);
 }
 
 void add_modes(CLI::App& verb, ReceiveOptions& options) {
-    verb.add_option_function<std::string>(
-            "--timeout",
-            [&options](const std::string& text) {
-                const auto duration = parse_duration(text);
-                if (!duration) {
-                    throw CLI::ValidationError{"--timeout", duration.error().context};
-                }
-                options.timeout = *duration;
-            },
-            "Stop after so long without a message; exit 6 if fewer than N came.")
-        ->type_name("DURATION");
+    add_duration(verb, "--timeout",
+                 "Stop after so long without a message; exit 6 if fewer than N came, without -n if none came.",
+                 [&options](std::chrono::nanoseconds timeout) { options.timeout = timeout; });
     verb.add_flag("--until-empty", options.until_empty, "Stop when the channel has nothing ready for us.");
     verb.add_option_function<std::string>(
             "--ack", [&options](const std::string& mode) { options.ack_early = mode == "none"; },
@@ -208,7 +239,7 @@ void add_modes(CLI::App& verb, ReceiveOptions& options) {
                 options.window = window;
                 options.has_window = true;
             },
-            "Unsettled messages at once (default 64; 1 with --exec).")
+            "Unsettled messages at once (default 256; 1 with --exec).")
         ->check(CLI::Range(1, 65'536));
     verb.add_option("--exec", options.command,
                     "Run this for each message, body on stdin: exit 0 acks, anything else gives it back.")
@@ -221,7 +252,7 @@ void add_receive(Program& program) {
     auto* verb = program.app.add_subcommand("receive", "Print messages as they are pushed; blocks for more.");
     verb->footer("Example: baton receive greetings\n         baton receive jobs -n 10 --timeout 5s");
     const auto options = std::make_shared<ReceiveOptions>();
-    verb->add_option("CHANNEL", options->channel, "Channel; created if it does not exist.")->required();
+    add_channel_name(*verb, "CHANNEL", options->channel, "Channel; created if it does not exist.");
     verb->add_option("-n,--count", options->count, "Stop after so many messages.")->check(CLI::PositiveNumber);
     add_modes(*verb, *options);
     add_refused_option(*verb, "--subscription", "there are no topics and streams yet");

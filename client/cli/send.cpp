@@ -1,14 +1,22 @@
 // `baton send`: pipelines messages into a channel; exit 0 only when the broker has confirmed every one.
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <cstdio>
-#include <nlohmann/json.hpp>
 #include <optional>
+#include <system_error>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
+#include "client/cli/arguments.hpp"
 #include "client/cli/command.hpp"
 #include "client/cli/inputs.hpp"
+#include "client/cli/interrupt.hpp"
+#include "client/cli/progress.hpp"
 #include "common/base/text_form.hpp"
 
 namespace baton::cli {
@@ -31,25 +39,45 @@ struct SendOptions {
 /// After so long without progress the reason is said once.
 constexpr auto patience = std::chrono::seconds{1};
 
+/// What a line says itself wins over the flags.
+MessageProperties with_defaults(MessageProperties own, const MessageProperties& flags) {
+    const auto fill = [](std::string& value, const std::string& fallback) {
+        if (value.empty()) {
+            value = fallback;
+        }
+    };
+    fill(own.key, flags.key);
+    fill(own.content_type, flags.content_type);
+    fill(own.message_id, flags.message_id);
+    own.headers.insert(own.headers.end(), flags.headers.begin(), flags.headers.end());
+    return own;
+}
+
 class Sending {
 public:
     Sending(const Program& program, const SendOptions& options)
         : program_{program},
           options_{options},
           client_{client_options(program.global)},
-          sender_{client_.sender(options.channel, {.window_messages = options.window})} {}
+          sender_{client_.sender(options.channel, {.window_messages = options.window})},
+          progress_{program.global, "sent", options.messages.size() * options.count} {}
 
     int run();
 
 private:
-    bool post_everything();
-    bool post_once();
-    bool post_stdin();
+    void post_everything();
+    void post_arguments();
+    void post_stdin();
+    void post_whole_stdin();
+    void post_line(std::string_view line);
     void post_file(const std::string& path);
     void post(std::string_view body, const std::optional<MessageProperties>& own = std::nullopt);
-    void post_repeated(std::string_view body, const std::optional<MessageProperties>& own = std::nullopt);
+    void keep(std::string_view body, const std::optional<MessageProperties>& own = std::nullopt);
+    void post_kept();
     void finish();
     void wait_for_broker();
+    int conclude();
+    void refuse(const ClientError& error, std::uint64_t count);
     /// Runs `attempt(limit)` until it does not run into the limit; says once why it takes so long.
     template <class Attempt>
     auto patiently(Attempt attempt);
@@ -61,8 +89,12 @@ private:
     const SendOptions& options_;
     Client client_;
     Sender sender_;
-    std::uint64_t posted_ = 0;
-    std::uint64_t refused_ = 0;
+    Progress progress_;
+    std::vector<InputMessage> kept_;  // Messages of stdin that are to be repeated.
+    std::uint64_t line_ = 0;
+    double fraction_ = -1;        // Of stdin, if it is a file.
+    std::uint64_t accepted_ = 0;  // By the library.
+    std::uint64_t refused_ = 0;   // By the library or the broker.
     std::string first_refusal_;
     std::string refusal_code_;
     bool has_said_blocked_ = false;
@@ -80,9 +112,13 @@ auto Sending::patiently(Attempt attempt) {
     for (;;) {
         auto result = attempt(WaitLimit{patience, program_.stop});
         if (result) {
-            return std::move(*result);
+            return std::optional{std::move(*result)};
         }
         const auto code = result.error().code();
+        if (code == ClientErrc::message_too_large) {
+            refuse(result.error(), 1);
+            return decltype(std::optional{std::move(*result)}){};
+        }
         if (code != ClientErrc::blocked && code != ClientErrc::timed_out) {
             throw failure_of(result.error(), where());
         }
@@ -91,128 +127,184 @@ auto Sending::patiently(Attempt attempt) {
         }
         if (const auto reason = sender_.blocked(); !reason.empty() && !has_said_blocked_) {
             has_said_blocked_ = true;
-            say(program_.global, "blocked: " + reason + "; waiting");
+            progress_.clear();
+            say(program_.global,
+                "blocked: " + reason + "; waiting until \"" + name_text(as_bytes(options_.channel)) + "\" has room");
         }
     }
+}
+
+void Sending::refuse(const ClientError& error, std::uint64_t count) {
+    if (refused_ == 0) {
+        first_refusal_ = error.text();
+        refusal_code_ = error.status_name();
+    }
+    refused_ += count;
 }
 
 void Sending::post(std::string_view body, const std::optional<MessageProperties>& own) {
     const auto* properties = own ? &*own : options_.properties.empty() ? nullptr : &options_.properties;
     const auto message = properties != nullptr ? Message{body, *properties} : Message{body};
-    patiently([&](const WaitLimit& limit) { return sender_.post(message, limit, std::nothrow); });
-    ++posted_;
+    if (patiently([&](const WaitLimit& limit) { return sender_.post(message, limit, std::nothrow); })) {
+        ++accepted_;
+    }
+    progress_.reached(accepted_, fraction_);
 }
 
-void Sending::post_repeated(std::string_view body, const std::optional<MessageProperties>& own) {
-    for (std::uint64_t i = 0; i < options_.count; ++i) {
-        post(body, own);
+void Sending::keep(std::string_view body, const std::optional<MessageProperties>& own) {
+    post(body, own);
+    if (options_.count > 1) {
+        kept_.push_back({std::string{body}, own});
+    }
+}
+
+void Sending::post_kept() {
+    for (std::uint64_t i = 1; i < options_.count; ++i) {
+        for (const auto& message : kept_) {
+            post(message.body, message.properties);
+        }
     }
 }
 
 void Sending::post_file(const std::string& path) {
     const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
     if (file < 0) {
-        throw Failure{posted_ == 0 ? exit_failed : exit_partly,
-                      "cannot read " + path + ": " + std::generic_category().message(errno), "cannot_read"};
+        throw Failure{exit_failed, "cannot read " + path + ": " + std::generic_category().message(errno),
+                      "cannot_read"};
     }
     std::string body;
-    const bool is_whole = read_all(file, program_.stop, [&](std::string_view bytes) { body.append(bytes); });
+    try {
+        if (read_all(file, *program_.interrupt, [&](std::string_view bytes) { body.append(bytes); })) {
+            post(body);
+        }
+    } catch (const std::system_error& error) {
+        ::close(file);
+        throw Failure{exit_failed, "cannot read " + path + ": " + error.code().message(), "cannot_read"};
+    }
     ::close(file);
-    if (is_whole) {
-        post(body);
+}
+
+void Sending::post_whole_stdin() {
+    std::string body;
+    if (read_all(STDIN_FILENO, *program_.interrupt, [&](std::string_view bytes) { body.append(bytes); })) {
+        keep(body);
+        post_kept();
     }
 }
 
-bool Sending::post_stdin() {
-    if (options_.whole) {
-        std::string body;
-        const bool is_whole =
-            read_all(STDIN_FILENO, program_.stop, [&](std::string_view bytes) { body.append(bytes); });
-        if (is_whole) {
-            post_repeated(body);
-        }
-        return is_whole;
+void Sending::post_line(std::string_view line) {
+    ++line_;
+    if (!options_.jsonl) {
+        return keep(line);
     }
+    InputMessage message;
+    try {
+        message = parse_json_line(line);
+    } catch (const BadLine& error) {
+        throw Failure{exit_usage, "line " + std::to_string(line_) + " of the input: " + error.what(), "bad_line"};
+    }
+    if (message.properties || !options_.properties.empty()) {
+        message.properties = with_defaults(message.properties.value_or(MessageProperties{}), options_.properties);
+    }
+    keep(message.body, message.properties);
+}
+
+void Sending::post_stdin() {
+    if (options_.whole) {
+        return post_whole_stdin();
+    }
+    struct stat status{};
+    const bool is_file = ::fstat(STDIN_FILENO, &status) == 0 && S_ISREG(status.st_mode) && status.st_size > 0;
+    std::uint64_t bytes_read = 0;
     Splitter splitter{options_.null ? '\0' : '\n'};
-    std::uint64_t line = 0;
-    const auto take = [&](std::string_view piece) {
-        ++line;
-        if (!options_.jsonl) {
-            return post_repeated(piece);
+    const auto take = [this](std::string_view piece) { post_line(piece); };
+    const bool is_whole = read_all(STDIN_FILENO, *program_.interrupt, [&](std::string_view bytes) {
+        bytes_read += bytes.size();
+        if (is_file && options_.count == 1) {
+            fraction_ = static_cast<double>(bytes_read) / static_cast<double>(status.st_size);
         }
-        try {
-            const auto message = parse_json_line(piece);
-            post_repeated(message.body, message.properties);
-        } catch (const BadLine& error) {
-            finish();
-            throw Failure{posted_ == 0 ? exit_usage : exit_partly,
-                          "line " + std::to_string(line) + " of the input: " + error.what() + "; " +
-                              std::to_string(posted_) + " messages were sent before it",
-                          "bad_line"};
-        }
-    };
-    const bool is_whole =
-        read_all(STDIN_FILENO, program_.stop, [&](std::string_view bytes) { splitter.feed(bytes, take); });
+        splitter.feed(bytes, take);
+    });
     if (is_whole) {
         splitter.finish(take);
+        post_kept();
     }
-    return is_whole;
 }
 
-bool Sending::post_once() {
-    for (const auto& message : options_.messages) {
-        post(message);
-    }
-    for (const auto& file : options_.files) {
-        post_file(file);
-    }
-    return !program_.stop.stop_requested();
-}
-
-/// False: interrupted.
-bool Sending::post_everything() {
-    if (options_.messages.empty() && options_.files.empty()) {
-        return post_stdin();
-    }
-    for (std::uint64_t i = 0; i < options_.count; ++i) {
-        if (!post_once()) {
-            return false;
+void Sending::post_arguments() {
+    for (std::uint64_t i = 0; i < options_.count && !program_.interrupt->is_requested(); ++i) {
+        for (const auto& message : options_.messages) {
+            post(message);
+        }
+        for (const auto& file : options_.files) {
+            post_file(file);
         }
     }
-    return true;
+}
+
+void Sending::post_everything() {
+    wait_for_broker();
+    if (options_.messages.empty() && options_.files.empty()) {
+        post_stdin();
+    } else {
+        post_arguments();
+    }
 }
 
 void Sending::finish() {
     const auto report = patiently([&](const WaitLimit& limit) { return sender_.flush(limit, std::nothrow); });
-    for (const auto& refusal : report.refused) {
-        if (refused_ == 0) {
-            first_refusal_ = refusal.error.text();
-            refusal_code_ = refusal.error.status_name();
-        }
-        refused_ += refusal.count;
+    for (const auto& refusal : report->refused) {
+        refuse(refusal.error, refusal.count);
+        accepted_ -= refusal.count;
     }
 }
 
-int Sending::run() {
-    wait_for_broker();
-    const bool is_complete = post_everything();
-    if (!is_complete) {
-        throw Failure{exit_interrupted, "interrupted; " + std::to_string(sender_.confirmed_up_to()) + " of " +
-                                            std::to_string(posted_) + " messages are confirmed",
-                      "interrupted"};
-    }
-    finish();
-    if (refused_ > 0) {
-        throw Failure{refused_ == posted_ ? exit_refused : exit_partly,
-                      where() + ": " + std::to_string(refused_) + " of " + std::to_string(posted_) +
+/// Everything is decided: what it amounts to.
+int Sending::conclude() {
+    progress_.clear();
+    if (refused_ != 0) {
+        throw Failure{accepted_ == 0 ? exit_refused : exit_partly,
+                      where() + ": " + std::to_string(refused_) + " of " + std::to_string(accepted_ + refused_) +
                           " messages were refused: " + first_refusal_,
                       refusal_code_};
     }
     client_.close();
     if (program_.global.output != OutputFormat::text) {
-        std::puts(nlohmann::json{{"confirmed", posted_}, {"level", "received"}}.dump().c_str());
+        std::puts(nlohmann::json{{"confirmed", accepted_}, {"level", "received"}}.dump().c_str());
     }
     return exit_done;
+}
+
+int Sending::run() {
+    try {
+        try {
+            post_everything();
+        } catch (const Failure& failure) {
+            // Bad input: what came before it is sent all the same, and said.
+            if (failure.code() != "bad_line" && failure.code() != "cannot_read") {
+                throw;
+            }
+            finish();
+            progress_.clear();
+            throw Failure{accepted_ == 0 ? failure.exit_code() : exit_partly,
+                          std::string{failure.what()} + "; " + std::to_string(accepted_) +
+                              " messages before it were sent, nothing behind it",
+                          failure.code()};
+        }
+        if (!program_.interrupt->is_requested()) {
+            finish();
+            return conclude();
+        }
+    } catch (const Failure& failure) {
+        progress_.clear();
+        if (failure.exit_code() != exit_interrupted) {
+            throw;
+        }
+    }
+    throw Failure{exit_interrupted,
+                  "interrupted: " + std::to_string(sender_.confirmed_up_to()) + " of " + std::to_string(accepted_) +
+                      " messages are confirmed, the others may still arrive",
+                  "interrupted"};
 }
 
 void check(const SendOptions& options) {
@@ -240,7 +332,7 @@ void add_send(Program& program) {
     auto* verb = program.app.add_subcommand("send", "Send messages; exit 0 means that all of them are confirmed.");
     verb->footer("Example: baton send greetings Hello\n         seq 1 1000 | baton send numbers");
     const auto options = std::make_shared<SendOptions>();
-    verb->add_option("CHANNEL", options->channel, "Channel; created if it does not exist.")->required();
+    add_channel_name(*verb, "CHANNEL", options->channel, "Channel; created if it does not exist.");
     verb->add_option("MESSAGE", options->messages, "Messages; with none, each line of stdin is one.")->expected(0, -1);
     verb->add_flag("--whole", options->whole, "All of stdin is one message.");
     verb->add_flag("--null", options->null, "Messages on stdin are separated by NUL.");
@@ -264,9 +356,9 @@ void add_send(Program& program) {
     add_refused_option(*verb, "--ttl", "messages do not expire yet");
     add_refused_option(*verb, "--delay", "messages cannot be delayed yet");
     add_refused_option(*verb, "--priority", "there are no priorities yet");
-    add_refused_option(*verb, "--confirm", "channels live in memory only, the level is always \"received\"");
     verb->final_callback([&program, options] {
         program.run = [&program, options] {
+            std::ranges::transform(options->messages, options->messages.begin(), unguarded);
             check(*options);
             add_headers(*options);
             return Sending{program, *options}.run();

@@ -1,0 +1,159 @@
+#include "client/cli/command_line.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "client/cli/arguments.hpp"
+#include "client/cli/interrupt.hpp"
+
+namespace baton::cli {
+
+namespace {
+
+/// One line for people, or one object for programs.
+int report(const GlobalOptions& global, const Failure& failure) {
+    if (global.output == OutputFormat::text) {
+        std::fprintf(stderr, "baton: %s\n", one_line(failure.what()).c_str());
+    } else {
+        const nlohmann::json json{{"error",
+                                   {{"code", failure.code().empty() ? "failed" : failure.code()},
+                                    {"text", failure.what()},
+                                    {"retryable", failure.is_retryable()}}}};
+        std::fprintf(stderr, "%s\n", json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+    }
+    return failure.exit_code();
+}
+
+void add_global_options(Program& program) {
+    auto& app = program.app;
+    auto& global = program.global;
+    app.add_option("--url", global.url, "Broker: baton://HOST[:PORT] or baton+unix:///PATH.")
+        ->envname("BATON_URL")
+        ->type_name("URL")
+        ->capture_default_str();
+    app.add_flag("--quiet", global.quiet, "No information on stderr, errors only.");
+    app.add_option("--output", global.output, "text, json or jsonl.")
+        ->transform(CLI::CheckedTransformer(std::map<std::string, OutputFormat>{{"text", OutputFormat::text},
+                                                                                {"json", OutputFormat::json},
+                                                                                {"jsonl", OutputFormat::jsonl}})
+                        .description(""))
+        ->type_name("FORMAT");
+    add_duration(app, "--connect-timeout", "How long to wait for a broker that cannot be reached (default 30s).",
+                 [&global](std::chrono::nanoseconds duration) {
+                     global.connect_timeout = duration;
+                     global.has_connect_timeout = true;
+                 });
+}
+
+/// --output as it was typed: also an error of the command line is reported in the form that was asked for.
+OutputFormat output_wished(std::span<const std::string> words) {
+    std::string_view wish;
+    for (std::size_t i = 0; i < words.size(); ++i) {
+        if (words[i] == "--output" && i + 1 < words.size()) {
+            wish = words[i + 1];
+        } else if (words[i].starts_with("--output=")) {
+            wish = std::string_view{words[i]}.substr(9);
+        }
+    }
+    return wish == "json" ? OutputFormat::json : wish == "jsonl" ? OutputFormat::jsonl : OutputFormat::text;
+}
+
+/// "baton channel create".
+std::string called_verb(const CLI::App& app) {
+    const auto chosen = app.get_subcommands();
+    return chosen.empty() ? app.get_name() : app.get_name() + " " + called_verb(*chosen.front());
+}
+
+/// Every value that the parser hands out is the word as it was typed.
+void unguard_values(CLI::App& app) {
+    for (auto* option : app.get_options()) {
+        if (option->get_items_expected_max() == 1) {
+            option->transform([](const std::string& word) { return unguarded(word); }, "", "word");
+        }
+    }
+    for (auto* verb : app.get_subcommands([](const CLI::App*) { return true; })) {
+        unguard_values(*verb);
+    }
+}
+
+/// What was printed must have arrived: a full disk is an error, a reader that has seen enough is none.
+int with_flushed_stdout(int exit_code) {
+    errno = 0;
+    if ((std::fflush(stdout) == 0 && std::ferror(stdout) == 0) || errno == EPIPE || exit_code != exit_done) {
+        return exit_code;
+    }
+    throw Failure{exit_failed, "cannot write to stdout: " + std::generic_category().message(errno), "cannot_write"};
+}
+
+}  // namespace
+
+void define(Program& program) {
+    program.app.name("baton");
+    program.app.set_version_flag("--version", std::string{"baton "} + BATON_VERSION);
+    program.app.footer(
+        "Example: baton send greetings Hello\n"
+        "Exit codes: 0 done, 1 failed, 2 usage, 3 cannot connect, 4 not authorised, 5 not found,\n"
+        "6 timed out or empty, 7 refused, 8 nobody answered, 9 partly done, 10 unhealthy, 130 interrupted.");
+    program.app.require_subcommand(1);
+    add_global_options(program);
+    add_send(program);
+    add_receive(program);
+    add_peek(program);
+    add_channel(program);
+    add_ping(program);
+    add_completion(program);
+    add_manual(program);
+    add_refused(program);
+    for (auto* verb : program.app.get_subcommands([](const CLI::App*) { return true; })) {
+        verb->fallthrough();
+    }
+    unguard_values(program.app);
+}
+
+std::optional<int> parse(Program& program, std::span<const char* const> arguments) {
+    auto words = guarded(arguments);
+    program.global.output = output_wished(words);
+    try {
+        std::ranges::reverse(words);  // The parser takes them from the back.
+        program.app.parse(words);
+    } catch (const CLI::ParseError& error) {
+        if (error.get_exit_code() == 0) {
+            return program.app.exit(error);  // --help, --version.
+        }
+        return report(program.global,
+                      usage(std::string{error.what()} + "; see `" + called_verb(program.app) + " --help`"));
+    } catch (const Failure& failure) {
+        return report(program.global, failure);
+    }
+    return std::nullopt;
+}
+
+int run(std::span<const char* const> arguments) {
+    Program program;
+    define(program);
+    if (const auto exit_code = parse(program, arguments)) {
+        return *exit_code;
+    }
+    try {
+        Interrupt interrupt;
+        program.interrupt = &interrupt;
+        program.stop = interrupt.token();
+        return with_flushed_stdout(program.run());
+    } catch (const Failure& failure) {
+        return report(program.global, failure);
+    } catch (const ClientError& error) {
+        return report(program.global, failure_of(error, "the broker at " + program.global.url));
+    } catch (const std::exception& error) {
+        return report(program.global, Failure{exit_failed, error.what(), "failed"});
+    }
+}
+
+}  // namespace baton::cli
