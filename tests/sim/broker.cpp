@@ -32,6 +32,7 @@ void SimSession::flush_turn() {
     }
     protocol_.prepare_flush();
     socket_.flush();
+    protocol_.on_write_progress(outbox_.size_bytes());
     if (is_finishing_ && !is_finished_ && socket_.is_open()) {
         is_finished_ = true;
         socket_.shutdown_after_flush();
@@ -43,13 +44,18 @@ void SimSession::on_deadline(MonotonicTime now) {
     if (is_finished_) {
         return socket_.close(std::make_error_code(std::errc::timed_out));
     }
+    if (std::exchange(bytes_heard_, socket_.bytes_received()) != socket_.bytes_received()) {
+        protocol_.on_heard();
+    }
     protocol_.on_deadline(now);
     if (!protocol_.is_closing()) {
         shard_.schedule(*this, protocol_.deadline());
     }
 }
 
-void SimSession::begin_drain() { protocol_.begin_drain(reconnect_after_ms); }
+void SimSession::begin_drain() {
+    protocol_.begin_drain(reconnect_after_ms);
+}
 
 void SimSession::finish() {
     if (!protocol_.is_closing()) {
@@ -57,11 +63,22 @@ void SimSession::finish() {
     }
 }
 
-std::size_t SimSession::on_bytes(BorrowedBytes readable) noexcept { return protocol_.on_bytes(readable); }
+std::size_t SimSession::on_bytes(BorrowedBytes readable) noexcept {
+    const auto deadline_before = protocol_.deadline();
+    const auto used = protocol_.on_bytes(readable);
+    if (protocol_.deadline() != deadline_before && !protocol_.is_closing()) {
+        shard_.schedule(*this, protocol_.deadline());
+    }
+    return used;
+}
 
-void SimSession::on_turn_end() noexcept { shard_.end_turn(); }
+void SimSession::on_turn_end() noexcept {
+    shard_.end_turn();
+}
 
-void SimSession::on_write_progress(std::size_t unsent_bytes) noexcept { protocol_.on_write_progress(unsent_bytes); }
+void SimSession::on_write_progress(std::size_t unsent_bytes) noexcept {
+    protocol_.on_write_progress(unsent_bytes);
+}
 
 void SimSession::on_closed(std::error_code reason) noexcept {
     shard_.owner().report().note("broker: " + name_ + " has ended " + (reason ? reason.message() : ""));
@@ -71,7 +88,9 @@ void SimSession::on_closed(std::error_code reason) noexcept {
     shard.end_turn();
 }
 
-void SimSession::output_ready() noexcept { shard_.mark_dirty(*this); }
+void SimSession::output_ready() noexcept {
+    shard_.mark_dirty(*this);
+}
 
 void SimSession::close_after_flush(wire::Status reason, const std::string& text) noexcept {
     auto& report = shard_.owner().report();
@@ -178,7 +197,9 @@ void SimShard::receive(runtime::EnvelopeBatch batch) {
     end_turn();
 }
 
-void SimShard::send(std::uint32_t shard, runtime::EnvelopeBatch batch) { owner_.send(index_, shard, std::move(batch)); }
+void SimShard::send(std::uint32_t shard, runtime::EnvelopeBatch batch) {
+    owner_.send(index_, shard, std::move(batch));
+}
 
 // --- Inspector ------------------------------------------------------------------------------------------------------
 

@@ -53,6 +53,7 @@ private:
     Outbox outbox_;
     session::SessionProtocol protocol_;
     SimSocket socket_;
+    std::uint64_t bytes_heard_ = 0;
     bool is_finishing_ = false;
     bool is_finished_ = false;
 };

@@ -30,7 +30,10 @@ SimClient::SimClient(std::string name, Scheduler& scheduler, Prng& prng, const S
                  .name = name_,
                  .heartbeat = options.client_heartbeat,
                  .frame_size_max = options.client_frame_size_max},
-                pool_, outbox_, *this, prng_} {
+                pool_,
+                outbox_,
+                *this,
+                prng_} {
     for (SenderWork* work : senders) {
         Sender& sender = senders_.emplace_back();
         sender.work = work;
@@ -45,7 +48,9 @@ SimClient::SimClient(std::string name, Scheduler& scheduler, Prng& prng, const S
     connect_later();
 }
 
-SimClient::~SimClient() { life_.reset(); }
+SimClient::~SimClient() {
+    life_.reset();
+}
 
 void SimClient::after(Duration delay, std::function<void()> action) {
     scheduler_.after(delay, [life = std::weak_ptr{life_}, action = std::move(action)] {
@@ -69,6 +74,7 @@ void SimClient::connect() {
     net::ConnectionEvents& events = *this;
     socket_.emplace(scheduler_, std::move(wire), Side::client, read_buffer_, outbox_, events);
     is_leaving_ = false;
+    bytes_heard_ = 0;
     timer_at_.reset();
     protocol_.on_connected(scheduler_.now());
     end_turn();
@@ -144,6 +150,9 @@ void SimClient::arm_timer() {
     after(*next - scheduler_.now(), [this, when = *next] {
         if (socket_ && timer_at_ == when) {
             timer_at_.reset();
+            if (std::exchange(bytes_heard_, socket_->bytes_received()) != socket_->bytes_received()) {
+                protocol_.on_heard(scheduler_.now());
+            }
             protocol_.tick(scheduler_.now());
             end_turn();
         }
@@ -212,8 +221,7 @@ void SimClient::act(Sender& sender) {
         }
         return;
     }
-    if (sender.work->unconfirmed < unconfirmed_max &&
-        (protocol_.takes_messages(sender.link) || prng_.chance(1, 10))) {
+    if (sender.work->unconfirmed < unconfirmed_max && (protocol_.takes_messages(sender.link) || prng_.chance(1, 10))) {
         publish_batch(sender);
     }
     if (prng_.chance(options_.link_close_percent, 200)) {
@@ -338,7 +346,9 @@ SimClient::Receiver* SimClient::receiver_of(LinkId link) {
     return found != receivers_.end() ? &*found : nullptr;
 }
 
-std::string SimClient::name_of(LinkId link) const { return name_ + " link " + std::to_string(link.value()); }
+std::string SimClient::name_of(LinkId link) const {
+    return name_ + " link " + std::to_string(link.value());
+}
 
 // --- ProtocolEvents -------------------------------------------------------------------------------------------------
 
@@ -433,8 +443,8 @@ void SimClient::on_settled(LinkId link, std::uint64_t receipt, wire::RecordReade
     wire::SettleException exception;
     if (exceptions.next(exception)) {
         return report_.violation(name_of(link) + ": a settlement of offset " + std::to_string(exception.first) +
-                                 ", attempt " + std::to_string(exception.attempt) + " was refused: " +
-                                 std::string{wire::to_string(exception.status)});
+                                 ", attempt " + std::to_string(exception.attempt) +
+                                 " was refused: " + std::string{wire::to_string(exception.status)});
     }
     if (Receiver* receiver = receiver_of(link)) {
         std::erase_if(receiver->done, [&](const auto& done) {

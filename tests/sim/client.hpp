@@ -77,7 +77,7 @@ private:
         client::LinkId link{0};
         std::deque<Held> held;
         std::uint64_t last_receipt = 0;
-        std::uint64_t last_first_offset = 0;  // Of deliveries that were nobody's before.
+        std::uint64_t last_first_offset = 0;                         // Of deliveries that were nobody's before.
         std::vector<std::pair<std::uint64_t, MessageRecord*>> done;  // With the receipt that will cover it.
         std::map<std::uint64_t, std::uint32_t> given_back;           // Offset to the least next attempt.
         bool is_closing = false;
@@ -148,6 +148,7 @@ private:
     BatchBuilder builder_;
     std::optional<SimSocket> socket_;
     std::uint64_t connections_ = 0;
+    std::uint64_t bytes_heard_ = 0;
     bool is_leaving_ = false;
     bool is_in_turn_ = false;
     std::optional<MonotonicTime> timer_at_;

@@ -14,7 +14,9 @@ std::uint64_t filling(ProducerNumber producer, std::uint64_t number, std::uint64
     return value ^ (value >> 29U);
 }
 
-std::string text(const char* what, std::uint64_t value) { return std::string{what} + std::to_string(value); }
+std::string text(const char* what, std::uint64_t value) {
+    return std::string{what} + std::to_string(value);
+}
 
 }  // namespace
 
@@ -73,6 +75,7 @@ void Ledger::sent(ProducerNumber producer, std::uint64_t number, std::uint64_t s
     message.channel = from.channel;
     message.size = size;
     ++sent_;
+    ++progress_;
 }
 
 void Ledger::confirmed(ProducerNumber producer, std::uint64_t up_to) {
@@ -83,6 +86,7 @@ void Ledger::confirmed(ProducerNumber producer, std::uint64_t up_to) {
     }
     for (; from.confirmed < up_to; ++from.confirmed) {
         MessageRecord& message = from.messages[from.confirmed];
+        ++progress_;
         message.is_confirmed = !message.is_refused;
     }
 }
@@ -143,7 +147,8 @@ bool Ledger::learn_offset(MessageRecord& message, std::uint32_t channel, std::ui
     auto& offsets = producers_[message.producer].offsets;
     const auto [own, is_new] = offsets.emplace(message.number, offset);
     const auto next = std::next(own);
-    if ((own != offsets.begin() && std::prev(own)->second > offset) || (next != offsets.end() && next->second < offset)) {
+    if ((own != offsets.begin() && std::prev(own)->second > offset) ||
+        (next != offsets.end() && next->second < offset)) {
         report_.violation(name_of(message) + " is not in the order in which its producer sent");
         return false;
     }
@@ -195,6 +200,7 @@ void Ledger::done_arrived(std::uint32_t channel, std::uint64_t first, std::uint6
         is_done.resize(first + count);
     }
     for (std::uint64_t offset = first; offset < first + count; ++offset) {
+        progress_ += is_done[offset] ? 0U : 1U;
         is_done[offset] = true;
     }
 }
@@ -208,7 +214,8 @@ void Ledger::stored(std::uint32_t channel, std::uint64_t offset, std::uint32_t a
         return;
     }
     if (size != message->size ||
-        !std::ranges::equal(body, Bytes{make_body(message->producer, message->number, message->size)}.first(body.size()))) {
+        !std::ranges::equal(body,
+                            Bytes{make_body(message->producer, message->number, message->size)}.first(body.size()))) {
         return report_.violation(name_of(*message) + " is stored with another body");
     }
     if (message->is_done) {

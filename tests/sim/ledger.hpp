@@ -27,8 +27,8 @@ struct MessageRecord {
     std::uint32_t starts = 0;  // Marked as started by a receiver: an attempt may have been counted.
     bool is_confirmed = false;
     bool is_refused = false;
-    bool is_done = false;      // With a receipt.
-    bool is_stored = false;    // Seen by the last look into the channel.
+    bool is_done = false;    // With a receipt.
+    bool is_stored = false;  // Seen by the last look into the channel.
 };
 
 struct DeliveryFacts {
@@ -75,6 +75,8 @@ public:
     void check_channel(std::uint32_t channel, const Totals& totals);
     void check_confirmed();
 
+    // Grows whenever a message gets further than ever before.
+    [[nodiscard]] std::uint64_t progress() const noexcept { return progress_; }
     [[nodiscard]] std::uint64_t sent_count() const noexcept { return sent_; }
     [[nodiscard]] std::uint64_t delivered_count() const noexcept { return delivered_; }
 
@@ -87,7 +89,7 @@ private:
     };
     struct Producer {
         std::uint32_t channel = 0;
-        std::deque<MessageRecord> messages;  // Number n is at n - 1.
+        std::deque<MessageRecord> messages;              // Number n is at n - 1.
         std::map<std::uint64_t, std::uint64_t> offsets;  // By number.
         std::uint64_t confirmed = 0;
     };
@@ -99,6 +101,7 @@ private:
     Report& report_;
     std::vector<Channel> channels_;
     std::deque<Producer> producers_;
+    std::uint64_t progress_ = 0;
     std::uint64_t sent_ = 0;
     std::uint64_t delivered_ = 0;
 };

@@ -124,8 +124,8 @@ Wire::Read Wire::read(Side side, std::span<const iovec> buffers) {
             position = 0;
             continue;
         }
-        const std::size_t size = std::min({segment.bytes.size() - segment.used, buffers[buffer].iov_len - position,
-                                           most - result.size});
+        const std::size_t size =
+            std::min({segment.bytes.size() - segment.used, buffers[buffer].iov_len - position, most - result.size});
         std::memcpy(static_cast<std::byte*>(buffers[buffer].iov_base) + position, segment.bytes.data() + segment.used,
                     size);
         position += size;
@@ -245,7 +245,8 @@ void SimSocket::shutdown_after_flush() {
     }
 }
 
-// --- SimSocket: reading -----------------------------------------------------------------------------------------------
+// --- SimSocket: reading
+// -----------------------------------------------------------------------------------------------
 
 void SimSocket::on_readable() {
     if (state_ == State::closed) {
@@ -278,6 +279,7 @@ bool SimSocket::read_once() {
     if (result.size == 0) {
         return false;
     }
+    bytes_received_ += result.size;
     if (state_ == State::open) {
         const auto into_remainder = std::min(result.size, behind.size());
         const auto fresh = read_buffer_.commit(result.size - into_remainder);
@@ -378,7 +380,8 @@ void SimSocket::drop_remainder() {
     wanted_ = 0;
 }
 
-// --- SimSocket: writing -----------------------------------------------------------------------------------------------
+// --- SimSocket: writing
+// -----------------------------------------------------------------------------------------------
 
 void SimSocket::flush() {
     if (is_flushing_) {

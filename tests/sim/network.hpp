@@ -99,6 +99,7 @@ public:
     void shutdown_after_flush();
     void close(std::error_code reason = {});
     [[nodiscard]] bool is_open() const noexcept { return state_ == State::open; }
+    [[nodiscard]] std::uint64_t bytes_received() const noexcept { return bytes_received_; }
     [[nodiscard]] Wire& wire() noexcept { return *wire_; }
 
     // --- From the wire
@@ -125,6 +126,7 @@ private:
     net::ConnectionEvents& events_;
     State state_ = State::open;
     std::error_code close_reason_;
+    std::uint64_t bytes_received_ = 0;
     bool is_write_waiting_ = false;
     bool is_flushing_ = false;
     bool is_end_sent_ = false;

@@ -73,10 +73,12 @@ SimOptions make_options(std::uint64_t seed) {
         options.large_max = one_of<std::uint64_t>(prng, {70'000, 200'000, 390'000});
     }
     options.batch_max = one_of<std::uint64_t>(prng, {1, 20, 60});
-    options.publish_pause = one_of<DelayRange>(
-        prng, {{microseconds{0}, microseconds{10}}, {milliseconds{0}, milliseconds{20}}, {milliseconds{5}, milliseconds{200}}});
-    options.work_pause = one_of<DelayRange>(
-        prng, {{microseconds{0}, microseconds{10}}, {microseconds{10}, milliseconds{5}}, {milliseconds{1}, milliseconds{40}}});
+    options.publish_pause = one_of<DelayRange>(prng, {{microseconds{0}, microseconds{10}},
+                                                      {milliseconds{0}, milliseconds{20}},
+                                                      {milliseconds{5}, milliseconds{200}}});
+    options.work_pause = one_of<DelayRange>(prng, {{microseconds{0}, microseconds{10}},
+                                                   {microseconds{10}, milliseconds{5}},
+                                                   {milliseconds{1}, milliseconds{40}}});
     options.give_back_percent = one_of<std::uint64_t>(prng, {0, 5, 25});
     options.receipt_percent = one_of<std::uint64_t>(prng, {0, 20, 100});
     options.link_close_percent = one_of<std::uint64_t>(prng, {0, 0, 2});
@@ -86,7 +88,8 @@ SimOptions make_options(std::uint64_t seed) {
     options.client_heartbeat = one_of<Duration>(prng, {milliseconds{500}, seconds{2}, seconds{10}});
     options.client_frame_size_max = one_of<std::size_t>(prng, {wire::frame_size_max_minimum, 262'144});
     options.mailbox_delay = one_of<DelayRange>(
-        prng, {{microseconds{0}, microseconds{5}}, {microseconds{1}, milliseconds{2}}, {milliseconds{0}, milliseconds{60}}});
+        prng,
+        {{microseconds{0}, microseconds{5}}, {microseconds{1}, milliseconds{2}}, {milliseconds{0}, milliseconds{60}}});
     options.reconnect_pause = {milliseconds{1}, one_of<Duration>(prng, {milliseconds{10}, seconds{2}})};
     options.faults_time = seconds{prng.range(1, 8)};
     options.is_drained_under_load = prng.chance(1, 5);
@@ -111,12 +114,11 @@ std::string describe(const SimOptions& options) {
            number("window.messages", options.window.messages) + number("window.bytes", options.window.bytes) +
            number("on_demand", options.window.is_on_demand) + number("messages_max", channel.messages_max) +
            number("bytes_max", channel.bytes_max) + number("memory_max", options.limits.memory_max) +
-           number("high_water", options.limits.outbox_high_water) +
-           number("segment_max", options.network.segment_max) + number("read_max", options.network.read_max) +
-           number("capacity", options.network.capacity) + number("reset", options.faults.reset) +
-           number("half_open", options.faults.half_open) + number("crash", options.faults.crash) +
-           number("stall", options.faults.stall) + number("under_load", options.is_drained_under_load) +
-           number("left_over", options.is_left_over);
+           number("high_water", options.limits.outbox_high_water) + number("segment_max", options.network.segment_max) +
+           number("read_max", options.network.read_max) + number("capacity", options.network.capacity) +
+           number("reset", options.faults.reset) + number("half_open", options.faults.half_open) +
+           number("crash", options.faults.crash) + number("stall", options.faults.stall) +
+           number("under_load", options.is_drained_under_load) + number("left_over", options.is_left_over);
 }
 
 }  // namespace baton::sim

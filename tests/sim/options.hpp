@@ -32,9 +32,9 @@ struct NetworkOptions {
 // How often something goes wrong until the calm begins. Per second and connection, in thousandths; 0: never.
 struct FaultOptions {
     std::uint64_t reset = 0;
-    std::uint64_t half_open = 0;     // One side, or both, never hear again.
-    std::uint64_t crash = 0;         // Of the client's process, which comes back as another one.
-    std::uint64_t stall = 0;         // A client does not read for a while.
+    std::uint64_t half_open = 0;  // One side, or both, never hear again.
+    std::uint64_t crash = 0;      // Of the client's process, which comes back as another one.
+    std::uint64_t stall = 0;      // A client does not read for a while.
     DelayRange stall_time;
 };
 
@@ -43,7 +43,7 @@ struct SimOptions {
     std::uint32_t shards = 1;
     std::uint32_t channels = 1;
     std::uint32_t clients = 2;
-    std::uint32_t senders_max = 2;    // Per client, at least one of both kinds in all.
+    std::uint32_t senders_max = 2;  // Per client, at least one of both kinds in all.
     std::uint32_t receivers_max = 2;
     std::uint32_t messages = 200;     // Per sender.
     std::uint64_t body_max = 500;     // Usual bodies have 0 to so many bytes,
@@ -51,7 +51,7 @@ struct SimOptions {
     std::uint64_t large_max = 0;
     std::uint64_t batch_max = 20;
     DelayRange publish_pause;
-    DelayRange work_pause;            // Of a receiver, between steps.
+    DelayRange work_pause;  // Of a receiver, between steps.
     std::uint64_t give_back_percent = 5;
     std::uint64_t receipt_percent = 20;
     std::uint64_t link_close_percent = 0;  // Of a receiver's steps: closes its link and opens another.

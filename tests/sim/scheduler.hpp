@@ -1,6 +1,6 @@
-// Virtual time: everything that happens in a simulation is an event at a time, carried out one after the other. Events of
-// the same time come in an order that the seed decides.
-// Not responsible for what happens. One thread. Next file: network.hpp.
+// Virtual time: everything that happens in a simulation is an event at a time, carried out one after the other. Events
+// of the same time come in an order that the seed decides. Not responsible for what happens. One thread. Next file:
+// network.hpp.
 #pragma once
 
 #include <algorithm>

@@ -47,7 +47,7 @@ private:
     void fault(Place& place);
     void look_at_limits();
 
-    // Runs until `is_done`, or until the time is over, which is a violation ("`what` takes too long").
+    // Runs until `is_done`; it is a violation ("`what` takes too long") if nothing has moved on for `time_max`.
     template <class IsDone>
     void run_until(const char* what, Duration time_max, IsDone is_done);
     void run_for(Duration time);
@@ -66,7 +66,6 @@ private:
     Ledger ledger_;
     SimBroker broker_;
     std::vector<std::unique_ptr<Place>> places_;
-    std::uint64_t stored_seen_ = 0;
     bool is_calm_ = false;
     bool is_paused_ = false;
     bool is_ending_ = false;

@@ -18,7 +18,9 @@
 namespace baton::sim {
 
 enum class Side : std::uint8_t { client, broker };
-[[nodiscard]] constexpr Side other(Side side) noexcept { return side == Side::client ? Side::broker : Side::client; }
+[[nodiscard]] constexpr Side other(Side side) noexcept {
+    return side == Side::client ? Side::broker : Side::client;
+}
 
 // Cuts a stream into frames; of bodies that carry messages only the beginning is kept.
 class FrameCutter {
