@@ -224,7 +224,11 @@ void Engine::on_finished() {
         report(ClientEvent::Kind::abandoned, {}, left);
     }
     shared_->board.set_closed();
-    shared_->inbox.shut();
+    is_closing_ = true;
+    Inbox::Content late = shared_->inbox.shut();
+    for (Inbox::Command& command : late.commands) {
+        command(this);  // Whoever asks or opens something now waits for an answer, too: `closed`.
+    }
     end_everything();
     if (close_done_) {
         Expected<void> outcome;

@@ -55,12 +55,11 @@ public:
         std::swap(content, content_);
         is_woken_ = false;
     }
-    // What is in it now is dropped, what comes later is refused.
-    void shut() {
-        Content rest;  // Declared first, ends last: it may hold the last reference to something that wants the lock.
+    // Returns what is in it; what comes later is refused.
+    [[nodiscard]] Content shut() {
         const std::lock_guard lock{mutex_};
         wake_ = nullptr;
-        std::swap(rest, content_);
+        return std::exchange(content_, {});
     }
 
 private:

@@ -16,8 +16,9 @@ enum class Outcome : std::uint8_t { done = 1, give_back = 2, started = 6 };
 
 class Settlements {
 public:
-    // A message is settled at most once, and started at most once, before that. A `started` whose message is done before
-    // the next take() is forgotten: it has nothing to say any more. If it is given back it has: an attempt was made.
+    // A message is settled at most once, and started at most once, before that. A `started` whose message is done
+    // before the next take() is forgotten: it has nothing to say any more. If it is given back it has: an attempt was
+    // made.
     void add(std::uint64_t offset, std::uint32_t attempt, Outcome outcome) noexcept;
     void add(const wire::Settlement& range) noexcept;
 

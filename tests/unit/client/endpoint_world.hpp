@@ -28,7 +28,7 @@ public:
                                      .draining = false});
         dialogue.connect();
     }
-    ~EndpointWorld() { shared->inbox.shut(); }
+    ~EndpointWorld() { (void)shared->inbox.shut(); }
     EndpointWorld(const EndpointWorld&) = delete;
     EndpointWorld& operator=(const EndpointWorld&) = delete;
 
