@@ -206,6 +206,10 @@ class Peer:
                 continue
             return Frame(kind, flags, link, sequence, body)
 
+    def next_frame(self, timeout=None):
+        """The oldest frame that nobody has looked at."""
+        return self.unread.pop(0) if self.unread else self.read_frame(timeout)
+
     def expect(self, kind, link=0, matching=None, timeout=None):
         """The first frame of this kind on this link, unread or still to come. An ERROR in its place is raised."""
         def fits(frame):

@@ -1,0 +1,315 @@
+"""Every limit does what the documentation says: it blocks, refuses or ends, names itself, and nothing else suffers."""
+
+import os
+import threading
+import unittest
+
+import wire
+from broker import BrokerTest, each_shard_count, eventually
+from wire import ATTACH, CREDIT, GRANT, STATE, encode_attach
+
+MIB = 1 << 20
+
+
+@each_shard_count()
+class FullChannelTest(BrokerTest):
+    def setUp(self):
+        super().setUp()
+        self.server = self.broker()
+        self.sender, self.other = self.peer(self.server), self.peer(self.server)
+
+    def attach_to_small_channel(self, **limits):
+        self.assertTrue(self.sender.admin("channel.create", b"small", **limits)["created"])
+        self.sender.attach_sender(1, b"small", producer="ab" * 16)
+        return self.sender.expect(CREDIT, 1).credit()
+
+    def expect_blocked(self, reason):
+        """The broker says so unasked, when asked, and to whoever looks at the channel."""
+        self.sender.expect(STATE, 1, lambda frame: frame.state().reason == reason)
+        self.assertEqual(reason, self.sender.ask(1).reason)
+        wait = [link for link in self.other.show(b"small")["links"] if link["role"] == "sender"][0]["wait"]
+        self.assertEqual(reason, wait["reason"])
+        self.assertEqual(reason != "none", "for_ms" in wait)
+
+    def test_a_full_channel_withholds_credit_and_stores_exactly_its_limit(self):
+        self.assertEqual(10, self.attach_to_small_channel(messages_max=10)[0])
+        self.sender.publish(1, 1, *[b"%d" % number for number in range(1, 11)])
+        self.assertEqual([], self.sender.confirmed(1, 10))
+        self.expect_blocked("full")
+        self.assertEqual((10, 0), (self.other.show(b"small")["ready"], self.other.show(b"small")["parked"]))
+        self.assertEqual([], [frame for frame in self.sender.unread if frame.kind == CREDIT])
+
+        self.other.attach_receiver(1, b"small", credit=(4, 1 << 40))
+        self.assertEqual([b"1", b"2", b"3", b"4"], [message.body for message in self.other.deliveries(1, 4)])
+        self.assertEqual("full", self.sender.ask(1).reason, "what is in flight still counts")
+        self.other.settle(1, 1, count=4)
+        self.assertEqual(14, self.sender.expect(CREDIT, 1, lambda frame: frame.credit()[0] > 10).credit()[0])
+        self.expect_blocked("none")
+        self.sender.publish(1, 11, b"11", b"12", b"13", b"14")
+        self.assertEqual([], self.sender.confirmed(1, 14))
+        self.expect_blocked("full")
+        self.other.give_credit(1, 100)
+        self.assertEqual([b"%d" % number for number in range(5, 15)],
+                         [message.body for message in self.other.deliveries(1, 10)])
+
+    def test_several_senders_may_together_go_beyond_and_wait_unconfirmed(self):
+        self.attach_to_small_channel(messages_max=10)
+        self.sender.publish(1, 1, *[b"%d" % number for number in range(1, 10)])
+        self.sender.confirmed(1, 9)
+        for link in (2, 3):  # Each has credit for at least one message: nobody is starved by promises to others.
+            self.sender.attach_sender(link, b"small")
+            self.sender.expect(CREDIT, link)
+        for link in (2, 3):
+            self.sender.publish(link, 1, b"from link %d" % link)
+        self.assertEqual([], self.sender.confirmed(2, 1))
+        shown = eventually(lambda: (channel := self.other.show(b"small"))["parked"] == 1 and channel, "one is parked")
+        self.assertEqual(10, shown["ready"])
+        self.assertEqual([], [frame for frame in self.sender.unread if (frame.kind, frame.link) == (wire.CONFIRM, 3)])
+        self.other.attach_receiver(1, b"small")
+        self.other.deliveries(1, 10)
+        self.other.settle(1, 1)
+        self.assertEqual([], self.sender.confirmed(3, 1))
+
+    def test_bytes_are_limited_too(self):
+        _, limit = self.attach_to_small_channel(bytes_max=10_000)
+        self.assertLessEqual(limit, 10_000)
+        batch = wire.encode_batch([bytes(996)])  # 1,000 bytes in the channel.
+        number, blocked = 0, False
+        while not blocked:
+            if (number + 1) * len(batch) <= limit:
+                number += 1
+                self.sender.send(wire.PUBLISH, 1, number, batch)
+                continue
+            frame = self.sender.next_frame()
+            limit = frame.credit()[1] if frame.kind == CREDIT else limit
+            blocked = frame.kind == STATE and frame.state().reason == "full"
+        self.sender.ping()
+        shown = self.other.show(b"small")
+        self.assertEqual((10, 10_000, number - 10), (shown["ready"], shown["bytes"], shown["parked"]))
+
+    def test_a_higher_limit_takes_effect_at_once(self):
+        self.attach_to_small_channel(messages_max=1)
+        self.sender.publish(1, 1, b"1")
+        self.sender.confirmed(1, 1)
+        self.expect_blocked("full")
+        reply = self.other.admin("channel.create", b"small", messages_max=5)
+        self.assertEqual((True, False, 5), (reply["ok"], reply["created"], reply["channel"]["messages_max"]))
+        self.assertEqual(5, self.sender.expect(CREDIT, 1, lambda frame: frame.credit()[0] > 1).credit()[0])
+
+    def test_a_blocked_sender_that_leaves_takes_its_unconfirmed_messages_along(self):
+        self.attach_to_small_channel(messages_max=2)
+        self.sender.publish(1, 1, b"1")
+        self.sender.confirmed(1, 1)
+        self.sender.attach_sender(2, b"small")
+        self.sender.expect(CREDIT, 2)
+        self.sender.publish(2, 1, b"2")
+        self.sender.confirmed(2, 1)
+        self.sender.publish(1, 2, b"3")  # Within its old credit, and the channel is full.
+        eventually(lambda: self.other.show(b"small")["parked"] == 1, "it is parked")
+        self.sender.close()
+        eventually(lambda: self.other.show(b"small")["parked"] == 0, "parked messages are forgotten")
+        self.assertEqual(1, self.other.attach_sender(1, b"small", producer="ab" * 16).sequence)
+        self.other.attach_receiver(2, b"small")
+        self.assertEqual(2, len(self.other.deliveries(2, 2)))
+        self.other.settle(2, 1, count=2)
+        self.other.expect(CREDIT, 1)
+        self.other.publish(1, 2, b"3")
+        self.assertEqual([b"3"], [message.body for message in self.other.deliveries(2, 1)])
+
+
+class LimitTest(BrokerTest):
+    def test_message_size_of_a_channel(self):
+        server = self.broker()
+        peer = self.peer(server)
+        peer.admin("channel.create", b"small", message_size_max=100)
+        self.assertEqual(100, peer.attach_sender(1, b"small").json()["message_size_max"])
+        peer.expect(CREDIT, 1)
+        peer.publish(1, 1, bytes(100))
+        peer.publish(1, 2, bytes(101))
+        peer.publish(1, 3, b"small again")
+        self.assertEqual([(2, 1, "message_too_large")], peer.confirmed(1, 3))
+        shown = peer.show(b"small")
+        self.assertEqual((2, 1), (shown["ready"], shown["refused"]))
+
+    def test_message_size_of_the_broker(self):
+        server = self.broker(limits_message_size_max="1m")
+        peer = self.peer(server)
+        self.assertEqual(MIB, peer.welcome["message_size_max"])
+        peer.attach_sender(1, b"c")
+        peer.expect(CREDIT, 1)
+        peer.announce(1, 1, 2 * MIB)
+        fault = peer.expect_fault(1)
+        self.assertEqual(("message_too_large", "link"), (fault.status, fault.severity))
+        self.assertIn("limits.message_size_max", fault.text)
+        peer.ping()
+
+    def test_connections(self):
+        server = self.broker(limits_connections_max=3)
+        peers = [self.peer(server) for _ in range(3)]
+        one_too_many = self.peer(server, handshake=False)
+        with self.assertRaises(wire.Refused) as refusal:
+            one_too_many.shake_hands()
+        self.assertEqual("too_many_connections", refusal.exception.fault.status)
+        self.assertTrue(refusal.exception.fault.retryable)
+        peers[0].close()
+        eventually(lambda: self.can_connect(server), "room for another connection")
+        peers[1].ping()
+
+    @staticmethod
+    def can_connect(server):
+        peer = wire.Peer(server.listen_url, handshake=False)
+        try:
+            peer.shake_hands()
+            return True
+        except (wire.Refused, wire.Closed):
+            return False
+        finally:
+            peer.close()
+
+    def test_channels(self):
+        server = self.broker(limits_channels_max=2, shards=2)
+        peer = self.peer(server)
+        peer.attach_sender(1, b"one")
+        peer.attach_sender(2, b"two")
+        peer.send(ATTACH, 3, body=encode_attach(wire.SENDER, b"three"))
+        self.assertEqual("too_many_channels", peer.expect_fault(3).status)
+        self.assertEqual("too_many_channels", peer.admin("channel.create", b"three")["error"]["code"])
+        peer.attach_receiver(3, b"one")
+        self.assertTrue(peer.admin("channel.delete", b"two")["ok"])
+        peer.attach_sender(4, b"three")
+
+    def test_links(self):
+        server = self.broker(limits_links_max=4)
+        peer = self.peer(server)
+        self.assertEqual(4, peer.welcome["links_max"])
+        for link in range(1, 5):
+            peer.attach_sender(link, b"c")
+        peer.send(ATTACH, 5, body=encode_attach(wire.SENDER, b"c"))
+        self.assertEqual("too_many_links", peer.expect_fault(5).status)
+
+    def test_name_length(self):
+        server = self.broker(limits_channel_name_size_max=8)
+        peer = self.peer(server)
+        self.assertEqual(8, peer.welcome["channel_name_size_max"])
+        peer.attach_sender(1, b"12345678")
+        peer.send(ATTACH, 2, body=encode_attach(wire.SENDER, b"123456789"))
+        self.assertEqual("bad_name", peer.expect_fault(2).status)
+
+    def test_producers(self):
+        server = self.broker(limits_producers_max=2)
+        peer = self.peer(server)
+        for link in (1, 2):
+            peer.attach_sender(link, b"c", producer="%032x" % link)
+            peer.expect(CREDIT, link)
+            peer.publish(link, 1, b"x")
+            peer.confirmed(link, 1)
+        peer.send(ATTACH, 3, body=encode_attach(wire.SENDER, b"c", {"producer": "%032x" % 3}))
+        fault = peer.expect_fault(3)
+        self.assertEqual(("too_many_producers", True), (fault.status, fault.retryable))
+
+    def test_emfile_is_survived(self):
+        server = self.broker(open_files=64)
+        known = self.peer(server)
+        sockets = []
+        for _ in range(100):
+            sockets.append(wire.connect(server.listen_url))
+            self.addCleanup(sockets[-1].close)
+        eventually(lambda: "cannot accept" in server.log(), "the log tells of it")
+        known.ping()
+        self.assertLess(server.log().count("cannot accept"), 50, "not one line for every attempt")
+        for sock in sockets:
+            sock.close()
+        self.peer(server).ping()
+        known.ping()
+
+
+@each_shard_count(2)
+class MemoryTest(BrokerTest):
+    def test_the_total_bound_holds(self):
+        server = self.broker(limits_memory_max="48m", limits_message_size_max="1m", shards=self.shards)
+        watcher = self.peer(server)
+        before = server.memory()
+        stop = threading.Event()
+        stored, reasons, failures = [0] * 6, [None] * 6, []
+
+        def push(index):
+            """Sends as fast as it may until it is told that it is blocked; goes on whenever it may."""
+            try:
+                peer = wire.Peer(server.listen_url)
+                peer.attach_sender(1, b"pushed %d" % index)
+                limit, used, sequence = (0, 0), [0, 0], 1
+                batch = wire.encode_batch([bytes(996)] * 3)
+                while not stop.is_set():
+                    while used[0] + 3 <= limit[0] and used[1] + len(batch) <= limit[1]:
+                        peer.send(wire.PUBLISH, 1, sequence, batch)
+                        sequence, used = sequence + 3, [used[0] + 3, used[1] + len(batch)]
+                    try:
+                        frame = peer.next_frame(0.05)
+                    except TimeoutError:
+                        continue
+                    if frame.kind == CREDIT:
+                        limit = frame.credit()
+                    elif frame.kind == STATE:
+                        reasons[index] = frame.state().reason
+                    elif frame.kind == wire.CONFIRM:
+                        stored[index] = frame.sequence
+                    elif frame.kind == wire.ERROR:
+                        failures.append(frame.fault())
+                peer.close()
+            except Exception as error:  # pylint: disable=broad-except
+                failures.append(error)
+
+        threads = [threading.Thread(target=push, args=(index,)) for index in range(6)]
+        for thread in threads:
+            thread.start()
+        try:
+            eventually(lambda: failures or all(reason == "memory" for reason in reasons), "all are told: memory")
+            peak = server.memory() - before
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+        self.assertEqual([], failures)
+        total = sum(stored) * 1_000
+        print(f"\nmemory bound 48 MiB: {total / MIB:.1f} MiB stored, {peak / MIB:.1f} MiB resident above the start")
+        self.assertGreater(total, 24 * MIB, "most of the bound is usable")
+        self.assertLess(total, 48 * MIB)
+        if "BATON_TEST_INSTRUMENTED" not in os.environ:
+            self.assertLess(peak, 80 * MIB)
+        # Receiving makes room again. All channels: chunks of small messages are shared between the channels of a shard.
+        for index in range(6):
+            watcher.attach_receiver(10 + index, b"pushed %d" % index)
+            got = watcher.deliveries(10 + index, stored[index])
+            watcher.settle_and_wait(10 + index, got[0].offset, count=len(got))
+        watcher.attach_sender(2, b"other")
+        watcher.expect(CREDIT, 2)
+
+    def test_a_large_message_waits_for_memory(self):
+        server = self.broker(limits_memory_max="16m", limits_message_size_max="8m", shards=self.shards)
+        peer = self.peer(server)
+        size = 7 * MIB
+        for number in (1, 2):
+            peer.attach_sender(number, b"large %d" % number)
+            self.send_large(peer, number, size)
+        peer.attach_sender(3, b"large 3")
+        peer.announce(3, 1, wire.BATCH.size + 4 + size)
+        with self.assertRaises(TimeoutError):
+            peer.expect(GRANT, 3, timeout=0.2)  # An upper bound of nothing: a grant here would be an overdraft.
+        peer.attach_receiver(9, b"large 1")
+        self.assertEqual(1, len(wire.messages_of(peer.assemble(9))))
+        peer.settle_and_wait(9, 1)
+        peer.expect(GRANT, 3)
+
+    def send_large(self, peer, link, size):
+        batch = wire.encode_batch([bytes(size)])
+        peer.announce(link, 1, len(batch))
+        peer.expect(GRANT, link)
+        step = peer.welcome["fragment_size_max"]
+        for at in range(0, len(batch), step):
+            piece = batch[at:at + step]
+            peer.send(wire.FRAGMENT, link, at, piece, wire.LAST if at + len(piece) == len(batch) else 0)
+        self.assertEqual([], peer.confirmed(link, 1))
+
+
+if __name__ == "__main__":
+    unittest.main()
