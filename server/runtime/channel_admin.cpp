@@ -21,6 +21,10 @@ using channel::ChannelOptions;
 
 constexpr std::size_t peek_body_size_max = 64 * 1024;
 constexpr std::size_t json_depth_max = 8;
+/// Of a reply, for what is around the lists in it.
+constexpr std::size_t frame_of_reply = 1000;
+/// An error quotes the request, which may be as long as a frame.
+constexpr std::size_t refusal_text_max = 500;
 
 /// What is wrong with a request; becomes an error reply.
 struct Refusal {
@@ -98,8 +102,11 @@ Json settings_json(const Channel& channel) {
             {"message_size_max", options.message_size_max}};
 }
 
+/// With the names of docs/protocol.md, section 8.
 Json wait_json(const channel::Wait& wait, MonotonicTime now) {
-    Json json{{"reason", channel::to_string(wait.reason)}};
+    std::string reason{channel::to_string(wait.reason)};
+    std::ranges::replace(reason, ' ', '_');
+    Json json{{"reason", std::move(reason)}};
     if (wait.reason != channel::WaitReason::none) {
         json["for_ms"] = milliseconds(now - wait.since);
     }
@@ -133,7 +140,8 @@ Json counters_json(const channel::ChannelStats& stats) {
 
 constexpr std::size_t links_shown_max = 200;
 
-Json describe(const Channel& channel, const BrokerState& state) {
+/// The reply of `channel.show`, with as many links as fit.
+Json describe(const Channel& channel, const BrokerState& state, std::size_t reply_size_max) {
     const auto stats = channel.stats();
     const auto now = state.clock.now();
     auto json = settings_json(channel);
@@ -144,16 +152,20 @@ Json describe(const Channel& channel, const BrokerState& state) {
     }
     std::uint64_t receivers = 0;
     auto links = Json::array();
+    auto size = dump(json).size() + frame_of_reply;
     for (const auto& link : stats.links) {
         receivers += link.is_sender ? 0U : 1U;
-        if (links.size() < links_shown_max) {
-            links.push_back(link_json(link, now));
+        auto shown = link_json(link, now);
+        size += dump(shown).size() + 1;
+        if (links.size() < links_shown_max && size <= reply_size_max) {
+            links.push_back(std::move(shown));
         }
     }
     json["receivers"] = receivers;
     json["senders"] = stats.links.size() - receivers;
+    const bool has_more = links.size() < stats.links.size();
     json["links"] = std::move(links);
-    return json;
+    return {{"ok", true}, {"channel", std::move(json)}, {"more", has_more}};
 }
 
 // --- Operations --------------------------------------------------------------------------------------------------------
@@ -198,9 +210,10 @@ Json create_channel(ChannelDirectory& directory, std::string_view name, const Js
     return {{"ok", true}, {"created", is_new}, {"channel", settings_json(*channel)}};
 }
 
-Json show_channel(ChannelDirectory& directory, std::string_view name, const Json& request) {
+Json show_channel(ChannelDirectory& directory, std::string_view name, const Json& request,
+                  std::size_t reply_size_max) {
     refuse_unknown_keys(request, {});
-    return {{"ok", true}, {"channel", describe(existing(directory, name), directory.broker_state())}};
+    return describe(existing(directory, name), directory.broker_state(), reply_size_max);
 }
 
 Json delete_channel(ChannelDirectory& directory, std::string_view name, const Json& request) {
@@ -240,9 +253,14 @@ Json properties_json(Bytes block) {
     return json;
 }
 
-Json peeked_json(const channel::PeekedMessage& peeked) {
+/// At most `size_max` bytes of JSON: long properties are left out, a long body is cut.
+Json peeked_json(const channel::PeekedMessage& peeked, std::size_t size_max) {
+    auto properties = properties_json(peeked.message.properties);
+    const auto properties_size = dump(properties).size();
+    const bool are_properties_shown = properties_size <= size_max / 2;
+    const auto room = size_max - (are_properties_shown ? properties_size : 0) - frame_of_reply;
     const auto body = peeked.message.payload;
-    const auto shown = body.first(std::min(body.size(), peek_body_size_max));
+    const auto shown = body.first(std::min({body.size(), peek_body_size_max, room / 4 * 3}));
     Json json{{"offset", peeked.offset},
               {"attempt", peeked.attempt},
               {"state", peeked.state == channel::PeekedMessage::State::ready ? "ready" : "in-flight"},
@@ -252,13 +270,16 @@ Json peeked_json(const channel::PeekedMessage& peeked) {
     if (shown.size() < body.size()) {
         json["truncated"] = true;
     }
-    if (!peeked.message.properties.empty()) {
-        json["properties"] = properties_json(peeked.message.properties);
+    if (!are_properties_shown) {
+        json["properties_truncated"] = true;
+    } else if (!peeked.message.properties.empty()) {
+        json["properties"] = std::move(properties);
     }
     return json;
 }
 
-Json peek_channel(ChannelDirectory& directory, std::string_view name, const Json& request) {
+Json peek_channel(ChannelDirectory& directory, std::string_view name, const Json& request,
+                  std::size_t reply_size_max) {
     refuse_unknown_keys(request, {"state", "from", "count"});
     const auto& channel = existing(directory, name);
     const auto state = text_of(request, "state", "");
@@ -275,9 +296,13 @@ Json peek_channel(ChannelDirectory& directory, std::string_view name, const Json
         if (!state.empty() && is_ready != (state == "ready")) {
             return true;
         }
-        auto json = peeked_json(peeked);
+        if (messages.size() >= count) {
+            next = peeked.offset;
+            return false;
+        }
+        auto json = peeked_json(peeked, reply_size_max - frame_of_reply);
         const auto json_size = dump(json).size() + 1;
-        if (messages.size() >= count || (!messages.empty() && size + json_size > admin_reply_size_max - 1000)) {
+        if (!messages.empty() && size + json_size > reply_size_max - frame_of_reply) {
             next = peeked.offset;
             return false;
         }
@@ -332,13 +357,13 @@ Json broker_part(ChannelDirectory& directory, const Json& request) {
     return {{"ok", true}, {"messages", std::move(sums)}};
 }
 
-Json dispatch(ChannelDirectory& directory, std::string_view name, const Json& request) {
+Json dispatch(ChannelDirectory& directory, std::string_view name, const Json& request, std::size_t reply_size_max) {
     const auto op = text_of(request, "op", "");
     if (op == "channel.create") { return create_channel(directory, name, request); }
-    if (op == "channel.show") { return show_channel(directory, name, request); }
+    if (op == "channel.show") { return show_channel(directory, name, request, reply_size_max); }
     if (op == "channel.delete") { return delete_channel(directory, name, request); }
     if (op == "channel.purge") { return purge_channel(directory, name, request); }
-    if (op == "channel.peek") { return peek_channel(directory, name, request); }
+    if (op == "channel.peek") { return peek_channel(directory, name, request, reply_size_max); }
     if (op == "channel.list") { return list_part(directory, request); }
     if (op == "broker.show") { return broker_part(directory, request); }
     throw Refusal{"unsupported", "this broker does not know the operation \"" + op + "\""};
@@ -346,7 +371,7 @@ Json dispatch(ChannelDirectory& directory, std::string_view name, const Json& re
 
 // --- One reply of many parts -----------------------------------------------------------------------------------------------
 
-Json merge_lists(const Json& request, const std::vector<Json>& parts) {
+Json merge_lists(const Json& request, const std::vector<Json>& parts, std::size_t reply_size_max) {
     std::vector<Json> channels;
     for (const auto& part : parts) {
         for (const auto& channel : part.at("channels")) {
@@ -362,7 +387,7 @@ Json merge_lists(const Json& request, const std::vector<Json>& parts) {
     std::size_t size = 0;
     for (auto& channel : channels) {
         size += dump(channel).size() + 1;
-        if (shown.size() >= limit || size > admin_reply_size_max - 1000) {
+        if (shown.size() >= limit || size > reply_size_max - frame_of_reply) {
             return {{"ok", true}, {"channels", std::move(shown)}, {"more", true}};
         }
         shown.push_back(std::move(channel));
@@ -412,20 +437,26 @@ AdminScope admin_scope(std::string_view json) {
     return op == "channel.list" || op == "broker.show" ? AdminScope::every_shard : AdminScope::channel;
 }
 
-std::string run_admin(ChannelDirectory& directory, std::string_view name, std::string_view json) {
+std::string run_admin(ChannelDirectory& directory, std::string_view name, std::string_view json,
+                      std::size_t reply_size_max) {
     const auto request = parse_object(json);
     if (!request) {
         return admin_error("bad_request", "the request is not a JSON object");
     }
     try {
-        return dump(dispatch(directory, name, *request));
+        return dump(dispatch(directory, name, *request, reply_size_max));
     } catch (const Refusal& refusal) {
-        return admin_error(refusal.code, refusal.text, refusal.code == "too_many_channels");
+        auto text = refusal.text;
+        if (text.size() > refusal_text_max) {
+            text.resize(refusal_text_max);  // A character that is cut in half is replaced when it is written.
+            text += "...";
+        }
+        return admin_error(refusal.code, text);
     }
 }
 
 std::string merge_admin_parts(std::string_view request_json, const std::vector<std::string>& parts,
-                              const BrokerState& state) {
+                              const BrokerState& state, std::size_t reply_size_max) {
     std::vector<Json> parsed;
     for (const auto& part : parts) {
         parsed.push_back(Json::parse(part));
@@ -434,7 +465,7 @@ std::string merge_admin_parts(std::string_view request_json, const std::vector<s
         }
     }
     const auto request = Json::parse(request_json);
-    return dump(request.at("op") == "channel.list" ? merge_lists(request, parsed) : merge_broker(parsed, state));
+    return dump(request.at("op") == "channel.list" ? merge_lists(request, parsed, reply_size_max) : merge_broker(parsed, state));
 }
 
 }  // namespace baton::runtime

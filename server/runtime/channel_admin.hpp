@@ -35,17 +35,19 @@ public:
 enum class AdminScope : std::uint8_t { invalid, channel, every_shard };
 [[nodiscard]] AdminScope admin_scope(std::string_view json);
 
+/// Replies fit one frame of the default size, or a smaller one that was negotiated.
+inline constexpr std::size_t admin_reply_size_max = 240'000;
+
 /// Carries out a request on this shard and returns its reply, or its part of one (AdminScope::every_shard).
-[[nodiscard]] std::string run_admin(ChannelDirectory& directory, std::string_view name, std::string_view json);
+[[nodiscard]] std::string run_admin(ChannelDirectory& directory, std::string_view name, std::string_view json,
+                                    std::size_t reply_size_max = admin_reply_size_max);
 
 /// Makes one reply of all shards' parts.
 [[nodiscard]] std::string merge_admin_parts(std::string_view request_json, const std::vector<std::string>& parts,
-                                            const BrokerState& state);
+                                            const BrokerState& state,
+                                            std::size_t reply_size_max = admin_reply_size_max);
 
 /// `{"ok":false,"error":{...}}`. `code` is a status name of docs/protocol.md, section 13.
 [[nodiscard]] std::string admin_error(std::string_view code, const std::string& text, bool is_retryable = false);
-
-/// Replies must fit one frame of the default size.
-inline constexpr std::size_t admin_reply_size_max = 240'000;
 
 }  // namespace baton::runtime

@@ -43,12 +43,14 @@ struct SlowCommand { channel::LinkAddress link; ChannelId channel{0}; bool is_sl
 struct QueryCommand { channel::LinkAddress link; ChannelId channel{0}; };
 struct DrainCommand {};
 
-/// An administrative request as it came in, and where the answer goes.
+/// An administrative request as it came in, and where the answer goes: to the shard of the session, which knows by the
+/// number of the gathering whose answer it is. (A peer may use a request id twice.)
 struct AdminCommand {
     channel::SessionId session{0};
-    std::uint64_t request = 0;
+    std::uint64_t gathering = 0;
     std::string name;
     std::string json;
+    std::size_t reply_size_max = 0;
 };
 
 // Events.
@@ -63,7 +65,7 @@ struct SettleRefusedEvent { channel::LinkAddress link; channel::SettleRange rang
 struct SettledEvent { channel::LinkAddress link; std::uint64_t receipt = 0; };
 struct ClosedEvent { channel::LinkAddress link; std::error_code reason; };
 /// One shard's part of an administrative answer (JSON).
-struct AdminPartEvent { channel::SessionId session{0}; std::uint64_t request = 0; std::string json; };
+struct AdminPartEvent { std::uint64_t gathering = 0; std::string json; };
 
 using Envelope =
     std::variant<AttachCommand, DetachCommand, PublishCommand, SettleCommand, CreditCommand, SlowCommand, QueryCommand,

@@ -281,7 +281,7 @@ void ShardBroker::handle(ClosedEvent& event) {
         session->on_closed(event.link.link, event.reason);
     }
 }
-void ShardBroker::handle(AdminPartEvent& event) { collect(event.session, event.request, std::move(event.json)); }
+void ShardBroker::handle(AdminPartEvent& event) { collect(event.gathering, std::move(event.json)); }
 
 // --- Turns ---------------------------------------------------------------------------------------------------------------
 
@@ -425,11 +425,14 @@ std::vector<std::string> ShardBroker::names() const {
 
 // --- Administration --------------------------------------------------------------------------------------------------------
 
-void ShardBroker::admin(SessionId session, std::uint64_t request, std::string_view name, std::string_view json) {
-    AdminCommand command{session, request, std::string{name}, std::string{json}};
+void ShardBroker::admin(SessionId session, std::uint64_t request, std::string_view name, std::string_view json,
+                        std::size_t reply_size_max) {
+    const auto id = next_gathering_++;
+    const AdminCommand command{session, id, std::string{name}, std::string{json},
+                               std::min(reply_size_max, admin_reply_size_max)};
     const auto scope = admin_scope(json);
     const bool everywhere = scope == AdminScope::every_shard;
-    gatherings_.push_back({session, request, everywhere ? command.json : std::string{},
+    gatherings_.push_back({id, session, request, command.reply_size_max, everywhere ? command.json : std::string{},
                            everywhere ? state_.shard_count : 1, {}});
     for (std::uint32_t target = 0; target < state_.shard_count; ++target) {
         const bool is_owner = target == (scope == AdminScope::channel ? shard_of_channel(name, state_.shard_count) : shard_);
@@ -446,7 +449,7 @@ void ShardBroker::admin(SessionId session, std::uint64_t request, std::string_vi
 }
 
 void ShardBroker::handle(AdminCommand& command) {
-    AdminPartEvent part{command.session, command.request, run_admin(*this, command.name, command.json)};
+    AdminPartEvent part{command.gathering, run_admin(*this, command.name, command.json, command.reply_size_max)};
     const auto owner = shard_of_session(command.session);
     if (owner == shard_) {
         handle(part);
@@ -455,10 +458,8 @@ void ShardBroker::handle(AdminCommand& command) {
     }
 }
 
-void ShardBroker::collect(SessionId session, std::uint64_t request, std::string part) {
-    const auto gathering = std::ranges::find_if(gatherings_, [&](const Gathering& candidate) {
-        return candidate.session == session && candidate.request == request;
-    });
+void ShardBroker::collect(std::uint64_t id, std::string part) {
+    const auto gathering = std::ranges::find(gatherings_, id, &Gathering::id);
     if (gathering == gatherings_.end()) {
         return;  // The session is gone.
     }
@@ -468,10 +469,11 @@ void ShardBroker::collect(SessionId session, std::uint64_t request, std::string 
     }
     const auto finished = std::move(*gathering);
     gatherings_.erase(gathering);
-    if (auto* receiver = session_of(session)) {
-        receiver->on_admin_reply(request, finished.json.empty()
-                                              ? finished.parts.front()
-                                              : merge_admin_parts(finished.json, finished.parts, state_));
+    if (auto* session = session_of(finished.session)) {
+        session->on_admin_reply(finished.request, finished.json.empty()
+                                                      ? finished.parts.front()
+                                                      : merge_admin_parts(finished.json, finished.parts, state_,
+                                                                          finished.reply_size_max));
     }
 }
 

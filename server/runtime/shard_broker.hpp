@@ -54,8 +54,10 @@ public:
     /// Gives the reservation back: the memory has been allocated (and is charged as such), or is no longer wanted.
     void memory_taken(std::uint64_t size);
     void cancel_memory(channel::LinkAddress link);
-    /// `on_admin_reply` follows exactly once while the session lives.
-    void admin(channel::SessionId session, std::uint64_t request, std::string_view name, std::string_view json);
+    /// `on_admin_reply` follows exactly once while the session lives, with at most `reply_size_max` bytes (which are at
+    /// least 60,000).
+    void admin(channel::SessionId session, std::uint64_t request, std::string_view name, std::string_view json,
+               std::size_t reply_size_max = admin_reply_size_max);
 
     // --- What the shard does -----------------------------------------------------------------------------------------
 
@@ -99,9 +101,11 @@ private:
     };
     /// Answers to an administrative request that asks every shard are collected here.
     struct Gathering {
+        std::uint64_t id = 0;
         channel::SessionId session{0};
         std::uint64_t request = 0;
-        std::string json;  ///< Of the request.
+        std::size_t reply_size_max = 0;
+        std::string json;  ///< Of the request, if it goes to every shard.
         std::uint32_t missing = 0;
         std::vector<std::string> parts;
     };
@@ -122,7 +126,7 @@ private:
     template <class Event>
     void answer(Event event) noexcept;
     void grant_memory();
-    void collect(channel::SessionId session, std::uint64_t request, std::string part);
+    void collect(std::uint64_t gathering, std::string part);
 
     void handle(AttachCommand& command);
     void handle(DetachCommand& command);
@@ -150,6 +154,7 @@ private:
     MailboxPort& mailboxes_;
     std::uint64_t next_session_ = 1;
     std::uint64_t next_channel_ = 1;
+    std::uint64_t next_gathering_ = 1;
     bool is_draining_ = false;
     std::unordered_map<channel::SessionId, SessionEvents*> sessions_;
     std::unordered_map<std::string, ChannelId> by_name_;
