@@ -26,7 +26,7 @@ public:
     /// Writes fragments until the outbox holds enough or no large message is left.
     template <class LinkOf>
     void pump(LinkOf&& link_of) {
-        while (!active_.empty() && outbox_.data_bytes() < pump_bytes_max) {
+        while (has_room()) {
             const auto number = active_[next_ % active_.size()];
             if (Link* link = link_of(number); link == nullptr || !link->large || step(number, *link)) {
                 std::erase(active_, number);
@@ -35,7 +35,8 @@ public:
             }
         }
     }
-    [[nodiscard]] bool has_more() const noexcept { return !active_.empty(); }
+    /// pump would write something.
+    [[nodiscard]] bool has_room() const noexcept { return !active_.empty() && outbox_.data_bytes() < pump_bytes_max; }
 
 private:
     /// The outbox is kept at most this long by fragments; a few of them are enough to keep the socket busy.

@@ -45,6 +45,7 @@ void Session::flush_turn() noexcept {
     }
     protocol_.prepare_flush();
     io_.flush();
+    protocol_.on_write_progress(outbox_.size_bytes());  // Also if the socket took nothing: the outbox may have grown.
     if (is_finishing_ && !is_finished_ && io_.is_open()) {
         is_finished_ = true;
         io_.shutdown_after_flush();

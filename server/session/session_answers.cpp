@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <span>
 
+#include "common/base/assert.hpp"
 #include "server/session/session_protocol.hpp"
 #include "server/session/status_mapping.hpp"
 
@@ -22,14 +23,18 @@ void SessionProtocol::collect(std::uint16_t number, Link& link) {
     host_.output_ready();
 }
 
-void SessionProtocol::prepare_flush() {
+void SessionProtocol::flush_collected() {
     for (const auto number : collected_) {
         Link& link = *links_[number];
         link.is_collected = false;
         flush_link(number, link);
     }
     collected_.clear();
+}
+
+void SessionProtocol::prepare_flush() {
     if (state_ == State::open) {
+        flush_collected();
         writer_.pump([this](std::uint16_t number) { return find_link(number); });
     }
 }
@@ -84,19 +89,25 @@ void SessionProtocol::on_write_progress(std::size_t unsent_bytes) {
     } else if (is_slow_ && unsent_bytes < limits_.outbox_low_water) {
         set_slow(false);
     }
-    if (writer_.has_more()) {
+    if (writer_.has_room()) {
         host_.output_ready();
     }
 }
 
 void SessionProtocol::set_slow(bool is_slow) {
     is_slow_ = is_slow;
-    for (std::uint16_t number = 1; number < links_.size(); ++number) {
+    for (std::size_t index = 1; index < links_.size(); ++index) {
+        const auto number = static_cast<std::uint16_t>(index);
         Link* link = find_link(number);
         if (link != nullptr && link->state == Link::State::attached && link->role == wire::Role::receiver) {
             broker_.set_slow(address(number), link->channel, is_slow);
         }
     }
+}
+
+/// The peer still expects something on this link.
+bool SessionProtocol::is_talking(std::uint16_t number) const noexcept {
+    return state_ == State::open && links_[number]->is_talking();
 }
 
 // --- Links -------------------------------------------------------------------------------------------------------------
@@ -108,6 +119,7 @@ void SessionProtocol::on_attached(std::uint16_t number, const runtime::Attachmen
         link.detach_wanted = false;  // Still `detaching` or `failing`; on_closed goes on.
         return broker_.detach(address(number), link.channel);
     }
+    BATON_ASSERT(state_ == State::open && link.state == Link::State::attaching);
     link.state = Link::State::attached;
     const nlohmann::json settings{{"kind", "queue"},
                                   {"storage", "memory"},
@@ -131,6 +143,9 @@ void SessionProtocol::on_attached(std::uint16_t number, const runtime::Attachmen
 
 void SessionProtocol::on_attach_failed(std::uint16_t number, std::error_code reason) {
     Link& link = *links_[number];
+    if (state_ == State::closing) {
+        return;
+    }
     if (link.state == Link::State::detaching) {  // DETACH came meanwhile: that is answered instead.
         link.detach_wanted = false;
         link.state = Link::State::free;
@@ -147,6 +162,9 @@ void SessionProtocol::on_attach_failed(std::uint16_t number, std::error_code rea
 
 void SessionProtocol::on_closed(std::uint16_t number, std::error_code reason) noexcept {
     Link& link = *links_[number];
+    if (state_ == State::closing) {
+        return;
+    }
     switch (link.state) {
         case Link::State::detaching:
             flush_link(number, link);
@@ -181,7 +199,7 @@ void SessionProtocol::on_closed(std::uint16_t number, std::error_code reason) no
 void SessionProtocol::on_confirmed(std::uint16_t number, std::uint64_t sequence,
                                    channel::ConfirmLevel level) noexcept {
     Link& link = *links_[number];
-    if (!link.is_talking()) {
+    if (!is_talking(number)) {
         return;
     }
     link.has_confirm = true;
@@ -193,7 +211,7 @@ void SessionProtocol::on_confirmed(std::uint16_t number, std::uint64_t sequence,
 void SessionProtocol::on_refused(std::uint16_t number, std::uint64_t first, std::uint32_t count,
                                  std::error_code reason) noexcept {
     Link& link = *links_[number];
-    if (!link.is_talking()) {
+    if (!is_talking(number)) {
         return;
     }
     const auto status = to_status(reason);
@@ -207,7 +225,7 @@ void SessionProtocol::on_refused(std::uint16_t number, std::uint64_t first, std:
 
 void SessionProtocol::on_sender_credit(std::uint16_t number, channel::Credit limit) noexcept {
     Link& link = *links_[number];
-    if (!link.is_talking()) {
+    if (!is_talking(number)) {
         return;
     }
     link.credit = limit;
@@ -216,7 +234,7 @@ void SessionProtocol::on_sender_credit(std::uint16_t number, channel::Credit lim
 }
 
 void SessionProtocol::on_state(std::uint16_t number, const runtime::LinkStateReport& state) noexcept {
-    if (!links_[number]->is_talking()) {
+    if (!is_talking(number)) {
         return;
     }
     const auto waiting = std::chrono::duration_cast<std::chrono::microseconds>(state.waiting).count();
@@ -233,6 +251,7 @@ void SessionProtocol::on_deliver(std::uint16_t number, const channel::Slice& sli
     if (link.state != Link::State::attached) {
         return;  // Detached meanwhile: the channel takes back what it gave.
     }
+    BATON_ASSERT(link.role == wire::Role::receiver && state_ == State::open);
     writer_.deliver(number, link, slice);
     host_.output_ready();
 }
@@ -240,7 +259,7 @@ void SessionProtocol::on_deliver(std::uint16_t number, const channel::Slice& sli
 void SessionProtocol::on_settle_refused(std::uint16_t number, const channel::SettleRange& range,
                                         std::error_code reason) noexcept {
     Link& link = *links_[number];
-    if (!link.is_talking()) {
+    if (!is_talking(number)) {
         return;
     }
     link.settle_refusals.push_back({range.first, range.count, range.attempt, to_status(reason)});
@@ -249,7 +268,7 @@ void SessionProtocol::on_settle_refused(std::uint16_t number, const channel::Set
 
 void SessionProtocol::on_settled(std::uint16_t number, std::uint64_t receipt) noexcept {
     Link& link = *links_[number];
-    if (!link.is_talking()) {
+    if (!is_talking(number)) {
         return;
     }
     link.settled_receipt = receipt;
@@ -257,6 +276,11 @@ void SessionProtocol::on_settled(std::uint16_t number, std::uint64_t receipt) no
 }
 
 void SessionProtocol::on_admin_reply(std::uint64_t request, const std::string& json) {
+    BATON_ASSERT(admins_pending_ > 0);
+    --admins_pending_;
+    if (state_ == State::closing) {
+        return;
+    }
     wire::put_admin_reply(outbox_, request, json);
     host_.output_ready();
 }

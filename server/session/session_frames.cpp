@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "common/base/assert.hpp"
 #include "common/base/batch.hpp"
 #include "common/base/hex.hpp"
 #include "server/session/session_protocol.hpp"
@@ -21,6 +22,9 @@ constexpr std::size_t dense_copy_below = 4 * 1024;
 
 /// A body above message_size_max: batch header, message length, properties size.
 constexpr std::size_t assembled_overhead_max = 64;
+
+/// Requests of one session that wait for an answer from another shard; their answers are up to a frame long each.
+constexpr std::uint32_t admins_pending_max = 256;
 
 struct AttachOptions {
     bool create = true;
@@ -76,10 +80,10 @@ void SessionProtocol::on_frame(const wire::Frame& frame, const BorrowedBytes& bo
         case FrameType::admin:
             return on_admin(frame);
         case FrameType::error:
-            if (const auto error = wire::decode_error(frame.body); error && error->severity == wire::Severity::connection) {
-                close(error->status, "the peer reports: " + std::string{error->text});
+            if (const auto error = wire::decode_error(frame.body)) {
+                return on_error(*error);
             }
-            return;
+            return fail_connection(Status::bad_frame, "the body of ERROR is not well formed");
         case FrameType::detach:
         case FrameType::publish:
         case FrameType::settle:
@@ -101,41 +105,58 @@ void SessionProtocol::on_frame(const wire::Frame& frame, const BorrowedBytes& bo
                                    std::string{"a client does not send "} + std::string{to_string(frame.header.type)} +
                                        " here");
     }
-    on_unknown_frame(frame.header);
+    on_unknown_frame(frame, body);
 }
 
 /// Deliveries are bounded by credit; answers are bounded here, since the broker does not stop reading.
 bool SessionProtocol::reads_answers(FrameType type) const noexcept {
     const auto control_bytes = outbox_.size_bytes() - outbox_.data_bytes();
-    const bool is_request = type == FrameType::admin || type == FrameType::attach || type == FrameType::state;
+    const bool is_request = type == FrameType::admin || type == FrameType::attach || type == FrameType::detach ||
+                            type == FrameType::state;
     return control_bytes <= limits_.outbox_low_water && (!is_request || outbox_.data_bytes() <= limits_.outbox_max);
 }
 
-void SessionProtocol::on_unknown_frame(const wire::FrameHeader& header) {
-    if (header.is_optional()) {
+namespace {
+
+std::string unknown_text(FrameType type) {
+    return "frame type " + std::to_string(static_cast<unsigned>(type)) + " is unknown and not optional";
+}
+
+}  // namespace
+
+void SessionProtocol::on_unknown_frame(const wire::Frame& frame, const BorrowedBytes& body) {
+    if (frame.header.is_optional()) {
         return;
     }
-    const auto text = "frame type " + std::to_string(static_cast<unsigned>(header.type)) + " is unknown and not optional";
-    if (Link* link = header.link == 0 ? nullptr : find_link(header.link)) {
-        fail_link(header.link, *link, Status::unknown_frame, text);
-    } else {
-        fail_connection(Status::unknown_frame, text);
+    if (frame.header.link == 0) {
+        return fail_connection(Status::unknown_frame, unknown_text(frame.header.type));
+    }
+    on_link_frame(frame, body);
+}
+
+/// What a peer reports of a link or a message needs no answer: it ends a link by DETACH.
+void SessionProtocol::on_error(const wire::ErrorBody& error) {
+    if (error.severity == wire::Severity::connection) {
+        close(error.status, "the peer reports: " + std::string{error.text});
     }
 }
 
 void SessionProtocol::on_link_frame(const wire::Frame& frame, const BorrowedBytes& body) {
     const auto number = frame.header.link;
     Link* link = find_link(number);
+    if (number > limits_.links_max && has_refused_number_) {
+        if (frame.header.type == FrameType::detach) {
+            wire::put_detached(outbox_, number);
+            host_.output_ready();
+        }
+        return;  // Sent before the peer knew that there is no such number.
+    }
     if (link == nullptr || link->state == Link::State::free) {
         return fail_connection(Status::protocol_violation, std::string{to_string(frame.header.type)} + " on link " +
                                                                std::to_string(number) + ", which is not attached");
     }
-    if (link->state == Link::State::failed || link->state == Link::State::failing) {
-        if (frame.header.type == FrameType::detach) {
-            on_detach(number, *link);
-        } else if (frame.header.type == FrameType::credit && link->next_attach) {
-            on_credit(number, *link, frame);
-        }
+    const bool is_failed = link->state == Link::State::failed || link->state == Link::State::failing;
+    if (is_failed && !link->next_attach && frame.header.type != FrameType::detach) {
         return;  // Sent before the peer knew that the link had failed.
     }
     if (link->state == Link::State::detaching) {
@@ -148,7 +169,8 @@ void SessionProtocol::on_link_frame(const wire::Frame& frame, const BorrowedByte
         case FrameType::settle: return on_settle(number, *link, frame);
         case FrameType::credit: return on_credit(number, *link, frame);
         case FrameType::fragment: return on_fragment(number, *link, frame);
-        default: return on_question(number, *link, frame);
+        case FrameType::state: return on_question(number, *link, frame);
+        default: return fail_link(number, *link, Status::unknown_frame, unknown_text(frame.header.type));
     }
 }
 
@@ -164,7 +186,11 @@ void SessionProtocol::on_attach(const wire::Frame& frame) {
     if (!attach) {
         return fail_connection(Status::bad_frame, "the body of ATTACH is not well formed");
     }
-    if (number == 0 || number > limits_.links_max) {
+    if (number == 0) {
+        return fail_connection(Status::protocol_violation, "ATTACH on link 0, which is the connection");
+    }
+    if (number > limits_.links_max) {
+        has_refused_number_ = true;
         return put_link_error(number, Status::too_many_links,
                               "link numbers go from 1 to " + std::to_string(limits_.links_max) + ", this is " +
                                   std::to_string(number));
@@ -226,11 +252,13 @@ void SessionProtocol::on_detach(std::uint16_t number, Link& link) {
             broker_.detach(address(number), link.channel);
             return;
         case Link::State::attaching:
+            drop_link_state(number, link);
             link.detach_wanted = true;
             link.state = Link::State::detaching;
             return;
         case Link::State::failing:
             if (link.next_attach) {
+                drop_link_state(number, link);
                 link.next_attach.reset();  // The old link goes on failing.
                 wire::put_detached(outbox_, number);
                 return host_.output_ready();
@@ -260,14 +288,21 @@ void SessionProtocol::fail_link(std::uint16_t number, Link& link, Status status,
     flush_link(number, link);  // Decisions made before the failure are still told, in front of it.
     put_link_error(number, status, text);
     drop_link_state(number, link);
-    if (link.state == Link::State::attached) {
-        link.state = Link::State::failing;
-        broker_.detach(address(number), link.channel);
-    } else if (link.state == Link::State::attaching) {
-        link.state = Link::State::failing;
-        link.detach_wanted = true;
-    } else {
-        link.state = Link::State::failed;
+    switch (link.state) {
+        case Link::State::attached:
+            link.state = Link::State::failing;
+            return broker_.detach(address(number), link.channel);
+        case Link::State::attaching:
+            link.state = Link::State::failing;
+            link.detach_wanted = true;
+            return;
+        case Link::State::failing:  // The ATTACH that waits for the old link to end is what has failed.
+            link.next_attach.reset();
+            return;
+        case Link::State::free:
+        case Link::State::detaching:
+        case Link::State::failed:
+            BATON_UNREACHABLE();
     }
 }
 
@@ -278,7 +313,7 @@ void SessionProtocol::drop_link_state(std::uint16_t number, Link& link) {
     link.assembly.reset();
     link.large.reset();
     link.credit = {};
-    link.has_question = false;
+    link.has_credit = link.has_question = false;
 }
 
 // --- Messages ----------------------------------------------------------------------------------------------------------
@@ -427,7 +462,13 @@ void SessionProtocol::on_admin(const wire::Frame& frame) {
     if (!admin) {
         return fail_connection(Status::bad_frame, "the body of ADMIN is not well formed");
     }
-    broker_.admin(id_, frame.header.sequence, as_text(admin->name), admin->json);
+    if (admins_pending_ == admins_pending_max) {
+        return fail_connection(Status::protocol_violation,
+                               "more than " + std::to_string(admins_pending_max) + " ADMIN requests without an answer");
+    }
+    ++admins_pending_;
+    broker_.admin(id_, frame.header.sequence, as_text(admin->name), admin->json,
+                  frame_size_max_ - wire::frame_header_size);
 }
 
 }  // namespace baton::session

@@ -1,6 +1,7 @@
 #include "server/session/session_protocol.hpp"
 
 #include <algorithm>
+#include <array>
 #include <string>
 
 #include "common/base/assert.hpp"
@@ -64,7 +65,7 @@ std::size_t SessionProtocol::take_preamble(Bytes readable) {
     }
     wire::BrokerPreamble broker;
     broker.chosen = wire::choose_version(*client, broker);
-    outbox_.frame(Lane::data, wire::encode(broker));
+    outbox_.frame(Lane::control, wire::encode(broker));  // Nothing may overtake it, nor WELCOME.
     host_.output_ready();
     if (broker.chosen == 0) {
         close(Status::unsupported_version, "the client speaks protocol versions " + std::to_string(client->low) + " to " +
@@ -146,7 +147,13 @@ void SessionProtocol::on_hello(const wire::Frame& frame) {
     heartbeat_ = std::chrono::milliseconds{welcome.heartbeat_ms};
     deadline_ = clock_.now() + heartbeat_ / 2;
     state_ = State::open;
-    wire::put_frame(outbox_, {.type = wire::FrameType::welcome}, as_bytes(wire::encode(welcome)));
+    const auto body = wire::encode(welcome);
+    std::array<std::byte, wire::frame_header_size> header{};
+    wire::encode({.length = static_cast<std::uint32_t>(body.size()), .type = wire::FrameType::welcome}, header.data());
+    outbox_.begin_frame(Lane::control);
+    outbox_.append(Bytes{header});
+    outbox_.append(as_bytes(body));
+    outbox_.end_frame();
     host_.output_ready();
 }
 
@@ -175,15 +182,30 @@ void SessionProtocol::on_disconnected() {
     BATON_ASSERT(is_connected_);
     is_connected_ = false;
     state_ = State::closing;
-    for (std::uint16_t number = 1; number < links_.size(); ++number) {
-        if (Link* link = find_link(number)) {
-            drop_link_state(number, *link);
-            if (link->state == Link::State::attached) {
-                broker_.detach(address(number), link->channel);
-            }
+    release_links();
+    broker_.close_session(id_);
+}
+
+/// Everything that receivers held goes back, and what was promised to senders. Links whose channel is not known yet let
+/// go when it is (on_attached, or the broker for a session that is gone).
+void SessionProtocol::release_links() {
+    BATON_ASSERT(state_ == State::closing);
+    for (std::size_t index = 1; index < links_.size(); ++index) {
+        const auto number = static_cast<std::uint16_t>(index);
+        Link* link = find_link(number);
+        if (link == nullptr) {
+            continue;
+        }
+        drop_link_state(number, *link);
+        link->next_attach.reset();
+        if (link->state == Link::State::attached) {
+            link->state = Link::State::failing;
+            broker_.detach(address(number), link->channel);
+        } else if (link->state == Link::State::attaching) {
+            link->state = Link::State::failing;
+            link->detach_wanted = true;
         }
     }
-    broker_.close_session(id_);
 }
 
 void SessionProtocol::begin_drain(std::uint32_t reconnect_after_ms) {
@@ -201,6 +223,7 @@ void SessionProtocol::fail_connection(Status status, const std::string& text) {
         return;
     }
     if (state_ != State::preamble) {
+        flush_collected();  // Decisions made before are still told, in front of the ERROR.
         wire::put_error(outbox_, 0, 0,
                         {.status = status,
                          .severity = wire::Severity::connection,
@@ -210,11 +233,11 @@ void SessionProtocol::fail_connection(Status status, const std::string& text) {
     close(status, text);
 }
 
+/// Nothing is said any more: whatever channels answer from now on is dropped.
 void SessionProtocol::close(Status status, const std::string& text) {
-    if (state_ == State::open) {
-        prepare_flush();  // What was decided in this turn is still said; the flush that follows is the last.
-    }
     state_ = State::closing;
+    collected_.clear();
+    release_links();
     host_.output_ready();
     host_.close_after_flush(status, text);
 }

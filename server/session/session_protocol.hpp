@@ -39,7 +39,7 @@ public:
     [[nodiscard]] std::size_t bytes_wanted() const noexcept { return wanted_; }
     /// Writes what was collected in this turn: confirms, credit, settlements, fragments. Before each write.
     void prepare_flush();
-    /// So much is still unsent after a write: adapts to a slow reader.
+    /// So much is still unsent after a write, or after an attempt to write: adapts to a slow reader.
     void on_write_progress(std::size_t unsent_bytes);
 
     // --- Time --------------------------------------------------------------------------------------------------------
@@ -89,11 +89,13 @@ private:
     void on_hello(const wire::Frame& frame);
     void answer_http();
     void close(wire::Status status, const std::string& text);
+    void release_links();
 
     // Frames in.
     void on_frame(const wire::Frame& frame, const BorrowedBytes& body);
     void on_link_frame(const wire::Frame& frame, const BorrowedBytes& body);
-    void on_unknown_frame(const wire::FrameHeader& header);
+    void on_unknown_frame(const wire::Frame& frame, const BorrowedBytes& body);
+    void on_error(const wire::ErrorBody& error);
     [[nodiscard]] bool reads_answers(wire::FrameType type) const noexcept;
     void on_attach(const wire::Frame& frame);
     void on_detach(std::uint16_t number, Link& link);
@@ -109,12 +111,14 @@ private:
 
     // Links.
     [[nodiscard]] Link* find_link(std::uint16_t number) noexcept;
+    [[nodiscard]] bool is_talking(std::uint16_t number) const noexcept;
     [[nodiscard]] channel::LinkAddress address(std::uint16_t number) const noexcept { return {id_, number}; }
     void begin_attach(std::uint16_t number, Link& link, runtime::AttachRequest request);
     void fail_link(std::uint16_t number, Link& link, wire::Status status, const std::string& text);
     void put_link_error(std::uint16_t number, wire::Status status, std::string_view text);
     void drop_link_state(std::uint16_t number, Link& link);
     void collect(std::uint16_t number, Link& link);
+    void flush_collected();
     void flush_link(std::uint16_t number, Link& link);
     void set_slow(bool is_slow);
 
@@ -130,6 +134,8 @@ private:
     bool is_draining_ = false;
     bool is_slow_ = false;
     bool is_connected_ = true;
+    bool has_refused_number_ = false;  ///< ATTACH with a number above links_max: its other frames are on their way.
+    std::uint32_t admins_pending_ = 0;
     std::uint32_t frame_size_max_;  ///< For frames that come in; negotiated.
     std::size_t wanted_ = 0;
     Duration heartbeat_{};
