@@ -1,0 +1,387 @@
+"""The command `baton`: what it prints, where, in which form, and with which exit code. People script against this."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import unittest
+
+import wire
+from broker import DEADLINE, BrokerTest, clean_environment, each_shard_count, eventually, program
+
+
+def lines(output):
+    return output.split(b"\n")[:-1]
+
+
+class CommandTest(BrokerTest):
+    def setUp(self):
+        super().setUp()
+        self.server = self.broker()
+
+    def run_baton(self, code, *arguments, **options):
+        return self.expect_exit(code, self.server, *arguments, **options)
+
+    def received(self, channel="c"):
+        """Everything that is in a channel."""
+        output = self.run_baton(0, "receive", channel, "--until-empty", "--null").stdout
+        return output.split(b"\0")[:-1]
+
+
+class SendTest(CommandTest):
+    def test_arguments_are_messages(self):
+        ended = self.run_baton(0, "send", "c", "one", "two words", "")
+        self.assertEqual((b"", b""), (ended.stdout, ended.stderr))
+        self.assertEqual([b"one", b"two words", b""], self.received())
+
+    def test_lines_of_stdin(self):
+        self.run_baton(0, "send", "c", stdin=b"one\n\nthree\nwithout end")
+        self.assertEqual([b"one", b"", b"three", b"without end"], self.received())
+
+    def test_whole_stdin(self):
+        body = bytes(range(1, 256)) * 5000
+        self.run_baton(0, "send", "c", "--whole", stdin=body)
+        self.run_baton(0, "send", "c", "--whole", stdin=b"")
+        self.assertEqual([body, b""], self.received())
+
+    def test_null_separated(self):
+        self.run_baton(0, "send", "c", "--null", stdin=b"one\ntwo\0\0three\0")
+        self.assertEqual([b"one\ntwo", b"", b"three"], self.received())
+
+    def test_files_and_count(self):
+        for name, text in (("a", b"file a"), ("b", bytes(range(256)))):
+            with open(os.path.join(self.folder, name), "wb") as file:
+                file.write(text)
+        self.run_baton(0, "send", "c", "--file", self.folder + "/a", "--file", self.folder + "/b")
+        self.assertEqual(b"file a\n" + bytes(range(256)) + b"\n", self.run_baton(0, "receive", "c", "-n", "2").stdout)
+        self.run_baton(0, "send", "c", "again", "--count", "3")
+        self.assertEqual([b"again"] * 3, self.received())
+        missing = self.expect_exit(1, self.server, "send", "c", "--file", self.folder + "/missing")
+        self.assertIn(b"/missing", missing.stderr)
+
+    def test_jsonl(self):
+        rows = [{"body": "plain"}, {"body": "größe", "key": "k", "headers": {"a": "b", "c": "d"}}, {"body": ""}]
+        self.run_baton(0, "send", "c", "--jsonl", stdin="".join(json.dumps(row) + "\n" for row in rows).encode())
+        output = self.run_baton(0, "receive", "c", "--until-empty", "--jsonl").stdout
+        got = [json.loads(line) for line in lines(output)]
+        self.assertEqual(["plain", "größe", ""], [row["body"] for row in got])
+        self.assertEqual(("k", {"a": "b", "c": "d"}), (got[1]["key"], got[1]["headers"]))
+        self.assertEqual([1, 2, 3], [row["offset"] for row in got])
+        for row in got:
+            self.assertEqual((1, False), (row["attempt"], row["redelivered"]))
+            self.assertRegex(row["time"], r"^\d{4}-\d\d-\d\dT[\d:]+\.\d{6}Z$")
+        self.expect_exit(2, self.server, "send", "c", "--jsonl", stdin=b"not json\n")
+
+    def test_properties(self):
+        self.run_baton(0, "send", "c", "x", "--key", "k1", "--header", "a=1", "--header", "b=x=y", "--content-type",
+                       "text/plain", "--id", "id-7")
+        (line,) = lines(self.run_baton(0, "receive", "c", "-n", "1", "--jsonl").stdout)
+        row = json.loads(line)
+        self.assertEqual(("k1", {"a": "1", "b": "x=y"}, "text/plain", "id-7"),
+                         (row["key"], row["headers"], row["content_type"], row["id"]))
+
+    def test_many_and_large_through_a_small_window(self):
+        numbers = b"".join(b"%d\n" % number for number in range(20_000))
+        self.run_baton(0, "send", "c", "--window", "10", stdin=numbers[:4_890])
+        self.assertEqual(lines(numbers[:4_890]), self.received())
+        self.run_baton(0, "send", "c", stdin=numbers)
+        self.assertEqual(lines(numbers), self.received())
+        large = os.urandom(5_000_000)
+        self.run_baton(0, "send", "c", "--whole", stdin=large)
+        self.assertEqual(large + b"\n", self.run_baton(0, "receive", "c", "-n", "1").stdout)
+
+    def test_refused_messages(self):
+        self.run_baton(0, "channel", "create", "tiny", "--max-message-size", "10")
+        self.assertRegex(self.run_baton(7, "send", "tiny", "12345678901").stderr, rb"limit|too_large")
+        partly = self.run_baton(9, "--output", "json", "send", "tiny", "short", "12345678901")
+        self.assertEqual("message_too_large", json.loads(partly.stderr)["error"]["code"])
+        self.assertEqual([b"short"], self.received("tiny"))
+
+    def test_blocked_by_a_full_channel_and_goes_on(self):
+        self.run_baton(0, "channel", "create", "small", "--max-messages", "5")
+        sender = self.command(self.server, "send", "small", *[str(number) for number in range(12)])
+        watcher = self.peer(self.server)
+        eventually(lambda: self.sender_wait(watcher) == "full", "the sender is blocked")
+        self.assertEqual(5, watcher.show(b"small")["ready"])
+        self.assertIsNone(sender.process.poll())
+        text = self.run_baton(0, "channel", "show", "small").stdout
+        self.assertRegex(text, rb"blocked: full for ")
+        output = self.run_baton(0, "receive", "small", "-n", "12").stdout
+        self.assertEqual([b"%d" % number for number in range(12)], lines(output))
+        self.assertEqual(0, sender.wait())
+
+    def sender_wait(self, watcher):
+        reasons = [link["wait"]["reason"] for link in watcher.show(b"small")["links"] if link["role"] == "sender"]
+        return reasons[0] if reasons else None
+
+    def test_interrupted(self):
+        self.run_baton(0, "channel", "create", "small", "--max-messages", "1")
+        sender = self.command(self.server, "send", "small", "1", "2", "3")
+        watcher = self.peer(self.server)
+        eventually(lambda: self.sender_wait(watcher) == "full", "the sender is blocked")
+        sender.process.send_signal(signal.SIGINT)
+        self.assertIn(sender.wait(), (9, 130))
+
+    def test_unsupported_is_refused_and_never_ignored(self):
+        for arguments in (("send", "c", "x", "--ttl", "5s"), ("send", "c", "x", "--delay", "5s"),
+                          ("send", "c", "x", "--priority", "3"), ("channel", "create", "x", "--durable"),
+                          ("channel", "create", "x", "--kind", "topic"), ("channel", "create", "x", "--kind", "stream"),
+                          ("receive", "c", "--subscription", "s"), ("receive", "c", "--from", "first"),
+                          ("peek", "c", "--state", "quarantined"), ("peek", "c", "--state", "delayed"),
+                          ("retry", "c", "--all"), ("move", "a", "b"), ("bench",)):
+            with self.subTest(arguments):
+                ended = self.run_baton(2, *arguments)
+                self.assertEqual(b"", ended.stdout)
+                self.assertEqual(1, len(lines(ended.stderr)), ended.stderr)
+                self.assertIn(b"not supported", ended.stderr)
+        self.assertEqual([], self.peer(self.server).admin("channel.list")["channels"])
+
+    def test_usage_errors(self):
+        for arguments in ((), ("send",), ("frobnicate",), ("receive", "c", "-n", "0"), ("receive", "c", "-n", "x"),
+                          ("receive", "c", "--timeout", "soon"), ("send", "c", "--window", "0"), ("send", "", "x"),
+                          ("receive", "c", "--colour"), ("--output", "xml", "ping"), ("--url", "ftp://x", "ping"),
+                          ("send", "c", "x", "--header", "novalue")):
+            with self.subTest(arguments):
+                ended = self.run_baton(2, *arguments)
+                self.assertEqual(b"", ended.stdout)
+                self.assertEqual(1, len(lines(ended.stderr)), ended.stderr)
+                error = json.loads(self.run_baton(2, "--output", "json", *arguments).stderr)["error"] \
+                    if "--output" not in arguments else {"code": "usage", "text": "x", "retryable": False}
+                self.assertEqual({"code", "text", "retryable"}, set(error))
+                self.assertFalse(error["retryable"])
+
+
+class ReceiveTest(CommandTest):
+    def setUp(self):
+        super().setUp()
+        self.watcher = self.peer(self.server)
+
+    def send(self, *messages, channel="c"):
+        self.run_baton(0, "send", channel, "--null", stdin=b"".join(message + b"\0" for message in messages))
+
+    def test_blocks_until_something_comes(self):
+        receiver = self.command(self.server, "receive", "c")
+        eventually(lambda: self.has_receiver(), "the receiver is attached")
+        self.send(b"one")
+        self.assertEqual([b"one"], receiver.wait_lines(1))
+        self.send(b"two")
+        self.assertEqual([b"one", b"two"], receiver.wait_lines(2))
+        eventually(lambda: self.watcher.show(b"c")["settled"] == 2, "both are acked")
+        receiver.process.send_signal(signal.SIGINT)
+        self.assertEqual(130, receiver.wait())
+
+    def has_receiver(self, channel=b"c"):
+        reply = self.watcher.admin("channel.show", channel)
+        return reply["ok"] and reply["channel"]["receivers"] > 0
+
+    def test_count_takes_no_more_than_it_prints(self):
+        self.send(*[b"%d" % number for number in range(10)])
+        self.assertEqual(b"0\n1\n2\n", self.run_baton(0, "receive", "c", "-n", "3").stdout)
+        shown = self.watcher.show(b"c")
+        self.assertEqual((7, 0, 3), (shown["ready"], shown["in_flight"], shown["settled"]))
+        self.assertEqual(1, self.watcher.admin("channel.peek", b"c")["messages"][0]["attempt"])
+
+    def test_timeout(self):
+        self.assertEqual(b"", self.run_baton(6, "receive", "c", "--timeout", "50ms").stdout)
+        self.send(b"one")
+        self.assertEqual(b"one\n", self.run_baton(6, "receive", "c", "-n", "2", "--timeout", "100ms").stdout)
+        self.send(b"two")
+        self.assertEqual(b"two\n", self.run_baton(0, "receive", "c", "--timeout", "100ms").stdout)
+
+    def test_until_empty(self):
+        self.assertEqual(b"", self.run_baton(0, "receive", "c", "--until-empty").stdout)
+        self.send(*[b"%d" % number for number in range(3000)])
+        output = self.run_baton(0, "receive", "c", "--until-empty").stdout
+        self.assertEqual([b"%d" % number for number in range(3000)], lines(output))
+        self.assertEqual(3000, self.watcher.show(b"c")["settled"])
+
+    def test_jsonl_of_bodies_that_are_not_text(self):
+        self.send(b"\xff\xfe")
+        (line,) = lines(self.run_baton(0, "receive", "c", "-n", "1", "--jsonl").stdout)
+        self.assertEqual("//4=", json.loads(line)["body_base64"])
+
+    def test_head_takes_one(self):
+        """`baton receive | head -1`: what was not written is not acked."""
+        self.send(*[b"line %d " % number + b"x" * 10_000 for number in range(200)])
+        pipeline = subprocess.run(["/bin/sh", "-c", '"$0" --url "$1" receive c | head -1', program("BATON"), self.server.url],
+                                  capture_output=True, timeout=DEADLINE, env=clean_environment(), check=False)
+        self.assertTrue(pipeline.stdout.startswith(b"line 0 "))
+        self.assertEqual((0, b""), (pipeline.returncode, pipeline.stderr), "it ends quietly")
+        shown = eventually(lambda: (channel := self.watcher.show(b"c"))["in_flight"] == 0 and channel, "the rest is back")
+        self.assertEqual(200, shown["ready"] + shown["settled"])
+        self.assertGreaterEqual(shown["settled"], 1)
+        self.assertLess(shown["settled"], 20, "at most what the pipe holds was written")
+        # The next receiver continues, with nothing in between lost.
+        first = self.run_baton(0, "receive", "c", "-n", "1").stdout
+        self.assertTrue(first.startswith(b"line %d " % shown["settled"]), first[:20])
+
+    def test_ends_when_the_reader_of_its_output_is_gone_and_nothing_comes(self):
+        receiver = self.command(self.server, "receive", "c", stdout=subprocess.PIPE)
+        self.send(b"one")
+        receiver.wait_lines(1)
+        pipeline = subprocess.Popen([program("BATON"), "--url", self.server.url, "receive", "idle"],
+                                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=clean_environment())
+        self.addCleanup(pipeline.kill)
+        eventually(lambda: self.has_receiver(b"idle"), "it is attached")
+        pipeline.stdout.close()
+        self.assertEqual(0, pipeline.wait(DEADLINE))
+
+    def test_exec(self):
+        self.send(b"good", b"bad", b"good too")
+        log = os.path.join(self.folder, "log")
+        script = f'read -r line; echo "$line" >> {log}; [ "$line" != bad ] || [ "$(grep -c bad {log})" -ge 2 ]'
+        self.run_baton(0, "receive", "c", "-n", "4", "--exec", script)
+        with open(log, encoding="utf-8") as file:
+            attempts = file.read().split("\n")[:-1]
+        self.assertEqual(["good", "bad", "bad", "good too"], attempts)
+        shown = self.watcher.show(b"c")
+        self.assertEqual((0, 3), (shown["ready"], shown["settled"]))
+
+    def test_ack_none(self):
+        self.send(b"one")
+        self.assertEqual(b"one\n", self.run_baton(0, "receive", "c", "-n", "1", "--ack", "none").stdout)
+        self.assertEqual(1, self.watcher.show(b"c")["settled"])
+
+    def test_deleted_while_receiving(self):
+        receiver = self.command(self.server, "receive", "c")
+        eventually(lambda: self.has_receiver(), "the receiver is attached")
+        self.run_baton(0, "channel", "delete", "c")
+        self.assertNotEqual(0, receiver.wait())
+        self.assertIn(b"deleted", b"".join(receiver.complaints))
+
+
+@each_shard_count()
+class ChannelTest(CommandTest):
+    def output(self, *arguments):
+        return json.loads(self.run_baton(0, "--output", "json", *arguments).stdout)
+
+    def test_create_is_make_it_so(self):
+        self.assertTrue(self.output("channel", "create", "c", "--max-messages", "7")["created"])
+        again = self.output("channel", "create", "c", "--max-messages", "9", "--max-bytes", "1m", "--memory")
+        self.assertFalse(again["created"])
+        shown = self.output("channel", "show", "c")
+        self.assertEqual((9, 1 << 20), (shown["messages_max"], shown["bytes_max"]))
+        self.assertIn(b"at most 9 messages", self.run_baton(0, "channel", "show", "c").stdout)
+
+    def test_list_is_ordered(self):
+        names = ["b", "a", "with space", "größe", "z%FF"]
+        for name in names:
+            self.run_baton(0, "channel", "create", name)
+        listed = [channel["name"] for channel in self.output("channel", "list")]
+        self.assertEqual(sorted(names, key=lambda name: name.encode()), listed)
+        text = self.run_baton(0, "channel", "list").stdout.decode()
+        for name in names:
+            self.assertIn(name, text)
+        each = lines(self.run_baton(0, "--output", "jsonl", "channel", "list").stdout)
+        self.assertEqual(listed, [json.loads(line)["name"] for line in each])
+
+    def test_names_of_any_bytes_have_a_text_form(self):
+        self.run_baton(0, "send", "%00%FF%0A", "strange")
+        peer = self.peer(self.server)
+        peer.attach_receiver(1, b"\x00\xff\n")
+        self.assertEqual(b"strange", peer.deliveries(1, 1)[0].body)
+
+    def test_purge_and_delete(self):
+        self.run_baton(0, "send", "c", "1", "2", "3")
+        self.assertEqual(3, self.output("channel", "purge", "c")["messages"])
+        self.run_baton(0, "send", "c", "4")
+        self.assertEqual(1, self.output("channel", "delete", "c")["messages"])
+        for verb in ("show", "purge", "delete"):
+            self.assertIn(b'"c"', self.run_baton(5, "channel", verb, "c").stderr)
+        error = json.loads(self.run_baton(5, "--output", "json", "channel", "show", "c").stderr)["error"]
+        self.assertEqual(("not_found", False), (error["code"], error["retryable"]))
+
+    def test_peek_has_no_side_effect(self):
+        self.run_baton(5, "peek", "c")
+        self.run_baton(0, "send", "c", "one", "two", "three")
+        before = self.output("channel", "show", "c")
+        for _ in range(2):
+            self.assertEqual(b"one\ntwo\n", self.run_baton(0, "peek", "c", "-n", "2").stdout)
+        self.assertEqual(["one", "two", "three"], [message["body"] for message in self.output("peek", "c")])
+        after = self.output("channel", "show", "c")
+        for key in ("ready", "in_flight", "delivered", "settled", "redelivered", "receivers"):
+            self.assertEqual(before[key], after[key], key)
+        holder = self.peer(self.server)
+        holder.attach_receiver(1, b"c", credit=(1, 1000))
+        holder.deliveries(1, 1)
+        self.assertEqual(b"one\n", self.run_baton(0, "peek", "c", "--state", "in-flight").stdout)
+        self.assertEqual(b"two\nthree\n", self.run_baton(0, "peek", "c", "--state", "ready").stdout)
+
+    def test_name_too_long(self):
+        self.run_baton(0, "channel", "create", "n" * 255)
+        for arguments in (("channel", "create", "n" * 256), ("send", "n" * 256, "x")):
+            self.assertIn(self.baton(self.server, *arguments).returncode, (2, 7))
+
+
+class ConnectTest(BrokerTest):
+    def unused_url(self):
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            return f"baton://127.0.0.1:{sock.getsockname()[1]}"
+
+    def test_nobody_there(self):
+        url = self.unused_url()
+        for arguments in (("send", "c", "x"), ("receive", "c"), ("ping",), ("channel", "list"), ("peek", "c")):
+            with self.subTest(arguments):
+                ended = self.expect_exit(3, url, "--connect-timeout", "200ms", *arguments)
+                self.assertIn(url.encode(), ended.stderr)
+                error = json.loads(lines(self.expect_exit(3, url, "--connect-timeout", "200ms", "--output", "json",
+                                                          *arguments).stderr)[-1])["error"]
+                self.assertEqual("cannot_connect", error["code"])
+        ended = self.expect_exit(3, f"baton+unix://{self.folder}/none.sock", "--connect-timeout", "200ms", "ping")
+        self.assertIn(b"none.sock", ended.stderr)
+
+    def test_says_once_that_it_waits(self):
+        ended = self.expect_exit(3, self.unused_url(), "--connect-timeout", "1s", "send", "c", "x")
+        self.assertEqual(1, ended.stderr.count(b"waiting for the broker"))
+        ended = self.expect_exit(3, self.unused_url(), "--quiet", "--connect-timeout", "200ms", "send", "c", "x")
+        self.assertNotIn(b"waiting", ended.stderr)
+
+    def test_started_before_the_broker(self):
+        path = f"{self.folder}/late.sock"
+        sender = self.command(f"baton+unix://{path}", "send", "c", "early")
+        receiver = self.command(f"baton+unix://{path}", "receive", "c", "-n", "1")
+        eventually(lambda: sender.complaints and receiver.complaints, "both say that they wait")
+        self.broker(listen=(f"unix://{path}",))
+        self.assertEqual((0, 0), (sender.wait(), receiver.wait()))
+        self.assertEqual([b"early"], receiver.lines)
+
+    def test_ping(self):
+        server = self.broker()
+        self.assertRegex(self.expect_exit(0, server, "ping").stdout, rb"answered in [\d.]+ ms")
+        self.assertIn("round_trip_us", json.loads(self.expect_exit(0, server, "--output", "json", "ping").stdout))
+
+    def test_interrupted_while_waiting(self):
+        command = self.command(self.unused_url(), "send", "c", "x")
+        eventually(lambda: command.complaints, "it says that it waits")
+        command.process.send_signal(signal.SIGINT)
+        self.assertEqual(130, command.wait())
+
+    def test_something_else_listens_there(self):
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listener.close)
+        url = f"baton://127.0.0.1:{listener.getsockname()[1]}"
+        command = self.command(url, "--connect-timeout", "500ms", "ping")
+        sock, _ = listener.accept()
+        sock.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+        self.addCleanup(sock.close)
+        self.assertIn(command.wait(), (1, 3, 10))
+        self.assertTrue(command.complaints)
+
+    def test_ping_of_a_draining_broker_is_unhealthy(self):
+        server = self.broker()
+        holder = self.peer(server)
+        holder.attach_sender(1, b"c")
+        holder.publish_all(1, 1, [b"held"])
+        holder.attach_receiver(2, b"c")
+        holder.deliveries(2, 1)
+        # Connected before the drain, asks during it: a new connection is refused by then.
+        server.send_signal(signal.SIGTERM)
+        holder.expect(wire.GOAWAY)
+        self.assertIn(self.baton(server, "--connect-timeout", "300ms", "ping").returncode, (3, 10))
+        holder.settle(2, 1)
+
+
+if __name__ == "__main__":
+    unittest.main()
