@@ -123,10 +123,12 @@ Result<void> apply(Configuration& configuration, const Setting& setting, const s
 
 Result<void> apply_file(Configuration& configuration, const std::string& path) {
     std::ifstream file{path, std::ios::binary};
-    if (!file) {
+    std::ostringstream content;
+    // A folder can be opened but not read. Nothing is written for an empty file, which is not JSON either.
+    if (!file || (file.peek() != std::ifstream::traits_type::eof() && !(content << file.rdbuf())) || file.bad()) {
         return invalid("cannot read the configuration file " + path + ": " + std::generic_category().message(errno));
     }
-    const std::string text{std::istreambuf_iterator<char>{file}, {}};
+    const auto text = std::move(content).str();
     Json json;
     try {
         json = Json::parse(text, nullptr, /*allow_exceptions=*/true, /*ignore_comments=*/true);
@@ -164,6 +166,9 @@ Result<void> check(const Options& options) {
     if (options.limits.outbox_low_water >= options.limits.outbox_high_water) {
         return invalid("limits.outbox_low_water must be below limits.outbox_high_water");
     }
+    if (options.limits.outbox_high_water > options.limits.outbox_max) {
+        return invalid("limits.outbox_high_water must not exceed limits.outbox_max");
+    }
     if (options.limits.message_size_max > options.limits.memory_max / 2) {
         return invalid("limits.message_size_max must not exceed half of limits.memory_max");
     }
@@ -186,7 +191,7 @@ std::string show(const Configuration& configuration, bool with_origin) {
             json[setting.key] = value;
         }
     }
-    return json.dump(2);
+    return json.dump(2, ' ', false, Json::error_handler_t::replace);  // Paths are any bytes.
 }
 
 }  // namespace baton::app

@@ -17,7 +17,9 @@ namespace baton::app {
 
 Result<void> write_ready_file(const std::string& path, const std::vector<std::string>& listen) {
     const auto temporary = path + "." + std::to_string(::getpid()) + ".tmp";
-    const auto text = nlohmann::json{{"pid", ::getpid()}, {"listen", listen}}.dump() + "\n";
+    const nlohmann::json content{{"pid", ::getpid()}, {"listen", listen}};
+    // Paths of sockets are any bytes.
+    const auto text = content.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
     net::Descriptor file{::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)};
     if (!file) {
         return fail(errno_error("cannot write the ready file " + temporary));

@@ -1,0 +1,134 @@
+// The command line of batond: what is asked for, exit codes, precedence, what is not supported.
+#include "server/app/command_line.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/unit/app/scratch.hpp"
+
+namespace baton::app {
+namespace {
+
+using ::testing::HasSubstr;
+using test::EnvironmentVariable;
+using test::Scratch;
+
+struct Parsed {
+    std::optional<CommandLine> line;
+    int exit_code = 0;
+    std::string out;
+    std::string err;
+};
+
+Parsed parse(std::vector<const char*> arguments) {
+    arguments.insert(arguments.begin(), "batond");
+    ::testing::internal::CaptureStdout();
+    ::testing::internal::CaptureStderr();
+    auto parsed = parse_command_line(static_cast<int>(arguments.size()), arguments.data());
+    return {std::move(parsed.command_line), parsed.exit_code, ::testing::internal::GetCapturedStdout(),
+            ::testing::internal::GetCapturedStderr()};
+}
+
+TEST(CommandLineOf, NothingServesWithDefaults) {
+    const auto parsed = parse({});
+    ASSERT_TRUE(parsed.line);
+    EXPECT_EQ(parsed.line->command, Command::serve);
+    EXPECT_EQ(parsed.line->configuration.options.listen, std::vector<std::string>{"tcp://127.0.0.1:22866"});
+    EXPECT_TRUE(parsed.line->configuration.origins.empty());
+}
+
+TEST(CommandLineOf, FlagsSetWhatTheyName) {
+    const auto parsed = parse({"--listen", "tcp://0.0.0.0:1", "--listen=unix:///tmp/x", "--shards", "2", "--limits-memory-max=64m",
+                               "--limits-message-size-max", "1m", "--shards", "3"});
+    ASSERT_TRUE(parsed.line) << parsed.err;
+    const auto& options = parsed.line->configuration.options;
+    EXPECT_EQ(options.listen, (std::vector<std::string>{"tcp://0.0.0.0:1", "unix:///tmp/x"}));
+    EXPECT_EQ(options.shards, 3U);
+    EXPECT_EQ(options.limits.memory_max, 64U << 20U);
+    EXPECT_EQ(parsed.line->configuration.origins.at("shards"), Origin::flag);
+}
+
+TEST(CommandLineOf, FlagsWinOverEnvironmentAndFile) {
+    Scratch scratch;
+    const auto path = scratch.write("c.json", R"({"shards":1,"log_level":"warn","drain_timeout":"1s"})");
+    const EnvironmentVariable shards{"BATON_SHARDS", "2"};
+    const EnvironmentVariable level{"BATON_LOG_LEVEL", "debug"};
+    const auto parsed = parse({"--config", path.c_str(), "--shards=3"});
+    ASSERT_TRUE(parsed.line) << parsed.err;
+    EXPECT_EQ(parsed.line->configuration.options.shards, 3U);
+    EXPECT_EQ(parsed.line->configuration.options.log_level, "debug");
+    EXPECT_EQ(parsed.line->configuration.options.drain_timeout, std::chrono::seconds{1});
+    EXPECT_EQ(parsed.line->config_file, path);
+}
+
+TEST(CommandLineOf, MistakesExitWithTwo) {
+    for (const auto& arguments : std::vector<std::vector<const char*>>{{"--colour"},
+                                                                       {"extra"},
+                                                                       {"--shards"},
+                                                                       {"--shards", "many"},
+                                                                       {"--listen", "nowhere"},
+                                                                       {"--config", "/does/not/exist"},
+                                                                       {"--config", "/"},
+                                                                       {"config"},
+                                                                       {"config", "paint"},
+                                                                       {"--limits-memory-max", "16m"}}) {
+        const auto parsed = parse(arguments);
+        EXPECT_FALSE(parsed.line);
+        EXPECT_EQ(parsed.exit_code, exit_usage) << arguments.front();
+        EXPECT_THAT(parsed.err, HasSubstr("batond: "));
+    }
+}
+
+TEST(CommandLineOf, ADataDirectoryIsRefused) {
+    for (const auto& arguments : std::vector<std::vector<const char*>>{{"--data-dir", "/tmp/x"}, {"--data-dir=/tmp/x"}}) {
+        const auto parsed = parse(arguments);
+        EXPECT_EQ(parsed.exit_code, exit_usage);
+        EXPECT_THAT(parsed.err, HasSubstr("memory only"));
+    }
+    const EnvironmentVariable data{"BATON_DATA_DIR", "/tmp/x"};
+    EXPECT_EQ(parse({}).exit_code, exit_usage);
+}
+
+TEST(CommandLineOf, HelpAndVersionGoToStdoutAndAreNoMistakes) {
+    const auto help = parse({"--help"});
+    EXPECT_FALSE(help.line);
+    EXPECT_EQ(help.exit_code, exit_done);
+    for (const auto& setting : settings_table()) {
+        EXPECT_THAT(help.out, HasSubstr(setting.flag()));
+    }
+    const auto version = parse({"--version"});
+    EXPECT_EQ(version.exit_code, exit_done);
+    EXPECT_THAT(version.out, HasSubstr("batond "));
+}
+
+TEST(CommandLineOf, ConfigCheckAndShow) {
+    const auto checked = parse({"config", "check", "--shards", "2"});
+    ASSERT_TRUE(checked.line) << checked.err;
+    EXPECT_EQ(checked.line->command, Command::config_check);
+    EXPECT_EQ(checked.line->configuration.options.shards, 2U);
+    const auto shown = parse({"config", "show"});
+    ASSERT_TRUE(shown.line);
+    EXPECT_EQ(shown.line->command, Command::config_show);
+    EXPECT_FALSE(shown.line->with_origin);
+    EXPECT_TRUE(parse({"config", "show", "--origin"}).line->with_origin);
+    EXPECT_EQ(parse({"config", "check", "--shards", "x"}).exit_code, exit_usage);
+}
+
+TEST(Reload, ReadsFileAndEnvironmentAgainUnderTheSameFlags) {
+    Scratch scratch;
+    const auto path = scratch.write("c.json", R"({"log_level":"warn","shards":1})");
+    const auto parsed = parse({"--config", path.c_str(), "--shards=3", "--listen=tcp://127.0.0.1:1", "--limits-memory-max=3000000001"});
+    ASSERT_TRUE(parsed.line) << parsed.err;
+    scratch.write("c.json", R"({"log_level":"error","shards":2})");
+    const auto again = reload(*parsed.line);
+    ASSERT_TRUE(again) << again.error().context;
+    EXPECT_EQ(again->options.log_level, "error");
+    EXPECT_EQ(again->options.shards, 3U);
+    EXPECT_EQ(again->options.listen, std::vector<std::string>{"tcp://127.0.0.1:1"});
+    EXPECT_EQ(again->options.limits.memory_max, 3'000'000'001U);
+    scratch.write("c.json", "{");
+    EXPECT_FALSE(reload(*parsed.line));
+}
+
+}  // namespace
+}  // namespace baton::app
