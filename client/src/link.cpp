@@ -49,9 +49,10 @@ void Link::attach() {
                  " bytes, this one has " + std::to_string(name_.size()));
         return;
     }
-    wire::put_attach(context_.outbox, number_, {.role = role_, .name = as_bytes(name_), .options = attach_options()});
+    const std::optional<wire::CreditLimits> credit = first_credit();
+    wire::put_attach(context_.outbox, number_, {.role = role_, .name = as_bytes(name_), .options = attach_options()},
+                     credit ? &*credit : nullptr);
     phase_ = Phase::attaching;
-    on_attach_written();
 }
 
 std::string Link::attach_options() const {

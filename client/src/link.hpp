@@ -55,7 +55,8 @@ protected:
     // Frames that only one kind knows. Only while attached or attaching.
     [[nodiscard]] virtual Violation on_message_frame(const wire::FrameHeader& header, BorrowedBytes body) = 0;
     [[nodiscard]] virtual std::string producer() const { return {}; }
-    virtual void on_attach_written() {}  // ATTACH is in the outbox.
+    // Sent right behind ATTACH.
+    [[nodiscard]] virtual std::optional<wire::CreditLimits> first_credit() { return std::nullopt; }
     [[nodiscard]] virtual Violation on_attached(std::uint64_t sequence, std::uint64_t message_size_max) = 0;
     virtual void before_detach() {}
     // The link is not attached any more, and may be again.

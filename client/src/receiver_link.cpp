@@ -18,10 +18,9 @@ ReceiverLink::ReceiverLink(ProtocolContext& context, LinkId id, std::string name
     BATON_ASSERT(window_.bytes >= 1 && (window_.is_on_demand || window_.messages >= 1));
 }
 
-// In the data lane: in the control lane it would overtake its ATTACH.
-void ReceiverLink::on_attach_written() {
+std::optional<wire::CreditLimits> ReceiverLink::first_credit() {
     granted_ = credit();
-    wire::put_credit(context_.outbox, number(), granted_, Lane::data);
+    return granted_;
 }
 
 Violation ReceiverLink::on_attached(std::uint64_t /*sequence*/, std::uint64_t /*message_size_max*/) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "client/src/fragment_assembly.hpp"
@@ -45,7 +46,7 @@ public:
 
 private:
     [[nodiscard]] Violation on_message_frame(const wire::FrameHeader& header, BorrowedBytes body) override;
-    void on_attach_written() override;
+    [[nodiscard]] std::optional<wire::CreditLimits> first_credit() override;
     [[nodiscard]] Violation on_attached(std::uint64_t sequence, std::uint64_t message_size_max) override;
     void before_detach() override { flush_settlements(); }
     void on_detached() override;

@@ -45,9 +45,10 @@ std::uint8_t u8_at(Bytes bytes, std::size_t at) noexcept {
 namespace {
 constexpr std::size_t attach_head_size = 4;
 constexpr std::size_t admin_head_size = 4;
+constexpr std::size_t credit_size = 16;
 }  // namespace
 
-void put_attach(Outbox& outbox, std::uint16_t link, const Attach& attach) noexcept {
+void put_attach(Outbox& outbox, std::uint16_t link, const Attach& attach, const CreditLimits* first_credit) noexcept {
     BATON_ASSERT(attach.name.size() <= 0xffff);
     std::array<std::byte, attach_head_size> head{};
     store_u16(head.data(), static_cast<std::uint16_t>(attach.name.size()));
@@ -56,6 +57,13 @@ void put_attach(Outbox& outbox, std::uint16_t link, const Attach& attach) noexce
     outbox.append(Bytes{head});
     outbox.append(attach.name);
     outbox.append(as_bytes(attach.options));
+    if (first_credit != nullptr) {
+        std::array<std::byte, frame_header_size + credit_size> credit{};
+        encode(FrameHeader{.length = credit_size, .type = FrameType::credit, .link = link}, credit.data());
+        store_u64(credit.data() + frame_header_size, first_credit->messages);
+        store_u64(credit.data() + frame_header_size + 8, first_credit->bytes);
+        outbox.append(Bytes{credit});
+    }
     outbox.end_frame();
 }
 
@@ -268,16 +276,15 @@ std::optional<RecordReader<SettleException>> decode_settled(Bytes body) noexcept
 // --- Credit and state ------------------------------------------------------------------------------------------------
 
 namespace {
-constexpr std::size_t credit_size = 16;
 constexpr std::size_t state_size = 32;
 constexpr std::size_t fragment_head_size = 16;
 }  // namespace
 
-void put_credit(Outbox& outbox, std::uint16_t link, const CreditLimits& limits, Lane lane) noexcept {
+void put_credit(Outbox& outbox, std::uint16_t link, const CreditLimits& limits) noexcept {
     std::array<std::byte, credit_size> body{};
     store_u64(body.data(), limits.messages);
     store_u64(body.data() + 8, limits.bytes);
-    begin(outbox, lane, {.length = credit_size, .type = FrameType::credit, .link = link});
+    begin(outbox, FrameType::credit, link, 0, credit_size);
     outbox.append(Bytes{body});
     outbox.end_frame();
 }

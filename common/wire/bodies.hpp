@@ -28,7 +28,11 @@ struct Attach {
     Bytes name;                ///< Channel; any bytes. Length is checked by the session.
     std::string_view options;  ///< JSON object, or empty.
 };
-void put_attach(Outbox& outbox, std::uint16_t link, const Attach& attach) noexcept;
+struct CreditLimits;
+/// With `first_credit` a CREDIT follows in the same piece: nothing gets between the two, and no later CREDIT of the control
+/// lane in front of it.
+void put_attach(Outbox& outbox, std::uint16_t link, const Attach& attach,
+                const CreditLimits* first_credit = nullptr) noexcept;
 [[nodiscard]] std::optional<Attach> decode_attach(Bytes body) noexcept;
 
 void put_attached(Outbox& outbox, std::uint16_t link, std::uint64_t last_sequence, std::string_view json) noexcept;
@@ -124,8 +128,7 @@ struct CreditLimits {
     std::uint64_t bytes = 0;
     friend bool operator==(const CreditLimits&, const CreditLimits&) = default;
 };
-/// `lane`: a client's first CREDIT must stay behind its ATTACH and therefore goes into the data lane.
-void put_credit(Outbox& outbox, std::uint16_t link, const CreditLimits& limits, Lane lane = Lane::control) noexcept;
+void put_credit(Outbox& outbox, std::uint16_t link, const CreditLimits& limits) noexcept;
 [[nodiscard]] std::optional<CreditLimits> decode_credit(Bytes body) noexcept;
 
 /// STATE from the broker: `reason u16, 0 u16, 0 u32, waiting us u64, ready u64, in flight u64`.

@@ -139,11 +139,24 @@ TEST_F(Lanes, DataStaysBehindData) {
     expect_stays(FrameType::admin_reply, [&] { put_admin_reply(outbox, 1, "{}"); });
 }
 
-// A client's first CREDIT may not leave before its ATTACH.
-TEST_F(Lanes, FirstCreditStaysBehindAttach) {
-    put_attach(outbox, 1, {.name = as_bytes("a"), .options = {}});
-    put_credit(outbox, 1, {}, Lane::data);
-    EXPECT_EQ(first_out(), FrameType::attach);
+// A client's first CREDIT may not leave before its ATTACH, nor a later one before the first: limits are absolute, and the
+// last to arrive counts. The socket has taken the ATTACH and nothing more, the broker has answered already.
+TEST_F(Lanes, FirstCreditStaysBetweenAttachAndTheNextCredit) {
+    const CreditLimits first{.messages = 1, .bytes = 10};
+    put_attach(outbox, 1, {.name = as_bytes("a"), .options = {}}, &first);
+    const std::size_t attach_size = outbox.size_bytes() - frame_header_size - 16;
+    std::array<iovec, 8> buffers;
+    ASSERT_GT(outbox.gather(buffers, attach_size), 0U);
+    outbox.consume(attach_size);
+    put_credit(outbox, 1, {.messages = 2, .bytes = 20});
+
+    const auto bytes = golden::drain(outbox);
+    const auto one = decode_frame(bytes, frame_size_max_default);
+    ASSERT_EQ(one.status, FrameStatus::complete);
+    EXPECT_EQ(decode_credit(one.frame.body), first);
+    const auto two = decode_frame(Bytes{bytes}.subspan(one.size()), frame_size_max_default);
+    ASSERT_EQ(two.status, FrameStatus::complete);
+    EXPECT_EQ(decode_credit(two.frame.body), (CreditLimits{.messages = 2, .bytes = 20}));
 }
 
 // What is large is referenced: the frame costs its head in the outbox, whatever the payload.
