@@ -29,7 +29,7 @@ SimClient::SimClient(std::string name, Scheduler& scheduler, Prng& prng, const S
       protocol_{{.agent = "baton-sim",
                  .name = name_,
                  .heartbeat = options.client_heartbeat,
-                 .frame_size_max = options.client_frame_size_max},
+                 .frame_size_max = prng.chance(1, 2) ? wire::frame_size_max_minimum : wire::frame_size_max_default},
                 pool_,
                 outbox_,
                 *this,

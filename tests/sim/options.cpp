@@ -66,6 +66,7 @@ SimOptions make_options(std::uint64_t seed) {
     options.shards = one_of<std::uint32_t>(prng, {1, 2, 4});
     options.channels = static_cast<std::uint32_t>(prng.range(1, 4));
     options.clients = static_cast<std::uint32_t>(prng.range(2, 6));
+    options.raw_senders = static_cast<std::uint32_t>(prng.below(3));
     options.messages = one_of<std::uint32_t>(prng, {30, 200, 500});
     options.body_max = one_of<std::uint64_t>(prng, {40, 500, 6'000});
     if (prng.chance(1, 2)) {
@@ -86,7 +87,6 @@ SimOptions make_options(std::uint64_t seed) {
                       .bytes = one_of<std::uint64_t>(prng, {1, 1'000, 100'000, 4U << 20U}),
                       .is_on_demand = prng.chance(1, 4)};
     options.client_heartbeat = one_of<Duration>(prng, {milliseconds{500}, seconds{2}, seconds{10}});
-    options.client_frame_size_max = one_of<std::size_t>(prng, {wire::frame_size_max_minimum, 262'144});
     options.mailbox_delay = one_of<DelayRange>(
         prng,
         {{microseconds{0}, microseconds{5}}, {microseconds{1}, milliseconds{2}}, {milliseconds{0}, milliseconds{60}}});
@@ -109,16 +109,17 @@ std::string describe(const SimOptions& options) {
     const auto& channel = options.limits.channel_defaults;
     return "seed " + std::to_string(options.seed) + ":" + number("shards", options.shards) +
            number("channels", options.channels) + number("clients", options.clients) +
-           number("messages", options.messages) + number("body_max", options.body_max) +
-           number("large_percent", options.large_percent) + number("large_max", options.large_max) +
-           number("window.messages", options.window.messages) + number("window.bytes", options.window.bytes) +
-           number("on_demand", options.window.is_on_demand) + number("messages_max", channel.messages_max) +
-           number("bytes_max", channel.bytes_max) + number("memory_max", options.limits.memory_max) +
-           number("high_water", options.limits.outbox_high_water) + number("segment_max", options.network.segment_max) +
-           number("read_max", options.network.read_max) + number("capacity", options.network.capacity) +
-           number("reset", options.faults.reset) + number("half_open", options.faults.half_open) +
-           number("crash", options.faults.crash) + number("stall", options.faults.stall) +
-           number("under_load", options.is_drained_under_load) + number("left_over", options.is_left_over);
+           number("raw_senders", options.raw_senders) + number("messages", options.messages) +
+           number("body_max", options.body_max) + number("large_percent", options.large_percent) +
+           number("large_max", options.large_max) + number("window.messages", options.window.messages) +
+           number("window.bytes", options.window.bytes) + number("on_demand", options.window.is_on_demand) +
+           number("messages_max", channel.messages_max) + number("bytes_max", channel.bytes_max) +
+           number("memory_max", options.limits.memory_max) + number("high_water", options.limits.outbox_high_water) +
+           number("segment_max", options.network.segment_max) + number("read_max", options.network.read_max) +
+           number("capacity", options.network.capacity) + number("reset", options.faults.reset) +
+           number("half_open", options.faults.half_open) + number("crash", options.faults.crash) +
+           number("stall", options.faults.stall) + number("under_load", options.is_drained_under_load) +
+           number("left_over", options.is_left_over);
 }
 
 }  // namespace baton::sim

@@ -45,6 +45,7 @@ struct SimOptions {
     std::uint32_t clients = 2;
     std::uint32_t senders_max = 2;  // Per client, at least one of both kinds in all.
     std::uint32_t receivers_max = 2;
+    std::uint32_t raw_senders = 0;    // That send too much again after a reconnect.
     std::uint32_t messages = 200;     // Per sender.
     std::uint64_t body_max = 500;     // Usual bodies have 0 to so many bytes,
     std::uint64_t large_percent = 0;  // and these are large:
@@ -57,7 +58,6 @@ struct SimOptions {
     std::uint64_t link_close_percent = 0;  // Of a receiver's steps: closes its link and opens another.
     client::ReceiverWindow window;
     Duration client_heartbeat = std::chrono::seconds{10};
-    std::size_t client_frame_size_max = 262'144;
     DelayRange mailbox_delay;
     DelayRange reconnect_pause;
     Duration faults_time = std::chrono::seconds{5};

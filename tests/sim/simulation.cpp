@@ -92,14 +92,20 @@ void Simulation::cause_faults() {
             fault(*place);
         }
     }
+    for (const auto& sender : raw_senders_) {
+        if (Wire* wire = sender->wire()) {
+            fault("raw sender", *wire);
+        }
+    }
     look_at_limits();
     scheduler_.after(fault_period, [this] { cause_faults(); });
 }
 
+bool Simulation::happens(std::uint64_t per_second_thousandths) {
+    return fault_prng_.below(1'000 * (seconds{1} / fault_period)) < per_second_thousandths;
+}
+
 void Simulation::fault(Place& place) {
-    const auto happens = [this](std::uint64_t per_second_thousandths) {
-        return fault_prng_.below(1'000 * (seconds{1} / fault_period)) < per_second_thousandths;
-    };
     if (happens(options_.faults.crash)) {
         report_.note(place.name + ": FAULT crash");
         if (Wire* wire = place.client->wire(); wire != nullptr && fault_prng_.chance(1, 2)) {
@@ -107,30 +113,30 @@ void Simulation::fault(Place& place) {
         }
         place.client.reset();
         scheduler_.after(options_.reconnect_pause.take(fault_prng_), [this, &place] { start(place); });
-        return;
+    } else if (Wire* wire = place.client->wire()) {
+        fault(place.name, *wire);
     }
-    Wire* wire = place.client->wire();
-    if (wire == nullptr) {
-        return;
-    }
+}
+
+void Simulation::fault(const std::string& name, Wire& wire) {
     if (happens(options_.faults.reset)) {
-        report_.note(place.name + ": FAULT reset");
-        wire->reset();
+        report_.note(name + ": FAULT reset");
+        wire.reset();
     }
     if (happens(options_.faults.half_open)) {
         const std::uint64_t which = fault_prng_.range(1, 3);
-        report_.note(place.name + ": FAULT half open" + ((which & 1U) != 0 ? ", client is deaf" : "") +
+        report_.note(name + ": FAULT half open" + ((which & 1U) != 0 ? ", client is deaf" : "") +
                      ((which & 2U) != 0 ? ", broker is deaf" : ""));
         if ((which & 1U) != 0) {
-            wire->cut(Side::client);
+            wire.cut(Side::client);
         }
         if ((which & 2U) != 0) {
-            wire->cut(Side::broker);
+            wire.cut(Side::broker);
         }
     }
     if (happens(options_.faults.stall)) {
-        report_.note(place.name + ": FAULT stall");
-        wire->stall(Side::client, options_.faults.stall_time.take(fault_prng_));
+        report_.note(name + ": FAULT stall");
+        wire.stall(Side::client, options_.faults.stall_time.take(fault_prng_));
     }
 }
 
@@ -166,7 +172,7 @@ void Simulation::run_until(const char* what, Duration time_max, IsDone is_done) 
         if (std::exchange(progress, ledger_.progress()) != progress) {
             end = scheduler_.now() + time_max;
         } else if (scheduler_.now() > end) {
-            return report_.violation(std::string{what} + " takes too long");
+            return report_.violation(std::string{what} + " takes too long" + unfinished());
         }
         (void)scheduler_.run_one();
     }
@@ -177,12 +183,31 @@ void Simulation::run_for(Duration time) {
     run_until("a moment", time * 2, [&] { return scheduler_.now() >= end; });
 }
 
+std::string Simulation::unfinished() const {
+    std::string text;
+    for (const auto& place : places_) {
+        for (const auto& work : place->senders) {
+            if (work->left + work->unconfirmed > 0) {
+                text += "; " + place->name + " has " + std::to_string(work->left) + " to send to channel " +
+                        std::to_string(work->channel) + ", " + std::to_string(work->unconfirmed) + " unconfirmed";
+            }
+        }
+    }
+    for (std::uint32_t channel = 0; channel < options_.channels; ++channel) {
+        if (left_in_channels_[channel] > 1) {
+            text += "; channel " + std::to_string(channel) + " holds " + std::to_string(left_in_channels_[channel] - 1);
+        }
+    }
+    return text;
+}
+
 bool Simulation::is_everything_sent() const {
-    return std::ranges::all_of(places_, [](const auto& place) {
-        return place->client && std::ranges::all_of(place->senders, [](const auto& work) {
-                   return work->left == 0 && work->unconfirmed == 0;
-               });
-    });
+    return std::ranges::all_of(raw_senders_, [](const auto& sender) { return sender->is_done(); }) &&
+           std::ranges::all_of(places_, [](const auto& place) {
+               return place->client && std::ranges::all_of(place->senders, [](const auto& work) {
+                          return work->left == 0 && work->unconfirmed == 0;
+                      });
+           });
 }
 
 // Asks the channels now and then; the answer of the last time counts.
@@ -213,6 +238,12 @@ bool Simulation::run() {
     broker_.start();
     for (const auto& place : places_) {
         start(*place);
+    }
+    ClientWorld& world = *this;
+    for (std::uint32_t i = 0; i < options_.raw_senders; ++i) {
+        const auto channel = static_cast<std::uint32_t>(prng_.below(options_.channels));
+        raw_senders_.push_back(std::make_unique<RawSender>("raw sender " + std::to_string(i), channel, scheduler_,
+                                                           prng_, options_, report_, ledger_, world));
     }
     cause_faults();
     run_for(options_.faults_time);
@@ -254,6 +285,7 @@ void Simulation::drain() {
     for (const auto& place : places_) {
         place->client.reset();
     }
+    raw_senders_.clear();
     run_for(seconds{1});
 }
 

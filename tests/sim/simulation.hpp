@@ -12,6 +12,7 @@
 #include "tests/sim/client.hpp"
 #include "tests/sim/ledger.hpp"
 #include "tests/sim/options.hpp"
+#include "tests/sim/raw_sender.hpp"
 #include "tests/sim/report.hpp"
 #include "tests/sim/scheduler.hpp"
 
@@ -45,12 +46,15 @@ private:
     void start(Place& place);
     void cause_faults();
     void fault(Place& place);
+    void fault(const std::string& name, Wire& wire);
+    [[nodiscard]] bool happens(std::uint64_t per_second_thousandths);
     void look_at_limits();
 
     // Runs until `is_done`; it is a violation ("`what` takes too long") if nothing has moved on for `time_max`.
     template <class IsDone>
     void run_until(const char* what, Duration time_max, IsDone is_done);
     void run_for(Duration time);
+    [[nodiscard]] std::string unfinished() const;
     [[nodiscard]] bool is_everything_sent() const;
     [[nodiscard]] bool is_everything_received();
     void drain();
@@ -66,6 +70,7 @@ private:
     Ledger ledger_;
     SimBroker broker_;
     std::vector<std::unique_ptr<Place>> places_;
+    std::vector<std::unique_ptr<RawSender>> raw_senders_;
     bool is_calm_ = false;
     bool is_paused_ = false;
     bool is_ending_ = false;

@@ -61,7 +61,18 @@ void WireTap::violation(const wire::FrameHeader& header, const std::string& text
                       std::to_string(header.link) + ": " + text);
 }
 
+void WireTap::note(const char* what, const wire::FrameHeader& header) {
+    const bool is_about_links = header.type == FrameType::attach || header.type == FrameType::attached ||
+                                header.type == FrameType::detach || header.type == FrameType::detached ||
+                                header.type == FrameType::error || header.type == FrameType::goaway;
+    if (is_about_links) {
+        report_.note(name_ + ": " + what + " " + std::string{wire::to_string(header.type)} + " " +
+                     std::to_string(header.link));
+    }
+}
+
 void WireTap::on_client_wrote(const wire::FrameHeader& header, Bytes body) {
+    note("client writes", header);
     Link& link = links_[header.link];
     switch (header.type) {
         case FrameType::attach:
@@ -111,12 +122,17 @@ void WireTap::spend(const wire::FrameHeader& header, Link& link, std::uint64_t f
 }
 
 void WireTap::on_client_read(const wire::FrameHeader& header, Bytes body) {
+    note("client reads", header);
     Link& link = links_[header.link];
     switch (header.type) {
         case FrameType::credit:
             return grant(link, body);
+        case FrameType::attached:
+            link.decided_before = header.sequence;
+            return;
         case FrameType::confirm:
-            if (header.sequence < link.last_confirmed || header.sequence > link.last_sent) {
+            if (header.sequence < link.last_confirmed ||
+                header.sequence > std::max(link.last_sent, link.decided_before)) {
                 violation(header, "confirms " + std::to_string(header.sequence) + " after " +
                                       std::to_string(link.last_confirmed) + ", sent up to " +
                                       std::to_string(link.last_sent));
@@ -160,6 +176,7 @@ void WireTap::on_given(const wire::FrameHeader& header, Link& link, std::uint64_
 }
 
 void WireTap::on_broker_read(const wire::FrameHeader& header, Bytes body) {
+    note("broker reads", header);
     if (header.type == FrameType::attach) {
         broker_links_[header.link] = ledger_.channel_of(wire::decode_attach(body)->name);
     } else if (header.type == FrameType::settle) {

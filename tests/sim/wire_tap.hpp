@@ -77,8 +77,10 @@ private:
         std::uint64_t settled = 0;  // Messages that the client has settled.
         std::uint64_t last_sent = 0;
         std::uint64_t last_confirmed = 0;
+        std::uint64_t decided_before = 0;  // On earlier connections.
     };
 
+    void note(const char* what, const wire::FrameHeader& header);
     void on_client_wrote(const wire::FrameHeader& header, Bytes body);
     void on_client_read(const wire::FrameHeader& header, Bytes body);
     void on_broker_read(const wire::FrameHeader& header, Bytes body);
