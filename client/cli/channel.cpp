@@ -36,7 +36,7 @@ int create(const Program& program, const ChannelOptions& options) {
     auto arguments = options.settings;
     arguments["kind"] = options.kind;
     arguments["storage"] = "memory";
-    Client client{client_options(program.global)};
+    Client client{question_options(program.global)};
     const auto reply = ask(program, client, "channel.create", options.name, arguments);
     const auto& channel = reply.at("channel");
     print(program, reply,
@@ -46,7 +46,7 @@ int create(const Program& program, const ChannelOptions& options) {
 }
 
 int list(const Program& program) {
-    Client client{client_options(program.global)};
+    Client client{question_options(program.global)};
     auto channels = Json::array();
     for (std::string after;;) {
         auto reply = ask(program, client, "channel.list", "", {{"after", after}});
@@ -69,14 +69,14 @@ int list(const Program& program) {
 }
 
 int show(const Program& program, const ChannelOptions& options) {
-    Client client{client_options(program.global)};
+    Client client{question_options(program.global)};
     const auto reply = ask(program, client, "channel.show", options.name, Json::object());
     print(program, reply.at("channel"), report_text(reply.at("channel")));
     return exit_done;
 }
 
 int drop(const Program& program, const ChannelOptions& options, const std::string& operation, const char* done) {
-    Client client{client_options(program.global)};
+    Client client{question_options(program.global)};
     const auto reply = ask(program, client, operation, options.name, Json::object());
     print(program, reply,
           std::string{done} + ", " + std::to_string(reply.at("messages").get<std::uint64_t>()) + " messages dropped\n");

@@ -1,7 +1,6 @@
 #include "client/cli/channel_report.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <vector>
 
 #include "common/base/units.hpp"
@@ -25,7 +24,8 @@ std::string wait_text(const Json& wait) {
     if (reason == "none") {
         return "-";
     }
-    return reason + " for " + format_duration(std::chrono::milliseconds{wait.at("for_ms").get<std::int64_t>()});
+    const auto waited_ms = wait.at("for_ms").get<std::uint64_t>();
+    return reason + " for " + std::to_string(waited_ms / 1000) + "." + std::to_string(waited_ms % 1000 / 100) + "s";
 }
 
 std::string padded(std::string text, std::size_t width) {

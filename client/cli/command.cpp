@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <charconv>
 #include <cstdio>
+
+#include <nlohmann/json.hpp>
 
 #include "common/base/text_form.hpp"
 #include "common/base/units.hpp"
@@ -87,8 +90,14 @@ std::string one_line(std::string text) {
 }
 
 void say(const GlobalOptions& global, const std::string& text) {
-    if (!global.quiet) {
+    if (global.quiet) {
+        return;
+    }
+    if (global.output == OutputFormat::text) {
         std::fprintf(stderr, "baton: %s\n", one_line(text).c_str());
+    } else {
+        const nlohmann::json json{{"notice", {{"text", one_line(text)}}}};
+        std::fprintf(stderr, "%s\n", json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
     }
 }
 
@@ -129,6 +138,16 @@ ClientOptions client_options(const GlobalOptions& global) {
     return options;
 }
 
+ClientOptions question_options(const GlobalOptions& global) {
+    constexpr auto question_timeout = std::chrono::seconds{5};
+    auto options = client_options(global);
+    options.on_event = {};
+    if (!global.has_connect_timeout) {
+        options.connect_timeout = question_timeout;
+    }
+    return options;
+}
+
 void add_channel_name(CLI::App& verb, const std::string& placeholder, std::string& name, const std::string& help) {
     verb.add_option(placeholder, name, help)
         ->required()
@@ -139,6 +158,25 @@ void add_channel_name(CLI::App& verb, const std::string& placeholder, std::strin
                                        return text.empty() ? "a channel name has at least one byte" : "";
                                    },
                                    "", "channel name"});
+}
+
+CLI::Option* add_number(CLI::App& verb, const std::string& flag, const std::string& help, std::uint64_t low,
+                        std::uint64_t high, const std::function<void(std::uint64_t)>& take) {
+    return verb
+        .add_option_function<std::string>(
+            flag,
+            [flag, low, high, take](const std::string& text) {
+                std::uint64_t number = 0;
+                const auto* end = text.data() + text.size();
+                const auto parsed = std::from_chars(text.data(), end, number);
+                if (parsed.ec != std::errc{} || parsed.ptr != end || number < low || number > high) {
+                    throw CLI::ValidationError{flag, "\"" + text + "\" is not a whole number from " +
+                                                         std::to_string(low) + " to " + std::to_string(high)};
+                }
+                take(number);
+            },
+            help)
+        ->type_name("N");
 }
 
 void add_duration(CLI::App& verb, const std::string& flag, const std::string& help,
@@ -165,7 +203,7 @@ void add_refused_option(CLI::App& verb, const std::string& flag, const std::stri
             "Not supported yet: " + reason + ".")
         ->expected(0, 1)
         ->trigger_on_parse()
-        ->group("Not supported yet");
+        ->group(group_not_supported);
 }
 
 void add_refused(Program& program) {
@@ -173,7 +211,7 @@ void add_refused(Program& program) {
                                        std::pair{"move", "messages cannot be moved between channels yet"},
                                        std::pair{"bench", "there is no built-in benchmark yet"}}) {
         auto* verb = program.app.add_subcommand(name, std::string{"Not supported yet: "} + reason + ".");
-        verb->group("Not supported yet");
+        verb->group(group_not_supported);
         verb->add_option_function<std::vector<std::string>>("ARGUMENT", [](const auto&) {})->expected(0, -1);
         verb->add_flag("--all");
         verb->final_callback([&program, name = std::string{name}, reason = std::string{reason}] {

@@ -64,11 +64,13 @@ private:
 /// The text without line breaks and other control characters.
 [[nodiscard]] std::string one_line(std::string text);
 
-/// One line on stderr, unless --quiet. Any thread.
+/// One line on stderr, an object where --output is not text; nothing with --quiet. Any thread.
 void say(const GlobalOptions& global, const std::string& text);
 
 /// A connection for a verb: says once that it waits for the broker, and what blocks it.
 [[nodiscard]] ClientOptions client_options(const GlobalOptions& global);
+/// For a verb that asks one question: it waits a few seconds for a broker that is out of reach, and says nothing.
+[[nodiscard]] ClientOptions question_options(const GlobalOptions& global);
 
 class Interrupt;
 
@@ -87,11 +89,16 @@ void add_channel(Program& program);
 void add_ping(Program& program);
 void add_completion(Program& program);
 void add_manual(Program& program);
+/// Where help lists what is refused.
+inline constexpr const char* group_not_supported = "Not supported yet";
 /// Verbs of the contract that need what this version does not have yet: refused, never ignored.
 void add_refused(Program& program);
 
 /// A required channel name, typed in its text form: "%XX" stands for a byte, any other '%' for itself.
 void add_channel_name(CLI::App& verb, const std::string& placeholder, std::string& name, const std::string& help);
+/// An option whose value is a whole number from `low` to `high`.
+CLI::Option* add_number(CLI::App& verb, const std::string& flag, const std::string& help, std::uint64_t low,
+                        std::uint64_t high, const std::function<void(std::uint64_t)>& take);
 /// An option whose value is a duration: 250ms, 5s, 2m, 1h.
 void add_duration(CLI::App& verb, const std::string& flag, const std::string& help,
                   const std::function<void(std::chrono::nanoseconds)>& take);

@@ -128,8 +128,12 @@ std::optional<int> parse(Program& program, std::span<const char* const> argument
         if (error.get_exit_code() == 0) {
             return program.app.exit(error);  // --help, --version.
         }
-        return report(program.global,
-                      usage(std::string{error.what()} + "; see `" + called_verb(program.app) + " --help`"));
+        const auto verb = called_verb(program.app);
+        const auto unknown =
+            program.app.get_subcommands().empty() ? program.app.remaining() : std::vector<std::string>{};
+        const auto cause =
+            unknown.empty() ? error.what() : "there is no verb or option \"" + unguarded(unknown.front()) + "\"";
+        return report(program.global, usage(cause + "; see `" + verb + " --help`"));
     } catch (const Failure& failure) {
         return report(program.global, failure);
     }

@@ -18,9 +18,21 @@ std::string joined(const std::vector<std::string>& words) {
     return text;
 }
 
+// What this version refuses is not offered.
+bool is_shown(const std::string& group) {
+    return !group.empty() && group != group_not_supported;
+}
+
+std::vector<const CLI::App*> shown_verbs(const CLI::App& app) {
+    return app.get_subcommands([](const CLI::App* verb) { return is_shown(verb->get_group()); });
+}
+
 std::vector<std::string> flags_of(const CLI::App& app) {
     std::vector<std::string> flags;
     for (const auto* option : app.get_options()) {
+        if (!is_shown(option->get_group())) {
+            continue;
+        }
         for (const auto& name : option->get_lnames()) {
             flags.push_back("--" + name);
         }
@@ -30,7 +42,7 @@ std::vector<std::string> flags_of(const CLI::App& app) {
 
 std::vector<std::string> verbs_of(const CLI::App& app) {
     std::vector<std::string> verbs;
-    for (const auto* verb : app.get_subcommands([](const CLI::App*) { return true; })) {
+    for (const auto* verb : shown_verbs(app)) {
         verbs.push_back(verb->get_name());
     }
     return verbs;
@@ -38,7 +50,7 @@ std::vector<std::string> verbs_of(const CLI::App& app) {
 
 std::string bash(const CLI::App& app) {
     std::string text = "_baton() {\n    local words\n    case \"${COMP_WORDS[1]}\" in\n";
-    for (const auto* verb : app.get_subcommands([](const CLI::App*) { return true; })) {
+    for (const auto* verb : shown_verbs(app)) {
         auto words = verbs_of(*verb);
         const auto flags = flags_of(*verb);
         words.insert(words.end(), flags.begin(), flags.end());
@@ -54,7 +66,7 @@ std::string bash(const CLI::App& app) {
 
 std::string fish(const CLI::App& app) {
     std::string text;
-    for (const auto* verb : app.get_subcommands([](const CLI::App*) { return true; })) {
+    for (const auto* verb : shown_verbs(app)) {
         text += "complete -c baton -n __fish_use_subcommand -f -a " + verb->get_name() + " -d '" +
                 verb->get_description() + "'\n";
         for (const auto& flag : flags_of(*verb)) {

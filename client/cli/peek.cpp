@@ -33,7 +33,7 @@ void print_text(const Json& message) {
 }
 
 int peek(const Program& program, const PeekOptions& options) {
-    Client client{client_options(program.global)};
+    Client client{question_options(program.global)};
     auto collected = Json::array();
     std::uint64_t from = 0;
     for (std::uint64_t left = options.count; left > 0;) {
@@ -70,9 +70,8 @@ void add_peek(Program& program) {
     verb->footer("Example: baton peek jobs -n 5 --state in-flight");
     const auto options = std::make_shared<PeekOptions>();
     add_channel_name(*verb, "CHANNEL", options->channel, "Channel.");
-    verb->add_option("-n,--count", options->count, "At most so many.")
-        ->check(CLI::PositiveNumber)
-        ->capture_default_str();
+    add_number(*verb, "-n,--count", "At most so many (default 10).", 1, 1'000'000'000,
+               [options](std::uint64_t count) { options->count = count; });
     verb->add_option("--state", options->state, "ready or in-flight; without it both.")
         ->check(CLI::Validator{[](const std::string& state) -> std::string {
                                    if (state == "delayed" || state == "quarantined") {

@@ -36,11 +36,12 @@ int ping(const Program& program) {
     if (!global.has_connect_timeout) {
         global.connect_timeout = ping_timeout;  // A health check wants an answer, not patience.
     }
-    auto options = client_options(global);
-    options.on_event = {};
+    auto options = question_options(global);
+    options.connect_timeout = global.connect_timeout;
     options.close_timeout = std::chrono::milliseconds{200};
     Client client{std::move(options)};
-    connect(client, global, {global.connect_timeout, program.stop});
+    // The library says better why it could not connect, if it is given the time to do so.
+    connect(client, global, {global.connect_timeout + std::chrono::milliseconds{500}, program.stop});
     const auto round_trip = client.ping(
         {std::max<std::chrono::nanoseconds>(global.connect_timeout, ping_timeout), program.stop}, std::nothrow);
     if (!round_trip) {

@@ -233,14 +233,11 @@ void add_modes(CLI::App& verb, ReceiveOptions& options) {
         ->check(CLI::IsMember({"after-write", "none"}));
     verb.add_flag("--null", options.null, "NUL instead of a newline behind each body.");
     verb.add_flag("--jsonl", options.jsonl, "An envelope per line: offset, attempt, key, headers, time, body.");
-    verb.add_option_function<std::size_t>(
-            "--window",
-            [&options](std::size_t window) {
-                options.window = window;
-                options.has_window = true;
-            },
-            "Unsettled messages at once (default 256; 1 with --exec).")
-        ->check(CLI::Range(1, 65'536));
+    add_number(verb, "--window", "Unsettled messages at once (default 256; 1 with --exec).", 1, 65'536,
+               [&options](std::uint64_t window) {
+                   options.window = window;
+                   options.has_window = true;
+               });
     verb.add_option("--exec", options.command,
                     "Run this for each message, body on stdin: exit 0 acks, anything else gives it back.")
         ->type_name("COMMAND");
@@ -253,7 +250,8 @@ void add_receive(Program& program) {
     verb->footer("Example: baton receive greetings\n         baton receive jobs -n 10 --timeout 5s");
     const auto options = std::make_shared<ReceiveOptions>();
     add_channel_name(*verb, "CHANNEL", options->channel, "Channel; created if it does not exist.");
-    verb->add_option("-n,--count", options->count, "Stop after so many messages.")->check(CLI::PositiveNumber);
+    add_number(*verb, "-n,--count", "Stop after so many messages.", 1, 1'000'000'000'000'000,
+               [options](std::uint64_t count) { options->count = count; });
     add_modes(*verb, *options);
     add_refused_option(*verb, "--subscription", "there are no topics and streams yet");
     add_refused_option(*verb, "--from", "there are no topics and streams yet");

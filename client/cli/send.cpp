@@ -342,7 +342,8 @@ void add_send(Program& program) {
         ->allow_extra_args(false)
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
         ->type_name("FILE");
-    verb->add_option("--count", options->count, "Send everything so many times.")->check(CLI::PositiveNumber);
+    add_number(*verb, "--count", "Send everything so many times.", 1, 1'000'000'000'000,
+               [options](std::uint64_t count) { options->count = count; });
     verb->add_option("--key", options->properties.key, "Key of each message.");
     verb->add_option("--header", options->headers, "NAME=VALUE; may be repeated.")
         ->expected(1)
@@ -350,9 +351,8 @@ void add_send(Program& program) {
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
     verb->add_option("--content-type", options->properties.content_type, "Content type of each message.");
     verb->add_option("--id", options->properties.message_id, "Message id.");
-    verb->add_option("--window", options->window, "Unconfirmed messages at once.")
-        ->check(CLI::Range(1, 1'000'000))
-        ->capture_default_str();
+    add_number(*verb, "--window", "Unconfirmed messages at once (default 1000).", 1, 1'000'000,
+               [options](std::uint64_t window) { options->window = window; });
     add_refused_option(*verb, "--ttl", "messages do not expire yet");
     add_refused_option(*verb, "--delay", "messages cannot be delayed yet");
     add_refused_option(*verb, "--priority", "there are no priorities yet");

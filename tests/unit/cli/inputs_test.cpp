@@ -1,0 +1,105 @@
+// Where messages come from: cutting streams at separators, lines of JSON, and the words of the command line.
+#include "client/cli/inputs.hpp"
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "client/cli/arguments.hpp"
+
+namespace baton::cli {
+namespace {
+
+using Pieces = std::vector<std::string>;
+
+// Feeds the text in parts of `size` bytes.
+Pieces cut(std::string_view text, std::size_t size, char separator = '\n') {
+    Splitter splitter{separator};
+    Pieces pieces;
+    const auto take = [&](std::string_view piece) { pieces.emplace_back(piece); };
+    for (std::size_t at = 0; at < text.size(); at += size) {
+        splitter.feed(text.substr(at, size), take);
+    }
+    splitter.finish(take);
+    return pieces;
+}
+
+TEST(Splitter, EveryWayToFeedGivesTheSameLines) {
+    const std::string text = "one\n\nthree with words\n\n\nsix";
+    const Pieces lines{"one", "", "three with words", "", "", "six"};
+    for (std::size_t size = 1; size <= text.size(); ++size) {
+        EXPECT_EQ(cut(text, size), lines) << size;
+    }
+}
+
+TEST(Splitter, LastLineCountsWithoutSeparatorUnlessEmpty) {
+    EXPECT_EQ(cut("", 1), Pieces{});
+    EXPECT_EQ(cut("a", 1), Pieces{"a"});
+    EXPECT_EQ(cut("a\n", 2), Pieces{"a"});
+    EXPECT_EQ(cut("\n", 1), Pieces{""});
+}
+
+TEST(Splitter, OtherSeparatorsLeaveLineBreaksAlone) {
+    using namespace std::string_view_literals;
+    EXPECT_EQ(cut("a\nb\0\r\0"sv, 2, '\0'), (Pieces{"a\nb", "\r"}));
+}
+
+TEST(JsonLine, BodyAndProperties) {
+    const auto message = parse_json_line(
+        R"({"body":"Grüße","key":"k","id":"7","content_type":"text/plain","headers":{"a":"1","b":["2","3"]}})");
+    EXPECT_EQ(message.body, "Grüße");
+    ASSERT_TRUE(message.properties.has_value());
+    EXPECT_EQ(message.properties->key, "k");
+    EXPECT_EQ(message.properties->message_id, "7");
+    EXPECT_EQ(message.properties->content_type, "text/plain");
+    EXPECT_EQ(message.properties->headers,
+              (std::vector<std::pair<std::string, std::string>>{{"a", "1"}, {"b", "2"}, {"b", "3"}}));
+}
+
+TEST(JsonLine, BytesThatAreNoText) {
+    EXPECT_EQ(parse_json_line(R"({"body_base64":"/wA="})").body, std::string("\xFF\0", 2));
+    EXPECT_FALSE(parse_json_line(R"({"body_base64":""})").properties.has_value());
+}
+
+TEST(JsonLine, WhatReceivePrintsCanBeSentAgain) {
+    const auto message = parse_json_line(
+        R"({"channel":"c","offset":7,"attempt":2,"redelivered":true,"time":"2026-01-01T00:00:00Z","body":"b"})");
+    EXPECT_EQ(message.body, "b");
+}
+
+TEST(JsonLine, BadOnesAreRefused) {
+    for (const auto* line :
+         {"", "hello", "[]", "{", R"({"key":"no body"})", R"({"body":1})", R"({"body":"a","body_base64":"YQ=="})",
+          R"({"body_base64":"!"})", R"({"body":"a","headers":[]})", R"({"body":"a","headers":{"n":1}})",
+          R"({"body":"a","key":null})", R"({"body":"a","bdoy":"b"})", R"({"body":"a","ttl":"5s"})",
+          R"({"body":"a","priority":1})", R"({"body":"a","delay":1})", R"({"body":"a","truncated":true})"}) {
+        EXPECT_THROW((void)parse_json_line(line), BadLine) << line;
+    }
+}
+
+TEST(Arguments, WordsSurviveTheParser) {
+    const std::array words{"send", "[1,2]", "{}", "++", "", "\x01", "plain", "--key", "-", "a[b]"};
+    const auto marked = guarded(words);
+    ASSERT_EQ(marked.size(), words.size());
+    for (std::size_t i = 0; i < words.size(); ++i) {
+        EXPECT_EQ(unguarded(marked[i]), words[i]);
+    }
+    EXPECT_EQ(marked[0], "send");
+    EXPECT_EQ(marked[7], "--key");
+    EXPECT_NE(marked[1].front(), '[');
+}
+
+TEST(Arguments, BehindDoubleDashNothingIsAnOption) {
+    const std::array words{"send", "c", "--", "-5", "--", "--url=x"};
+    const auto marked = guarded(words);
+    ASSERT_EQ(marked.size(), 5U);
+    for (std::size_t i = 2; i < marked.size(); ++i) {
+        EXPECT_NE(marked[i].front(), '-');
+        EXPECT_EQ(unguarded(marked[i]), words[i + 1]);
+    }
+}
+
+}  // namespace
+}  // namespace baton::cli
