@@ -117,7 +117,8 @@ TEST(CommandLineOf, ConfigCheckAndShow) {
 TEST(Reload, ReadsFileAndEnvironmentAgainUnderTheSameFlags) {
     Scratch scratch;
     const auto path = scratch.write("c.json", R"({"log_level":"warn","shards":1})");
-    const auto parsed = parse({"--config", path.c_str(), "--shards=3", "--listen=tcp://127.0.0.1:1", "--limits-memory-max=3000000001"});
+    const auto parsed = parse({"--config", path.c_str(), "--shards=3", "--listen=tcp://127.0.0.1:1",
+                               "--limits-memory-max=3000000001"});
     ASSERT_TRUE(parsed.line) << parsed.err;
     scratch.write("c.json", R"({"log_level":"error","shards":2})");
     const auto again = reload(*parsed.line);

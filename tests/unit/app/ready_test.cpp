@@ -53,9 +53,9 @@ TEST(ReadyFile, TakesPathsThatAreNotText) {
     EXPECT_TRUE(nlohmann::json::accept(scratch.read("ready")));
 }
 
-class ServiceManager {
+class NotifySocket {
 public:
-    explicit ServiceManager(const std::string& path) : socket_{::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)} {
+    explicit NotifySocket(const std::string& path) : socket_{::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)} {
         sockaddr_un address{};
         address.sun_family = AF_UNIX;
         std::memcpy(address.sun_path, path.data(), path.size());
@@ -74,7 +74,7 @@ private:
 
 TEST(NotifySocket, IsToldTheState) {
     Scratch scratch;
-    ServiceManager manager{scratch.path("notify")};
+    NotifySocket manager{scratch.path("notify")};
     const EnvironmentVariable variable{"NOTIFY_SOCKET", scratch.path("notify").c_str()};
     notify_service_manager("READY=1");
     EXPECT_EQ(manager.hears(), "READY=1");
@@ -82,7 +82,7 @@ TEST(NotifySocket, IsToldTheState) {
 
 TEST(NotifySocket, MayBeAbstract) {
     const auto name = "baton-notify-test-" + std::to_string(::getpid());
-    ServiceManager manager{std::string{'\0'} + name};
+    NotifySocket manager{std::string{'\0'} + name};
     const EnvironmentVariable variable{"NOTIFY_SOCKET", ("@" + name).c_str()};
     notify_service_manager("STOPPING=1");
     EXPECT_EQ(manager.hears(), "STOPPING=1");
