@@ -1,9 +1,9 @@
 // Drives the sessions of one broker with a script that the fuzzer writes: well-formed and broken frames on up to three
-// connections, time, partial writes, mail that is late, disconnects, drain. What the broker writes is checked as a strict
-// client would: whole frames of the agreed size, bodies of the right form, deliveries numbered without gaps and never
-// without credit, fragments that add up, nothing behind the last ERROR. At the end nothing may be left: no session, no
-// message in flight, no chunk, no promise in the memory budget.
-// A script is a byte of configuration, then operations; see Script::step. Corpus: corpus/session.
+// connections, time, partial writes, mail that is late, disconnects, drain. What the broker writes is checked as a
+// strict client would: whole frames of the agreed size, bodies of the right form, deliveries numbered without gaps and
+// never without credit, fragments that add up, nothing behind the last ERROR. At the end nothing may be left: no
+// session, no message in flight, no chunk, no promise in the memory budget. A script is a byte of configuration, then
+// operations; see Script::step. Corpus: corpus/session.
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -38,11 +38,16 @@ public:
     std::uint64_t number() {
         const auto value = u8();
         switch (value) {
-            case 255: return ~std::uint64_t{0};
-            case 254: return ~std::uint64_t{0} - u8();
-            case 253: return std::uint64_t{1} << (u8() % 64U);
-            case 252: return u16();
-            default: return value;
+            case 255:
+                return ~std::uint64_t{0};
+            case 254:
+                return ~std::uint64_t{0} - u8();
+            case 253:
+                return std::uint64_t{1} << (u8() % 64U);
+            case 252:
+                return u16();
+            default:
+                return value;
         }
     }
     Bytes bytes(std::size_t size) {
@@ -63,9 +68,7 @@ class StrictReader {
 public:
     void expect_frames_of(std::size_t frame_size_max) { frame_size_max_ = frame_size_max; }
     /// The client has said so much credit for the link, if only once.
-    void allow(std::uint16_t link, std::uint64_t messages) {
-        allowed_[link] = std::max(allowed_[link], messages);
-    }
+    void allow(std::uint16_t link, std::uint64_t messages) { allowed_[link] = std::max(allowed_[link], messages); }
     /// The client has said something that nobody looked at.
     void allow_everything() { is_everything_allowed_ = true; }
 
@@ -82,7 +85,8 @@ public:
         std::size_t at = 0;
         while (true) {
             const auto decoded = wire::decode_frame(Bytes{unread_}.subspan(at), frame_size_max_);
-            BATON_ASSERT_MSG(decoded.status != wire::FrameStatus::too_large, "the broker wrote a frame that is too large");
+            BATON_ASSERT_MSG(decoded.status != wire::FrameStatus::too_large,
+                             "the broker wrote a frame that is too large");
             if (decoded.status != wire::FrameStatus::complete) {
                 break;
             }
@@ -96,36 +100,64 @@ public:
 private:
     struct LinkSeen {
         std::uint64_t delivered = 0;
-        std::uint64_t total = 0;     ///< Of the large message that is coming; 0: none.
+        std::uint64_t total = 0;  ///< Of the large message that is coming; 0: none.
         std::uint64_t received = 0;
     };
 
     void on_frame(const wire::Frame& frame) {
         auto& link = links_[frame.header.link];
         switch (frame.header.type) {
-            case FrameType::welcome: BATON_ASSERT(wire::decode_welcome(frame.body).has_value()); break;
-            case FrameType::attached: link = {}; break;
-            case FrameType::detached: BATON_ASSERT(frame.body.empty()); break;
-            case FrameType::confirm: BATON_ASSERT(wire::decode_confirm(frame.body).has_value()); break;
-            case FrameType::deliver: on_deliver(link, frame); break;
-            case FrameType::settled: BATON_ASSERT(wire::decode_settled(frame.body).has_value()); break;
-            case FrameType::credit: BATON_ASSERT(wire::decode_credit(frame.body).has_value()); break;
-            case FrameType::fragment: on_fragment(link, frame); break;
-            case FrameType::grant: BATON_ASSERT(frame.body.empty()); break;
-            case FrameType::state: BATON_ASSERT(wire::decode_state(frame.body).has_value()); break;
+            case FrameType::welcome:
+                BATON_ASSERT(wire::decode_welcome(frame.body).has_value());
+                break;
+            case FrameType::attached:
+                link = {};
+                break;
+            case FrameType::detached:
+                BATON_ASSERT(frame.body.empty());
+                break;
+            case FrameType::confirm:
+                BATON_ASSERT(wire::decode_confirm(frame.body).has_value());
+                break;
+            case FrameType::deliver:
+                on_deliver(link, frame);
+                break;
+            case FrameType::settled:
+                BATON_ASSERT(wire::decode_settled(frame.body).has_value());
+                break;
+            case FrameType::credit:
+                BATON_ASSERT(wire::decode_credit(frame.body).has_value());
+                break;
+            case FrameType::fragment:
+                on_fragment(link, frame);
+                break;
+            case FrameType::grant:
+                BATON_ASSERT(frame.body.empty());
+                break;
+            case FrameType::state:
+                BATON_ASSERT(wire::decode_state(frame.body).has_value());
+                break;
             case FrameType::ping:
-            case FrameType::pong: BATON_ASSERT(frame.body.empty()); break;
-            case FrameType::goaway: BATON_ASSERT(wire::decode_goaway(frame.body).has_value()); break;
+            case FrameType::pong:
+                BATON_ASSERT(frame.body.empty());
+                break;
+            case FrameType::goaway:
+                BATON_ASSERT(wire::decode_goaway(frame.body).has_value());
+                break;
             case FrameType::error: {
                 const auto error = wire::decode_error(frame.body);
                 BATON_ASSERT(error.has_value() && error->status != wire::Status::ok);
                 is_told_to_go_ = error->severity == wire::Severity::connection;
                 break;
             }
-            case FrameType::admin_reply: BATON_ASSERT(as_text(frame.body).starts_with("{")); break;
-            default: BATON_ASSERT_MSG(false, "a frame that a broker does not send");
+            case FrameType::admin_reply:
+                BATON_ASSERT(as_text(frame.body).starts_with("{"));
+                break;
+            default:
+                BATON_ASSERT_MSG(false, "a frame that a broker does not send");
         }
-        BATON_ASSERT_MSG(is_everything_allowed_ || link.delivered <= allowed_[frame.header.link], "delivered without credit");
+        BATON_ASSERT_MSG(is_everything_allowed_ || link.delivered <= allowed_[frame.header.link],
+                         "delivered without credit");
     }
 
     static void on_deliver(LinkSeen& link, const wire::Frame& frame) {
@@ -293,34 +325,85 @@ private:
         const auto op = input_.u8();
         who_ = (op >> 5U) % peers_.size();
         switch (op & 31U) {
-            case 0: raw(); break;
-            case 1: greet(); break;
-            case 2: any_frame(); break;
+            case 0:
+                raw();
+                break;
+            case 1:
+                greet();
+                break;
+            case 2:
+                any_frame();
+                break;
             case 3:
-            case 4: attach(op & 1U); break;
+            case 4:
+                attach(op & 1U);
+                break;
             case 5:
-            case 6: publish(); break;
-            case 7: credit(); break;
+            case 6:
+                publish();
+                break;
+            case 7:
+                credit();
+                break;
             case 8:
-            case 9: settle(); break;
-            case 10: wire::put_state_question(out_, link()); say(); break;
-            case 11: wire::put_detach(out_, link()); say(); break;
-            case 12: announce(); break;
-            case 13: fragment(); break;
-            case 14: pass(); break;
-            case 15: write_some(); break;
-            case 16: hang_up(); break;
-            case 17: admin(); break;
-            case 18: has_late_mail_ = true; break;
-            case 19: has_late_mail_ = false; break;
-            case 20: turn(input_.u8() % world_.state.shard_count, true); return;
-            case 21: drain(); break;
-            case 22: wire::put_ping(out_, input_.number()); say(); break;
-            case 23: peer().write_limit = input_.u16(); break;
-            case 24: peer().write_limit = BrokerWorld::everything; break;
-            case 25: return;  // Goes on in the same turn.
-            case 26: error(); break;
-            default: break;
+            case 9:
+                settle();
+                break;
+            case 10:
+                wire::put_state_question(out_, link());
+                say();
+                break;
+            case 11:
+                wire::put_detach(out_, link());
+                say();
+                break;
+            case 12:
+                announce();
+                break;
+            case 13:
+                fragment();
+                break;
+            case 14:
+                pass();
+                break;
+            case 15:
+                write_some();
+                break;
+            case 16:
+                hang_up();
+                break;
+            case 17:
+                admin();
+                break;
+            case 18:
+                has_late_mail_ = true;
+                break;
+            case 19:
+                has_late_mail_ = false;
+                break;
+            case 20:
+                turn(input_.u8() % world_.state.shard_count, true);
+                return;
+            case 21:
+                drain();
+                break;
+            case 22:
+                wire::put_ping(out_, input_.number());
+                say();
+                break;
+            case 23:
+                peer().write_limit = input_.u16();
+                break;
+            case 24:
+                peer().write_limit = BrokerWorld::everything;
+                break;
+            case 25:
+                return;  // Goes on in the same turn.
+            case 26:
+                error();
+                break;
+            default:
+                break;
         }
         if ((input_.u8() & 7U) != 7U) {
             run();
@@ -439,7 +522,8 @@ private:
     void fragment() {
         const auto number = link();
         const auto kind = input_.u8();
-        const auto whole = batch(1, kind * std::size_t{1000} - std::min<std::size_t>(kind * std::size_t{1000}, 36), false);
+        const auto whole =
+            batch(1, kind * std::size_t{1000} - std::min<std::size_t>(kind * std::size_t{1000}, 36), false);
         auto& at = peer().fragment_at[number];
         if ((input_.u8() & 15U) == 15U) {
             at = input_.number();

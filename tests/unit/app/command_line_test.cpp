@@ -9,9 +9,9 @@
 namespace baton::app {
 namespace {
 
-using ::testing::HasSubstr;
 using test::EnvironmentVariable;
 using test::Scratch;
+using ::testing::HasSubstr;
 
 struct Parsed {
     std::optional<CommandLine> line;
@@ -38,8 +38,8 @@ TEST(CommandLineOf, NothingServesWithDefaults) {
 }
 
 TEST(CommandLineOf, FlagsSetWhatTheyName) {
-    const auto parsed = parse({"--listen", "tcp://0.0.0.0:1", "--listen=unix:///tmp/x", "--shards", "2", "--limits-memory-max=64m",
-                               "--limits-message-size-max", "1m", "--shards", "3"});
+    const auto parsed = parse({"--listen", "tcp://0.0.0.0:1", "--listen=unix:///tmp/x", "--shards", "2",
+                               "--limits-memory-max=64m", "--limits-message-size-max", "1m", "--shards", "3"});
     ASSERT_TRUE(parsed.line) << parsed.err;
     const auto& options = parsed.line->configuration.options;
     EXPECT_EQ(options.listen, (std::vector<std::string>{"tcp://0.0.0.0:1", "unix:///tmp/x"}));
@@ -80,7 +80,8 @@ TEST(CommandLineOf, MistakesExitWithTwo) {
 }
 
 TEST(CommandLineOf, ADataDirectoryIsRefused) {
-    for (const auto& arguments : std::vector<std::vector<const char*>>{{"--data-dir", "/tmp/x"}, {"--data-dir=/tmp/x"}}) {
+    for (const auto& arguments :
+         std::vector<std::vector<const char*>>{{"--data-dir", "/tmp/x"}, {"--data-dir=/tmp/x"}}) {
         const auto parsed = parse(arguments);
         EXPECT_EQ(parsed.exit_code, exit_usage);
         EXPECT_THAT(parsed.err, HasSubstr("memory only"));
@@ -117,8 +118,8 @@ TEST(CommandLineOf, ConfigCheckAndShow) {
 TEST(Reload, ReadsFileAndEnvironmentAgainUnderTheSameFlags) {
     Scratch scratch;
     const auto path = scratch.write("c.json", R"({"log_level":"warn","shards":1})");
-    const auto parsed = parse({"--config", path.c_str(), "--shards=3", "--listen=tcp://127.0.0.1:1",
-                               "--limits-memory-max=3000000001"});
+    const auto parsed =
+        parse({"--config", path.c_str(), "--shards=3", "--listen=tcp://127.0.0.1:1", "--limits-memory-max=3000000001"});
     ASSERT_TRUE(parsed.line) << parsed.err;
     scratch.write("c.json", R"({"log_level":"error","shards":2})");
     const auto again = reload(*parsed.line);

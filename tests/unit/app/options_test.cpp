@@ -1,20 +1,20 @@
 // The table of settings: names, precedence, errors that name key, value and what is allowed, check and show.
 #include "server/app/options.hpp"
 
+#include <map>
+#include <set>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
-#include <map>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "tests/unit/app/scratch.hpp"
 
 namespace baton::app {
 namespace {
 
-using ::testing::HasSubstr;
 using test::Scratch;
+using ::testing::HasSubstr;
 using Json = nlohmann::json;
 using Texts = std::vector<std::string>;
 
@@ -38,7 +38,8 @@ std::string file_error(const std::string& text) {
     return applied ? "none" : applied.error().context;
 }
 
-// --- Names ---------------------------------------------------------------------------------------------------------------
+// --- Names
+// ---------------------------------------------------------------------------------------------------------------
 
 TEST(Settings, NamesFollowFromTheKey) {
     EXPECT_EQ(setting("limits.memory_max").flag(), "--limits-memory-max");
@@ -71,19 +72,22 @@ TEST(Settings, EveryDefaultIsAllowedAndShownAsItIsRead) {
 }
 
 TEST(Settings, EveryLimitOfTheBrokerHasAKey) {
-    const std::set<std::string> wanted{"memory_max",        "connections_max",   "links_max",         "channels_max",
-                                       "message_size_max",  "frame_size_max",    "outbox_high_water", "outbox_low_water",
-                                       "outbox_max",        "handshake_timeout", "heartbeat_interval", "channel_name_size_max"};
+    const std::set<std::string> wanted{"memory_max",        "connections_max",    "links_max",
+                                       "channels_max",      "message_size_max",   "frame_size_max",
+                                       "outbox_high_water", "outbox_low_water",   "outbox_max",
+                                       "handshake_timeout", "heartbeat_interval", "channel_name_size_max"};
     for (const auto& name : wanted) {
         static_cast<void>(setting("limits." + name));
     }
 }
 
-// --- Precedence ----------------------------------------------------------------------------------------------------------
+// --- Precedence
+// ----------------------------------------------------------------------------------------------------------
 
 TEST(Precedence, FlagOverEnvironmentOverFileOverDefault) {
     Scratch scratch;
-    const auto path = scratch.write("c.json", R"({"shards":2,"log_level":"warn","limits":{"links_max":20,"memory_max":"256m"}})");
+    const auto path =
+        scratch.write("c.json", R"({"shards":2,"log_level":"warn","limits":{"links_max":20,"memory_max":"256m"}})");
     const std::map<std::string, std::string> variables{{"BATON_LOG_LEVEL", "error"}, {"BATON_LIMITS_LINKS_MAX", "30"}};
     Configuration configuration;
     ASSERT_TRUE(apply_file(configuration, path));
@@ -109,7 +113,8 @@ TEST(Precedence, AListReplacesAList) {
     EXPECT_EQ(configuration.options.listen, Texts{"tcp://[::1]:2"});
 }
 
-// --- Files ---------------------------------------------------------------------------------------------------------------
+// --- Files
+// ---------------------------------------------------------------------------------------------------------------
 
 TEST(Files, CommentsAndBothFormsOfAKey) {
     Scratch scratch;
@@ -173,7 +178,8 @@ TEST(Files, AFileThatCannotBeReadIsAnError) {
     EXPECT_THAT(folder.error().context, HasSubstr("cannot read"));
 }
 
-// --- Values --------------------------------------------------------------------------------------------------------------
+// --- Values
+// --------------------------------------------------------------------------------------------------------------
 
 TEST(Values, AreCheckedAgainstTheirRange) {
     struct Case {
@@ -195,7 +201,8 @@ TEST(Values, AreCheckedAgainstTheirRange) {
     for (const auto& each : cases) {
         for (const auto& text : each.good) {
             Configuration configuration;
-            EXPECT_TRUE(apply(configuration, setting(each.key), {text}, Origin::flag, "here")) << each.key << " " << text;
+            EXPECT_TRUE(apply(configuration, setting(each.key), {text}, Origin::flag, "here"))
+                << each.key << " " << text;
         }
         for (const auto& text : each.bad) {
             Configuration configuration;
@@ -220,7 +227,8 @@ TEST(Values, TheEnvironmentIsNamedInErrors) {
     EXPECT_FALSE(apply_environment(configuration, environment(empty)));
 }
 
-// --- The whole -------------------------------------------------------------------------------------------------------------
+// --- The whole
+// -------------------------------------------------------------------------------------------------------------
 
 TEST(Check, ListenUrlsMustBeUrls) {
     for (const auto* url : {"", "localhost:1", "http://x:1", "tcp://x", "tcp://127.0.0.1:70000", "unix://"}) {

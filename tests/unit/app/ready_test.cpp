@@ -1,13 +1,14 @@
 // The ready file and the notification socket.
 #include "server/app/ready.hpp"
 
-#include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <array>
 #include <cstring>
+
+#include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
 #include "common/net/descriptor.hpp"

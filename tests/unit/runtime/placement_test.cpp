@@ -1,10 +1,10 @@
 // Which shard owns what.
 #include "server/runtime/placement.hpp"
 
-#include <gtest/gtest.h>
-
 #include <string>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 namespace baton::runtime {
 namespace {

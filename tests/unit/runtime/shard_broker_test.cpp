@@ -1,15 +1,16 @@
-// Routing between shards: commands to the shard of the channel, events back to the shard of the session, and what happens
-// when one of the two ends is gone. Two ShardBrokers with mailboxes in memory; sessions are fakes that write down lines.
+// Routing between shards: commands to the shard of the channel, events back to the shard of the session, and what
+// happens when one of the two ends is gone. Two ShardBrokers with mailboxes in memory; sessions are fakes that write
+// down lines.
 #include "server/runtime/shard_broker.hpp"
-
-#include <gtest/gtest.h>
 
 #include <algorithm>
 #include <deque>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include "common/base/batch_builder.hpp"
 #include "server/runtime/errc.hpp"
@@ -48,11 +49,14 @@ public:
         channel = attachment.channel;
         add("attached", number, attachment.created ? "created" : "");
     }
-    void on_attach_failed(std::uint16_t number, std::error_code reason) override { add("failed", number, reason.message()); }
+    void on_attach_failed(std::uint16_t number, std::error_code reason) override {
+        add("failed", number, reason.message());
+    }
     void on_confirmed(std::uint16_t number, std::uint64_t sequence, channel::ConfirmLevel) noexcept override {
         add("confirmed", number, std::to_string(sequence));
     }
-    void on_refused(std::uint16_t number, std::uint64_t first, std::uint32_t count, std::error_code reason) noexcept override {
+    void on_refused(std::uint16_t number, std::uint64_t first, std::uint32_t count,
+                    std::error_code reason) noexcept override {
         add("refused", number, std::to_string(first) + "+" + std::to_string(count) + " " + reason.message());
     }
     void on_sender_credit(std::uint16_t number, Credit) noexcept override { add("credit", number); }
@@ -180,7 +184,8 @@ TEST_P(Routing, EventsKeepTheirOrder) {
     brokers[0]->set_slow(session.link(2), session.channel, true);
     brokers[0]->query(session.link(2), session.channel);
     run();
-    EXPECT_EQ(session.heard(), (Lines{"confirmed 1 2", "deliver 2 1+1", "state 2 no message credit", "state 2 slow reader"}));
+    EXPECT_EQ(session.heard(),
+              (Lines{"confirmed 1 2", "deliver 2 1+1", "state 2 no message credit", "state 2 slow reader"}));
     brokers[0]->close_session(session.id);
 }
 

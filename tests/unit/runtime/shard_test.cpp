@@ -1,8 +1,7 @@
-// A running shard: its turns, timers and ends, with connections that only write down what happens to them. The threads are
-// real; tests wait for what is written down, never for time.
+// A running shard: its turns, timers and ends, with connections that only write down what happens to them. The threads
+// are real; tests wait for what is written down, never for time.
 #include "server/runtime/shard.hpp"
 
-#include <gtest/gtest.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -11,6 +10,8 @@
 #include <mutex>
 #include <string>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 namespace baton::runtime {
 namespace {

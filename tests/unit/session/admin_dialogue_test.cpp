@@ -84,9 +84,9 @@ TEST_F(Administration, TextThatIsNotJsonIsAnswered) {
 TEST_F(Administration, ErrorsDoNotRepeatALongRequest) {
     auto& narrow = dialogue.greeted(0, R"({"frame_size_max":65552})");
     narrow.frame_size_max = 65'552;
-    for (const auto& request : {Json{{"op", std::string(60'000, '\x01')}},
-                                Json{{"op", "channel.show"}, {std::string(60'000, 'x'), 1}},
-                                Json{{"op", "channel.create"}, {"kind", std::string(60'000, '"')}}}) {
+    for (const auto& request :
+         {Json{{"op", std::string(60'000, '\x01')}}, Json{{"op", "channel.show"}, {std::string(60'000, 'x'), 1}},
+          Json{{"op", "channel.create"}, {"kind", std::string(60'000, '"')}}}) {
         narrow.admin(1, near, request.dump());
         const auto frames = narrow.take_frames();
         if (!narrow.is_told_to_go()) {  // The first is longer than a frame when it is escaped.

@@ -28,7 +28,9 @@ namespace baton::session::test {
 class HeldMail final : public runtime::MailboxPort {
 public:
     explicit HeldMail(std::uint32_t shards) : queues_(shards) {}
-    void send(std::uint32_t shard, runtime::EnvelopeBatch batch) override { queues_.at(shard).push_back(std::move(batch)); }
+    void send(std::uint32_t shard, runtime::EnvelopeBatch batch) override {
+        queues_.at(shard).push_back(std::move(batch));
+    }
 
     [[nodiscard]] bool empty(std::uint32_t shard) const { return queues_.at(shard).empty(); }
     [[nodiscard]] runtime::EnvelopeBatch take(std::uint32_t shard) {
@@ -138,7 +140,8 @@ class BrokerWorld {
 public:
     static constexpr std::size_t everything = ~std::size_t{0};
 
-    explicit BrokerWorld(std::uint32_t shards = 1, const runtime::Limits& limits = {}, std::size_t chunk_size = 64 * 1024)
+    explicit BrokerWorld(std::uint32_t shards = 1, const runtime::Limits& limits = {},
+                         std::size_t chunk_size = 64 * 1024)
         : state{limits, shards, clock}, mail{shards} {
         for (std::uint32_t shard = 0; shard < shards; ++shard) {
             pools.push_back(std::make_unique<ChunkPool>(chunk_size, 4, &state.memory));

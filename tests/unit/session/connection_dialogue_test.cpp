@@ -1,13 +1,13 @@
-// What concerns the whole connection: heartbeats, drain, unknown frames, frames that a client does not send, peers that do
-// not read (docs/protocol.md, sections 3, 4 and 12).
+// What concerns the whole connection: heartbeats, drain, unknown frames, frames that a client does not send, peers that
+// do not read (docs/protocol.md, sections 3, 4 and 12).
 #include "tests/unit/session/dialogue.hpp"
 
 namespace baton::session::test {
 namespace {
 
-using wire::FrameType;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using wire::FrameType;
 
 TEST(Heartbeats, PingsInEveryInterval) {
     Dialogue dialogue;
@@ -120,7 +120,8 @@ TEST(UnknownFrames, OnALinkThatNeverWas) {
 
 TEST(WrongFrames, AClientDoesNotSendWhatABrokerSends) {
     using enum FrameType;
-    for (const auto type : {hello, welcome, attached, detached, confirm, deliver, settled, grant, goaway, admin_reply}) {
+    for (const auto type :
+         {hello, welcome, attached, detached, confirm, deliver, settled, grant, goaway, admin_reply}) {
         Dialogue dialogue;
         auto& peer = dialogue.greeted();
         peer.attach_sender(1, "x");
@@ -172,7 +173,8 @@ TEST(Errors, WhatWasDecidedIsStillSaid) {
     EXPECT_EQ(dialogue.greeted().asks("x", {{"op", "channel.show"}})["channel"]["ready"], 1);
 }
 
-// --- Peers that do not read --------------------------------------------------------------------------------------------
+// --- Peers that do not read
+// --------------------------------------------------------------------------------------------
 
 class NeverReading : public ::testing::Test {
 protected:
@@ -210,9 +212,10 @@ TEST_F(NeverReading, Questions) {
 }
 TEST_F(NeverReading, AttachAndDetach) {
     EXPECT_LE(insists([&] {
-        peer.attach_sender(1, near);
-        peer.detach(1);
-    }), 200'000U);
+                  peer.attach_sender(1, near);
+                  peer.detach(1);
+              }),
+              200'000U);
 }
 TEST_F(NeverReading, RefusedAttach) {
     EXPECT_LE(insists([&] { peer.attach_sender(1, ""); }), 200'000U);
@@ -228,9 +231,10 @@ TEST_F(NeverReading, AdministrationOfAnotherShardThatIsBusy) {
     dialogue.hold_mail = true;
     int asked = 0;
     EXPECT_LE(insists([&] {
-        peer.admin(1, far, R"({"op":"channel.show"})");
-        ++asked;
-    }), 200'000U);
+                  peer.admin(1, far, R"({"op":"channel.show"})");
+                  ++asked;
+              }),
+              200'000U);
     EXPECT_EQ(asked, 257);
     dialogue.let_mail_through();
 }

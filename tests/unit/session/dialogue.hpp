@@ -9,8 +9,6 @@
 // that do not care about the order use the sorted form. Next file: broker_world.hpp.
 #pragma once
 
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <initializer_list>
 #include <memory>
@@ -20,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
 #include "common/base/batch_builder.hpp"
@@ -38,7 +37,8 @@ struct HeardFrame {
     std::vector<std::byte> body;
 };
 
-// --- Frames in words ---------------------------------------------------------------------------------------------------
+// --- Frames in words
+// ---------------------------------------------------------------------------------------------------
 
 inline std::string range_text(std::uint64_t first, std::uint64_t count) {
     return std::to_string(first) + (count == 1 ? "" : "-" + std::to_string(first + count - 1));
@@ -54,7 +54,8 @@ inline std::string words_of(Bytes batch) {
     MessageView message;
     while (cursor.next(message)) {
         const auto text = as_text(message.payload);
-        words += (words.empty() ? "" : " ") + (text.size() <= 20 ? std::string{text} : "<" + std::to_string(text.size()) + ">");
+        words += (words.empty() ? "" : " ") +
+                 (text.size() <= 20 ? std::string{text} : "<" + std::to_string(text.size()) + ">");
     }
     return words;
 }
@@ -77,11 +78,13 @@ inline std::string line_of(const HeardFrame& frame) {
     const auto link = std::to_string(header.link);
     const auto number = std::to_string(header.sequence);
     switch (header.type) {
-        case FrameType::welcome: return "WELCOME";
+        case FrameType::welcome:
+            return "WELCOME";
         case FrameType::attached:
             return "ATTACHED " + link + (Json::parse(as_text(body)).at("created").get<bool>() ? " created" : "") +
                    (header.sequence == 0 ? "" : " last " + number);
-        case FrameType::detached: return "DETACHED " + link;
+        case FrameType::detached:
+            return "DETACHED " + link;
         case FrameType::confirm: {
             auto confirm = wire::decode_confirm(body);
             std::string line = "CONFIRM " + link + " up to " + number;
@@ -91,7 +94,8 @@ inline std::string line_of(const HeardFrame& frame) {
             }
             return line;
         }
-        case FrameType::deliver: return "DELIVER " + link + " #" + number + " " + deliver_text(body);
+        case FrameType::deliver:
+            return "DELIVER " + link + " #" + number + " " + deliver_text(body);
         case FrameType::settled: {
             auto exceptions = wire::decode_settled(body);
             std::string line = "SETTLED " + link + " " + number;
@@ -107,31 +111,39 @@ inline std::string line_of(const HeardFrame& frame) {
         }
         case FrameType::fragment: {
             if ((header.flags & wire::flag_fragment_first) != 0) {
-                return "FRAGMENT " + link + " #" + number + " of " + std::to_string(wire::decode_fragment_head(body)->total);
+                return "FRAGMENT " + link + " #" + number + " of " +
+                       std::to_string(wire::decode_fragment_head(body)->total);
             }
             return "FRAGMENT " + link + " at " + number + " +" + std::to_string(body.size()) +
                    ((header.flags & wire::flag_fragment_last) != 0 ? " last" : "");
         }
-        case FrameType::grant: return "GRANT " + link + " " + number;
+        case FrameType::grant:
+            return "GRANT " + link + " " + number;
         case FrameType::state: {
             const auto state = wire::decode_state(body);
             return "STATE " + link + " " + std::string{wire::wait_reason_name(state->reason)} + ", ready " +
                    std::to_string(state->ready) + ", held " + std::to_string(state->in_flight);
         }
-        case FrameType::ping: return "PING";
-        case FrameType::pong: return "PONG " + number;
-        case FrameType::goaway: return "GOAWAY";
+        case FrameType::ping:
+            return "PING";
+        case FrameType::pong:
+            return "PONG " + number;
+        case FrameType::goaway:
+            return "GOAWAY";
         case FrameType::error: {
             const auto error = wire::decode_error(body);
             const auto where = error->severity == wire::Severity::connection ? std::string{"connection"} : link;
             return "ERROR " + where + " " + std::string{to_string(error->status)};
         }
-        case FrameType::admin_reply: return "ADMIN_REPLY " + number;
-        default: return "UNEXPECTED " + std::to_string(static_cast<int>(header.type));
+        case FrameType::admin_reply:
+            return "ADMIN_REPLY " + number;
+        default:
+            return "UNEXPECTED " + std::to_string(static_cast<int>(header.type));
     }
 }
 
-// --- Peers -------------------------------------------------------------------------------------------------------------
+// --- Peers
+// -------------------------------------------------------------------------------------------------------------
 
 class Dialogue;
 
@@ -144,7 +156,9 @@ public:
 
     void say(Bytes bytes);
     void say(std::string_view text) { say(as_bytes(text)); }
-    void say_preamble(std::uint8_t low = 1, std::uint8_t high = 1) { say(wire::encode(wire::ClientPreamble{low, high})); }
+    void say_preamble(std::uint8_t low = 1, std::uint8_t high = 1) {
+        say(wire::encode(wire::ClientPreamble{low, high}));
+    }
     void say_hello(std::string_view json = "{}") { frame({.type = wire::FrameType::hello}, json); }
     void frame(const wire::FrameHeader& header, std::string_view body = {}) {
         wire::put_frame(out_, header, as_bytes(body));
@@ -244,7 +258,8 @@ public:
         std::vector<HeardFrame> frames;
         while (true) {
             const auto decoded = wire::decode_frame(unread_, frame_size_max);
-            EXPECT_NE(decoded.status, wire::FrameStatus::too_large) << "the broker wrote a frame beyond the agreed size";
+            EXPECT_NE(decoded.status, wire::FrameStatus::too_large)
+                << "the broker wrote a frame beyond the agreed size";
             if (decoded.status != wire::FrameStatus::complete) {
                 return frames;
             }

@@ -31,7 +31,8 @@ TEST(Handshake, AnswersThePreambleWithTheChosenVersion) {
 TEST(Handshake, WorksByteByByte) {
     Dialogue dialogue;
     auto& peer = dialogue.connected();
-    std::string said = bytes_of({'B', 'A', 'T', 'N', 1, 1, 0, 0}) + bytes_of({2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0});
+    std::string said =
+        bytes_of({'B', 'A', 'T', 'N', 1, 1, 0, 0}) + bytes_of({2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0});
     said += "{}";
     for (const char byte : said) {
         EXPECT_FALSE(peer.is_told_to_go());
@@ -45,7 +46,7 @@ TEST(Handshake, WorksByteByByte) {
 TEST(Handshake, TakesPreambleAndHelloInOnePiece) {
     Dialogue dialogue;
     auto& peer = dialogue.connected();
-    peer.say(bytes_of({'B', 'A', 'T', 'N', 1, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}) );
+    peer.say(bytes_of({'B', 'A', 'T', 'N', 1, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}));
     EXPECT_EQ(peer.hears_raw().substr(0, 4), "BATN");  // HELLO without a body is not JSON:
     EXPECT_EQ(peer.connection().close_reason(), Status::bad_frame);
 }
@@ -139,8 +140,8 @@ TEST(Handshake, TheSmallerWishesWin) {
 
 TEST(Handshake, RefusesHelloOfTheWrongForm) {
     for (const std::string_view body :
-         {"", "[]", "{", R"({"agent":5})", R"({"heartbeat_ms":99})", R"({"heartbeat_ms":"1"})", R"({"frame_size_max":65551})",
-          R"({"features":[1]})"}) {
+         {"", "[]", "{", R"({"agent":5})", R"({"heartbeat_ms":99})", R"({"heartbeat_ms":"1"})",
+          R"({"frame_size_max":65551})", R"({"features":[1]})"}) {
         Dialogue dialogue;
         auto& peer = dialogue.connected();
         peer.say_preamble();

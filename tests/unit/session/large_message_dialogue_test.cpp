@@ -26,7 +26,8 @@ protected:
         peer.announce(link, sequence, batch.size());
         EXPECT_EQ(peer.hears(), Lines{"GRANT " + std::to_string(link) + " " + std::to_string(sequence)});
         peer.fragments(link, batch);
-        EXPECT_EQ(peer.hears("CONFIRM"), Lines{"CONFIRM " + std::to_string(link) + " up to " + std::to_string(sequence)});
+        EXPECT_EQ(peer.hears("CONFIRM"),
+                  Lines{"CONFIRM " + std::to_string(link) + " up to " + std::to_string(sequence)});
     }
 
     Dialogue dialogue;
@@ -102,7 +103,8 @@ TEST_P(LargeMessages, DeliveriesOfTheSameLinkKeepTheirOrder) {
     receiver.attach_receiver(1, name);
     receiver.credit(1, 100, 100'000'000);
     auto lines = receiver.hears();
-    std::erase_if(lines, [](const std::string& line) { return line.starts_with("FRAGMENT 1 at") && !line.ends_with("last"); });
+    std::erase_if(lines,
+                  [](const std::string& line) { return line.starts_with("FRAGMENT 1 at") && !line.ends_with("last"); });
     ASSERT_EQ(lines.size(), 7U);
     EXPECT_TRUE(lines[1].starts_with("FRAGMENT 1 #1 of"));
     EXPECT_TRUE(lines[2].ends_with("last"));
@@ -214,8 +216,8 @@ TEST_P(TightMemory, GrantsComeInTheOrderOfArrival) {
     second.announce(1, 1, 1'800'000);
     EXPECT_EQ(peer.hears(), Lines{"GRANT 1 1"});
     EXPECT_EQ(second.hears(), Lines{"GRANT 1 1"});
-    peer.announce(2, 1, 1'500'000);    // Does not fit,
-    second.announce(2, 1, 100'000);    // and this would, but it waits its turn.
+    peer.announce(2, 1, 1'500'000);  // Does not fit,
+    second.announce(2, 1, 100'000);  // and this would, but it waits its turn.
     EXPECT_EQ(peer.hears(), Lines{});
     EXPECT_EQ(second.hears(), Lines{});
     second.detach(1);

@@ -40,7 +40,8 @@ TEST(Links, AReceiverMayGiveCreditAndAskRightBehindAttach) {
             peer.credit(2, 2, 1000);
             peer.ask_state(2);
         });
-        EXPECT_EQ(peer.hears(), (Lines{"ATTACHED 2", "DELIVER 2 #1 1-2: a b", "STATE 2 no_message_credit, ready 1, held 2"}));
+        EXPECT_EQ(peer.hears(),
+                  (Lines{"ATTACHED 2", "DELIVER 2 #1 1-2: a b", "STATE 2 no_message_credit, ready 1, held 2"}));
     }
 }
 

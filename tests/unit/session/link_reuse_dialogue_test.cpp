@@ -1,5 +1,5 @@
-// Numbers of links that are used again while the other shard still speaks of the old link. Mail between the shards is held
-// back so that the races happen each time. The session lives on shard 0, the channels on shard 1.
+// Numbers of links that are used again while the other shard still speaks of the old link. Mail between the shards is
+// held back so that the races happen each time. The session lives on shard 0, the channels on shard 1.
 #include "tests/unit/session/dialogue.hpp"
 
 namespace baton::session::test {
@@ -63,7 +63,8 @@ TEST_F(LinkReuse, AttachWhileTheOldLinkIsFailing) {
     });
     EXPECT_EQ(peer.hears(), Lines{});
     dialogue.let_mail_through();
-    EXPECT_EQ(peer.hears(), (Lines{"ATTACHED 1", "DELIVER 1 #1 1-2: a b", "STATE 1 no_message_credit, ready 1, held 2"}));
+    EXPECT_EQ(peer.hears(),
+              (Lines{"ATTACHED 1", "DELIVER 1 #1 1-2: a b", "STATE 1 no_message_credit, ready 1, held 2"}));
 }
 
 TEST_F(LinkReuse, OldFramesAreIgnoredWhileTheLinkIsFailing) {
@@ -147,6 +148,17 @@ TEST_F(LinkReuse, TheConnectionEndsWhileAttaching) {
     const auto shown = feeder.asks(name, {{"op", "channel.show"}});
     EXPECT_EQ(shown["channel"]["receivers"], 0);
     EXPECT_EQ(shown["channel"]["ready"], 3);
+}
+
+TEST_F(LinkReuse, CreditOfTheSenderBeforeIsNotTheReceivers) {
+    peer.attach_sender(1, other);
+    dialogue.hold_mail = true;
+    peer.publish(1, 1, {std::string(40'000, 'x')});  // The answer is new credit, while the link is detaching.
+    peer.detach(1);
+    dialogue.let_mail_through();
+    EXPECT_EQ(peer.hears().back(), "DETACHED 1");
+    peer.attach_receiver(1, name);
+    EXPECT_EQ(peer.hears(), Lines{"ATTACHED 1"});
 }
 
 TEST_F(LinkReuse, TheConnectionEndsWhileDeliveriesAreUnderWay) {

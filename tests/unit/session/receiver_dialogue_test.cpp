@@ -89,11 +89,12 @@ TEST_P(Receiving, AnotherAttemptNumberIsALostLease) {
 
 TEST_P(Receiving, ReservedOutcomesAreAnswered) {
     holds(3);
-    peer.settle(1, {{.first = 1, .count = 1, .outcome = retry},
-                    {.first = 2, .count = 1, .outcome = reject},
-                    {.first = 3, .count = 1, .outcome = extend}}, 4);
-    EXPECT_EQ(peer.hears(),
-              Lines{"SETTLED 1 4, 1 unsupported_outcome, 2 unsupported_outcome, 3 unsupported_outcome"});
+    peer.settle(1,
+                {{.first = 1, .count = 1, .outcome = retry},
+                 {.first = 2, .count = 1, .outcome = reject},
+                 {.first = 3, .count = 1, .outcome = extend}},
+                4);
+    EXPECT_EQ(peer.hears(), Lines{"SETTLED 1 4, 1 unsupported_outcome, 2 unsupported_outcome, 3 unsupported_outcome"});
     peer.ask_state(1);
     EXPECT_EQ(peer.hears(), Lines{"STATE 1 no_message_credit, ready 2, held 3"});
 }
@@ -201,12 +202,11 @@ TEST_P(Receiving, ASliceThatIsLongerThanAFrameComesInSeveral) {
     peer.detach(1);
     auto& large = dialogue.greeted(1);
     large.attach_sender(1, name);
-    large.at_once([&] {
-        large.publish(1, 1, {std::string(30'000, 'x'), std::string(30'000, 'y')});
-    });
+    large.at_once([&] { large.publish(1, 1, {std::string(30'000, 'x'), std::string(30'000, 'y')}); });
     narrow.attach_receiver(1, name);
     narrow.credit(1, 100, 10'000'000);
-    EXPECT_EQ(narrow.hears(), (Lines{"ATTACHED 1", "DELIVER 1 #1 1-5: a b c d e", "DELIVER 1 #6 6-7: <30000> <30000>"}));
+    EXPECT_EQ(narrow.hears(),
+              (Lines{"ATTACHED 1", "DELIVER 1 #1 1-5: a b c d e", "DELIVER 1 #6 6-7: <30000> <30000>"}));
     large.publish(1, 3, {std::string(1, 'x')});
     static_cast<void>(narrow.hears());
 }
