@@ -54,6 +54,18 @@ TEST_F(LinkReuse, DetachWhileAnAttachFails) {
     EXPECT_EQ(peer.hears(), Lines{"ATTACHED 1"});
 }
 
+TEST_F(LinkReuse, CreditForASenderThatDetachesIsNotTheNextReceivers) {
+    peer.attach_sender(1, name);
+    dialogue.hold_mail = true;
+    peer.publish(1, 1, std::vector<std::string>(600, "x"));
+    dialogue.turn(1);  // Confirm and credit are in the mail.
+    peer.detach(1);
+    dialogue.let_mail_through();
+    EXPECT_EQ(peer.hears("DETACHED"), Lines{"DETACHED 1"});
+    peer.attach_receiver(1, name);
+    EXPECT_EQ(peer.hears(), Lines{"ATTACHED 1"});
+}
+
 TEST_F(LinkReuse, AttachWhileTheOldLinkIsFailing) {
     fail_link_1();
     peer.at_once([&] {
