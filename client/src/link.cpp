@@ -19,9 +19,11 @@ using wire::FrameType;
 constexpr Duration retry_wait_first = std::chrono::milliseconds{100};
 constexpr Duration retry_wait_max = std::chrono::seconds{2};
 
-// Worth attaching again with the same words. `draining` has to wait for the next connection.
+// Worth attaching again with the same words. `draining` has to wait for the next connection. `superseded` can only be an
+// ATTACH of our own, on an earlier connection, that came to the channel later than the one of this connection: nobody else
+// knows our producer id.
 bool is_worth_retrying(wire::Status status, bool said_retryable) noexcept {
-    return said_retryable && status != wire::Status::draining;
+    return (said_retryable && status != wire::Status::draining) || status == wire::Status::superseded;
 }
 
 }  // namespace

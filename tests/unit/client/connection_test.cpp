@@ -256,6 +256,20 @@ TEST(LinkErrors, SomeAreForGoodAndSomeAreTriedAgain) {
     EXPECT_THAT(d.said_in_short(), ElementsAre("ATTACH 2#0", "CREDIT 2#0"));
 }
 
+// An ATTACH of the last connection that was held up between two shards, and came after ours.
+TEST(LinkErrors, WhoIsSupersededByItselfTriesAgain) {
+    Dialogue d;
+    d.connect();
+    d.protocol.open_sender("a", true);
+    const Said first = d.said_one(FrameType::attach);
+    d.attached(1, 0);
+    d.error(1, Status::superseded, Severity::link);
+    d.clock.advance(std::chrono::milliseconds{100});
+    d.protocol.tick(d.clock.now());
+    EXPECT_EQ(d.said_one(FrameType::attach).body, first.body);
+    EXPECT_TRUE(d.protocol.exists(LinkId{1}));
+}
+
 TEST(LinkErrors, LimitsOfTheBrokerAreCheckedHere) {
     Dialogue d;
     d.welcome_body.links_max = 1;
