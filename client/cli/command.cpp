@@ -214,9 +214,9 @@ void add_refused(Program& program) {
         verb->group(group_not_supported);
         verb->add_option_function<std::vector<std::string>>("ARGUMENT", [](const auto&) {})->expected(0, -1);
         verb->add_flag("--all");
-        verb->final_callback([&program, name = std::string{name}, reason = std::string{reason}] {
-            program.run = [name, reason]() -> int {
-                throw usage("`baton " + name + "` is not supported by this version: " + reason);
+        verb->final_callback([&program, verb_name = std::string{name}, cause = std::string{reason}] {
+            program.run = [verb_name, cause]() -> int {
+                throw usage("`baton " + verb_name + "` is not supported by this version: " + cause);
             };
         });
     }

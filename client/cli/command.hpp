@@ -76,7 +76,7 @@ class Interrupt;
 
 /// Verbs register themselves with the parser and leave what to run in `run`.
 struct Program {
-    CLI::App app{"baton, the client of Baton: send, receive and look after messages in named channels."};
+    CLI::App app{"The client of Baton: send, receive and look after messages in named channels."};
     GlobalOptions global;
     std::function<int()> run;
     std::stop_token stop;            ///< SIGINT or SIGTERM; see interrupt.hpp.

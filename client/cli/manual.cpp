@@ -43,7 +43,7 @@ std::string option_names(const CLI::Option& option) {
         names += "--" + name + ", ";
     }
     names.resize(names.size() - 2);
-    return option.get_type_size() == 0 ? names : names + " " + option.get_type_name();
+    return option.get_type_name().empty() ? names : names + " " + option.get_type_name();
 }
 
 std::string options_part(const CLI::App& app, bool with_positionals) {

@@ -42,8 +42,7 @@ TEST(Splitter, LastLineCountsWithoutSeparatorUnlessEmpty) {
 }
 
 TEST(Splitter, OtherSeparatorsLeaveLineBreaksAlone) {
-    using namespace std::string_view_literals;
-    EXPECT_EQ(cut("a\nb\0\r\0"sv, 2, '\0'), (Pieces{"a\nb", "\r"}));
+    EXPECT_EQ(cut(std::string_view{"a\nb\0\r\0", 6}, 2, '\0'), (Pieces{"a\nb", "\r"}));
 }
 
 TEST(JsonLine, BodyAndProperties) {
