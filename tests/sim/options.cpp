@@ -99,6 +99,10 @@ SimOptions make_options(std::uint64_t seed) {
     options.limits = make_limits(prng);
     // Each shard keeps two chunks of its own; a large message may take half of what there is.
     options.limits.memory_max = one_of<std::uint64_t>(prng, {options.shards * (2U << 20U), 20U << 20U, 1U << 30U});
+    // Credit that was promised is never taken back: idle senders with large windows would keep a small memory for
+    // themselves, for ever.
+    auto& window = options.limits.channel_defaults.sender_window;
+    window.bytes = std::min<std::uint64_t>(window.bytes, options.limits.memory_max / 64);
     return options;
 }
 

@@ -14,6 +14,7 @@ using wire::FrameType;
 namespace {
 
 constexpr std::uint64_t repeated_max = 30;
+constexpr std::uint64_t body_max = 1'500;                // Fits into the least credit: this one knows no fragments.
 constexpr Duration patience = std::chrono::seconds{25};  // More than two of the longest heartbeats.
 
 std::string make_producer_id(Prng& prng) {
@@ -105,7 +106,8 @@ void RawSender::publish() {
     const std::uint64_t count_max = std::min({room, options_.messages + 1 - next_, prng_.range(1, options_.batch_max)});
     for (; builder_.count() < count_max; ++next_) {
         const bool is_new = next_ > sizes_.size();
-        const std::size_t size = is_new ? Ledger::body_size_min + prng_.below(options_.body_max) : sizes_[next_ - 1];
+        const std::size_t size =
+            is_new ? Ledger::body_size_min + prng_.below(std::min(options_.body_max, body_max)) : sizes_[next_ - 1];
         if (used_.bytes + builder_.size() + builder_.encoded_size(size, 0) > limit_.bytes || builder_.size() > 30'000) {
             break;
         }

@@ -183,8 +183,9 @@ void Simulation::run_for(Duration time) {
     run_until("a moment", time * 2, [&] { return scheduler_.now() >= end; });
 }
 
-std::string Simulation::unfinished() const {
-    std::string text;
+std::string Simulation::unfinished() {
+    const auto& memory = broker_.state().memory;
+    std::string text = "; memory " + std::to_string(memory.used()) + " of " + std::to_string(memory.limit());
     for (const auto& place : places_) {
         for (const auto& work : place->senders) {
             if (work->left + work->unconfirmed > 0) {

@@ -54,7 +54,7 @@ private:
     template <class IsDone>
     void run_until(const char* what, Duration time_max, IsDone is_done);
     void run_for(Duration time);
-    [[nodiscard]] std::string unfinished() const;
+    [[nodiscard]] std::string unfinished();
     [[nodiscard]] bool is_everything_sent() const;
     [[nodiscard]] bool is_everything_received();
     void drain();

@@ -64,7 +64,8 @@ void WireTap::violation(const wire::FrameHeader& header, const std::string& text
 void WireTap::note(const char* what, const wire::FrameHeader& header) {
     const bool is_about_links = header.type == FrameType::attach || header.type == FrameType::attached ||
                                 header.type == FrameType::detach || header.type == FrameType::detached ||
-                                header.type == FrameType::error || header.type == FrameType::goaway;
+                                header.type == FrameType::error || header.type == FrameType::goaway ||
+                                header.type == FrameType::fragment || header.type == FrameType::grant;
     if (is_about_links) {
         report_.note(name_ + ": " + what + " " + std::string{wire::to_string(header.type)} + " " +
                      std::to_string(header.link));
