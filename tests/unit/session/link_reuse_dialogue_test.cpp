@@ -162,17 +162,6 @@ TEST_F(LinkReuse, TheConnectionEndsWhileAttaching) {
     EXPECT_EQ(shown["channel"]["ready"], 3);
 }
 
-TEST_F(LinkReuse, CreditOfTheSenderBeforeIsNotTheReceivers) {
-    peer.attach_sender(1, other);
-    dialogue.hold_mail = true;
-    peer.publish(1, 1, {std::string(40'000, 'x')});  // The answer is new credit, while the link is detaching.
-    peer.detach(1);
-    dialogue.let_mail_through();
-    EXPECT_EQ(peer.hears().back(), "DETACHED 1");
-    peer.attach_receiver(1, name);
-    EXPECT_EQ(peer.hears(), Lines{"ATTACHED 1"});
-}
-
 TEST_F(LinkReuse, TheConnectionEndsWhileDeliveriesAreUnderWay) {
     peer.attach_receiver(1, name);
     dialogue.hold_mail = true;
