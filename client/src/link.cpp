@@ -168,9 +168,7 @@ Violation Link::on_error_frame(Bytes body) {
         return nullptr;
     }
     if (phase_ == Phase::detaching) {
-        on_detached();
-        end_closed();
-        return nullptr;
+        return nullptr;  // They have crossed. DETACHED follows all the same; until then the number is not free.
     }
     phase_ = Phase::unattached;
     on_detached();

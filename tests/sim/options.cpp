@@ -34,7 +34,7 @@ FaultOptions make_faults(Prng& prng) {
     if (prng.chance(1, 5)) {
         return faults;  // A quiet day.
     }
-    faults.reset = one_of<std::uint64_t>(prng, {0, 50, 300});
+    faults.reset = one_of<std::uint64_t>(prng, {0, 50, 300, 2'000});
     faults.half_open = one_of<std::uint64_t>(prng, {0, 50, 200});
     faults.crash = one_of<std::uint64_t>(prng, {0, 50, 300});
     faults.stall = one_of<std::uint64_t>(prng, {0, 200});
@@ -82,7 +82,7 @@ SimOptions make_options(std::uint64_t seed) {
                                                    {milliseconds{1}, milliseconds{40}}});
     options.give_back_percent = one_of<std::uint64_t>(prng, {0, 5, 25});
     options.receipt_percent = one_of<std::uint64_t>(prng, {0, 20, 100});
-    options.link_close_percent = one_of<std::uint64_t>(prng, {0, 0, 2});
+    options.link_close_percent = one_of<std::uint64_t>(prng, {0, 0, 2, 15});
     options.window = {.messages = one_of<std::uint64_t>(prng, {1, 2, 64, 1'000}),
                       .bytes = one_of<std::uint64_t>(prng, {1, 1'000, 100'000, 4U << 20U}),
                       .is_on_demand = prng.chance(1, 4)};
