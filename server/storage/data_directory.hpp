@@ -1,0 +1,46 @@
+// The data directory as a whole: manifest, lock, generations (docs/storage.md, section 2). Blocking; at the start and in tools.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "server/storage/file_system.hpp"
+
+namespace baton::storage {
+
+inline constexpr std::uint32_t data_format = 1;
+
+struct Manifest {
+    std::uint32_t format = data_format;
+    std::uint64_t generation = 0;
+    std::uint32_t shards = 0;
+    friend bool operator==(const Manifest&, const Manifest&) = default;
+};
+
+[[nodiscard]] std::string encode(const Manifest& manifest);
+/// `damaged`, `newer_version`.
+[[nodiscard]] Result<Manifest> decode_manifest(std::string_view text);
+
+/// Nothing if there is no manifest and the directory holds nothing of Baton's: it is new. A directory with generations
+/// but without a manifest is `damaged`.
+[[nodiscard]] Result<std::optional<Manifest>> load_manifest(FileSystem& files);
+/// Atomically.
+[[nodiscard]] Result<void> store_manifest(FileSystem& files, const Manifest& manifest);
+
+/// "generation-0000000000000007"
+[[nodiscard]] std::string generation_directory(std::uint64_t generation);
+/// "damaged-0000000000000007"
+[[nodiscard]] std::string damaged_directory(std::uint64_t generation);
+/// "generation-0000000000000007/shard-0000"
+[[nodiscard]] std::string shard_directory(std::uint64_t generation, std::uint32_t shard);
+[[nodiscard]] std::optional<std::uint64_t> generation_number(std::string_view name) noexcept;
+
+/// Locks the directory for this process. `locked` names the process that has it, if it says so.
+[[nodiscard]] Result<std::unique_ptr<FileLock>> lock_data_directory(FileSystem& files);
+
+/// Removes what an interrupted start left: generations other than the manifest's, `.tmp` files. Keeps damaged ones.
+[[nodiscard]] Result<void> remove_leftovers(FileSystem& files, const Manifest& manifest);
+
+}  // namespace baton::storage
