@@ -37,6 +37,7 @@ struct ChannelOptions {
     std::uint32_t producers_max = 10'000;                    ///< Producers remembered for duplicate detection.
     Duration producer_retention = std::chrono::minutes{10};  ///< How long one is remembered after its last link closed.
     Credit sender_window{65'536, 4ULL * 1024 * 1024};        ///< Most credit that one sender can have outstanding.
+    bool is_durable = false;  ///< Survives the broker; cannot change while the channel exists.
     friend bool operator==(const ChannelOptions&, const ChannelOptions&) = default;
 };
 

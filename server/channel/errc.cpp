@@ -28,6 +28,12 @@ const char* text_of(Errc code) noexcept {
             return "the broker is going down and takes no new messages";
         case Errc::too_many_producers:
             return "too many producers are attached to the channel";
+        case Errc::disk_full:
+            return "the broker's disk is full: durable channels take nothing until there is space again";
+        case Errc::storage_failed:
+            return "the broker's disk failed: durable channels take nothing until the broker is started again";
+        case Errc::damaged:
+            return "the channel's files are damaged: it takes and gives nothing (see baton-inspect)";
     }
     return "unknown channel error";
 }

@@ -16,6 +16,9 @@ enum class Errc {
     channel_deleted,      ///< The channel was deleted; its links are closed.
     draining,             ///< The broker is going down in order and takes no new messages.
     too_many_producers,   ///< The table for duplicate detection is full of producers that are attached.
+    disk_full,            ///< Durable channels take nothing until there is space again; what was sent is not stored.
+    storage_failed,       ///< The disk failed: durable channels take nothing until the broker is started again.
+    damaged,              ///< The channel's files are damaged: it takes and gives nothing.
 };
 
 [[nodiscard]] const std::error_category& channel_category() noexcept;

@@ -26,6 +26,16 @@ std::string_view to_string(WaitReason reason) noexcept {
             return "receivers busy";
         case WaitReason::in_flight:
             return "in flight";
+        case WaitReason::loading:
+            return "loading";
+        case WaitReason::committing:
+            return "committing";
+        case WaitReason::disk_full:
+            return "disk full";
+        case WaitReason::storage_failed:
+            return "storage failed";
+        case WaitReason::damaged:
+            return "damaged";
     }
     return "unknown";
 }

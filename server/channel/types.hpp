@@ -84,6 +84,11 @@ enum class WaitReason : std::uint8_t {
     no_receiver = 8,        ///< Ready messages: nobody is attached.
     receivers_busy = 9,     ///< Ready messages: every receiver is out of credit or slow.
     in_flight = 10,         ///< Messages: all are with receivers, none settled yet.
+    loading = 11,           ///< Receiver, ready messages: the next ones are being read from the disk.
+    committing = 12,        ///< Ready messages: none; those that came last are on their way to the disk.
+    disk_full = 13,         ///< Sender: the broker's disk is full.
+    storage_failed = 14,    ///< Anyone: the broker's disk failed.
+    damaged = 15,           ///< Anyone: the channel's files are damaged.
 };
 [[nodiscard]] std::string_view to_string(WaitReason reason) noexcept;
 

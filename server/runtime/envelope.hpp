@@ -20,6 +20,8 @@ struct AttachRequest {
     bool is_sender = false;
     bool create = true;
     channel::ProducerId producer;
+    /// Sender: confirm as soon as this level is reached. `durable` on a memory channel means `received`.
+    channel::ConfirmLevel confirm = channel::ConfirmLevel::durable;
 };
 
 // Commands. `link` names the link; `channel` the channel on the receiving shard.

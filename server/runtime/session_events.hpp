@@ -27,6 +27,7 @@ struct Attachment {
     std::uint64_t last_sequence = 0;     ///< Sender: last decided sequence of this producer.
     std::uint64_t message_size_max = 0;  ///< In bytes, of this channel.
     bool created = false;
+    bool is_durable = false;
 };
 
 /// A link's state with its waiting time made relative, since it may have crossed shards.
