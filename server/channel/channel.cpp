@@ -35,18 +35,22 @@ std::vector<LinkAddress> addresses_of(const Links& links) {
 }  // namespace
 
 Channel::Channel(std::string name, const ChannelOptions& options, ChannelEvents& events, const Clock& clock,
-                 MemoryBudget& budget)
+                 MemoryBudget& budget, const Durability& durability)
     : name_{std::move(name)},
       options_{usable(options)},
       events_{events},
       clock_{clock},
-      intake_{log_, events, clock, intake_limits(options_)},
+      journal_{durability.log != nullptr ? std::make_unique<Journal>(*durability.log, durability.stream) : nullptr},
+      intake_{log_, journal_.get(), events, clock, intake_limits(options_)},
       dispatcher_{events},
       producers_{options_.producers_max},
       gate_{events, budget, options_.sender_window},
-      head_wait_{WaitReason::none, clock.now()} {}
+      head_wait_{WaitReason::none, clock.now()} {
+    options_.is_durable = journal_ != nullptr;
+}
 
 Channel::~Channel() {
+    finish_relocation({});
     for (const auto& entry : senders_) {
         gate_.remove(*entry.second);
     }
@@ -64,18 +68,31 @@ Receiver* Channel::find_receiver(const LinkAddress& link) const noexcept {
     return found != receivers_.end() ? found->second.get() : nullptr;
 }
 
-std::uint64_t Channel::attach_sender(const LinkAddress& link, const ProducerId& producer) {
+std::uint64_t Channel::attach_sender(const LinkAddress& link, const ProducerId& producer, ConfirmLevel confirm) {
     BATON_ASSERT(find_sender(link) == nullptr && find_receiver(link) == nullptr);
     auto owned = std::make_unique<Sender>();
     Sender& sender = *owned;
     sender.address = link;
     sender.wait = {WaitReason::none, clock_.now()};
+    sender.confirm = confirm;
     if (!producer.is_anonymous()) {
         attach_producer(sender, producer);
     }
     senders_.emplace(link, std::move(owned));
     room_changed();  // What a superseded link had parked is gone.
-    return sender.decided;
+    return last_confirmable(sender);
+}
+
+// What the sender may forget. It is not told of what is decided and not committed.
+std::uint64_t Channel::last_confirmable(const Sender& sender) const noexcept {
+    Producer* producer = sender.producer;
+    if (journal_ == nullptr || producer == nullptr || sender.confirm == ConfirmLevel::received) {
+        return sender.decided;
+    }
+    if (producer->last_index <= journal_->log().committed()) {
+        producer->last_committed = producer->last_decided;
+    }
+    return producer->last_committed;
 }
 
 void Channel::attach_producer(Sender& sender, const ProducerId& id) {
@@ -98,6 +115,7 @@ void Channel::attach_producer(Sender& sender, const ProducerId& id) {
     }
     sender.decided = sender.received = producer->last_decided;
     sender.accepts_any_start = producer->last_decided == 0;
+    sender.accepts_gap = producer->is_restored;
 }
 
 void Channel::attach_receiver(const LinkAddress& link) {
@@ -136,6 +154,9 @@ void Channel::end_sender(Sender& sender, std::error_code reason) {
     const LinkAddress link = sender.address;
     intake_.forget(sender);
     gate_.remove(sender);
+    if (journal_ != nullptr) {
+        journal_->forget(link);
+    }
     if (sender.producer != nullptr) {
         producers_.detach(*sender.producer, clock_.now());
     }
@@ -147,6 +168,9 @@ void Channel::end_receiver(Receiver& receiver, std::error_code reason) {
     const LinkAddress link = receiver.address;
     returned_.put_all(receiver.in_flight.take_all());
     dispatcher_.remove(receiver);
+    if (journal_ != nullptr) {
+        journal_->forget(link);
+    }
     receivers_.erase(link);
     events_.closed(link, reason);
 }
@@ -168,7 +192,9 @@ void Channel::begin_drain() {
     state_changed();
 }
 
-void Channel::close(Errc reason) {
+void Channel::close(Errc reason) { close_all(reason); }
+
+void Channel::close_all(std::error_code reason) {
     for (const LinkAddress& link : addresses_of(senders_)) {
         end_sender(*find_sender(link), reason);
     }
@@ -182,6 +208,10 @@ void Channel::close(Errc reason) {
 
 void Channel::reconfigure(const ChannelOptions& options) {
     options_ = usable(options);
+    options_.is_durable = journal_ != nullptr;
+    if (journal_ != nullptr) {
+        submit_settings();
+    }
     intake_.set_limits(intake_limits(options_));
     gate_.set_window_max(options_.sender_window);
     producers_.set_max(options_.producers_max);
@@ -196,6 +226,14 @@ void Channel::reconfigure(const ChannelOptions& options) {
 }
 
 std::uint64_t Channel::purge() {
+    if (journal_ != nullptr) {
+        for (std::size_t i = 0; i < returned_.runs().size(); ++i) {
+            journal_->note_settled(returned_.runs()[i].first, returned_.runs()[i].count);
+        }
+        if (log_.fresh() > 0) {
+            journal_->note_settled(log_.cursor(), log_.fresh());
+        }
+    }
     const std::uint64_t count = returned_.purge(log_) + log_.purge_fresh();
     purged_ += count;
     for (const auto& entry : receivers_) {

@@ -1,15 +1,19 @@
-// A queue channel in memory: the rules for publishing, choosing a receiver, settling, giving back and forgetting.
+// A queue channel: the rules for publishing, choosing a receiver, settling, giving back and forgetting.
 // No I/O, no threads: bytes and values in, events out through ChannelEvents. One owner: a shard calls everything here.
 // Publish, store and dispatch are three visible steps: `publish` decides and applies (store), `dispatch` gives.
 // The implementation: channel.cpp (links and life), channel_messages.cpp (publish, settle, dispatch),
-// channel_report.cpp (questions). Next files: message_log.hpp (order), in_flight.hpp (waiting for settlements),
+// channel_report.cpp (questions), channel_durable.cpp (what only durable channels do). Next files: message_log.hpp (order), in_flight.hpp (waiting for settlements),
 // redelivery_set.hpp (what came back), dispatcher.hpp (choice of a receiver), intake.hpp (limits), producer_table.hpp
-// (duplicates), sender_gate.hpp (sender credit and the reasons why it is withheld).
+// (duplicates), sender_gate.hpp (sender credit and the reasons why it is withheld), journal.hpp (the commit log).
+//
+// A durable channel decides in the same way. What it decides is submitted to the commit log; messages are given out, and
+// senders are confirmed, when that is committed.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <unordered_map>
@@ -19,27 +23,18 @@
 #include "common/base/clock.hpp"
 #include "common/base/memory_budget.hpp"
 #include "server/channel/channel_events.hpp"
+#include "server/channel/channel_image.hpp"
+#include "server/channel/channel_options.hpp"
 #include "server/channel/dispatcher.hpp"
 #include "server/channel/errc.hpp"
 #include "server/channel/intake.hpp"
+#include "server/channel/journal.hpp"
 #include "server/channel/producer_table.hpp"
+#include "server/channel/relocation.hpp"
 #include "server/channel/sender_gate.hpp"
 #include "server/channel/types.hpp"
 
 namespace baton::channel {
-
-/// Settings of one channel. Limits are exact for what is stored: what arrives beyond them under credit that was already
-/// granted is parked unconfirmed until there is room, and the sender is told `blocked: full`.
-struct ChannelOptions {
-    std::uint64_t messages_max = 10'000'000;                 ///< Stored messages (ready and in flight), at least 1.
-    std::uint64_t bytes_max = 512ULL * 1024 * 1024;          ///< Stored bytes (message regions), at least 1.
-    std::uint64_t message_size_max = 64ULL * 1024 * 1024;    ///< Properties and payload of one message, in bytes.
-    std::uint32_t producers_max = 10'000;                    ///< Producers remembered for duplicate detection.
-    Duration producer_retention = std::chrono::minutes{10};  ///< How long one is remembered after its last link closed.
-    Credit sender_window{65'536, 4ULL * 1024 * 1024};        ///< Most credit that one sender can have outstanding.
-    bool is_durable = false;  ///< Survives the broker; cannot change while the channel exists.
-    friend bool operator==(const ChannelOptions&, const ChannelOptions&) = default;
-};
 
 /// What `baton channel show` prints of one link.
 struct LinkReport {
@@ -55,7 +50,9 @@ struct LinkReport {
 
 struct ChannelStats {
     std::uint64_t ready = 0, in_flight = 0, parked = 0;  ///< Messages.
+    std::uint64_t committing = 0;                        ///< Messages that are not committed yet.
     std::uint64_t bytes = 0;                             ///< Stored bytes of message regions.
+    std::uint64_t resident_bytes = 0;                    ///< Of those, bytes in memory.
     std::uint64_t published = 0, duplicates = 0, refused = 0, delivered = 0, redelivered = 0, settled = 0, purged = 0;
     Offset next_offset = 1;       ///< Of the next message that is published.
     Offset oldest_offset = 0;     ///< Of the oldest message that is stored; 0 if none.
@@ -75,11 +72,20 @@ struct PeekedMessage {
     MessageView message;
 };
 
+/// What makes a channel durable. `log` outlives the channel.
+struct Durability {
+    commit::CommitLog* log = nullptr;
+    commit::StreamId stream{0};
+};
+
+/// Reads a block from the disk at once: its body, or empty if it cannot be read.
+using BlockReader = std::function<Payload(const storage::BlockRef&)>;
+
 class Channel {
 public:
-    /// `events`, `clock` and `budget` outlive the channel.
+    /// `events`, `clock` and `budget` outlive the channel. With a log it is durable, whatever the options say.
     Channel(std::string name, const ChannelOptions& options, ChannelEvents& events, const Clock& clock,
-            MemoryBudget& budget);
+            MemoryBudget& budget, const Durability& durability = {});
     Channel(const Channel&) = delete;
     Channel& operator=(const Channel&) = delete;
     ~Channel();
@@ -90,7 +96,10 @@ public:
     /// anonymous). An older link with the same producer id is closed first (`Errc::superseded`). The first credit
     /// is sent by `announce_credit`, so that the runtime can report the attachment before it. If the producer table has
     /// no place the link exists, takes nothing, and `announce_credit` closes it (`Errc::too_many_producers`).
-    [[nodiscard]] std::uint64_t attach_sender(const LinkAddress& link, const ProducerId& producer);
+    /// A durable channel returns the last one that is committed; what was decided after it is confirmed when it comes
+    /// again. `confirm`: `received` is told as soon as a message is here.
+    [[nodiscard]] std::uint64_t attach_sender(const LinkAddress& link, const ProducerId& producer,
+                                              ConfirmLevel confirm = ConfirmLevel::durable);
     /// Attaches a receiver without credit.
     void attach_receiver(const LinkAddress& link);
     /// Sends the sender its first credit, or its `blocked` state.
@@ -138,8 +147,69 @@ public:
     void reconfigure(const ChannelOptions& options);
     /// Forgets all ready messages (not those in flight) and returns how many.
     std::uint64_t purge();
-    /// Visits stored messages in offset order from `from`, until the visitor returns false.
-    void peek(Offset from, const std::function<bool(const PeekedMessage&)>& visitor) const;
+    /// Visits stored messages in offset order from `from`, until the visitor returns false. `read` is for those that are
+    /// not in memory; without it, or where it fails, they are passed over.
+    void peek(Offset from, const std::function<bool(const PeekedMessage&)>& visitor, const BlockReader& read = {}) const;
+
+    // --- Durable channels -------------------------------------------------------------------------------------------
+
+    [[nodiscard]] bool is_durable() const noexcept { return journal_ != nullptr; }
+    [[nodiscard]] commit::StreamId stream() const noexcept { return journal_->stream(); }
+    /// Not empty: the channel is quarantined, and why. It must not be attached to.
+    [[nodiscard]] const std::string& damage() const noexcept { return damage_; }
+    /// Quarantines it: closes its links with `Errc::damaged`; from now on nothing is given or taken.
+    void mark_damaged(const std::string& reason);
+
+    /// A new channel: its settings are submitted.
+    void submit_settings();
+    /// It will be forgotten: that is submitted. Before close().
+    void submit_deleted();
+    /// At the end of each turn in which `has_notes()`: submits what was settled and started in it.
+    void write_notes();
+    [[nodiscard]] bool has_notes() const noexcept {
+        return journal_ != nullptr && damage_.empty() && journal_->has_notes(log_.cursor());
+    }
+    /// The log has got further: gives out what became visible, answers who waited.
+    void on_committed();
+    /// Something was submitted that is not committed, and somebody or something waits for it.
+    [[nodiscard]] bool is_committing() const noexcept {
+        return journal_ != nullptr && (log_.uncommitted() > 0 || journal_->is_anybody_waiting());
+    }
+    /// The log's condition has changed. Failed: every sender is closed.
+    void on_condition();
+
+    /// Makes this new channel what the image says. Messages of the log files are submitted again; blocks that are
+    /// needed at once are read. False: the channel is damaged, as the image says or because a block cannot be read.
+    [[nodiscard]] bool install(const ChannelImage& image, const BlockReader& read);
+    /// What has to be saved, without what is in the log only.
+    [[nodiscard]] ChannelState state() const;
+
+    /// Batches that are in the log only and whose records are before `below`, at most about `bytes_max` bytes of them; with
+    /// `fresh_from` != 0 only untouched ones from that offset on. They stay where they are until `finish_relocation`.
+    /// One relocation at a time; empty if there is nothing to move.
+    [[nodiscard]] RelocationPlan begin_relocation(commit::Index below, Offset fresh_from, std::uint64_t bytes_max);
+    /// Where the blocks of the plan are now, in its order; none if they could not be written.
+    void finish_relocation(std::span<const storage::BlockRef> blocks);
+    [[nodiscard]] bool is_relocating() const noexcept { return !relocating_.empty(); }
+    /// The index of the oldest record that must stay in the log; UINT64_MAX if none.
+    [[nodiscard]] commit::Index oldest_record() const noexcept;
+    /// Bytes of messages whose records are before `below`, at most `bytes_max` (then there may be more).
+    [[nodiscard]] std::uint64_t bytes_in_log(commit::Index below, std::uint64_t bytes_max) const noexcept;
+    /// Submits these once more, so that they are at the end of the log.
+    void move_in_log(commit::Index below);
+
+    /// Drops messages from memory that are on the disk and far from being given: at least `bytes` if there are so many.
+    /// Keeps `keep` bytes in front of the cursor. Returns the bytes dropped.
+    std::uint64_t evict(std::uint64_t bytes, std::uint64_t keep);
+    [[nodiscard]] std::uint64_t resident_bytes() const noexcept { return log_.resident_bytes(); }
+    /// About so many bytes from the cursor on end at this offset.
+    [[nodiscard]] Offset offset_ahead(std::uint64_t bytes) const noexcept;
+    /// Blocks that a receiver will want soon and that are not in memory. Each is returned once.
+    [[nodiscard]] std::vector<storage::BlockRef> take_wanted_blocks(std::uint64_t ahead_bytes);
+    [[nodiscard]] bool wants_blocks(std::uint64_t ahead_bytes) const;
+    /// A wanted block has been read; empty: it could not be, and the channel is damaged.
+    void on_block_read(const storage::BlockRef& ref, const Payload& body);
+    [[nodiscard]] std::vector<storage::BlockRef> take_dead_blocks() noexcept { return log_.take_dead_blocks(); }
 
 private:
     template <class Link>
@@ -151,12 +221,22 @@ private:
     void end_sender(Sender& sender, std::error_code reason);
     void end_receiver(Receiver& receiver, std::error_code reason);
     void attach_producer(Sender& sender, const ProducerId& id);
+    [[nodiscard]] std::uint64_t last_confirmable(const Sender& sender) const noexcept;
 
     // Messages.
     void close_sender(Sender& sender, Errc reason);
     void take_in(Sender& sender, Pending pending);
     void settle_range(Receiver& receiver, const SettleRange& range);
     void refresh(Receiver& receiver);
+    void forget(const Run& run);
+    void close_all(std::error_code reason);
+
+    // Durable channels.
+    [[nodiscard]] bool install_contents(const ChannelImage& image, const BlockReader& read);
+    [[nodiscard]] bool install_block(const ChannelImage& image, const storage::BlockRef& ref, const BlockReader& read);
+    void install_live(const ChannelImage& image);
+    [[nodiscard]] SettingsRecord settings() const;
+    [[nodiscard]] std::vector<ChannelState::LiveRange> live_below_cursor() const;
 
     // What follows from a change; each public function ends with one of them.
     void room_changed();
@@ -165,6 +245,9 @@ private:
 
     // Questions.
     [[nodiscard]] std::uint64_t ready() const noexcept { return returned_.messages() + log_.fresh(); }
+    /// Ready and in memory.
+    [[nodiscard]] std::uint64_t givable() const noexcept { return returned_.messages() + log_.readable(); }
+    [[nodiscard]] bool takes_messages() const noexcept;
     [[nodiscard]] Room room() const noexcept;
     [[nodiscard]] WaitReason head_reason() const noexcept;
     [[nodiscard]] Offset oldest_offset() const noexcept;
@@ -175,8 +258,13 @@ private:
     ChannelEvents& events_;
     const Clock& clock_;
 
+    const std::unique_ptr<Journal> journal_;  // Null: a memory channel.
+    std::string damage_;
+    std::optional<ChannelState> frozen_;  // Of a channel that was damaged when it was installed.
+
     // Messages: everything that refers to stored batches comes after the log.
     MessageLog log_;
+    std::vector<std::vector<StoredBatch*>> relocating_;  // By block of the plan; pinned.
     RedeliverySet returned_;
     Intake intake_;
     Dispatcher dispatcher_;

@@ -21,6 +21,9 @@ void Channel::publish(const LinkAddress& link, std::uint64_t first_sequence, Pay
     if (!gate_.use(*sender, is_assembled ? Credit{1, 0} : Credit{header->count, batch.size()})) {
         return close_sender(*sender, Errc::over_credit);
     }
+    if (journal_ != nullptr && journal_->log().condition() == commit::Condition::failed) {
+        return close_sender(*sender, Errc::storage_failed);
+    }
     if (first_sequence == 0 || first_sequence > std::numeric_limits<std::uint64_t>::max() - header->count) {
         return close_sender(*sender, Errc::sequence_gap);
     }
@@ -29,7 +32,13 @@ void Channel::publish(const LinkAddress& link, std::uint64_t first_sequence, Pay
         sender->decided = sender->received = first_sequence - 1;
     }
     if (first_sequence - 1 > sender->received) {
-        return close_sender(*sender, Errc::sequence_gap);
+        if (!sender->accepts_gap) {
+            return close_sender(*sender, Errc::sequence_gap);
+        }
+        sender->decided = sender->received = first_sequence - 1;
+    }
+    if (sender->accepts_gap) {
+        sender->accepts_gap = sender->producer->is_restored = false;
     }
     take_in(*sender, {.sender = sender,
                       .first_sequence = first_sequence,
@@ -59,6 +68,8 @@ void Channel::take_in(Sender& sender, Pending pending) {
     sender.received = pending.first_sequence + pending.count - 1;
     if (is_draining_) {
         intake_.refuse(pending, Errc::draining);
+    } else if (journal_ != nullptr && journal_->log().condition() == commit::Condition::full) {
+        intake_.refuse(pending, Errc::disk_full);
     } else {
         intake_.offer(std::move(pending));
     }
@@ -79,7 +90,9 @@ void Channel::settle(const LinkAddress& link, std::span<const SettleRange> range
     for (const SettleRange& range : ranges) {
         settle_range(*receiver, range);
     }
-    if (receipt != 0) {
+    if (receipt != 0 && journal_ != nullptr) {
+        journal_->answer_later(link, receipt);
+    } else if (receipt != 0) {
         events_.settled(link, receipt);
     }
     refresh(*receiver);
@@ -96,7 +109,7 @@ void Channel::settle_range(Receiver& receiver, const SettleRange& range) {
             receiver.in_flight.take(range, settlement_);
             for (const Run& run : settlement_.held) {
                 settled_ += run.count;
-                log_.forget(run);
+                forget(run);
             }
             break;
         case Outcome::give_back:
@@ -107,6 +120,11 @@ void Channel::settle_range(Receiver& receiver, const SettleRange& range) {
             break;
         case Outcome::started:
             receiver.in_flight.start(range, settlement_);
+            if (journal_ != nullptr) {
+                for (const Run& run : settlement_.held) {
+                    journal_->note_started(run.first, run.count, run.attempt);
+                }
+            }
             break;
         default:  // Reserved, or any other value from the network.
             events_.settle_refused(receiver.address, range, Errc::unsupported_outcome);
@@ -115,6 +133,13 @@ void Channel::settle_range(Receiver& receiver, const SettleRange& range) {
     for (const SettleRange& lost : settlement_.lost) {
         events_.settle_refused(receiver.address, lost, Errc::lost_lease);
     }
+}
+
+void Channel::forget(const Run& run) {
+    if (journal_ != nullptr) {
+        journal_->note_settled(run.first, run.count);
+    }
+    log_.forget(run);
 }
 
 // --- Dispatch --------------------------------------------------------------------------------------------------------
@@ -138,14 +163,18 @@ void Channel::set_slow(const LinkAddress& link, bool is_slow) {
 void Channel::query(const LinkAddress& link) {
     dispatch();
     if (const Receiver* receiver = find_receiver(link)) {
-        events_.state(link, {receiver->wait, ready(), receiver->in_flight.messages()});
+        Wait wait = receiver->wait;
+        if (wait.reason == WaitReason::empty && ready() > 0) {
+            wait.reason = WaitReason::loading;
+        }
+        events_.state(link, {wait, ready(), receiver->in_flight.messages()});
     } else if (const Sender* sender = find_sender(link)) {
         events_.state(link, {sender->wait, ready(), 0});
     }
 }
 
 bool Channel::needs_dispatch() const noexcept {
-    return may_dispatch_ && !is_draining_ && dispatcher_.has_candidates() && ready() > 0;
+    return may_dispatch_ && !is_draining_ && dispatcher_.has_candidates() && givable() > 0;
 }
 
 void Channel::dispatch() {
@@ -200,7 +229,8 @@ void Channel::note_head_wait() {
 
 Room Channel::room() const noexcept {
     const Credit free = intake_.free_room();
-    return {.is_full = free.messages == 0 || free.bytes == 0 || intake_.parked_messages() > 0,
+    return {.is_congested = journal_ != nullptr && journal_->log().is_congested(),
+            .is_full = free.messages == 0 || free.bytes == 0 || intake_.parked_messages() > 0,
             .is_draining = is_draining_,
             .free = free};
 }

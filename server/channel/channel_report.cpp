@@ -48,9 +48,35 @@ private:
     std::vector<Source> sources_;
 };
 
+using Visitor = std::function<bool(const PeekedMessage&)>;
+
+// The batches of a block that is not in memory. False: the visitor has seen enough.
+bool visit_block(const Payload& body, Offset from, const Visitor& visitor) {
+    for (std::size_t position = 0; body.size() - position >= batch_header_size;) {
+        const auto header = decode_batch_header(body.bytes().subspan(position));
+        if (!header || header->messages_size > body.size() - position - batch_header_size) {
+            return true;
+        }
+        PeekedMessage peeked{.offset = header->base_offset,
+                             .attempt = 1,
+                             .state = PeekedMessage::State::ready,
+                             .time = {header->time_us},
+                             .message{}};
+        MessageCursor cursor{body.bytes().subspan(position + batch_header_size, header->messages_size),
+                             header->has_properties()};
+        for (; cursor.next(peeked.message); ++peeked.offset) {
+            if (peeked.offset >= from && !visitor(peeked)) {
+                return false;
+            }
+        }
+        position += batch_header_size + header->messages_size;
+    }
+    return true;
+}
+
 // False: the visitor has seen enough.
 bool visit_run(const Run& run, PeekedMessage::State state, Offset from,
-               const std::function<bool(const PeekedMessage&)>& visitor) {
+               const Visitor& visitor) {
     PeekedMessage peeked{
         .offset = run.first, .attempt = run.attempt, .state = state, .time = run.batch->time, .message{}};
     MessageCursor cursor{run.region(), (run.batch->flags & batch_has_properties) != 0};
@@ -64,7 +90,7 @@ bool visit_run(const Run& run, PeekedMessage::State state, Offset from,
 
 }  // namespace
 
-void Channel::peek(Offset from, const std::function<bool(const PeekedMessage&)>& visitor) const {
+void Channel::peek(Offset from, const Visitor& visitor, const BlockReader& read) const {
     RunMerge before_cursor;
     before_cursor.add(returned_.runs(), PeekedMessage::State::ready, from);
     for (const auto& entry : receivers_) {
@@ -77,7 +103,10 @@ void Channel::peek(Offset from, const std::function<bool(const PeekedMessage&)>&
         }
     }
     for (auto run = log_.fresh_run(nullptr, from); run; run = log_.fresh_run(&*run, from)) {
-        if (!visit_run(*run, PeekedMessage::State::ready, from, visitor)) {
+        const bool goes_on = run->batch->is_resident
+                                 ? visit_run(*run, PeekedMessage::State::ready, from, visitor)
+                                 : !read || visit_block(read(run->batch->block->ref), from, visitor);
+        if (!goes_on) {
             return;
         }
     }
@@ -86,9 +115,11 @@ void Channel::peek(Offset from, const std::function<bool(const PeekedMessage&)>&
 ChannelStats Channel::stats() const {
     ChannelStats stats;
     stats.ready = ready();
-    stats.in_flight = log_.messages() - stats.ready;
+    stats.committing = log_.uncommitted();
+    stats.in_flight = log_.messages() - stats.ready - stats.committing;
     stats.parked = intake_.parked_messages();
     stats.bytes = log_.bytes();
+    stats.resident_bytes = log_.resident_bytes();
     stats.published = intake_.counters().published;
     stats.duplicates = duplicates_;
     stats.refused = intake_.counters().refused;
@@ -135,7 +166,7 @@ Offset Channel::oldest_offset() const noexcept {
     if (log_.messages() == 0) {
         return 0;
     }
-    Offset oldest = log_.fresh() > 0 ? log_.fresh_head().first : log_.next_offset();
+    Offset oldest = log_.cursor();
     oldest = returned_.empty() ? oldest : std::min(oldest, returned_.head().first);
     for (const auto& entry : receivers_) {
         const InFlight& held = entry.second->in_flight;
@@ -146,11 +177,20 @@ Offset Channel::oldest_offset() const noexcept {
 
 // Why ready messages are not given out. Only when no dispatch is due: then nobody can take them.
 WaitReason Channel::head_reason() const noexcept {
+    if (!damage_.empty()) {
+        return WaitReason::damaged;
+    }
     if (ready() == 0) {
-        return log_.messages() > 0 ? WaitReason::in_flight : WaitReason::none;
+        if (log_.messages() > log_.uncommitted()) {
+            return WaitReason::in_flight;
+        }
+        return log_.uncommitted() > 0 ? WaitReason::committing : WaitReason::none;
     }
     if (is_draining_) {
         return WaitReason::draining;
+    }
+    if (givable() == 0 && dispatcher_.has_candidates()) {
+        return WaitReason::loading;
     }
     return receivers_.empty() ? WaitReason::no_receiver : WaitReason::receivers_busy;
 }

@@ -21,12 +21,12 @@
 
 namespace baton::channel {
 
-/// Ready messages in the order in which they are given: what came back first, then what is new.
+/// Ready messages in the order in which they are given: what came back first, then what is new. Only those in memory.
 struct ReadyMessages {
     MessageLog& log;
     RedeliverySet& returned;
 
-    [[nodiscard]] std::uint64_t count() const noexcept { return returned.messages() + log.fresh(); }
+    [[nodiscard]] std::uint64_t count() const noexcept { return returned.messages() + log.readable(); }
     [[nodiscard]] Run head() const noexcept { return returned.empty() ? log.fresh_head() : returned.head(); }
     [[nodiscard]] Run take(Cut cut) noexcept { return returned.empty() ? log.take_fresh(cut) : returned.take(cut); }
 };

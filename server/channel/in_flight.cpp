@@ -130,6 +130,7 @@ void InFlight::start(const SettleRange& range, Settlement& out) noexcept {
         if (!runs_[index].is_started) {
             runs_[index].is_started = true;
             started_ += runs_[index].count;
+            out.held.push_back(runs_[index]);
         }
         return index + 1;
     });

@@ -13,8 +13,9 @@ namespace baton::channel {
 
 /// What a settlement found. Reused by its owner so that settling allocates nothing.
 struct Settlement {
-    std::vector<Run> held;          ///< The parts that the receiver held with this attempt number, cut out.
-    std::vector<SettleRange> lost;  ///< The parts that it did not.
+    /// The parts that the receiver held with this attempt number, cut out; of `start`, those that were not started.
+    std::vector<Run> held;
+    std::vector<SettleRange> lost;  ///< The parts that it did not hold.
     void clear() noexcept {
         held.clear();
         lost.clear();

@@ -59,7 +59,11 @@ void Intake::apply_parked() noexcept {
 void Intake::refuse(Pending& pending, Errc reason) noexcept {
     counters_.refused += pending.count;
     decide(*pending.sender, pending.first_sequence + pending.count - 1);
-    events_.refused(pending.sender->address, pending.first_sequence, pending.count, reason);
+    if (journal_ != nullptr && pending.sender->confirm != ConfirmLevel::received) {
+        journal_->refuse_later(pending.sender->address, pending.first_sequence, pending.count, reason);
+    } else {
+        events_.refused(pending.sender->address, pending.first_sequence, pending.count, reason);
+    }
 }
 
 void Intake::refuse_parked(Errc reason) noexcept {
@@ -90,7 +94,11 @@ void Intake::forget(Sender& sender) noexcept {
 }
 
 void Intake::confirm(const Sender& sender) noexcept {
-    events_.confirmed(sender.address, sender.decided, ConfirmLevel::received);
+    if (journal_ != nullptr && sender.confirm != ConfirmLevel::received) {
+        journal_->confirm_later(sender.address, sender.decided);
+    } else {
+        events_.confirmed(sender.address, sender.decided, ConfirmLevel::received);
+    }
 }
 
 Credit Intake::free_room() const noexcept {
@@ -138,14 +146,30 @@ void Intake::store(Pending& pending, Cut cut) noexcept {
     counters_.published += cut.count;
     decide(*pending.sender, pending.first_sequence + cut.count - 1);
     if (cut.count == pending.count) {
-        log_.append(pending.count, pending.flags, pending.crc32c, clock_.wall_now(), std::move(pending.messages));
+        append(pending, pending.count, pending.flags, pending.crc32c, std::move(pending.messages));
         pending.messages = {};
         pending.count = 0;
         return;
     }
     const Payload front = pending.messages.slice(0, cut.bytes);
     pending.drop_front(cut);
-    log_.append(cut.count, pending.flags, 0, clock_.wall_now(), front);
+    append(pending, cut.count, pending.flags, 0, front);
+}
+
+// The sender's `decided` is the number of the last of them.
+void Intake::append(const Pending& pending, std::uint32_t count, std::uint16_t flags, std::uint32_t crc32c,
+                    Payload messages) noexcept {
+    if (journal_ == nullptr) {
+        log_.append(count, flags, crc32c, clock_.wall_now(), std::move(messages));
+        return;
+    }
+    StoredBatch& batch = log_.append_uncommitted(count, flags, crc32c, clock_.wall_now(), std::move(messages));
+    Producer* producer = pending.sender->producer;
+    const ProducerId id = producer != nullptr ? producer->id : ProducerId{};
+    log_.set_record(batch, journal_->publish(batch, id, pending.sender->decided));
+    if (producer != nullptr) {
+        producer->last_index = batch.index;
+    }
 }
 
 // All messages at the front that are too large, in one event.

@@ -9,6 +9,7 @@
 #include "common/base/clock.hpp"
 #include "server/channel/channel_events.hpp"
 #include "server/channel/errc.hpp"
+#include "server/channel/journal.hpp"
 #include "server/channel/message_log.hpp"
 #include "server/channel/ring.hpp"
 #include "server/channel/sender.hpp"
@@ -41,9 +42,10 @@ struct IntakeCounters {
 
 class Intake {
 public:
-    /// `log`, `events` and `clock` outlive the intake.
-    Intake(MessageLog& log, ChannelEvents& events, const Clock& clock, const IntakeLimits& limits) noexcept
-        : log_{log}, events_{events}, clock_{clock}, limits_{limits} {}
+    /// `log`, `events` and `clock` outlive the intake; so does `journal`, which is null for a memory channel.
+    Intake(MessageLog& log, Journal* journal, ChannelEvents& events, const Clock& clock,
+           const IntakeLimits& limits) noexcept
+        : log_{log}, journal_{journal}, events_{events}, clock_{clock}, limits_{limits} {}
 
     /// Stores what has room, refuses what can never be stored, parks the rest. Confirms nothing itself: afterwards the
     /// sender's `decided` says how far it got.
@@ -58,7 +60,7 @@ public:
     void forget(Sender& sender) noexcept;
 
     void set_limits(const IntakeLimits& limits) noexcept { limits_ = limits; }
-    /// Says that all up to `decided` is decided.
+    /// Says that all up to `decided` is decided; of a durable channel, as soon as it is committed.
     void confirm(const Sender& sender) noexcept;
 
     /// Room for more, after what is stored and parked. Full: none of one kind.
@@ -71,11 +73,14 @@ private:
     [[nodiscard]] Cut fitting(const Pending& pending) const noexcept;
     [[nodiscard]] std::uint64_t message_bytes_max(const Pending& pending) const noexcept;
     void store(Pending& pending, Cut cut) noexcept;
+    void append(const Pending& pending, std::uint32_t count, std::uint16_t flags, std::uint32_t crc32c,
+                Payload messages) noexcept;
     void refuse_too_large(Pending& pending) noexcept;
     void park(Pending pending) noexcept;
     void count_parked(Sender& sender, std::uint64_t messages, std::uint64_t bytes, bool is_more) noexcept;
 
     MessageLog& log_;
+    Journal* const journal_;
     ChannelEvents& events_;
     const Clock& clock_;
     IntakeLimits limits_;

@@ -1,3 +1,4 @@
+// Order and life of batches. Where batches are, for durable channels, is in message_places.cpp.
 #include "server/channel/message_log.hpp"
 
 #include <utility>
@@ -49,7 +50,9 @@ Slice Run::slice() const noexcept {
 
 MessageLog::~MessageLog() {
     while (front_ != nullptr) {
-        delete std::exchange(front_, front_->next);
+        StoredBatch* batch = std::exchange(front_, front_->next);
+        leave_block(*batch);
+        delete batch;
     }
     for (StoredBatch* batch : free_) {
         delete batch;
@@ -58,14 +61,32 @@ MessageLog::~MessageLog() {
 
 void MessageLog::append(std::uint32_t count, std::uint16_t flags, std::uint32_t crc32c, WallTime time,
                         Payload messages) noexcept {
+    BATON_ASSERT(uncommitted_ == nullptr);
+    static_cast<void>(append_uncommitted(count, flags, crc32c, time, std::move(messages)));
+    uncommitted_ = nullptr;
+    visible_end_ = next_offset_;
+}
+
+StoredBatch& MessageLog::append_uncommitted(std::uint32_t count, std::uint16_t flags, std::uint32_t crc32c,
+                                            WallTime time, Payload messages) noexcept {
+    StoredBatch& batch = link_at_end(count, static_cast<std::uint32_t>(messages.size()));
+    batch.flags = flags;
+    batch.crc32c = (flags & batch_has_crc) != 0 ? crc32c : 0;
+    batch.time = time;
+    batch.messages = std::move(messages);
+    resident_bytes_ += batch.size;
+    if (uncommitted_ == nullptr) {
+        uncommitted_ = &batch;
+    }
+    return batch;
+}
+
+StoredBatch& MessageLog::link_at_end(std::uint32_t count, std::uint32_t size) noexcept {
     BATON_ASSERT(count > 0);
     StoredBatch* batch = new_batch();
     batch->base = next_offset_;
     batch->count = batch->remaining = count;
-    batch->flags = flags;
-    batch->crc32c = (flags & batch_has_crc) != 0 ? crc32c : 0;
-    batch->time = time;
-    batch->messages = std::move(messages);
+    batch->size = size;
     batch->previous = std::exchange(back_, batch);
     (batch->previous != nullptr ? batch->previous->next : front_) = batch;
     if (cursor_ == nullptr) {
@@ -73,9 +94,18 @@ void MessageLog::append(std::uint32_t count, std::uint16_t flags, std::uint32_t 
         cursor_ = batch;
     }
     next_offset_ += count;
-    fresh_ += count;
     messages_ += count;
-    bytes_ += batch->messages.size();
+    bytes_ += size;
+    return *batch;
+}
+
+std::uint64_t MessageLog::commit(storage::Index index) noexcept {
+    const Offset before = visible_end_;
+    while (uncommitted_ != nullptr && uncommitted_->index <= index) {
+        visible_end_ = uncommitted_->end();
+        uncommitted_ = uncommitted_->next;
+    }
+    return visible_end_ - before;
 }
 
 Run MessageLog::fresh_head() const noexcept {
@@ -84,7 +114,7 @@ Run MessageLog::fresh_head() const noexcept {
             .first = cursor_->base + cursor_index_,
             .count = cursor_->count - cursor_index_,
             .position = cursor_position_,
-            .bytes = static_cast<std::uint32_t>(cursor_->messages.size()) - cursor_position_};
+            .bytes = cursor_->size - cursor_position_};
 }
 
 std::optional<Run> MessageLog::fresh_run(const Run* run, Offset from) const noexcept {
@@ -92,20 +122,16 @@ std::optional<Run> MessageLog::fresh_run(const Run* run, Offset from) const noex
     while (batch != nullptr && batch->end() <= from) {
         batch = batch->next;
     }
-    if (batch == nullptr) {
+    if (batch == nullptr || batch->base >= visible_end_) {
         return std::nullopt;
     }
     return batch == cursor_ ? fresh_head()
-                            : Run{.batch = batch,
-                                  .first = batch->base,
-                                  .count = batch->count,
-                                  .bytes = static_cast<std::uint32_t>(batch->messages.size())};
+                            : Run{.batch = batch, .first = batch->base, .count = batch->count, .bytes = batch->size};
 }
 
 Run MessageLog::take_fresh(Cut cut) noexcept {
     Run rest = fresh_head();
     const Run taken = rest.take_front(cut);
-    fresh_ -= cut.count;
     cursor_index_ += cut.count;
     cursor_position_ += cut.bytes;
     if (rest.count == 0) {
@@ -122,14 +148,18 @@ void MessageLog::forget(const Run& run) noexcept {
     batch->remaining -= run.count;
     messages_ -= run.count;
     bytes_ -= run.bytes;
+    if (batch->block != nullptr) {
+        batch->block->live -= run.count;
+    }
     if (batch->remaining == 0) {
         unlink(batch);
+        release(batch);
     }
 }
 
 std::uint64_t MessageLog::purge_fresh() noexcept {
-    const std::uint64_t purged = fresh_;
-    while (fresh_ > 0) {
+    const std::uint64_t purged = fresh();
+    while (fresh() > 0) {
         const Run head = fresh_head();
         forget(take_fresh({head.count, head.bytes}));
     }
@@ -146,9 +176,25 @@ StoredBatch* MessageLog::new_batch() noexcept {
 }
 
 void MessageLog::unlink(StoredBatch* batch) noexcept {
-    BATON_ASSERT(batch != cursor_);
+    BATON_ASSERT(batch != cursor_ && batch != uncommitted_);
     (batch->previous != nullptr ? batch->previous->next : front_) = batch->next;
     (batch->next != nullptr ? batch->next->previous : back_) = batch->previous;
+    if (batch->is_resident) {
+        resident_bytes_ -= batch->size;
+    } else {
+        evicted_.erase(batch->base);
+    }
+    if (batch->index != 0 && batch->block == nullptr) {
+        leave_log(*batch);
+    }
+    leave_block(*batch);
+}
+
+// The node of a batch that is not linked any more.
+void MessageLog::release(StoredBatch* batch) noexcept {
+    if (batch->is_pinned) {
+        return;  // unpin() comes here again.
+    }
     if (free_.size() < free_batches_max) {
         *batch = StoredBatch{};
         free_.push_back(batch);

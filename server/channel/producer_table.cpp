@@ -47,6 +47,15 @@ void ProducerTable::detach(Producer& producer, MonotonicTime now) noexcept {
     set_max(producers_max_);
 }
 
+void ProducerTable::restore(const ProducerId& id, std::uint64_t last_sequence, MonotonicTime now) noexcept {
+    Producer* producer = attach(id, {});
+    if (producer != nullptr) {
+        producer->last_decided = producer->last_committed = last_sequence;
+        producer->is_restored = true;
+        detach(*producer, now);
+    }
+}
+
 void ProducerTable::forget_detached_before(MonotonicTime horizon) noexcept {
     while (oldest_ != nullptr && oldest_->detached_at < horizon) {
         forget_oldest();

@@ -14,6 +14,11 @@ namespace baton::channel {
 struct Producer {
     ProducerId id;
     std::uint64_t last_decided = 0;  ///< 0: nothing yet; then any first number is accepted.
+    std::uint64_t last_committed = 0;  ///< Durable channels: the last one known to be committed, at most last_decided.
+    std::uint64_t last_index = 0;      ///< Durable channels: its newest record in the log.
+    /// Known from the disk and not heard of since: what it was told about refused messages is not on the disk, so its
+    /// next number may be higher than expected.
+    bool is_restored = false;
     LinkAddress link;                ///< The attached sender, if any.
     bool is_attached = false;
     MonotonicTime detached_at{};
@@ -33,6 +38,8 @@ public:
     /// is valid until `detach`.
     [[nodiscard]] Producer* attach(const ProducerId& id, const LinkAddress& link) noexcept;
     void detach(Producer& producer, MonotonicTime now) noexcept;
+    /// A producer known from the disk; detached at `now`.
+    void restore(const ProducerId& id, std::uint64_t last_sequence, MonotonicTime now) noexcept;
 
     /// Forgets those that were detached before `horizon`.
     void forget_detached_before(MonotonicTime horizon) noexcept;
@@ -40,6 +47,12 @@ public:
     void set_max(std::uint32_t producers_max) noexcept;
 
     [[nodiscard]] std::size_t size() const noexcept { return producers_.size(); }
+    template <class Visitor>
+    void for_each(Visitor visitor) const {
+        for (const auto& entry : producers_) {
+            visitor(entry.second);
+        }
+    }
 
 private:
     struct Hash {

@@ -82,6 +82,10 @@ void SenderGate::examine(Sender& sender, const Room& room, std::uint64_t ready, 
         block(sender, WaitReason::full, ready, now);
         return;
     }
+    if (room.is_congested && wants) {
+        block(sender, WaitReason::committing, ready, now);
+        return;
+    }
     if (!wants) {
         set_short(sender, false);
         unblock(sender, ready, now);
@@ -125,7 +129,7 @@ std::uint64_t SenderGate::reserve(std::uint64_t bytes) noexcept {
 }
 
 void SenderGate::examine_short(const Room& room, std::uint64_t ready, MonotonicTime now) noexcept {
-    if (short_.empty() || room.is_full) {
+    if (short_.empty() || room.is_full || room.is_congested) {
         return;
     }
     examined_.swap(short_);

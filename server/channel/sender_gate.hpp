@@ -22,6 +22,7 @@ namespace baton::channel {
 
 /// What the channel could store now, after what is parked.
 struct Room {
+    bool is_congested = false;  ///< Too much waits for the commit log.
     bool is_full = false;
     bool is_draining = false;
     Credit free;

@@ -10,6 +10,8 @@
 #include "common/base/properties.hpp"
 #include "common/base/text_form.hpp"
 #include "common/base/utf8.hpp"
+#include "server/channel/errc.hpp"
+#include "server/runtime/errc.hpp"
 
 namespace baton::runtime {
 
@@ -30,6 +32,7 @@ constexpr std::size_t refusal_text_max = 500;
 struct Refusal {
     std::string code;
     std::string text;
+    Json diff;  ///< Of incompatible options: name -> {"is", "wanted"}.
 };
 
 /// A parsed request, or nothing: too deep, not JSON, not an object.
@@ -92,11 +95,13 @@ std::uint64_t milliseconds(Duration duration) {
 
 // --- Descriptions ------------------------------------------------------------------------------------------------------
 
+const char* storage_name(bool is_durable) { return is_durable ? "durable" : "memory"; }
+
 Json settings_json(const Channel& channel) {
     const auto& options = channel.options();
     return {{"name", name_text(as_bytes(channel.name()))},
             {"kind", "queue"},
-            {"storage", "memory"},
+            {"storage", storage_name(options.is_durable)},
             {"messages_max", options.messages_max},
             {"bytes_max", options.bytes_max},
             {"message_size_max", options.message_size_max}};
@@ -135,7 +140,7 @@ Json counters_json(const channel::ChannelStats& stats) {
             {"bytes", stats.bytes},          {"published", stats.published},     {"duplicates", stats.duplicates},
             {"refused", stats.refused},      {"delivered", stats.delivered},     {"redelivered", stats.redelivered},
             {"settled", stats.settled},      {"purged", stats.purged},           {"next_offset", stats.next_offset},
-            {"producers", stats.producers}};
+            {"producers", stats.producers},  {"committing", stats.committing},   {"resident_bytes", stats.resident_bytes}};
 }
 
 constexpr std::size_t links_shown_max = 200;
@@ -147,6 +152,9 @@ Json describe(const Channel& channel, const BrokerState& state, std::size_t repl
     auto json = settings_json(channel);
     json.update(counters_json(stats));
     json["wait"] = wait_json(stats.wait, now);
+    if (!channel.damage().empty()) {
+        json["damage"] = channel.damage();
+    }
     if (stats.oldest_offset != 0) {
         json["oldest"] = {{"offset", stats.oldest_offset}, {"time_us", stats.oldest_time.us}};
     }
@@ -170,13 +178,26 @@ Json describe(const Channel& channel, const BrokerState& state, std::size_t repl
 
 // --- Operations --------------------------------------------------------------------------------------------------------
 
+/// Whether the channel shall be durable. Of one that exists this cannot change.
+bool wanted_durability(const Json& request, bool is_durable, bool is_new) {
+    const auto value = text_of(request, "storage", storage_name(is_durable));
+    if (value != "memory" && value != "durable") {
+        throw Refusal{"unsupported", "storage \"" + value + "\" is not supported by this broker; use \"memory\" or \"durable\"", {}};
+    }
+    const bool is_wanted_durable = value == "durable";
+    if (!is_new && is_wanted_durable != is_durable) {
+        throw Refusal{"incompatible_options",
+                      "the channel exists with storage " + std::string{storage_name(is_durable)} + " and " + value +
+                          " is wanted: that cannot change; use another name, or delete it first",
+                      {{"storage", {{"is", storage_name(is_durable)}, {"wanted", value}}}}};
+    }
+    return is_wanted_durable;
+}
+
 ChannelOptions wanted_options(const Json& request, const ChannelOptions& current, const Limits& limits) {
     refuse_unknown_keys(request, {"kind", "storage", "messages_max", "bytes_max", "message_size_max"});
-    for (const auto& [key, only] : {std::pair{"kind", "queue"}, std::pair{"storage", "memory"}}) {
-        if (const auto value = text_of(request, key, only); value != only) {
-            throw Refusal{"unsupported", std::string{key} + " \"" + value + "\" is not supported by this broker; use \"" +
-                                             only + "\""};
-        }
+    if (const auto value = text_of(request, "kind", "queue"); value != "queue") {
+        throw Refusal{"unsupported", "kind \"" + value + "\" is not supported by this broker; use \"queue\"", {}};
     }
     constexpr auto huge = std::uint64_t{1} << 62U;
     auto options = current;
@@ -187,6 +208,18 @@ ChannelOptions wanted_options(const Json& request, const ChannelOptions& current
     return options;
 }
 
+Refusal create_refusal(const std::error_code& reason, const Limits& limits) {
+    if (reason == Errc::too_many_channels) {
+        return {"too_many_channels",
+                "the broker has as many channels as limits.channels_max allows (" + std::to_string(limits.channels_max) + ")",
+                {}};
+    }
+    if (reason == channel::Errc::disk_full) {
+        return {"disk_full", reason.message(), {}};
+    }
+    return {reason == Errc::no_storage ? "unsupported" : "storage_failed", reason.message(), {}};
+}
+
 Json create_channel(ChannelDirectory& directory, std::string_view name, const Json& request) {
     const auto& limits = directory.broker_state().limits;
     if (name.empty() || name.size() > limits.channel_name_size_max) {
@@ -195,14 +228,19 @@ Json create_channel(ChannelDirectory& directory, std::string_view name, const Js
     }
     auto* channel = directory.find(name);
     const bool is_new = channel == nullptr;
-    const auto options =
-        wanted_options(request, is_new ? limits.channel_defaults : channel->options(), limits);
+    if (!is_new && !channel->damage().empty()) {
+        throw Refusal{"channel_damaged", "the channel's files are damaged: " + channel->damage(), {}};
+    }
+    const bool is_durable =
+        wanted_durability(request, is_new ? limits.channel_defaults.is_durable : channel->is_durable(), is_new);
+    auto options = wanted_options(request, is_new ? limits.channel_defaults : channel->options(), limits);
+    options.is_durable = is_durable;
     if (is_new) {
-        channel = directory.create(name, options);
-        if (channel == nullptr) {
-            throw Refusal{"too_many_channels", "the broker has as many channels as limits.channels_max allows (" +
-                                                   std::to_string(limits.channels_max) + ")"};
+        const auto made = directory.create(name, options);
+        if (!made) {
+            throw create_refusal(made.error().code, limits);
         }
+        channel = *made;
     } else {
         channel->reconfigure(options);
         directory.touch(*channel);
@@ -226,6 +264,9 @@ Json delete_channel(ChannelDirectory& directory, std::string_view name, const Js
 Json purge_channel(ChannelDirectory& directory, std::string_view name, const Json& request) {
     refuse_unknown_keys(request, {});
     auto& channel = existing(directory, name);
+    if (!channel.damage().empty()) {
+        throw Refusal{"channel_damaged", "the channel's files are damaged: " + channel.damage(), {}};
+    }
     const auto dropped = channel.purge();
     directory.touch(channel);
     return {{"ok", true}, {"messages", dropped}};
@@ -281,7 +322,7 @@ Json peeked_json(const channel::PeekedMessage& peeked, std::size_t size_max) {
 Json peek_channel(ChannelDirectory& directory, std::string_view name, const Json& request,
                   std::size_t reply_size_max) {
     refuse_unknown_keys(request, {"state", "from", "count"});
-    const auto& channel = existing(directory, name);
+    auto& channel = existing(directory, name);
     const auto state = text_of(request, "state", "");
     if (state != "" && state != "ready" && state != "in-flight") {
         throw Refusal{"unsupported", "state \"" + state + "\" is not supported by this broker; use \"ready\" or \"in-flight\""};
@@ -309,7 +350,7 @@ Json peek_channel(ChannelDirectory& directory, std::string_view name, const Json
         size += json_size;
         messages.push_back(std::move(json));
         return true;
-    });
+    }, [&](const storage::BlockRef& ref) { return directory.read_block(channel, ref); });
     Json reply{{"ok", true}, {"messages", std::move(messages)}, {"more", next.has_value()}};
     if (next) {
         reply["next"] = *next;
@@ -428,6 +469,12 @@ std::string admin_error(std::string_view code, const std::string& text, bool is_
     return dump({{"ok", false}, {"error", {{"code", code}, {"text", text}, {"retryable", is_retryable}}}});
 }
 
+bool admin_changes(std::string_view json) {
+    const auto request = parse_object(json);
+    const auto op = request ? request->value("op", Json{}) : Json{};
+    return op == "channel.create" || op == "channel.delete" || op == "channel.purge";
+}
+
 AdminScope admin_scope(std::string_view json) {
     const auto request = parse_object(json);
     if (!request) {
@@ -451,7 +498,11 @@ std::string run_admin(ChannelDirectory& directory, std::string_view name, std::s
             text.resize(refusal_text_max);  // A character that is cut in half is replaced when it is written.
             text += "...";
         }
-        return admin_error(refusal.code, text);
+        auto error = Json::parse(admin_error(refusal.code, text, refusal.code == "disk_full"));
+        if (!refusal.diff.is_null()) {
+            error["error"]["diff"] = refusal.diff;
+        }
+        return dump(error);
     }
 }
 

@@ -10,6 +10,7 @@
 
 #include "server/channel/channel.hpp"
 #include "server/runtime/broker_state.hpp"
+#include "server/runtime/shard_store.hpp"
 
 namespace baton::runtime {
 
@@ -21,15 +22,23 @@ public:
     ChannelDirectory& operator=(const ChannelDirectory&) = delete;
     virtual ~ChannelDirectory() = default;
     [[nodiscard]] virtual channel::Channel* find(std::string_view name) = 0;
-    /// Null if the broker has as many channels as it may have.
-    [[nodiscard]] virtual channel::Channel* create(std::string_view name, const channel::ChannelOptions& options) = 0;
+    /// Errors: the broker has as many channels as it may have, no data directory, or no space on the disk.
+    [[nodiscard]] virtual Result<channel::Channel*> create(std::string_view name,
+                                                           const channel::ChannelOptions& options) = 0;
+    /// A block of a durable channel, read at once; empty if it cannot be read.
+    [[nodiscard]] virtual Payload read_block(channel::Channel& channel, const storage::BlockRef& ref) = 0;
     /// Closes its links and forgets the channel.
     virtual void erase(std::string_view name) = 0;
     /// The channel may have something to dispatch.
     virtual void touch(channel::Channel& channel) = 0;
     [[nodiscard]] virtual std::vector<std::string> names() const = 0;
     [[nodiscard]] virtual const BrokerState& broker_state() const = 0;
+    /// Null: no data directory.
+    [[nodiscard]] virtual const ShardStore* storage() const = 0;
 };
+
+/// Whether the request changes something that may be durable, so that its answer waits for the commit.
+[[nodiscard]] bool admin_changes(std::string_view json);
 
 /// Where a request must be carried out.
 enum class AdminScope : std::uint8_t { invalid, channel, every_shard };

@@ -15,6 +15,7 @@ public:
         switch (static_cast<Errc>(value)) {
             case Errc::not_found: return "no such channel";
             case Errc::too_many_channels: return "the broker has as many channels as limits.channels_max allows";
+            case Errc::no_storage: return "this broker has no data directory for durable channels (batond --data-dir)";
             case Errc::draining: return "the broker is going down and takes no new senders";
         }
         return "unknown runtime error";

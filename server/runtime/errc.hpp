@@ -9,6 +9,7 @@ enum class Errc {
     not_found = 1,      ///< No such channel, and it was not to be created.
     too_many_channels,  ///< The broker's limit.
     draining,           ///< The broker takes no new senders.
+    no_storage,         ///< A durable channel, and the broker has no data directory.
 };
 
 [[nodiscard]] const std::error_category& runtime_category() noexcept;

@@ -111,25 +111,32 @@ void ShardBroker::query(LinkAddress link, ChannelRef channel) {
 
 void ShardBroker::handle(AttachCommand& command) {
     const auto& request = command.request;
-    auto fail = [&](std::error_code reason) { answer(AttachFailedEvent{command.link, reason}); };
+    auto refuse = [&](std::error_code reason) { answer(AttachFailedEvent{command.link, reason}); };
     if (is_draining_ && request.is_sender) {
-        return fail(Errc::draining);
+        return refuse(Errc::draining);
     }
     auto named = by_name_.find(request.name);
     const bool created = named == by_name_.end();
     if (created) {
         if (!request.create) {
-            return fail(Errc::not_found);
+            return refuse(Errc::not_found);
         }
-        if (create(request.name, state_.limits.channel_defaults) == nullptr) {
-            return fail(Errc::too_many_channels);
+        if (const auto made = create(request.name, state_.limits.channel_defaults); !made) {
+            return refuse(made.error().code);
         }
         named = by_name_.find(request.name);
     }
     Slot& slot = *slot_of(named->second);
-    Attachment attachment{{shard_, slot.id}, 0, slot.channel->options().message_size_max, created};
+    const bool is_durable = slot.channel->is_durable();
+    if (is_durable && !slot.channel->damage().empty()) {
+        return refuse(channel::Errc::damaged);
+    }
+    if (is_durable && request.is_sender && store_->condition() == commit::Condition::failed) {
+        return refuse(channel::Errc::storage_failed);
+    }
+    Attachment attachment{{shard_, slot.id}, 0, slot.channel->options().message_size_max, created, is_durable};
     if (request.is_sender) {
-        attachment.last_sequence = slot.channel->attach_sender(command.link, request.producer);
+        attachment.last_sequence = slot.channel->attach_sender(command.link, request.producer, request.confirm);
     } else {
         slot.channel->attach_receiver(command.link);
     }
@@ -292,9 +299,34 @@ void ShardBroker::receive(EnvelopeBatch batch) {
 }
 
 void ShardBroker::touch(Slot& slot) {
-    if (!slot.is_dirty && slot.channel->needs_dispatch()) {
+    channel::Channel& channel = *slot.channel;
+    const bool is_durable = channel.is_durable();
+    if (!slot.is_dirty && (channel.needs_dispatch() ||
+                           (is_durable && (channel.has_notes() || channel.wants_blocks(store_->read_ahead()))))) {
         slot.is_dirty = true;
         dirty_.push_back(slot.id);
+    }
+    if (is_durable && !slot.is_committing && channel.is_committing()) {
+        slot.is_committing = true;
+        committing_.push_back(slot.id);
+    }
+}
+
+void ShardBroker::end_turn_of(Slot& slot) {
+    channel::Channel& channel = *slot.channel;
+    channel.dispatch();
+    if (!channel.is_durable()) {
+        return;
+    }
+    if (channel.has_notes()) {
+        channel.write_notes();
+    }
+    if (channel.wants_blocks(store_->read_ahead())) {
+        store_->request_blocks(slot.id, channel);
+    }
+    if (!slot.is_committing && channel.is_committing()) {
+        slot.is_committing = true;
+        committing_.push_back(slot.id);
     }
 }
 
@@ -305,10 +337,13 @@ bool ShardBroker::end_turn() {
     for (const auto id : dispatching_) {
         if (auto* slot = slot_of(id)) {
             slot->is_dirty = false;
-            slot->channel->dispatch();
+            end_turn_of(*slot);
         }
     }
     dispatching_.clear();
+    if (store_) {
+        store_->end_turn();
+    }
     for (std::uint32_t target = 0; target < outgoing_.size(); ++target) {
         if (!outgoing_[target].empty()) {
             worked = true;
@@ -319,6 +354,9 @@ bool ShardBroker::end_turn() {
 }
 
 void ShardBroker::tick() {
+    if (store_) {
+        store_->tick();
+    }
     for (auto& [id, slot] : slots_) {
         slot->channel->tick();
         touch(*slot);
@@ -383,29 +421,126 @@ channel::Channel* ShardBroker::find(std::string_view name) {
     return found == by_name_.end() ? nullptr : slot_of(found->second)->channel.get();
 }
 
-channel::Channel* ShardBroker::create(std::string_view name, const channel::ChannelOptions& options) {
-    if (state_.channels.fetch_add(1, std::memory_order_relaxed) >= state_.limits.channels_max) {
-        state_.channels.fetch_sub(1, std::memory_order_relaxed);
-        return nullptr;
-    }
+ShardBroker::Slot& ShardBroker::add_slot(std::string name, const channel::ChannelOptions& options,
+                                         const channel::Durability& durability) {
     auto slot = std::make_unique<Slot>();
     slot->id = ChannelId{next_channel_++};
     slot->channel =
-        std::make_unique<channel::Channel>(std::string{name}, options, *this, state_.clock, state_.memory);
+        std::make_unique<channel::Channel>(name, options, *this, state_.clock, state_.memory, durability);
     if (is_draining_) {
         slot->channel->begin_drain();
     }
-    by_name_.emplace(std::string{name}, slot->id);
-    auto* channel = slot->channel.get();
-    slots_.emplace(slot->id, std::move(slot));
-    return channel;
+    by_name_.emplace(std::move(name), slot->id);
+    return *slots_.emplace(slot->id, std::move(slot)).first->second;
+}
+
+Result<channel::Channel*> ShardBroker::create(std::string_view name, const channel::ChannelOptions& options) {
+    if (options.is_durable && !store_) {
+        return fail(Errc::no_storage);
+    }
+    if (options.is_durable && store_->condition() != commit::Condition::open) {
+        return fail(store_->condition() == commit::Condition::full ? channel::Errc::disk_full
+                                                                    : channel::Errc::storage_failed);
+    }
+    if (state_.channels.fetch_add(1, std::memory_order_relaxed) >= state_.limits.channels_max) {
+        state_.channels.fetch_sub(1, std::memory_order_relaxed);
+        return fail(Errc::too_many_channels);
+    }
+    channel::Durability durability;
+    if (options.is_durable) {
+        durability = {&store_->log(), store_->new_stream()};
+        store_->adopt(durability.stream, {});
+    }
+    Slot& slot = add_slot(std::string{name}, options, durability);
+    if (options.is_durable) {
+        slot.channel->submit_settings();
+    }
+    return slot.channel.get();
+}
+
+// --- Durable channels ------------------------------------------------------------------------------------------------------
+
+void ShardBroker::open_store(const StorePorts& ports, const ShardStoreSettings& settings) {
+    BATON_ASSERT(!store_ && slots_.empty());
+    store_ = std::make_unique<ShardStore>(*this, ports, settings);
+}
+
+bool ShardBroker::install_channel(const channel::ChannelImage& image) {
+    state_.channels.fetch_add(1, std::memory_order_relaxed);
+    const auto stream = image.stream();
+    Slot& slot = add_slot(image.settings().name, image.settings().options, {&store_->log(), stream});
+    const bool is_sound = slot.channel->install(
+        image, [&](const storage::BlockRef& ref) { return store_->read_block_now(stream, ref); });
+    store_->adopt(stream, slot.channel->state().blocks);
+    touch(slot);
+    return is_sound;
+}
+
+std::vector<ChannelId> ShardBroker::durable_channels() const {
+    std::vector<ChannelId> ids;
+    for (const auto& [id, slot] : slots_) {
+        if (slot->channel->is_durable()) {
+            ids.push_back(id);
+        }
+    }
+    std::ranges::sort(ids);
+    return ids;
+}
+
+channel::Channel* ShardBroker::find_channel(ChannelId id) {
+    auto* slot = slot_of(id);
+    return slot != nullptr ? slot->channel.get() : nullptr;
+}
+
+void ShardBroker::touch_channel(ChannelId id) {
+    if (auto* slot = slot_of(id)) {
+        touch(*slot);
+    }
+}
+
+void ShardBroker::on_committed() {
+    for (const auto id : std::exchange(committing_, {})) {
+        if (auto* slot = slot_of(id)) {
+            slot->is_committing = false;
+            slot->channel->on_committed();
+            touch(*slot);
+        }
+    }
+    while (!waiting_parts_.empty() && waiting_parts_.front().index <= store_->log().committed()) {
+        auto waiting = std::move(waiting_parts_.front());
+        waiting_parts_.pop_front();
+        send_part(waiting.session, std::move(waiting.part));
+    }
+}
+
+void ShardBroker::on_condition(commit::Condition condition, const Error&) {
+    for (const auto id : durable_channels()) {
+        auto& slot = *slot_of(id);
+        slot.channel->on_condition();
+        touch(slot);
+    }
+    if (condition == commit::Condition::failed) {
+        for (auto& waiting : std::exchange(waiting_parts_, {})) {
+            waiting.part.json = admin_error("storage_failed", "the disk failed: whether this has happened is unknown");
+            send_part(waiting.session, std::move(waiting.part));
+        }
+    }
+}
+
+Payload ShardBroker::read_block(channel::Channel& channel, const storage::BlockRef& ref) {
+    return store_->read_block_now(channel.stream(), ref);
 }
 
 void ShardBroker::erase(std::string_view name) {
     const auto found = by_name_.find(std::string{name});
     BATON_ASSERT(found != by_name_.end());
     const auto id = found->second;
-    slot_of(id)->channel->close(channel::Errc::channel_deleted);
+    channel::Channel& channel = *slot_of(id)->channel;
+    channel.close(channel::Errc::channel_deleted);
+    if (channel.is_durable()) {
+        channel.submit_deleted();
+        store_->forget(channel.stream());
+    }
     slots_.erase(id);
     by_name_.erase(found);
     state_.channels.fetch_sub(1, std::memory_order_relaxed);
@@ -449,8 +584,27 @@ void ShardBroker::admin(SessionId session, std::uint64_t request, std::string_vi
 }
 
 void ShardBroker::handle(AdminCommand& command) {
+    const auto before = store_ ? store_->log().submitted() : 0;
     AdminPartEvent part{command.gathering, run_admin(*this, command.name, command.json, command.reply_size_max)};
-    const auto owner = shard_of_session(command.session);
+    // What it changed is on the disk before it is answered; a channel notes some of it until the end of the turn.
+    const bool has_changed = store_ && (store_->log().submitted() != before || !dirty_.empty());
+    if (has_changed && admin_changes(command.json) && store_->condition() != commit::Condition::failed) {
+        for (const auto id : dirty_) {
+            if (auto* slot = slot_of(id); slot != nullptr && slot->channel->has_notes()) {
+                slot->channel->write_notes();
+            }
+        }
+        if (store_->log().submitted() > store_->log().committed()) {
+            waiting_parts_.push_back({store_->log().submitted(), command.session, std::move(part)});
+            store_->flush();
+            return;
+        }
+    }
+    send_part(command.session, std::move(part));
+}
+
+void ShardBroker::send_part(SessionId session, AdminPartEvent part) {
+    const auto owner = shard_of_session(session);
     if (owner == shard_) {
         handle(part);
     } else {

@@ -20,14 +20,22 @@
 #include "server/runtime/channel_admin.hpp"
 #include "server/runtime/envelope.hpp"
 #include "server/runtime/session_events.hpp"
+#include "server/runtime/shard_store.hpp"
 
 namespace baton::runtime {
 
-class ShardBroker final : public channel::ChannelEvents, private ChannelDirectory {
+class ShardBroker final : public channel::ChannelEvents, private ChannelDirectory, private DurableChannels {
 public:
     /// `state` and `mailboxes` outlive the broker.
     ShardBroker(std::uint32_t shard, BrokerState& state, MailboxPort& mailboxes);
     ~ShardBroker() override;
+
+    /// Durable channels can be made from now on. Before anything is served.
+    void open_store(const StorePorts& ports, const ShardStoreSettings& settings);
+    [[nodiscard]] ShardStore* store() noexcept { return store_.get(); }
+    [[nodiscard]] const ShardStore* store() const noexcept { return store_.get(); }
+    /// Makes a channel of its image. False: it is damaged, and there to say so.
+    bool install_channel(const channel::ChannelImage& image);
 
     // --- Sessions of this shard ------------------------------------------------------------------------------------
 
@@ -94,6 +102,7 @@ private:
         ChannelId id{0};
         std::unique_ptr<channel::Channel> channel;
         bool is_dirty = false;
+        bool is_committing = false;  ///< In the list of those that wait for the commit log.
     };
     struct MemoryRequest {
         channel::LinkAddress link;
@@ -112,14 +121,26 @@ private:
 
     // ChannelDirectory, for administration.
     [[nodiscard]] channel::Channel* find(std::string_view name) override;
-    [[nodiscard]] channel::Channel* create(std::string_view name, const channel::ChannelOptions& options) override;
+    [[nodiscard]] Result<channel::Channel*> create(std::string_view name,
+                                                   const channel::ChannelOptions& options) override;
+    [[nodiscard]] Payload read_block(channel::Channel& channel, const storage::BlockRef& ref) override;
     void erase(std::string_view name) override;
     void touch(channel::Channel& channel) override;
     [[nodiscard]] std::vector<std::string> names() const override;
     [[nodiscard]] const BrokerState& broker_state() const override { return state_; }
+    [[nodiscard]] const ShardStore* storage() const override { return store_.get(); }
 
+    // DurableChannels, for the store.
+    [[nodiscard]] std::vector<ChannelId> durable_channels() const override;
+    [[nodiscard]] channel::Channel* find_channel(ChannelId id) override;
+    void touch_channel(ChannelId id) override;
+    void on_committed() override;
+    void on_condition(commit::Condition condition, const Error& reason) override;
+
+    Slot& add_slot(std::string name, const channel::ChannelOptions& options, const channel::Durability& durability);
     [[nodiscard]] Slot* slot_of(ChannelId id) noexcept;
     void touch(Slot& slot);
+    void end_turn_of(Slot& slot);
     void post(std::uint32_t shard, Envelope envelope);
     [[nodiscard]] SessionEvents* session_of(channel::SessionId session) noexcept;
     /// Hands an event to its session, here or elsewhere.
@@ -127,6 +148,7 @@ private:
     void answer(Event event) noexcept;
     void grant_memory();
     void collect(std::uint64_t gathering, std::string part);
+    void send_part(channel::SessionId session, AdminPartEvent part);
 
     void handle(AttachCommand& command);
     void handle(DetachCommand& command);
@@ -156,11 +178,20 @@ private:
     std::uint64_t next_channel_ = 1;
     std::uint64_t next_gathering_ = 1;
     bool is_draining_ = false;
+    std::unique_ptr<ShardStore> store_;  ///< Null: no data directory. Outlives the channels, which refer to its log.
     std::unordered_map<channel::SessionId, SessionEvents*> sessions_;
     std::unordered_map<std::string, ChannelId> by_name_;
     std::unordered_map<ChannelId, std::unique_ptr<Slot>> slots_;
     std::vector<ChannelId> dirty_;
     std::vector<ChannelId> dispatching_;
+    std::vector<ChannelId> committing_;
+    /// Answers to administrative requests that changed something durable.
+    struct WaitingPart {
+        commit::Index index = 0;
+        channel::SessionId session{0};
+        AdminPartEvent part;
+    };
+    std::deque<WaitingPart> waiting_parts_;
     std::vector<EnvelopeBatch> outgoing_;  ///< By shard.
     std::deque<MemoryRequest> memory_requests_;
     std::vector<Gathering> gatherings_;

@@ -1,0 +1,131 @@
+#include "server/channel/channel_state.hpp"
+
+#include <algorithm>
+
+namespace baton::channel {
+
+namespace {
+
+constexpr std::uint8_t state_version = 1;
+constexpr std::size_t producer_size = 24;
+constexpr std::size_t live_range_size = 24;
+constexpr std::size_t block_size = 32;
+
+// A count that the rest of the bytes can hold.
+bool read_count(ByteReader& reader, std::size_t item_size, std::uint32_t& count) {
+    return reader.read_u32(count) && count <= reader.remaining() / item_size;
+}
+
+bool read_producers(ByteReader& reader, ChannelState& state) {
+    std::uint32_t count = 0;
+    if (!read_count(reader, producer_size, count)) {
+        return false;
+    }
+    state.producers.resize(count);
+    for (auto& producer : state.producers) {
+        Bytes id;
+        if (!reader.read_bytes(producer.id.bytes.size(), id) || !reader.read_u64(producer.last_sequence)) {
+            return false;
+        }
+        std::ranges::copy(id, producer.id.bytes.begin());
+    }
+    return true;
+}
+
+bool read_live(ByteReader& reader, ChannelState& state) {
+    std::uint32_t count = 0;
+    if (!read_count(reader, live_range_size, count)) {
+        return false;
+    }
+    state.live.resize(count);
+    Offset before = 1;
+    for (auto& range : state.live) {
+        std::uint32_t zero = 0;
+        if (!reader.read_u64(range.first) || !reader.read_u64(range.end) || !reader.read_u32(range.attempt) ||
+            !reader.read_u32(zero) || zero != 0 || range.first < before || range.end <= range.first ||
+            range.end > state.cursor) {
+            return false;
+        }
+        before = range.end;
+    }
+    return true;
+}
+
+bool read_blocks(ByteReader& reader, ChannelState& state) {
+    std::uint32_t count = 0;
+    if (!read_count(reader, block_size, count)) {
+        return false;
+    }
+    state.blocks.resize(count);
+    Offset before = 1;
+    for (auto& block : state.blocks) {
+        if (!reader.read_u32(block.segment) || !reader.read_u32(block.size) || !reader.read_u64(block.position) ||
+            !reader.read_u64(block.first) || !reader.read_u64(block.end) || block.first < before ||
+            block.end <= block.first || block.end > state.next_offset) {
+            return false;
+        }
+        before = block.end;
+    }
+    return true;
+}
+
+}  // namespace
+
+std::vector<std::byte> encode(const ChannelState& state) {
+    std::vector<std::byte> out;
+    out.reserve(128 + state.producers.size() * producer_size + state.live.size() * live_range_size +
+                state.blocks.size() * block_size);
+    ByteWriter writer{out};
+    writer.u8(state_version);
+    writer.u8(0);
+    writer.u16(0);
+    encode_settings(state.settings, out);
+    writer.u64(state.next_offset);
+    writer.u64(state.cursor);
+    writer.u32(static_cast<std::uint32_t>(state.producers.size()));
+    for (const auto& producer : state.producers) {
+        writer.bytes(producer.id.bytes);
+        writer.u64(producer.last_sequence);
+    }
+    writer.u32(static_cast<std::uint32_t>(state.live.size()));
+    for (const auto& range : state.live) {
+        writer.u64(range.first);
+        writer.u64(range.end);
+        writer.u32(range.attempt);
+        writer.u32(0);
+    }
+    writer.u32(static_cast<std::uint32_t>(state.blocks.size()));
+    for (const auto& block : state.blocks) {
+        writer.u32(block.segment);
+        writer.u32(block.size);
+        writer.u64(block.position);
+        writer.u64(block.first);
+        writer.u64(block.end);
+    }
+    return out;
+}
+
+std::optional<ChannelState> decode_state(Bytes bytes) {
+    ByteReader reader{bytes};
+    ChannelState state;
+    std::uint8_t version = 0;
+    std::uint8_t zero = 0;
+    std::uint16_t zeros = 0;
+    if (!reader.read_u8(version) || version != state_version || !reader.read_u8(zero) || zero != 0 ||
+        !reader.read_u16(zeros) || zeros != 0) {
+        return std::nullopt;
+    }
+    auto settings = decode_settings(reader);
+    if (!settings) {
+        return std::nullopt;
+    }
+    state.settings = std::move(*settings);
+    if (!reader.read_u64(state.next_offset) || !reader.read_u64(state.cursor) || state.cursor == 0 ||
+        state.cursor > state.next_offset || !read_producers(reader, state) || !read_live(reader, state) ||
+        !read_blocks(reader, state) || reader.remaining() != 0) {
+        return std::nullopt;
+    }
+    return state;
+}
+
+}  // namespace baton::channel

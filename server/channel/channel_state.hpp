@@ -1,0 +1,42 @@
+// Everything about a durable channel that is not in its messages: settings, how far it has got, producers, which of the
+// older messages are alive, and where blocks of messages are. To bytes and back (docs/storage.md, section 6): the body
+// of a section in a checkpoint. Plain values. Next file: channel_image.hpp.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "server/channel/durable_records.hpp"
+#include "server/storage/segment.hpp"
+
+namespace baton::channel {
+
+struct ChannelState {
+    struct KnownProducer {
+        ProducerId id;
+        std::uint64_t last_sequence = 0;
+        friend bool operator==(const KnownProducer&, const KnownProducer&) = default;
+    };
+    /// Messages first .. end - 1 below the cursor that are not settled.
+    struct LiveRange {
+        Offset first = 0;
+        Offset end = 0;
+        std::uint32_t attempt = 1;  ///< The next one.
+        friend bool operator==(const LiveRange&, const LiveRange&) = default;
+    };
+
+    SettingsRecord settings;
+    Offset next_offset = 1;
+    Offset cursor = 1;  ///< Everything at or after it is alive and was never given to anybody.
+    std::vector<KnownProducer> producers;
+    std::vector<LiveRange> live;            ///< In order, without overlaps.
+    std::vector<storage::BlockRef> blocks;  ///< In order of `first`.
+    friend bool operator==(const ChannelState&, const ChannelState&) = default;
+};
+
+[[nodiscard]] std::vector<std::byte> encode(const ChannelState& state);
+/// Nothing if the bytes are not a whole, sound state.
+[[nodiscard]] std::optional<ChannelState> decode_state(Bytes bytes);
+
+}  // namespace baton::channel

@@ -1,0 +1,75 @@
+// The records of a durable channel, to bytes and back (docs/storage.md, section 6). Every record can be applied twice
+// without changing more than once. Pure functions; checked reading: the bytes may come from a damaged disk.
+// Next file: channel_state.hpp.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "common/base/batch.hpp"
+#include "server/channel/channel_options.hpp"
+#include "server/channel/types.hpp"
+
+namespace baton::channel {
+
+enum class RecordType : std::uint8_t { settings = 1, publish = 2, settled = 3, started = 4, deleted = 5 };
+
+/// Messages first .. first + count - 1.
+struct OffsetRange {
+    Offset first = 0;
+    std::uint64_t count = 0;
+    friend bool operator==(const OffsetRange&, const OffsetRange&) = default;
+};
+
+/// Messages that a receiver has begun to work on, in this attempt.
+struct StartedRange {
+    Offset first = 0;
+    std::uint32_t count = 0;
+    std::uint32_t attempt = 1;
+    friend bool operator==(const StartedRange&, const StartedRange&) = default;
+};
+
+/// Makes the channel if it is not there; sets its options.
+struct SettingsRecord {
+    std::string name;
+    ChannelOptions options;
+    std::string damage;  ///< Not empty: the channel is quarantined, and why.
+    friend bool operator==(const SettingsRecord&, const SettingsRecord&) = default;
+};
+/// A stored batch; its messages follow the head. Also written again when a live batch moves to a newer log file.
+struct PublishRecord {
+    BatchHeader header;            ///< With base offset and time.
+    ProducerId producer;           ///< Anonymous: no duplicates to detect.
+    std::uint64_t last_sequence = 0;  ///< Of its last message; 0 if it was moved.
+    Bytes messages;                ///< After decoding: inside the record.
+};
+struct SettledRecord {
+    Offset cursor = 1;  ///< All before it have been given to somebody.
+    std::vector<OffsetRange> ranges;
+};
+struct StartedRecord {
+    Offset cursor = 1;
+    std::vector<StartedRange> ranges;
+};
+struct DeletedRecord {};
+
+using DurableRecord = std::variant<SettingsRecord, PublishRecord, SettledRecord, StartedRecord, DeletedRecord>;
+
+/// Append to `out`. Of a PublishRecord only the head: the messages follow as they are.
+void encode(const SettingsRecord& record, std::vector<std::byte>& out);
+void encode(const PublishRecord& record, std::vector<std::byte>& out);
+void encode(const SettledRecord& record, std::vector<std::byte>& out);
+void encode(const StartedRecord& record, std::vector<std::byte>& out);
+void encode(const DeletedRecord& record, std::vector<std::byte>& out);
+
+/// Nothing if the bytes are not a whole, sound record. A batch in it has passed check_batch.
+[[nodiscard]] std::optional<DurableRecord> decode_record(Bytes body);
+
+/// The part of a settings record behind its type, which a channel's state holds as well.
+void encode_settings(const SettingsRecord& settings, std::vector<std::byte>& out);
+[[nodiscard]] std::optional<SettingsRecord> decode_settings(ByteReader& reader);
+
+}  // namespace baton::channel

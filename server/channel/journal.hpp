@@ -1,0 +1,81 @@
+// What a durable channel writes to the commit log, and who waits for it: confirms, refusals behind them and receipts are
+// held back until what they speak of is committed, in order. Settlements are noted and written together, once a turn,
+// without a commit of their own.
+// Not responsible for what is decided (channel_messages.cpp, intake.cpp). One owner, the channel; memory channels have
+// none. Next file: durable_records.hpp.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "server/channel/channel_events.hpp"
+#include "server/channel/durable_records.hpp"
+#include "server/channel/errc.hpp"
+#include "server/channel/ring.hpp"
+#include "server/channel/stored_batch.hpp"
+#include "server/commit/commit_log.hpp"
+
+namespace baton::channel {
+
+class Journal {
+public:
+    /// `log` outlives the journal.
+    Journal(commit::CommitLog& log, commit::StreamId stream) noexcept : log_{log}, stream_{stream} {}
+
+    // --- Records -------------------------------------------------------------------------------------------------
+
+    void settings(const SettingsRecord& record);
+    void deleted();
+    commit::Index publish(const StoredBatch& batch, const ProducerId& producer, std::uint64_t last_sequence);
+    /// The batch moves to the end of the log; nobody waits for that.
+    commit::Index move(const StoredBatch& batch);
+
+    void note_settled(Offset first, std::uint64_t count);
+    void note_started(Offset first, std::uint32_t count, std::uint32_t attempt);
+    /// Writes what was noted, and the cursor if it has moved since the last time. With `urgency` now if a receipt waits.
+    void write_notes(Offset cursor);
+    [[nodiscard]] bool has_notes(Offset cursor) const noexcept {
+        return !settled_.empty() || !started_.empty() || cursor != written_cursor_;
+    }
+    void restored_at(Offset cursor) noexcept { written_cursor_ = cursor; }
+
+    // --- Waiting for the commit ----------------------------------------------------------------------------------
+
+    /// All that was submitted so far has to be committed before the sender hears of this.
+    void confirm_later(const LinkAddress& sender, std::uint64_t sequence);
+    void refuse_later(const LinkAddress& sender, std::uint64_t first, std::uint32_t count, Errc reason);
+    /// The same for a receiver's receipt, and for the settlements that were noted before it.
+    void answer_later(const LinkAddress& receiver, std::uint64_t receipt);
+    /// The link ends: it hears nothing any more.
+    void forget(const LinkAddress& link) noexcept;
+    [[nodiscard]] bool is_anybody_waiting() const noexcept { return !waiting_.empty(); }
+    /// Tells everybody whose time has come.
+    void release(ChannelEvents& events) noexcept;
+
+    [[nodiscard]] commit::StreamId stream() const noexcept { return stream_; }
+    [[nodiscard]] const commit::CommitLog& log() const noexcept { return log_; }
+
+private:
+    enum class Answer : std::uint8_t { nobody, confirm, refusal, receipt };
+    struct Waiting {
+        commit::Index index = 0;
+        LinkAddress link;
+        std::uint64_t value = 0;  // Sequence, first sequence, receipt.
+        std::uint32_t count = 0;
+        Errc reason{};
+        Answer answer{};
+    };
+
+    commit::Index submit(commit::Urgency urgency, const Payload& body = {});
+
+    commit::CommitLog& log_;
+    const commit::StreamId stream_;
+    std::vector<std::byte> encoded_;  // Reused.
+    std::vector<OffsetRange> settled_;
+    std::vector<StartedRange> started_;
+    Offset written_cursor_ = 1;
+    std::vector<Waiting> receipts_;  // Until the notes are written.
+    Ring<Waiting> waiting_;          // In the order of their indexes.
+};
+
+}  // namespace baton::channel

@@ -1,0 +1,282 @@
+// MessageLog, part two: where the batches of a durable channel are. In the log, in blocks of segments, in memory.
+#include <algorithm>
+
+#include "common/base/assert.hpp"
+#include "common/base/batch.hpp"
+#include "server/channel/message_log.hpp"
+
+namespace baton::channel {
+
+// --- In the log only ---------------------------------------------------------------------------------------------------
+
+void MessageLog::set_record(StoredBatch& batch, storage::Index index) noexcept {
+    BATON_ASSERT(batch.block == nullptr && index > batch.index);
+    BATON_ASSERT(newest_in_log_ == nullptr || index > newest_in_log_->index);
+    if (batch.index != 0) {
+        leave_log(batch);
+    }
+    batch.index = index;
+    batch.older = std::exchange(newest_in_log_, &batch);
+    (batch.older != nullptr ? batch.older->newer : oldest_in_log_) = &batch;
+}
+
+void MessageLog::leave_log(StoredBatch& batch) noexcept {
+    (batch.older != nullptr ? batch.older->newer : oldest_in_log_) = batch.newer;
+    (batch.newer != nullptr ? batch.newer->older : newest_in_log_) = batch.older;
+    batch.older = batch.newer = nullptr;
+}
+
+bool MessageLog::unpin(StoredBatch& batch) noexcept {
+    batch.is_pinned = false;
+    if (batch.remaining > 0) {
+        return true;
+    }
+    release(&batch);
+    return false;
+}
+
+// --- In a block --------------------------------------------------------------------------------------------------------
+
+void MessageLog::set_block(const std::vector<StoredBatch*>& batches, const storage::BlockRef& ref) noexcept {
+    if (batches.empty()) {
+        dead_blocks_.push_back(ref);
+        return;
+    }
+    auto* block = new StoredBlock{.ref = ref};
+    for (StoredBatch* batch : batches) {
+        BATON_ASSERT(batch->block == nullptr && batch->base >= ref.first && batch->end() <= ref.end);
+        if (batch->index != 0) {
+            leave_log(*batch);
+        }
+        batch->block = block;
+        block->live += batch->remaining;
+        ++block->batches;
+        if (batch->base == ref.first) {
+            block->first = batch;
+        }
+    }
+    resident_blocks_.emplace(ref.first, block);
+}
+
+void MessageLog::leave_block(StoredBatch& batch) noexcept {
+    StoredBlock* block = std::exchange(batch.block, nullptr);
+    if (block == nullptr) {
+        return;
+    }
+    if (block->first == &batch) {
+        block->first = nullptr;
+    }
+    if (--block->batches > 0) {
+        return;
+    }
+    dead_blocks_.push_back(block->ref);
+    resident_blocks_.erase(block->ref.first);
+    delete block;
+}
+
+std::vector<storage::BlockRef> MessageLog::blocks() const {
+    std::vector<storage::BlockRef> refs;
+    refs.reserve(resident_blocks_.size() + evicted_.size());
+    for (const auto& entry : resident_blocks_) {
+        refs.push_back(entry.second->ref);
+    }
+    for (const auto& entry : evicted_) {
+        refs.push_back(entry.second->block->ref);
+    }
+    std::ranges::sort(refs, {}, &storage::BlockRef::first);
+    return refs;
+}
+
+// --- Out of memory and back --------------------------------------------------------------------------------------------
+
+bool MessageLog::is_untouched(const StoredBatch& batch) const noexcept {
+    return batch.base >= cursor() && batch.remaining == batch.count && batch.end() <= visible_end_;
+}
+
+std::vector<StoredBlock*> MessageLog::evictable(Offset from, std::uint64_t bytes_max) const {
+    std::vector<StoredBlock*> found;
+    std::uint64_t bytes = 0;
+    for (auto at = resident_blocks_.rbegin(); at != resident_blocks_.rend() && bytes < bytes_max; ++at) {
+        StoredBlock* block = at->second;
+        if (block->ref.first < from || block->ref.first < cursor()) {
+            break;
+        }
+        // Untouched as a whole: nothing given (the cursor is in front of it), nothing forgotten, all visible.
+        if (block->first != nullptr && block->live == block->ref.end - block->ref.first &&
+            block->ref.end <= visible_end_) {
+            found.push_back(block);
+            bytes += block->ref.size;
+        }
+    }
+    return found;
+}
+
+std::uint64_t MessageLog::evict(StoredBlock& block) noexcept {
+    StoredBatch* first = block.first;
+    BATON_ASSERT(first != nullptr && first->base == block.ref.first && is_untouched(*first));
+    std::uint64_t bytes = first->size;
+    // The first node stands for all; the others go.
+    while (first->end() < block.ref.end) {
+        StoredBatch* next = first->next;
+        BATON_ASSERT(next->base == first->end() && next->block == &block && next->is_resident && next != cursor_);
+        first->count += next->count;
+        first->size += next->size;
+        bytes += next->size;
+        next->block = nullptr;
+        --block.batches;
+        first->next = next->next;
+        (next->next != nullptr ? next->next->previous : back_) = first;
+        next->remaining = 0;
+        release(next);
+    }
+    BATON_ASSERT(first->end() == block.ref.end && block.batches == 1);
+    first->remaining = first->count;
+    first->flags = 0;
+    first->crc32c = 0;
+    first->messages = {};
+    first->is_resident = false;
+    resident_bytes_ -= bytes;
+    resident_blocks_.erase(block.ref.first);
+    evicted_.emplace(first->base, first);
+    return bytes;
+}
+
+std::vector<StoredBlock*> MessageLog::missing_ahead(std::uint64_t bytes) const {
+    std::vector<StoredBlock*> missing;
+    const std::uint64_t message_bytes = messages_ > 0 ? bytes_ / messages_ : 0;  // An estimate is enough here.
+    for (const auto& [base, batch] : evicted_) {
+        if ((base - cursor()) * message_bytes >= bytes) {
+            break;
+        }
+        if (!batch->block->is_loading) {
+            missing.push_back(batch->block);
+        }
+    }
+    return missing;
+}
+
+StoredBlock* MessageLog::evicted_block(const storage::BlockRef& ref) const noexcept {
+    const auto found = evicted_.find(ref.first);
+    return found != evicted_.end() && found->second->block->ref == ref ? found->second->block : nullptr;
+}
+
+bool MessageLog::restore_block(const storage::BlockRef& ref, const Payload& body) noexcept {
+    StoredBlock* block = evicted_block(ref);
+    if (block == nullptr) {
+        return true;
+    }
+    StoredBatch* stand_in = evicted_.find(ref.first)->second;
+    // First everything is checked, then everything is changed.
+    struct Entry {
+        BatchHeader header;
+        Payload messages;
+    };
+    std::vector<Entry> entries;
+    Offset at = ref.first;
+    std::uint64_t size = 0;
+    for (std::size_t position = 0; position < body.size();) {
+        const Bytes rest = body.bytes().subspan(position);
+        const auto header = decode_batch_header(rest);
+        if (!header || header->messages_size > rest.size() - batch_header_size || header->base_offset != at ||
+            !check_batch(rest.first(batch_header_size + header->messages_size))) {
+            return false;
+        }
+        entries.push_back({*header, body.slice(position + batch_header_size, header->messages_size)});
+        at += header->count;
+        size += header->messages_size;
+        position += batch_header_size + header->messages_size;
+    }
+    if (at != ref.end) {
+        return false;
+    }
+    StoredBatch* first = nullptr;
+    for (Entry& entry : entries) {
+        StoredBatch* batch = new_batch();
+        batch->base = entry.header.base_offset;
+        batch->count = batch->remaining = entry.header.count;
+        batch->size = entry.header.messages_size;
+        batch->flags = entry.header.flags;
+        batch->crc32c = entry.header.crc32c;
+        batch->time = {entry.header.time_us};
+        batch->messages = std::move(entry.messages);
+        batch->index = stand_in->index;
+        batch->block = block;
+        ++block->batches;
+        insert_before(stand_in, batch);
+        first = first != nullptr ? first : batch;
+    }
+    if (cursor_ == stand_in) {
+        BATON_ASSERT(cursor_index_ == 0);
+        cursor_ = first;
+    }
+    BATON_ASSERT(uncommitted_ != stand_in);
+    --block->batches;
+    block->first = first;
+    block->is_loading = false;
+    stand_in->block = nullptr;
+    evicted_.erase(ref.first);
+    resident_blocks_.emplace(ref.first, block);
+    resident_bytes_ += size;
+    bytes_ = bytes_ - stand_in->size + size;  // After a restart the size of a block's messages is only estimated.
+    (stand_in->previous != nullptr ? stand_in->previous->next : front_) = stand_in->next;
+    (stand_in->next != nullptr ? stand_in->next->previous : back_) = stand_in->previous;
+    release(stand_in);
+    return true;
+}
+
+void MessageLog::insert_before(StoredBatch* place, StoredBatch* batch) noexcept {
+    batch->next = place;
+    batch->previous = std::exchange(place->previous, batch);
+    (batch->previous != nullptr ? batch->previous->next : front_) = batch;
+}
+
+// --- From an image -----------------------------------------------------------------------------------------------------
+
+void MessageLog::begin_at(Offset next_offset) noexcept {
+    BATON_ASSERT(next_offset >= next_offset_);
+    next_offset_ = next_offset;
+}
+
+StoredBatch& MessageLog::append_restored(std::uint32_t count, std::uint16_t flags, std::uint32_t crc32c, WallTime time,
+                                         Payload messages) noexcept {
+    StoredBatch& batch = append_uncommitted(count, flags, crc32c, time, std::move(messages));
+    uncommitted_ = nullptr;
+    return batch;
+}
+
+void MessageLog::append_evicted(const storage::BlockRef& ref, std::uint32_t region_bytes) noexcept {
+    StoredBatch& batch = link_at_end(static_cast<std::uint32_t>(ref.end - ref.first), region_bytes);
+    batch.block = new StoredBlock{.ref = ref, .live = batch.count, .batches = 1, .first = &batch};
+    batch.is_resident = false;
+    evicted_.emplace(batch.base, &batch);
+}
+
+void MessageLog::finish_restore(Offset cursor, Offset next_offset) noexcept {
+    begin_at(next_offset);
+    visible_end_ = next_offset;
+    while (cursor_ != nullptr && cursor_->end() <= cursor) {
+        cursor_ = cursor_->next;
+    }
+    if (cursor_ != nullptr && cursor_->base < cursor) {
+        BATON_ASSERT(cursor_->is_resident);
+        const Cut given = cut_count(cursor_->messages.bytes(), static_cast<std::uint32_t>(cursor - cursor_->base));
+        cursor_index_ = given.count;
+        cursor_position_ = given.bytes;
+    }
+}
+
+Run MessageLog::restored_run(StoredBatch& batch, Offset first, Offset end, std::uint32_t attempt) noexcept {
+    const auto before = static_cast<std::uint32_t>(first - batch.base);
+    Run run{.batch = &batch,
+            .first = batch.base,
+            .count = batch.count,
+            .attempt = attempt,
+            .bytes = batch.size,
+            .was_delivered = true};
+    if (before > 0) {
+        static_cast<void>(run.take_front(before));
+    }
+    return run.end() > end ? run.take_front(static_cast<std::uint32_t>(end - first)) : run;
+}
+
+}  // namespace baton::channel

@@ -1,0 +1,76 @@
+// One stored batch, and where its messages are: in memory, in a log file, in a block of a segment. And a Run: consecutive
+// messages of one batch that share their state, the currency of this folder.
+// Plain state; message_log.hpp owns it. One owner, the channel. Next file: message_log.hpp.
+#pragma once
+
+#include <cstdint>
+
+#include "server/channel/message_region.hpp"
+#include "server/channel/types.hpp"
+#include "server/storage/segment.hpp"
+#include "server/storage/wal_format.hpp"
+
+namespace baton::channel {
+
+struct StoredBatch;
+
+/// A block in a segment file that still has living messages. Shared by the batches in it; gone with the last of them.
+struct StoredBlock {
+    storage::BlockRef ref;
+    std::uint64_t live = 0;        ///< Messages that are neither settled nor purged.
+    std::uint32_t batches = 0;     ///< That refer to it.
+    StoredBatch* first = nullptr;  ///< The batch at ref.first; null when that is gone.
+    bool is_loading = false;
+};
+
+/// A batch as it was published, or what was left of it when it had to be cut. Or, without messages in memory, several
+/// of them: everything that a block has (`is_resident` false). Those are fresh, whole and without gaps.
+struct StoredBatch {
+    Offset base = 0;
+    std::uint32_t count = 0;
+    std::uint32_t remaining = 0;  ///< Messages that are neither settled nor purged. Never 0 in the log.
+    std::uint32_t size = 0;       ///< Bytes of the messages region, in memory or not.
+    std::uint32_t crc32c = 0;     ///< Of `messages`, if the flag says so.
+    std::uint16_t flags = 0;      ///< As in batch.hpp.
+    bool is_resident = true;
+    bool is_pinned = false;  ///< Being written to a segment: the node stays until that is done, even if it is dead.
+    WallTime time{};
+    Payload messages;  ///< Empty if not resident.
+    StoredBatch* previous = nullptr;
+    StoredBatch* next = nullptr;
+
+    // Durable channels only.
+    storage::Index index = 0;      ///< Of the record that holds it; its log file must stay while there is no block.
+    StoredBlock* block = nullptr;  ///< Null: it is in the log only.
+    StoredBatch* older = nullptr;  ///< Neighbours among those that are in the log only, in the order of their records.
+    StoredBatch* newer = nullptr;
+
+    [[nodiscard]] Offset end() const noexcept { return base + count; }
+};
+
+/// Consecutive messages of one stored batch that share their state: what is given, held, settled and given back. Keeps
+/// its batch alive in the log, because its messages are not settled.
+struct Run {
+    StoredBatch* batch = nullptr;
+    Offset first = 0;
+    std::uint32_t count = 0;
+    std::uint32_t attempt = 1;   ///< Under way (held), or the next one (ready).
+    std::uint32_t position = 0;  ///< Of the first message in the batch's region.
+    std::uint32_t bytes = 0;
+    bool is_started = false;  ///< Only while held.
+    bool was_delivered = false;
+
+    [[nodiscard]] Offset end() const noexcept { return first + count; }
+    /// Only of a resident batch.
+    [[nodiscard]] Bytes region() const noexcept { return batch->messages.bytes().subspan(position, bytes); }
+    /// Cuts these messages off; this run keeps the rest.
+    [[nodiscard]] Run take_front(Cut cut) noexcept;
+    /// The same for the first `count` messages, of which there are more.
+    [[nodiscard]] Run take_front(std::uint32_t front) noexcept { return take_front(cut_count(region(), front)); }
+    /// Appends `next` if it is the direct continuation in the same state.
+    [[nodiscard]] bool try_append(const Run& next) noexcept;
+    /// What a receiver is given.
+    [[nodiscard]] Slice slice() const noexcept;
+};
+
+}  // namespace baton::channel

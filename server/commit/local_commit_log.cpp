@@ -1,0 +1,81 @@
+#include "server/commit/local_commit_log.hpp"
+
+#include <utility>
+
+namespace baton::commit {
+
+LocalCommitLog::LocalCommitLog(storage::IoQueue& queue, CommitEvents& events, const Clock& clock,
+                               const LocalLogSettings& settings)
+    : events_{events}, clock_{clock}, settings_{settings}, wal_{queue, *this, settings.wal} {}
+
+Index LocalCommitLog::submit(StreamId stream, Bytes head, const Payload& body, Urgency urgency) {
+    const Index index = wal_.append(stream, ++numbers_[stream], head, body);
+    if (urgency == Urgency::now) {
+        urgent_ = index;
+    } else {
+        if (relaxed_ <= committed()) {
+            relaxed_since_ = clock_.now();
+        }
+        relaxed_ = index;
+    }
+    return index;
+}
+
+void LocalCommitLog::end_turn() {
+    if (urgent_ > committed()) {
+        wal_.flush();
+    }
+}
+
+void LocalCommitLog::tick() {
+    const bool is_due = relaxed_ > committed() && clock_.now() - relaxed_since_ >= settings_.settle_interval;
+    if (is_due || urgent_ > committed() || wal_.is_full()) {
+        wal_.flush();
+    }
+    update_condition({});
+}
+
+void LocalCommitLog::set_space_low(bool is_low) {
+    is_space_low_ = is_low;
+    update_condition(is_low ? Error{make_error_code(storage::Errc::no_space), "free space is below disk_free_min"}
+                            : Error{});
+}
+
+void LocalCommitLog::fail(const Error& reason) {
+    has_failed_ = true;
+    update_condition(reason);
+}
+
+std::uint64_t LocalCommitLog::number_of(StreamId stream) const noexcept {
+    const auto found = numbers_.find(stream);
+    return found != numbers_.end() ? found->second : 0;
+}
+
+void LocalCommitLog::on_wal_synced(Index index) noexcept {
+    update_condition({});
+    if (!has_failed_) {
+        events_.on_committed(index);
+    }
+}
+
+void LocalCommitLog::on_wal_failed(const Error& reason) noexcept { fail(reason); }
+
+void LocalCommitLog::update_condition(const Error& reason) {
+    Condition now = Condition::open;
+    if (has_failed_ || wal_.has_failed()) {
+        now = Condition::failed;
+    } else if (is_space_low_ || wal_.is_full()) {
+        now = Condition::full;
+    }
+    if (now == condition_ || condition_ == Condition::failed) {
+        return;
+    }
+    condition_ = now;
+    if (now == Condition::full && !reason.code) {
+        events_.on_condition(now, Error{make_error_code(storage::Errc::no_space), "write-ahead log"});
+    } else {
+        events_.on_condition(now, reason);
+    }
+}
+
+}  // namespace baton::commit

@@ -1,0 +1,78 @@
+// The commit log of one node: committed means synced to the disk of this machine. Adds to the write-ahead log what the
+// port asks for: numbers within streams, a bounded wait for what nobody waits for, and a condition.
+// Not responsible for what records mean or which files may go (server/runtime/checkpointer.hpp). Thread: its shard's.
+// Next file: server/storage/wal_writer.hpp.
+#pragma once
+
+#include <cstdint>
+#include <unordered_map>
+
+#include "common/base/clock.hpp"
+#include "server/commit/commit_log.hpp"
+#include "server/storage/wal_writer.hpp"
+
+namespace baton::commit {
+
+struct LocalLogSettings {
+    storage::WalSettings wal;
+    /// A relaxed record waits at most so long before its group is handed to the disk (and a tick longer).
+    Duration settle_interval = std::chrono::milliseconds{25};
+    /// More bytes than this waiting for the disk: senders get no more credit.
+    std::uint64_t congestion_bytes = 64ULL << 20;
+};
+
+class LocalCommitLog final : public CommitLog, private storage::WalEvents {
+public:
+    /// Everything borrowed outlives the log.
+    LocalCommitLog(storage::IoQueue& queue, CommitEvents& events, const Clock& clock, const LocalLogSettings& settings);
+
+    Index submit(StreamId stream, Bytes head, const Payload& body, Urgency urgency) override;
+    [[nodiscard]] Index submitted() const noexcept override { return wal_.appended(); }
+    [[nodiscard]] Index committed() const noexcept override { return wal_.synced(); }
+    [[nodiscard]] Condition condition() const noexcept override { return condition_; }
+    [[nodiscard]] bool is_congested() const noexcept override {
+        return wal_.unsynced_bytes() > settings_.congestion_bytes;
+    }
+    [[nodiscard]] std::uint64_t epoch() const noexcept override { return 1; }
+
+    /// At the end of a turn: hands urgent records to the disk, if it is not busy with others.
+    void end_turn();
+    /// Clock pulse: the same for relaxed ones whose time has come, and tries again when there was no space.
+    void tick();
+    /// Whatever was submitted goes to the disk now.
+    void flush() { wal_.flush(); }
+    /// Everything that was submitted is committed, or never will be.
+    [[nodiscard]] bool is_idle() const noexcept { return wal_.has_failed() || wal_.is_idle(); }
+
+    /// The file system has, or no longer has, less space than the watermark.
+    void set_space_low(bool is_low);
+    /// Something beside the log failed that makes it useless: no commit any more.
+    void fail(const Error& reason);
+
+    /// Of the last record of the stream; 0: none.
+    [[nodiscard]] std::uint64_t number_of(StreamId stream) const noexcept;
+    /// The stream will have no further record.
+    void forget(StreamId stream) { numbers_.erase(stream); }
+
+    [[nodiscard]] const storage::WalWriter& wal() const noexcept { return wal_; }
+    void recycle_before(std::uint64_t file_number) { wal_.recycle_before(file_number); }
+
+private:
+    void on_wal_synced(Index index) noexcept override;
+    void on_wal_failed(const Error& reason) noexcept override;
+    void update_condition(const Error& reason);
+
+    CommitEvents& events_;
+    const Clock& clock_;
+    const LocalLogSettings settings_;
+    std::unordered_map<StreamId, std::uint64_t> numbers_;
+    Index urgent_ = 0;   ///< The last record that somebody waits for.
+    Index relaxed_ = 0;  ///< The last one that nobody waits for.
+    MonotonicTime relaxed_since_{};
+    bool is_space_low_ = false;
+    bool has_failed_ = false;
+    Condition condition_ = Condition::open;
+    storage::WalWriter wal_;
+};
+
+}  // namespace baton::commit

@@ -1,0 +1,206 @@
+#include "server/runtime/checkpointer.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/base/assert.hpp"
+#include "server/storage/checkpoint.hpp"
+#include "server/storage/data_directory.hpp"
+
+namespace baton::runtime {
+
+namespace {
+
+/// Log files that are kept: the one that is being written, and what was written just before, of which most will have been
+/// settled by the time it has to move.
+constexpr std::size_t files_kept = 2;
+constexpr std::size_t files_max = 3;
+/// A channel with so little in old files has it written again at the end of the log instead of a block of its own.
+constexpr std::uint64_t move_bytes_max = 16 * 1024;
+constexpr std::uint64_t relocate_bytes = 16ULL << 20;
+/// Garbage waits for a checkpoint that is due anyway, but not longer than this; and after trouble there is a pause.
+constexpr Duration garbage_wait = std::chrono::seconds{5};
+constexpr Duration pause = std::chrono::milliseconds{200};
+
+}  // namespace
+
+void Checkpointer::tick() {
+    if (phase_ == Phase::relocating) {
+        return relocate_some();
+    }
+    const auto now = store_.ports_.clock->now();
+    if (phase_ != Phase::idle || store_.condition() == commit::Condition::failed || now - last_end_ < pause) {
+        return;
+    }
+    const auto& files = store_.log_.wal().files();
+    if (!requested_.empty()) {
+        return begin(files.empty() ? 1 : files.front().number);
+    }
+    if (files.size() > files_max) {
+        return begin(files[files.size() - files_kept].number);
+    }
+    if (now - last_end_ < garbage_wait) {
+        return;
+    }
+    for (const auto id : store_.channels_.durable_channels()) {
+        store_.collect_dead_blocks(*store_.channels_.find_channel(id));
+    }
+    if (!store_.garbage_.empty()) {
+        begin(files.empty() ? 1 : files.front().number);
+    } else {
+        last_end_ = now;
+    }
+}
+
+void Checkpointer::request(std::function<void()> done) {
+    requested_.push_back(std::move(done));
+    if (phase_ == Phase::idle) {
+        const auto& files = store_.log_.wal().files();
+        begin(files.empty() ? 1 : files.front().number);
+    }
+}
+
+void Checkpointer::begin(std::uint64_t first_file) {
+    BATON_ASSERT(phase_ == Phase::idle);
+    phase_ = Phase::relocating;
+    answering_ = std::exchange(requested_, {});
+    first_file_ = first_file;
+    below_ = 0;
+    for (const auto& file : store_.log_.wal().files()) {
+        if (file.number == first_file) {
+            below_ = file.first_index;
+        }
+    }
+    moved_bytes_ = 0;
+    to_visit_ = store_.channels_.durable_channels();
+    relocate_some();
+}
+
+void Checkpointer::relocate_some() {
+    while (!to_visit_.empty() && !is_writing_plan_ && phase_ == Phase::relocating) {
+        if (!relocate(to_visit_.back())) {
+            return;
+        }
+        if (!is_writing_plan_) {
+            to_visit_.pop_back();
+        }
+    }
+    if (to_visit_.empty() && phase_ == Phase::relocating) {
+        take_snapshot();
+    }
+}
+
+// False: it has to wait for something else. True: the channel is done with, or its plan is being written.
+bool Checkpointer::relocate(ChannelId id) {
+    auto* channel = store_.channels_.find_channel(id);
+    if (channel == nullptr || channel->oldest_record() >= below_) {
+        return true;
+    }
+    if (channel->is_relocating()) {
+        return false;  // Memory is being freed; the next tick comes back.
+    }
+    const std::uint64_t bytes = channel->bytes_in_log(below_, move_bytes_max + 1);
+    if (bytes <= move_bytes_max && moved_bytes_ + bytes <= store_.settings_.wal_file_size / 4) {
+        moved_bytes_ += bytes;
+        channel->move_in_log(below_);
+        return true;
+    }
+    auto plan = channel->begin_relocation(below_, 0, relocate_bytes);
+    if (plan.blocks.empty()) {
+        return false;  // Not committed yet.
+    }
+    is_writing_plan_ = true;
+    store_.write_plan(id, *channel, std::move(plan), [this](const std::error_code& error) {
+        is_writing_plan_ = false;
+        error ? give_up() : relocate_some();  // The same channel again, until nothing of it is in the way.
+    });
+    return true;
+}
+
+// Of everything, at this moment. What it says about records that are not committed must not be believed before they are.
+void Checkpointer::take_snapshot() {
+    storage::CheckpointBuilder builder{{.generation = store_.settings_.generation,
+                                        .shard = store_.settings_.shard,
+                                        .index = store_.log_.submitted(),
+                                        .first_wal_file = first_file_}};
+    for (const auto id : store_.channels_.durable_channels()) {
+        auto& channel = *store_.channels_.find_channel(id);
+        if (channel.has_notes()) {
+            channel.write_notes();
+        }
+        store_.collect_dead_blocks(channel);
+        builder.add(channel.stream(), store_.log_.number_of(channel.stream()), encode(channel.state()));
+    }
+    snapshot_ = builder.take();
+    snapshot_index_ = store_.log_.submitted();
+    garbage_ = std::exchange(store_.garbage_, {});
+    phase_ = Phase::committing;
+    store_.log_.flush();
+    on_committed();
+}
+
+void Checkpointer::on_committed() {
+    if (phase_ == Phase::committing && store_.log_.committed() >= snapshot_index_) {
+        write();
+    }
+}
+
+void Checkpointer::write() {
+    phase_ = Phase::writing;
+    const auto directory = storage::shard_directory(store_.settings_.generation, store_.settings_.shard);
+    auto error = std::make_shared<Error>();
+    store_.ports_.bulk_queue->submit(
+        {[error, directory, number = ++number_, snapshot = std::move(snapshot_)](storage::FileSystem& files) {
+             const Bytes parts[] = {snapshot};
+             const auto written =
+                 storage::write_atomically(files, directory + "/" + storage::checkpoint_file_name(number), parts);
+             if (!written) {
+                 *error = written.error();
+             } else if (number > 2) {
+                 static_cast<void>(files.remove(directory + "/" + storage::checkpoint_file_name(number - 2)));
+             }
+         },
+         [this, error] {
+             if (error->code) {
+                 store_.trouble_ = error->message();
+                 error->code == storage::Errc::no_space ? store_.log_.set_space_low(true) : store_.log_.fail(*error);
+             }
+             finish(error->code);
+         }});
+}
+
+void Checkpointer::finish(const std::error_code& error) {
+    if (error) {
+        return give_up();
+    }
+    store_.log_.recycle_before(first_file_);
+    if (!garbage_.empty()) {
+        store_.ports_.bulk_queue->submit({[garbage = std::exchange(garbage_, {})](storage::FileSystem& files) {
+                                              for (const auto& [stream, segment] : garbage) {
+                                                  static_cast<void>(files.remove(storage::segment_path(stream, segment)));
+                                              }
+                                          },
+                                          [] {}});
+    }
+    phase_ = Phase::idle;
+    last_end_ = store_.ports_.clock->now();
+    for (auto& done : std::exchange(answering_, {})) {
+        done();
+    }
+    if (!requested_.empty()) {
+        const auto& files = store_.log_.wal().files();
+        begin(files.empty() ? 1 : files.front().number);
+    }
+}
+
+// Tried again later; what waits for a checkpoint waits on.
+void Checkpointer::give_up() {
+    std::ranges::move(garbage_, std::back_inserter(store_.garbage_));
+    garbage_.clear();
+    std::ranges::move(answering_, std::back_inserter(requested_));
+    answering_.clear();
+    phase_ = Phase::idle;
+    last_end_ = store_.ports_.clock->now();
+}
+
+}  // namespace baton::runtime

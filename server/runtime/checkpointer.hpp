@@ -1,0 +1,57 @@
+// Lets go of old log files: what lives in them moves to segments (or, if it is little, to the end of the log), a checkpoint is
+// written, the files are recycled, and segments without life are removed. One round at a time, in steps between which
+// the shard serves:
+//
+//     relocating -> committing (the log must have got as far as the checkpoint speaks of) -> writing -> idle
+//
+// Not responsible for when memory is freed (shard_store.hpp). Thread: its shard's. Next file: recovery.hpp.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "server/runtime/shard_store.hpp"
+
+namespace baton::runtime {
+
+class Checkpointer {
+public:
+    explicit Checkpointer(ShardStore& store) noexcept : store_{store} {}
+    Checkpointer(const Checkpointer&) = delete;
+    Checkpointer& operator=(const Checkpointer&) = delete;
+
+    /// Begins a round if there is a reason: too many log files, or garbage that has waited long enough.
+    void tick();
+    /// A round now (or behind the one that is under way), without moving anything; `done` when it is durable.
+    void request(std::function<void()> done);
+    void on_committed();
+
+private:
+    enum class Phase : std::uint8_t { idle, relocating, committing, writing };
+
+    void begin(std::uint64_t first_file);
+    void relocate_some();
+    [[nodiscard]] bool relocate(ChannelId id);
+    void take_snapshot();
+    void write();
+    void finish(const std::error_code& error);
+    void give_up();
+
+    ShardStore& store_;
+    Phase phase_ = Phase::idle;
+    std::uint64_t first_file_ = 1;  ///< The oldest that will be kept.
+    commit::Index below_ = 0;       ///< Records before this one have to go.
+    std::vector<ChannelId> to_visit_;
+    bool is_writing_plan_ = false;
+    std::uint64_t moved_bytes_ = 0;
+    std::vector<std::byte> snapshot_;
+    commit::Index snapshot_index_ = 0;
+    std::vector<ShardStore::Garbage> garbage_;  ///< That the snapshot no longer names.
+    std::uint64_t number_ = 0;                  ///< Of the last checkpoint file.
+    MonotonicTime last_end_{};
+    std::vector<std::function<void()>> requested_;  ///< Behind the round that is under way.
+    std::vector<std::function<void()>> answering_;  ///< With this round.
+};
+
+}  // namespace baton::runtime

@@ -1,0 +1,180 @@
+#include "server/runtime/recovery.hpp"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "server/storage/checkpoint.hpp"
+#include "server/storage/errc.hpp"
+#include "server/storage/segment.hpp"
+#include "server/storage/wal_reader.hpp"
+
+namespace baton::runtime {
+
+namespace {
+
+using channel::ChannelImage;
+using storage::StreamId;
+
+/// One stream while a shard is read.
+struct Stream {
+    explicit Stream(StreamId id) : image{id} {}
+    explicit Stream(ChannelImage restored) : image{std::move(restored)} {}
+    ChannelImage image;
+    std::uint64_t number = 0;  ///< Of its last record that is known.
+    bool is_unproven = false;  ///< Something was lost, and no later record of it has shown that it is not concerned.
+    std::string doubt;
+};
+
+std::string placeholder_name(StreamId stream) {
+    return "damaged " + storage::stream_directory(stream);
+}
+
+class ShardReader final : public storage::WalVisitor {
+public:
+    ShardReader(ChunkPool& pool, const storage::Checkpoint& checkpoint, const RecoveryProgress& progress)
+        : pool_{pool}, index_{checkpoint.header.index}, progress_{progress} {
+        for (const auto& section : checkpoint.sections) {
+            take_section(section);
+        }
+    }
+
+    void on_record(const storage::WalRecord& record) override {
+        Stream& stream = streams_.try_emplace(record.stream, record.stream).first->second;
+        if (record.number > stream.number) {
+            if (record.number != stream.number + 1) {
+                stream.image.mark_damaged(stream.doubt.empty() ? "records are missing in the log" : stream.doubt);
+            }
+            stream.number = record.number;
+            stream.is_unproven = false;
+        }
+        if (!stream.image.apply(record.body, pool_)) {
+            stream.image.mark_damaged("record " + std::to_string(record.index) + " of the log is not understood");
+        }
+    }
+
+    void on_damage(const storage::WalDamage& damage) override {
+        const auto named = streams_.find(damage.stream);
+        if (!damage.is_hole && named != streams_.end()) {
+            named->second.image.mark_damaged(damage.text);
+            ++named->second.number;
+            return;
+        }
+        if (damage.end_index - 1 <= index_) {
+            return;  // Older than the checkpoint: only contents can be missing, and that is looked at in the end.
+        }
+        for (auto& [id, stream] : streams_) {
+            stream.is_unproven = true;
+            stream.doubt = damage.text;
+        }
+    }
+
+    void on_progress(std::uint64_t done, std::uint64_t total) override {
+        if (progress_ && total > 0) {
+            progress_(static_cast<double>(done) / static_cast<double>(total));
+        }
+    }
+
+    /// The channels that exist, each marked if something of it is missing.
+    std::vector<ChannelImage> take() {
+        std::vector<ChannelImage> images;
+        for (auto& [id, stream] : streams_) {
+            ChannelImage& image = stream.image;
+            if (!image.exists() || image.is_deleted()) {
+                continue;
+            }
+            if (stream.is_unproven) {
+                image.mark_damaged(stream.doubt);
+            }
+            if (const auto missing = image.settle_contents(); !missing.empty()) {
+                image.mark_damaged(missing);
+            }
+            images.push_back(std::move(image));
+        }
+        return images;
+    }
+
+private:
+    void take_section(const storage::CheckpointSection& section) {
+        const auto state = channel::decode_state(section.body);
+        if (!section.is_damaged && state) {
+            Stream& stream = streams_.try_emplace(section.stream, ChannelImage{section.stream, *state}).first->second;
+            stream.number = section.number;
+            return;
+        }
+        channel::ChannelState unknown;
+        unknown.settings.name = state ? state->settings.name : placeholder_name(section.stream);
+        Stream& stream = streams_.try_emplace(section.stream, ChannelImage{section.stream, unknown}).first->second;
+        stream.number = section.number;
+        stream.image.mark_damaged("its section in the checkpoint is damaged");
+    }
+
+    ChunkPool& pool_;
+    const storage::Index index_;
+    const RecoveryProgress& progress_;
+    std::map<StreamId, Stream> streams_;
+};
+
+Result<void> recover_shard(storage::FileSystem& files, const storage::Manifest& manifest, std::uint32_t shard,
+                           ChunkPool& pool, const RecoveryProgress& progress, Recovery& recovery) {
+    const auto directory = storage::shard_directory(manifest.generation, shard);
+    const auto found = storage::find_checkpoint(files, directory);
+    if (!found) {
+        return fail(with_context(found.error(), directory));
+    }
+    if (!found->damage_text.empty()) {
+        recovery.damage.push_back(found->damage_text);
+    }
+    ShardReader reader{pool, found->checkpoint, progress};
+    const auto report = storage::read_wal(files,
+                                          {.directory = directory,
+                                           .generation = manifest.generation,
+                                           .shard = shard,
+                                           .first_file = found->checkpoint.header.first_wal_file},
+                                          reader);
+    if (!report) {
+        return fail(with_context(report.error(), directory));
+    }
+    recovery.log_bytes += report->bytes;
+    recovery.log_records += report->records;
+    if (!report->torn_text.empty()) {
+        recovery.torn.push_back(report->torn_text);
+    }
+    for (const auto& damage : report->damage) {
+        recovery.damage.push_back(damage.text);
+    }
+    for (auto& image : reader.take()) {
+        recovery.channels.push_back(std::move(image));
+    }
+    return {};
+}
+
+}  // namespace
+
+Result<Recovery> recover_generation(storage::FileSystem& files, const storage::Manifest& manifest, ChunkPool& pool,
+                                    const RecoveryProgress& progress) {
+    Recovery recovery;
+    recovery.manifest = manifest;
+    for (std::uint32_t shard = 0; shard < manifest.shards; ++shard) {
+        const RecoveryProgress part = [&](double done) {
+            if (progress) {
+                progress((shard + done) / manifest.shards);
+            }
+        };
+        if (auto read = recover_shard(files, manifest, shard, pool, part, recovery); !read) {
+            return fail(read.error());
+        }
+    }
+    std::ranges::sort(recovery.channels, {}, [](const ChannelImage& image) { return image.settings().name; });
+    return recovery;
+}
+
+Result<Recovery> recover(storage::FileSystem& files, ChunkPool& pool, const RecoveryProgress& progress) {
+    const auto manifest = storage::load_manifest(files);
+    if (!manifest) {
+        return fail(manifest.error());
+    }
+    return *manifest ? recover_generation(files, **manifest, pool, progress) : Recovery{};
+}
+
+}  // namespace baton::runtime

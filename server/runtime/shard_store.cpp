@@ -1,0 +1,291 @@
+#include "server/runtime/shard_store.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/base/assert.hpp"
+#include "server/runtime/checkpointer.hpp"
+#include "server/storage/data_directory.hpp"
+
+namespace baton::runtime {
+
+namespace {
+
+/// Written by one job when memory has to be freed: enough to be fast, little enough to let others have their turn.
+constexpr std::uint64_t spill_bytes = 16ULL << 20;
+constexpr Duration space_period = std::chrono::milliseconds{500};
+constexpr std::uint64_t space_share = 20;               // 5 %.
+constexpr std::uint64_t space_min_default = 1ULL << 30;
+
+commit::LocalLogSettings log_settings(const ShardStoreSettings& settings) {
+    return {.wal = {.directory = storage::shard_directory(settings.generation, settings.shard),
+                    .generation = settings.generation,
+                    .shard = settings.shard,
+                    .file_size = settings.wal_file_size},
+            .settle_interval = settings.settle_interval};
+}
+
+}  // namespace
+
+ShardStore::ShardStore(DurableChannels& channels, const StorePorts& ports, const ShardStoreSettings& settings)
+    : channels_{channels},
+      ports_{ports},
+      settings_{settings},
+      log_{*ports.sync_queue, *this, *ports.clock, log_settings(settings)},
+      checkpointer_{std::make_unique<Checkpointer>(*this)} {}
+
+ShardStore::~ShardStore() = default;
+
+// --- Channels ----------------------------------------------------------------------------------------------------------
+
+// Unique: a generation is never used twice, nor a shard's number in it.
+commit::StreamId ShardStore::new_stream() noexcept {
+    constexpr unsigned generation_shift = 32;
+    constexpr unsigned shard_shift = 22;
+    ++streams_made_;
+    BATON_ASSERT(streams_made_ < (1ULL << shard_shift) && settings_.shard < 1024);
+    return commit::StreamId{(settings_.generation << generation_shift) |
+                            (static_cast<std::uint64_t>(settings_.shard) << shard_shift) | streams_made_};
+}
+
+void ShardStore::adopt(commit::StreamId stream, const std::vector<storage::BlockRef>& blocks) {
+    StreamFiles& files = streams_[stream];
+    for (const auto& block : blocks) {
+        ++files.live_blocks[block.segment];
+        files.newest = std::max(files.newest, block.segment);
+    }
+}
+
+void ShardStore::forget(commit::StreamId stream) {
+    streams_.erase(stream);
+    std::erase_if(garbage_, [&](const Garbage& garbage) { return garbage.stream == stream; });
+    log_.forget(stream);
+    deleted_.push_back({stream, log_.submitted()});
+}
+
+// The deletion is committed: whatever happens now, nobody will ask for these files again.
+void ShardStore::remove_deleted() {
+    std::erase_if(deleted_, [this](const Deleted& deleted) {
+        if (deleted.index > log_.committed()) {
+            return false;
+        }
+        ports_.bulk_queue->submit({[stream = deleted.stream](storage::FileSystem& files) {
+                                       // What stays is removed at the next start.
+                                       static_cast<void>(
+                                           storage::remove_tree(files, storage::stream_directory(stream)));
+                                   },
+                                   [] {}});
+        return true;
+    });
+}
+
+void ShardStore::request_blocks(ChannelId id, channel::Channel& channel) {
+    for (const auto& ref : channel.take_wanted_blocks(settings_.read_ahead)) {
+        struct Reading {
+            ChunkRef chunk;
+            bool is_good = false;
+        };
+        auto reading = std::make_shared<Reading>();
+        reading->chunk = ports_.pool->allocate(ref.size);
+        ports_.bulk_queue->submit({[reading, stream = channel.stream(), ref](storage::FileSystem& files) {
+                                       const auto read = storage::read_block(
+                                           files, stream, ref, {reading->chunk.bytes(), ref.size});
+                                       reading->is_good = read.has_value();
+                                   },
+                                   [this, id, reading, ref] {
+                                       if (auto* reader = channels_.find_channel(id)) {
+                                           reader->on_block_read(
+                                               ref, reading->is_good ? Payload{reading->chunk, 0, ref.size} : Payload{});
+                                           channels_.touch_channel(id);
+                                       }
+                                   }});
+    }
+}
+
+Payload ShardStore::read_block_now(commit::StreamId stream, const storage::BlockRef& ref) {
+    ChunkRef chunk = ports_.pool->allocate(ref.size);
+    if (!storage::read_block(*ports_.files, stream, ref, {chunk.bytes(), ref.size})) {
+        return {};
+    }
+    return {std::move(chunk), 0, ref.size};
+}
+
+// --- Segments ------------------------------------------------------------------------------------------------------------
+
+void ShardStore::write_plan(ChannelId id, channel::Channel& channel, channel::RelocationPlan plan,
+                            std::function<void(const std::error_code&)> done) {
+    const auto stream = channel.stream();
+    StreamFiles& stream_files = streams_[stream];
+    if (!stream_files.writer) {
+        stream_files.writer = std::make_shared<storage::SegmentWriter>(stream, settings_.segment_size);
+    }
+    stream_files.is_writing = true;
+    struct Writing {
+        channel::RelocationPlan plan;
+        Result<std::vector<storage::BlockRef>> written;
+    };
+    auto writing = std::make_shared<Writing>();
+    segment_bytes_written_ += plan.bytes;
+    writing->plan = std::move(plan);
+    ports_.bulk_queue->submit(
+        {[writing, writer = stream_files.writer](storage::FileSystem& files) {
+             std::vector<storage::BlockContent> blocks;
+             for (const auto& planned : writing->plan.blocks) {
+                 auto& block = blocks.emplace_back();
+                 block.first = planned.first;
+                 block.end = planned.end;
+                 block.entries = static_cast<std::uint32_t>(planned.headers.size());
+                 for (std::size_t i = 0; i < planned.headers.size(); ++i) {
+                     block.parts.emplace_back(planned.headers[i]);
+                     block.parts.push_back(planned.messages[i].bytes());
+                 }
+             }
+             writing->written = writer->append(files, blocks);
+         },
+         [this, id, stream, writing, done = std::move(done)] {
+             finish_plan(id, stream, writing->written);
+             done(writing->written ? std::error_code{} : writing->written.error().code);
+         }});
+}
+
+void ShardStore::finish_plan(ChannelId id, commit::StreamId stream,
+                             const Result<std::vector<storage::BlockRef>>& written) {
+    auto* channel = channels_.find_channel(id);
+    if (channel == nullptr) {
+        return;  // Deleted meanwhile; its files go with the directory, now or at the next start.
+    }
+    StreamFiles& files = streams_[stream];
+    files.is_writing = false;
+    if (written) {
+        for (const auto& ref : *written) {
+            ++files.live_blocks[ref.segment];
+            files.newest = std::max(files.newest, ref.segment);
+        }
+        channel->finish_relocation(*written);
+        return;
+    }
+    channel->finish_relocation({});
+    trouble_ = written.error().message();
+    if (written.error().code == storage::Errc::no_space) {
+        log_.set_space_low(true);  // watch_space() says when there is space again.
+    } else {
+        log_.fail(written.error());
+    }
+}
+
+/// Segments in which nothing lives any more become garbage. The one that is being written is given up first.
+void ShardStore::collect_dead_blocks(channel::Channel& channel) {
+    const auto dead = channel.take_dead_blocks();
+    const auto found = streams_.find(channel.stream());
+    if (found == streams_.end()) {
+        return;
+    }
+    StreamFiles& files = found->second;
+    for (const auto& ref : dead) {
+        auto& count = files.live_blocks[ref.segment];
+        BATON_ASSERT(count > 0);
+        --count;
+    }
+    std::erase_if(files.live_blocks, [&](const auto& entry) {
+        if (entry.second > 0 || (entry.first == files.newest && files.is_writing)) {
+            return false;
+        }
+        if (entry.first == files.newest) {
+            files.writer.reset();
+        }
+        garbage_.push_back({channel.stream(), entry.first});
+        return true;
+    });
+}
+
+// --- Memory --------------------------------------------------------------------------------------------------------------
+
+/// When half of the memory is in use, what is far from being given leaves it: first what is on the disk already, then what is
+/// in the log only.
+void ShardStore::keep_memory_in_bounds() {
+    const MemoryBudget& memory = *ports_.memory;
+    if (is_spilling_ || memory.used() < memory.limit() / 2) {
+        return;
+    }
+    std::uint64_t wanted = (memory.used() - memory.limit() * 2 / 5) / settings_.shard_count + 1;
+    auto ids = channels_.durable_channels();
+    std::ranges::sort(ids, std::greater{}, [this](ChannelId id) { return channels_.find_channel(id)->resident_bytes(); });
+    const std::uint64_t keep = std::min(settings_.read_ahead * 2, memory.limit() / 16 / settings_.shard_count);
+    for (const auto id : ids) {
+        auto& channel = *channels_.find_channel(id);
+        if (channel.resident_bytes() == 0) {
+            return;
+        }
+        const std::uint64_t evicted = channel.evict(wanted, keep);
+        if (evicted >= wanted) {
+            return;
+        }
+        wanted -= evicted;
+        if (channel.is_relocating() || log_.condition() != commit::Condition::open) {
+            continue;
+        }
+        auto plan = channel.begin_relocation(UINT64_MAX, channel.offset_ahead(keep), spill_bytes);
+        if (plan.blocks.empty()) {
+            continue;
+        }
+        is_spilling_ = true;
+        write_plan(id, channel, std::move(plan), [this](const std::error_code& error) {
+            is_spilling_ = false;
+            if (!error) {
+                keep_memory_in_bounds();
+            }
+        });
+        return;
+    }
+}
+
+// --- Turns -----------------------------------------------------------------------------------------------------------------
+
+void ShardStore::tick() {
+    log_.tick();
+    watch_space();
+    keep_memory_in_bounds();
+    checkpointer_->tick();
+}
+
+void ShardStore::watch_space() {
+    const auto now = ports_.clock->now();
+    if (is_asking_space_ || now - space_asked_ < space_period) {
+        return;
+    }
+    is_asking_space_ = true;
+    space_asked_ = now;
+    auto answer = std::make_shared<Result<storage::Space>>();
+    ports_.bulk_queue->submit({[answer](storage::FileSystem& files) { *answer = files.space(); },
+                               [this, answer] {
+                                   is_asking_space_ = false;
+                                   if (!*answer) {
+                                       return;
+                                   }
+                                   const storage::Space& space = **answer;
+                                   const std::uint64_t least =
+                                       settings_.disk_free_min != 0
+                                           ? settings_.disk_free_min
+                                           : std::min(space.total / space_share, space_min_default);
+                                   log_.set_space_low(space.available < least);
+                               }});
+}
+
+void ShardStore::checkpoint(std::function<void()> done) { checkpointer_->request(std::move(done)); }
+
+// --- Commits ---------------------------------------------------------------------------------------------------------------
+
+void ShardStore::on_committed(commit::Index) noexcept {
+    if (!deleted_.empty()) {
+        remove_deleted();
+    }
+    channels_.on_committed();
+    checkpointer_->on_committed();
+}
+
+void ShardStore::on_condition(commit::Condition condition, const Error& reason) noexcept {
+    trouble_ = condition == commit::Condition::open ? std::string{} : reason.message();
+    channels_.on_condition(condition, reason);
+}
+
+}  // namespace baton::runtime

@@ -1,0 +1,151 @@
+// The durable side of one shard: its commit log, and what keeps the disk and the memory in bounds. Reads and writes blocks of
+// channels, evicts what need not be in memory, removes files of deleted channels, watches the free space. Checkpoints and the
+// recycling of log files are in checkpointer.hpp.
+// Not responsible for rules (server/channel) or file formats (server/storage). All blocking work goes to the two queues.
+// Thread: its shard's. Next files: checkpointer.hpp, recovery.hpp.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "common/base/clock.hpp"
+#include "common/base/memory_budget.hpp"
+#include "common/base/payload.hpp"
+#include "server/channel/channel.hpp"
+#include "server/commit/local_commit_log.hpp"
+#include "server/runtime/session_events.hpp"
+#include "server/storage/segment.hpp"
+
+namespace baton::runtime {
+
+/// The channels of a shard, as its store needs them.
+class DurableChannels {
+public:
+    DurableChannels() = default;
+    DurableChannels(const DurableChannels&) = delete;
+    DurableChannels& operator=(const DurableChannels&) = delete;
+    virtual ~DurableChannels() = default;
+    /// Every durable channel.
+    [[nodiscard]] virtual std::vector<ChannelId> durable_channels() const = 0;
+    /// Null if it has been deleted.
+    [[nodiscard]] virtual channel::Channel* find_channel(ChannelId id) = 0;
+    /// It may have something to do at the end of the turn.
+    virtual void touch_channel(ChannelId id) = 0;
+    virtual void on_committed() = 0;
+    virtual void on_condition(commit::Condition condition, const Error& reason) = 0;
+};
+
+struct ShardStoreSettings {
+    std::uint64_t generation = 1;
+    std::uint32_t shard = 0;
+    std::uint32_t shard_count = 1;
+    std::uint64_t wal_file_size = 32ULL << 20;
+    std::uint64_t segment_size = 64ULL << 20;
+    Duration settle_interval = std::chrono::milliseconds{25};
+    std::uint64_t disk_free_min = 0;  ///< Bytes; 0: the smaller of 5 % of the file system and 1 GiB.
+    std::uint64_t read_ahead = 4ULL << 20;  ///< Bytes of a backlog that are read before a receiver wants them.
+};
+
+/// What a store borrows from its surroundings; all of it outlives the store.
+struct StorePorts {
+    storage::FileSystem* files = nullptr;  ///< For the few things that are read at once (peek).
+    storage::IoQueue* sync_queue = nullptr;  ///< For the log alone: nothing slow may be in its way.
+    storage::IoQueue* bulk_queue = nullptr;  ///< For everything else.
+    const Clock* clock = nullptr;
+    ChunkPool* pool = nullptr;
+    MemoryBudget* memory = nullptr;
+};
+
+class Checkpointer;
+
+class ShardStore final : private commit::CommitEvents {
+public:
+    ShardStore(DurableChannels& channels, const StorePorts& ports, const ShardStoreSettings& settings);
+    ~ShardStore() override;
+
+    // --- Channels --------------------------------------------------------------------------------------------------
+
+    [[nodiscard]] commit::CommitLog& log() noexcept { return log_; }
+    /// For a new channel; never used before in this data directory.
+    [[nodiscard]] commit::StreamId new_stream() noexcept;
+    /// A channel that comes from the disk, with these blocks.
+    void adopt(commit::StreamId stream, const std::vector<storage::BlockRef>& blocks);
+    /// The channel's deletion was submitted: when it is committed its files go.
+    void forget(commit::StreamId stream);
+    /// Reads blocks that the channel wants; it hears of each.
+    void request_blocks(ChannelId id, channel::Channel& channel);
+    /// Reads one at once.
+    [[nodiscard]] Payload read_block_now(commit::StreamId stream, const storage::BlockRef& ref);
+    [[nodiscard]] std::uint64_t read_ahead() const noexcept { return settings_.read_ahead; }
+
+    // --- The shard's turns -----------------------------------------------------------------------------------------
+
+    void end_turn() { log_.end_turn(); }
+    void tick();
+    /// Whatever was submitted goes to the disk now. Before the end.
+    void flush() { log_.flush(); }
+    [[nodiscard]] bool is_idle() const noexcept { return log_.is_idle(); }
+    /// Makes a checkpoint of everything as it is; `done` is called when it is durable, or not at all if it cannot be.
+    void checkpoint(std::function<void()> done);
+
+    // --- Questions ---------------------------------------------------------------------------------------------------
+
+    [[nodiscard]] commit::Condition condition() const noexcept { return log_.condition(); }
+    [[nodiscard]] const std::string& trouble() const noexcept { return trouble_; }  ///< Why it is not open.
+    [[nodiscard]] const commit::LocalCommitLog& local_log() const noexcept { return log_; }
+    [[nodiscard]] std::uint64_t segment_bytes_written() const noexcept { return segment_bytes_written_; }
+
+private:
+    friend class Checkpointer;
+
+    /// The segment files of one channel.
+    struct StreamFiles {
+        std::shared_ptr<storage::SegmentWriter> writer;
+        std::map<std::uint32_t, std::uint32_t> live_blocks;  ///< By segment.
+        std::uint32_t newest = 0;
+        bool is_writing = false;
+    };
+    struct Garbage {
+        commit::StreamId stream{0};
+        std::uint32_t segment = 0;
+    };
+
+    // commit::CommitEvents
+    void on_committed(commit::Index index) noexcept override;
+    void on_condition(commit::Condition condition, const Error& reason) noexcept override;
+
+    /// Writes a plan of the channel; `done` is called when the channel has been told, with what went wrong.
+    void write_plan(ChannelId id, channel::Channel& channel, channel::RelocationPlan plan,
+                    std::function<void(const std::error_code&)> done);
+    void finish_plan(ChannelId id, commit::StreamId stream, const Result<std::vector<storage::BlockRef>>& written);
+    void collect_dead_blocks(channel::Channel& channel);
+    void keep_memory_in_bounds();
+    void watch_space();
+    void remove_deleted();
+
+    DurableChannels& channels_;
+    const StorePorts ports_;
+    const ShardStoreSettings settings_;
+    commit::LocalCommitLog log_;
+    std::uint64_t streams_made_ = 0;
+    std::unordered_map<commit::StreamId, StreamFiles> streams_;
+    std::vector<Garbage> garbage_;  ///< Segments in which nothing lives; they go after the next checkpoint.
+    struct Deleted {
+        commit::StreamId stream{0};
+        commit::Index index = 0;
+    };
+    std::vector<Deleted> deleted_;
+    bool is_spilling_ = false;
+    bool is_asking_space_ = false;
+    MonotonicTime space_asked_{};
+    std::string trouble_;
+    std::uint64_t segment_bytes_written_ = 0;
+    std::unique_ptr<Checkpointer> checkpointer_;
+};
+
+}  // namespace baton::runtime

@@ -1,0 +1,172 @@
+#include "server/runtime/storage_start.hpp"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "common/base/assert.hpp"
+#include "server/runtime/placement.hpp"
+#include "server/storage/errc.hpp"
+#include "server/storage/segment.hpp"
+
+namespace baton::runtime {
+
+// --- StartQueue ------------------------------------------------------------------------------------------------------------
+
+void StartQueue::submit(storage::IoJob job) {
+    if (target_ != nullptr) {
+        target_->submit(std::move(job));
+    } else {
+        jobs_.push_back(std::move(job));
+    }
+}
+
+bool StartQueue::run_all(storage::FileSystem& files) {
+    const bool had_any = !jobs_.empty();
+    while (!jobs_.empty()) {
+        auto job = std::move(jobs_.front());
+        jobs_.pop_front();
+        job.run(files);
+        job.done();
+    }
+    return had_any;
+}
+
+void StartQueue::forward_to(storage::IoQueue& queue) {
+    BATON_ASSERT(jobs_.empty());
+    target_ = &queue;
+}
+
+// --- StorageStart ------------------------------------------------------------------------------------------------------------
+
+Result<void> StorageStart::recover(ChunkPool& pool, const RecoveryProgress& progress) {
+    auto recovered = runtime::recover(files_, pool, progress);
+    if (!recovered) {
+        return fail(recovered.error());
+    }
+    recovery_ = std::move(*recovered);
+    has_damage_ = !recovery_.damage.empty();
+    if (recovery_.manifest) {
+        generation_ = recovery_.manifest->generation + 1;
+        return storage::remove_leftovers(files_, *recovery_.manifest);
+    }
+    return {};
+}
+
+Result<void> StorageStart::begin_generation(std::uint32_t shards) {
+    shards_ = shards;
+    const auto directory = storage::generation_directory(generation_);
+    if (auto removed = storage::remove_tree(files_, directory); !removed) {
+        return removed;  // Of a start that was interrupted before there was a manifest.
+    }
+    if (auto made = storage::ensure_directory(files_, directory); !made) {
+        return made;
+    }
+    for (std::uint32_t shard = 0; shard < shards; ++shard) {
+        if (auto made = storage::ensure_directory(files_, storage::shard_directory(generation_, shard)); !made) {
+            return made;
+        }
+    }
+    if (auto synced = files_.sync_directory(directory); !synced) {
+        return synced;
+    }
+    return files_.sync_directory("");
+}
+
+Result<void> StorageStart::install(const std::vector<ShardBroker*>& brokers, const std::function<bool()>& pump) {
+    BATON_ASSERT(brokers.size() == shards_);
+    for (const auto& image : recovery_.channels) {
+        const bool was_damaged = !image.settings().damage.empty();
+        ShardBroker& broker = *brokers[shard_of_channel(image.settings().name, shards_)];
+        if (!broker.install_channel(image) && !was_damaged) {
+            recovery_.damage.push_back("channel \"" + image.settings().name + "\": a block of a segment cannot be read");
+            has_damage_ = true;
+        }
+        // A damaged channel whose messages were in the log: they are only there.
+        has_damage_ = has_damage_ || (was_damaged && !image.batches().empty());
+        broker.store()->flush();
+        pump();
+    }
+    std::size_t done = 0;
+    for (ShardBroker* broker : brokers) {
+        broker->store()->checkpoint([&done] { ++done; });
+    }
+    while (done < brokers.size()) {
+        if (!pump()) {
+            break;
+        }
+    }
+    if (done < brokers.size()) {
+        for (ShardBroker* broker : brokers) {
+            if (!broker->store()->trouble().empty()) {
+                return fail(storage::Errc::io_error, broker->store()->trouble());
+            }
+        }
+        return fail(storage::Errc::no_space, "the first checkpoint cannot be written");
+    }
+    return {};
+}
+
+Result<void> StorageStart::finish() {
+    if (auto stored = storage::store_manifest(files_, {.generation = generation_, .shards = shards_}); !stored) {
+        return stored;
+    }
+    if (!recovery_.manifest) {
+        return {};
+    }
+    const auto old = storage::generation_directory(recovery_.manifest->generation);
+    if (has_damage_) {
+        if (auto kept = files_.rename(old, storage::damaged_directory(recovery_.manifest->generation)); !kept) {
+            return kept;
+        }
+        return files_.sync_directory("");
+    }
+    if (auto removed = storage::remove_tree(files_, old); !removed) {
+        return removed;
+    }
+    return remove_orphans();
+}
+
+// Segments that no channel knows: what was being written when the broker died, and what was about to be removed. Only if
+// nothing is damaged: then everything that is known is known.
+Result<void> StorageStart::remove_orphans() {
+    std::map<storage::StreamId, std::set<std::uint32_t>> known;
+    for (const auto& image : recovery_.channels) {
+        if (!image.settings().damage.empty()) {
+            return {};
+        }
+        auto& segments = known[image.stream()];
+        for (const auto& [first, block] : image.blocks()) {
+            segments.insert(block.segment);
+        }
+    }
+    const auto directories = files_.list("channels");
+    if (!directories) {
+        return directories.error().code == storage::Errc::not_found ? Result<void>{} : fail(directories.error());
+    }
+    for (const auto& name : *directories) {
+        const auto stream = storage::stream_of_directory(name);
+        if (!stream) {
+            continue;
+        }
+        const auto found = known.find(*stream);
+        if (found == known.end()) {
+            if (auto removed = storage::remove_tree(files_, storage::stream_directory(*stream)); !removed) {
+                return removed;
+            }
+            continue;
+        }
+        const auto segments = files_.list(storage::stream_directory(*stream));
+        for (const auto& segment : segments ? *segments : std::vector<std::string>{}) {
+            const auto number = storage::segment_file_number(segment);
+            if (number && !found->second.contains(*number)) {
+                if (auto removed = files_.remove(storage::segment_path(*stream, *number)); !removed) {
+                    return removed;
+                }
+            }
+        }
+    }
+    return {};
+}
+
+}  // namespace baton::runtime
