@@ -1,0 +1,378 @@
+// Names, power and faults of a simulated disk. Next file: disk_file.cpp.
+#include "tests/sim/disk.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/base/assert.hpp"
+#include "tests/sim/disk_core.hpp"
+
+namespace baton::sim {
+
+using storage::Errc;
+
+// --- Paths -----------------------------------------------------------------------------------------------------
+
+Result<SimDisk::Core::Place> SimDisk::Core::locate(std::string_view path) const {
+    Place place{.directory = 0, .name = {}, .node = DiskState::root};
+    std::string_view rest = path;
+    while (!rest.empty()) {
+        if (place.node == 0) {
+            return fail(Errc::not_found, std::string{path});
+        }
+        const DiskNode& directory = state.at(place.node);
+        if (!directory.is_directory) {
+            return fail(Errc::not_a_directory, std::string{path});
+        }
+        const std::size_t slash = rest.find('/');
+        const std::string_view name = rest.substr(0, slash);
+        BATON_ASSERT(!name.empty() && name != "." && name != ".." && rest.back() != '/');
+        rest = slash == std::string_view::npos ? std::string_view{} : rest.substr(slash + 1);
+        const auto found = directory.names.find(name);
+        place = {.directory = place.node,
+                 .name = std::string{name},
+                 .node = found == directory.names.end() ? 0 : found->second};
+    }
+    return place;
+}
+
+Result<SimDisk::Core::Place> SimDisk::Core::locate_existing(std::string_view path) const {
+    auto place = locate(path);
+    if (place && place->node == 0) {
+        return fail(Errc::not_found, std::string{path});
+    }
+    return place;
+}
+
+Result<NodeId> SimDisk::Core::resolve(std::string_view path) const {
+    auto place = locate_existing(path);
+    if (!place) {
+        return fail(std::move(place.error()));
+    }
+    return place->node;
+}
+
+std::uint64_t SimDisk::Core::size_max(NodeId id) const {
+    const std::uint64_t used = state.used(open);
+    const std::uint64_t left = used < options.capacity ? options.capacity - used : 0;
+    return state.at(id).content.size() + left;
+}
+
+// --- The port --------------------------------------------------------------------------------------------------
+
+SimDisk::SimDisk(const DiskOptions& options) : core_{std::make_shared<Core>(options)} {}
+SimDisk::~SimDisk() = default;
+
+class SimDisk::HeldLock final : public storage::FileLock {
+public:
+    HeldLock(std::shared_ptr<Core> core, NodeId node) : core_{std::move(core)}, epoch_{core_->epoch}, node_{node} {
+        core_->locked.insert(node_);
+    }
+    ~HeldLock() override {
+        if (epoch_ == core_->epoch) {
+            core_->locked.erase(node_);
+        }
+    }
+
+private:
+    const std::shared_ptr<Core> core_;
+    const std::uint64_t epoch_;
+    const NodeId node_;
+};
+
+Result<std::unique_ptr<storage::File>> SimDisk::open(std::string_view path, storage::OpenMode mode) {
+    const bool is_create = mode == storage::OpenMode::create;
+    NodeId node = 0;
+    const auto carry_out = [&]() -> Result<void> {
+        auto place = core_->locate(path);
+        if (!place) {
+            return fail(std::move(place.error()));
+        }
+        if (is_create) {
+            if (place->node != 0) {
+                return fail(Errc::exists, std::string{path});
+            }
+            node = core_->state.add(false);
+            core_->state.change_names({{place->directory, place->name, node}});
+            return {};
+        }
+        if (place->node == 0) {
+            return fail(Errc::not_found, std::string{path});
+        }
+        if (core_->state.at(place->node).is_directory) {
+            return fail(Errc::not_permitted, std::string{path} + ": a directory");
+        }
+        node = place->node;
+        return {};
+    };
+    Result<void> opened;
+    if (is_create) {
+        opened = core_->operation(path, carry_out);
+    } else {
+        opened = core_->is_off ? fail(Errc::io_error, std::string{path} + ": no power") : carry_out();
+    }
+    if (!opened) {
+        return fail(std::move(opened.error()));
+    }
+    return std::make_unique<OpenFile>(core_, node, std::string{path}, mode != storage::OpenMode::read);
+}
+
+Result<void> SimDisk::rename(std::string_view from, std::string_view to) {
+    return core_->operation(from, [&]() -> Result<void> {
+        const std::string context = std::string{from} + " to " + std::string{to};
+        const auto source = core_->locate_existing(from);
+        if (!source) {
+            return fail(source.error());
+        }
+        const auto target = core_->locate(to);
+        if (!target) {
+            return fail(target.error());
+        }
+        const DiskNode& moved = core_->state.at(source->node);
+        if (source->directory == 0 || target->directory == 0 || to.starts_with(std::string{from} + "/")) {
+            return fail(Errc::io_error, context);
+        }
+        if (source->node == target->node) {
+            return {};
+        }
+        if (target->node != 0) {
+            const DiskNode& replaced = core_->state.at(target->node);
+            if (moved.is_directory != replaced.is_directory) {
+                return fail(moved.is_directory ? Errc::not_a_directory : Errc::not_permitted, context);
+            }
+            if (!replaced.names.empty()) {
+                return fail(Errc::exists, context);
+            }
+        }
+        core_->state.change_names(
+            {{target->directory, target->name, source->node}, {source->directory, source->name, 0}});
+        return {};
+    });
+}
+
+Result<void> SimDisk::link(std::string_view from, std::string_view to) {
+    return core_->operation(from, [&]() -> Result<void> {
+        const auto source = core_->resolve(from);
+        if (!source) {
+            return fail(source.error());
+        }
+        const auto target = core_->locate(to);
+        if (!target) {
+            return fail(target.error());
+        }
+        if (target->node != 0) {
+            return fail(Errc::exists, std::string{to});
+        }
+        if (core_->state.at(*source).is_directory) {
+            return fail(Errc::not_permitted, std::string{from} + ": a directory");
+        }
+        core_->state.change_names({{target->directory, target->name, *source}});
+        return {};
+    });
+}
+
+Result<void> SimDisk::remove(std::string_view path) {
+    return core_->operation(path, [&]() -> Result<void> {
+        const auto place = core_->locate_existing(path);
+        if (!place) {
+            return fail(place.error());
+        }
+        if (place->directory == 0) {
+            return fail(Errc::not_permitted, "the root");
+        }
+        if (!core_->state.at(place->node).names.empty()) {
+            return fail(Errc::exists, std::string{path} + ": not empty");
+        }
+        core_->state.change_names({{place->directory, place->name, 0}});
+        return {};
+    });
+}
+
+Result<void> SimDisk::make_directory(std::string_view path) {
+    return core_->operation(path, [&]() -> Result<void> {
+        const auto place = core_->locate(path);
+        if (!place) {
+            return fail(place.error());
+        }
+        if (place->node != 0) {
+            return fail(Errc::exists, std::string{path});
+        }
+        core_->state.change_names({{place->directory, place->name, core_->state.add(true)}});
+        return {};
+    });
+}
+
+Result<void> SimDisk::sync_directory(std::string_view path) {
+    const auto carry_out = [&]() -> Result<void> {
+        const auto node = core_->resolve(path);
+        if (!node) {
+            return fail(node.error());
+        }
+        if (!core_->state.at(*node).is_directory) {
+            return fail(Errc::not_a_directory, std::string{path});
+        }
+        core_->state.sync_directory(*node);
+        core_->state.collect(core_->open);
+        return {};
+    };
+    return core_->operation(path, carry_out, [](DiskFault) {});
+}
+
+Result<std::vector<std::string>> SimDisk::list(std::string_view path) {
+    if (core_->is_off) {
+        return fail(Errc::io_error, std::string{path} + ": no power");
+    }
+    const auto node = core_->resolve(path);
+    if (!node) {
+        return fail(node.error());
+    }
+    const DiskNode& directory = core_->state.at(*node);
+    if (!directory.is_directory) {
+        return fail(Errc::not_a_directory, std::string{path});
+    }
+    std::vector<std::string> names;
+    for (const auto& [name, child] : directory.names) {
+        names.push_back(name);
+    }
+    return names;
+}
+
+Result<storage::Space> SimDisk::space() {
+    if (core_->is_off) {
+        return fail(Errc::io_error, "no power");
+    }
+    const std::uint64_t used = core_->state.used(core_->open);
+    const std::uint64_t capacity = core_->options.capacity;
+    return storage::Space{.total = capacity, .available = used < capacity ? capacity - used : 0};
+}
+
+Result<std::unique_ptr<storage::FileLock>> SimDisk::lock(std::string_view path, std::string_view content) {
+    NodeId node = 0;
+    auto locked = core_->operation(path, [&]() -> Result<void> {
+        const auto place = core_->locate(path);
+        if (!place) {
+            return fail(place.error());
+        }
+        node = place->node;
+        if (node == 0) {
+            node = core_->state.add(false);
+            core_->state.change_names({{place->directory, place->name, node}});
+        } else if (core_->state.at(node).is_directory) {
+            return fail(Errc::not_permitted, std::string{path} + ": a directory");
+        } else if (core_->locked.contains(node)) {
+            return fail(Errc::locked, std::string{path});
+        }
+        if (content.size() > core_->size_max(node)) {
+            return fail(Errc::no_space, std::string{path});
+        }
+        core_->state.set_size(node, 0);
+        core_->state.write(node, 0, as_bytes(content));
+        return {};
+    });
+    if (!locked) {
+        return fail(std::move(locked.error()));
+    }
+    return std::make_unique<HeldLock>(core_, node);
+}
+
+// --- Power and faults ------------------------------------------------------------------------------------------
+
+void SimDisk::power_on(Survival survival, Prng* prng) {
+    core_->state.power_cut(survival, prng);
+    ++core_->epoch;
+    core_->open.clear();
+    core_->locked.clear();
+    core_->is_off = false;
+}
+
+void SimDisk::crash(Prng& prng) {
+    power_on(Survival::some, &prng);
+}
+
+void SimDisk::crash_losing_everything() {
+    power_on(Survival::nothing, nullptr);
+}
+
+void SimDisk::crash_keeping_everything() {
+    power_on(Survival::everything, nullptr);
+}
+
+bool SimDisk::is_off() const noexcept {
+    return core_->is_off;
+}
+
+std::uint64_t SimDisk::operations() const noexcept {
+    return core_->operations;
+}
+
+void SimDisk::fail_at(std::uint64_t operation, DiskFault fault, std::uint64_t count) {
+    BATON_ASSERT(operation > core_->operations);
+    core_->plans.push_back({.first = operation, .end = operation + count, .fault = fault});
+}
+
+void SimDisk::fail_always(DiskFault fault) {
+    core_->plans.push_back({.first = 0, .end = UINT64_MAX, .fault = fault});
+}
+
+void SimDisk::clear_faults() {
+    core_->plans.clear();
+    core_->unreadable.clear();
+}
+
+void SimDisk::set_capacity(std::uint64_t bytes) {
+    core_->options.capacity = bytes;
+}
+
+void SimDisk::fail_reads(std::string_view path, bool fails) {
+    const auto node = core_->resolve(path);
+    BATON_ASSERT(node);
+    if (fails) {
+        core_->unreadable.insert(*node);
+    } else {
+        core_->unreadable.erase(*node);
+    }
+}
+
+void SimDisk::flip_byte(std::string_view path, std::uint64_t position, std::byte mask) {
+    const auto node = core_->resolve(path);
+    BATON_ASSERT(node && position < core_->state.at(*node).content.size());
+    core_->state.flip(*node, position, mask);
+}
+
+// --- The whole disk --------------------------------------------------------------------------------------------
+
+DiskState SimDisk::snapshot() const {
+    return core_->state;
+}
+
+void SimDisk::restore(DiskState state) {
+    core_->state = std::move(state);
+    ++core_->epoch;
+    core_->open.clear();
+    core_->locked.clear();
+    core_->is_off = false;
+}
+
+std::vector<std::string> SimDisk::all_files() const {
+    std::vector<std::string> found;
+    std::vector<std::pair<std::string, NodeId>> waiting{{"", DiskState::root}};
+    while (!waiting.empty()) {
+        const auto [path, id] = std::move(waiting.back());
+        waiting.pop_back();
+        const DiskNode& node = core_->state.at(id);
+        if (!node.is_directory) {
+            found.push_back(path);
+        }
+        for (const auto& [name, child] : node.names) {
+            waiting.emplace_back(path.empty() ? name : path + "/" + name, child);
+        }
+    }
+    std::ranges::sort(found);
+    return found;
+}
+
+bool SimDisk::exists(std::string_view path) const {
+    return core_->resolve(path).has_value();
+}
+
+}  // namespace baton::sim
