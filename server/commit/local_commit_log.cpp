@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "server/storage/errc.hpp"
+
 namespace baton::commit {
 
 LocalCommitLog::LocalCommitLog(storage::IoQueue& queue, CommitEvents& events, const Clock& clock,

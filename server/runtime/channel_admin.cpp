@@ -32,7 +32,7 @@ constexpr std::size_t refusal_text_max = 500;
 struct Refusal {
     std::string code;
     std::string text;
-    Json diff;  ///< Of incompatible options: name -> {"is", "wanted"}.
+    Json diff{};  ///< Of incompatible options: name -> {"is", "wanted"}.
 };
 
 /// A parsed request, or nothing: too deep, not JSON, not an object.

@@ -15,6 +15,9 @@ namespace {
 /// A turn's dispatch can free credit that allows more dispatch. After so many rounds others get their turn.
 constexpr int rounds_per_turn_max = 8;
 
+/// At the end: for what was settled last to reach the disk.
+constexpr Duration storage_end_timeout = std::chrono::seconds{5};
+
 }  // namespace
 
 Shard::Shard(std::uint32_t index, BrokerState& state, ConnectionFactory make_connection)
@@ -26,6 +29,48 @@ Shard::Shard(std::uint32_t index, BrokerState& state, ConnectionFactory make_con
       ticker_{io_.get_executor(), [this] { tick(); }} {}
 
 Shard::~Shard() { BATON_ASSERT_MSG(!thread_.joinable(), "a shard was destroyed while it ran"); }
+
+// --- Storage -----------------------------------------------------------------------------------------------------------
+
+void Shard::open_store(storage::FileSystem& files, const ShardStoreSettings& settings) {
+    broker_.open_store({.files = &files,
+                        .sync_queue = &sync_jobs_,
+                        .bulk_queue = &bulk_jobs_,
+                        .clock = &state_.clock,
+                        .pool = &pool_,
+                        .memory = &state_.memory},
+                       settings);
+}
+
+bool Shard::run_storage_jobs(storage::FileSystem& files) {
+    const bool had_bulk = bulk_jobs_.run_all(files);
+    return sync_jobs_.run_all(files) || had_bulk;
+}
+
+void Shard::serve_storage(storage::IoWorker& sync_worker, storage::IoWorker& bulk_worker) {
+    const auto queue_of = [this](storage::IoWorker& worker) {
+        return worker.queue([this](std::move_only_function<void()> done) {
+            asio::post(io_, [this, done = std::move(done)]() mutable {
+                done();
+                end_turn();
+            });
+        });
+    };
+    sync_queue_ = queue_of(sync_worker);
+    bulk_queue_ = queue_of(bulk_worker);
+    sync_jobs_.forward_to(*sync_queue_);
+    bulk_jobs_.forward_to(*bulk_queue_);
+}
+
+/// Hands over what has not been yet.
+bool Shard::is_storage_idle() {
+    ShardStore* store = broker_.store();
+    if (store == nullptr || store->is_idle()) {
+        return true;
+    }
+    store->flush();
+    return false;
+}
 
 void Shard::start() {
     BATON_ASSERT(shards_.size() == state_.shard_count && shards_[index_] == this);
@@ -70,16 +115,17 @@ void Shard::stop() {
         for (auto& [raw, connection] : connections_) {
             connection->abort();
         }
-        stop_when_empty();
+        stop_when_empty(state_.clock.now() + storage_end_timeout);
     });
 }
 
-/// The connections end through the event loop, each after its last outstanding operation.
-void Shard::stop_when_empty() {
-    if (connections_.empty()) {
+/// The connections end through the event loop, each after its last outstanding operation; what was settled by then is
+/// on its way to the disk.
+void Shard::stop_when_empty(MonotonicTime deadline) {
+    if (connections_.empty() && (is_storage_idle() || state_.clock.now() >= deadline)) {
         io_.stop();
     } else {
-        asio::post(io_, [this] { stop_when_empty(); });
+        asio::post(io_, [this, deadline] { stop_when_empty(deadline); });
     }
 }
 
@@ -167,7 +213,8 @@ void Shard::tick() {
     broker_.tick();
     end_turn();
     if (is_draining_) {
-        is_quiet_.store(broker_.in_flight() == 0 && everything_is_written(), std::memory_order_release);
+        const bool is_idle = is_storage_idle();
+        is_quiet_.store(is_idle && broker_.in_flight() == 0 && everything_is_written(), std::memory_order_release);
     }
 }
 

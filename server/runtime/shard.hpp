@@ -23,6 +23,8 @@
 #include "server/runtime/broker_state.hpp"
 #include "server/runtime/connection.hpp"
 #include "server/runtime/shard_broker.hpp"
+#include "server/runtime/storage_start.hpp"
+#include "server/storage/io_worker.hpp"
 
 namespace baton::runtime {
 
@@ -40,6 +42,11 @@ public:
 
     /// Who the other shards are, this one included, by index. Before start().
     void connect(std::vector<Shard*> shards) { shards_ = std::move(shards); }
+    /// Durable channels: `files` outlives the shard. What their storage submits waits here until it is run by
+    /// run_storage_jobs() or, from serve_storage() on, by the workers. All on the starter's thread, before start().
+    void open_store(storage::FileSystem& files, const ShardStoreSettings& settings);
+    bool run_storage_jobs(storage::FileSystem& files);
+    void serve_storage(storage::IoWorker& sync_worker, storage::IoWorker& bulk_worker);
     void start();
 
     // --- Any thread --------------------------------------------------------------------------------------------------
@@ -76,7 +83,8 @@ public:
 private:
     void send(std::uint32_t shard, EnvelopeBatch batch) override;
     void take(net::Descriptor socket);
-    void stop_when_empty();
+    void stop_when_empty(MonotonicTime deadline);
+    [[nodiscard]] bool is_storage_idle();
     void tick();
     void flush_dirty() noexcept;
     [[nodiscard]] bool everything_is_written() const;
@@ -85,6 +93,11 @@ private:
     BrokerState& state_;
     ConnectionFactory make_connection_;
     net::IoContext io_{ASIO_CONCURRENCY_HINT_UNSAFE_IO};
+    // Before the broker, whose store submits to them.
+    StartQueue sync_jobs_;
+    StartQueue bulk_jobs_;
+    std::unique_ptr<storage::IoQueue> sync_queue_;
+    std::unique_ptr<storage::IoQueue> bulk_queue_;
     ChunkPool pool_;
     net::ReadBuffer read_buffer_{pool_};
     DeadlineWheel wheel_;

@@ -462,7 +462,8 @@ Result<channel::Channel*> ShardBroker::create(std::string_view name, const chann
 
 void ShardBroker::open_store(const StorePorts& ports, const ShardStoreSettings& settings) {
     BATON_ASSERT(!store_ && slots_.empty());
-    store_ = std::make_unique<ShardStore>(*this, ports, settings);
+    DurableChannels& channels = *this;  // A private base: only here is it known.
+    store_ = std::make_unique<ShardStore>(channels, ports, settings);
 }
 
 bool ShardBroker::install_channel(const channel::ChannelImage& image) {

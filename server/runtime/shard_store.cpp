@@ -6,6 +6,7 @@
 #include "common/base/assert.hpp"
 #include "server/runtime/checkpointer.hpp"
 #include "server/storage/data_directory.hpp"
+#include "server/storage/errc.hpp"
 
 namespace baton::runtime {
 
