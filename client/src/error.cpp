@@ -102,6 +102,9 @@ ClientErrc errc_of(wire::Status status) noexcept {
         case Status::unsupported_outcome:
         case Status::lost_lease:
         case Status::internal:
+        case Status::disk_full:
+        case Status::storage_failed:
+        case Status::channel_damaged:
             return ClientErrc::refused;
         case Status::ok:
         case Status::protocol_violation:

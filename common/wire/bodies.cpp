@@ -320,9 +320,10 @@ std::optional<State> decode_state(Bytes body) noexcept {
 }
 
 std::string_view wait_reason_name(std::uint16_t reason) noexcept {
-    static constexpr std::array<std::string_view, 11> names{
-        "none",   "empty",    "no_message_credit", "no_byte_credit", "slow_reader", "full",
-        "memory", "draining", "no_receiver",       "receivers_busy", "in_flight"};
+    static constexpr std::array<std::string_view, 16> names{
+        "none",       "empty",     "no_message_credit", "no_byte_credit", "slow_reader", "full",
+        "memory",     "draining",  "no_receiver",       "receivers_busy", "in_flight",   "loading",
+        "committing", "disk_full", "storage_failed",    "damaged"};
     return reason < names.size() ? names[reason] : "unknown";
 }
 

@@ -2,6 +2,10 @@
 
 namespace baton::wire {
 
+namespace {
+constexpr auto last_status = Status::channel_damaged;
+}  // namespace
+
 std::string_view to_string(Status status) noexcept {
     switch (status) {
         case Status::ok:
@@ -62,13 +66,18 @@ std::string_view to_string(Status status) noexcept {
             return "bad_request";
         case Status::internal:
             return "internal";
+        case Status::disk_full:
+            return "disk_full";
+        case Status::storage_failed:
+            return "storage_failed";
+        case Status::channel_damaged:
+            return "channel_damaged";
     }
     return "unknown";
 }
 
 std::optional<Status> status_from_string(std::string_view name) noexcept {
-    for (auto code = static_cast<std::uint32_t>(Status::ok); code <= static_cast<std::uint32_t>(Status::internal);
-         ++code) {
+    for (auto code = static_cast<std::uint32_t>(Status::ok); code <= static_cast<std::uint32_t>(last_status); ++code) {
         if (to_string(static_cast<Status>(code)) == name) {
             return static_cast<Status>(code);
         }
@@ -84,6 +93,7 @@ bool is_retryable(Status status) noexcept {
         case Status::draining:
         case Status::too_many_producers:
         case Status::internal:
+        case Status::disk_full:
             return true;
         default:
             return false;

@@ -38,6 +38,9 @@ enum class Status : std::uint32_t {
     too_many_producers = 26,
     bad_request = 27,
     internal = 28,
+    disk_full = 29,
+    storage_failed = 30,
+    channel_damaged = 31,
 };
 
 /// "not_found"; "unknown" for a number that this version does not know.

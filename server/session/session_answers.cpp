@@ -122,7 +122,7 @@ void SessionProtocol::on_attached(std::uint16_t number, const runtime::Attachmen
     BATON_ASSERT(state_ == State::open && link.state == Link::State::attaching);
     link.state = Link::State::attached;
     const nlohmann::json settings{{"kind", "queue"},
-                                  {"storage", "memory"},
+                                  {"storage", attachment.is_durable ? "durable" : "memory"},
                                   {"message_size_max", attachment.message_size_max},
                                   {"created", attachment.created}};
     wire::put_attached(outbox_, number, attachment.last_sequence, settings.dump());

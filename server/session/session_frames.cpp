@@ -29,7 +29,12 @@ constexpr std::uint32_t admins_pending_max = 256;
 struct AttachOptions {
     bool create = true;
     channel::ProducerId producer;
+    channel::ConfirmLevel confirm = channel::ConfirmLevel::durable;
 };
+
+bool is_for_senders(std::string_view key) noexcept {
+    return key == "producer" || key == "confirm";
+}
 
 /// The JSON of ATTACH; the error is what to tell the peer.
 std::expected<AttachOptions, std::pair<Status, std::string>> parse_options(std::string_view text, wire::Role role) {
@@ -52,7 +57,13 @@ std::expected<AttachOptions, std::pair<Status, std::string>> parse_options(std::
                 return Failure{{Status::bad_frame, "producer must be 32 hex digits"}};
             }
             std::ranges::copy(*bytes, options.producer.bytes.begin());
-        } else if (key == "create" || (key == "producer" && role == wire::Role::sender)) {
+        } else if (key == "confirm" && role == wire::Role::sender && value.is_string()) {
+            const auto& level = value.get_ref<const std::string&>();
+            if (level != "received" && level != "durable") {
+                return Failure{{Status::bad_frame, "confirm must be \"received\" or \"durable\""}};
+            }
+            options.confirm = level == "received" ? channel::ConfirmLevel::received : channel::ConfirmLevel::durable;
+        } else if (key == "create" || (is_for_senders(key) && role == wire::Role::sender)) {
             return Failure{{Status::bad_frame, "the option \"" + key + "\" has a value of the wrong type"}};
         } else {
             return Failure{{Status::unsupported, "this broker does not know the option \"" + key + "\" for this role"}};
@@ -224,7 +235,7 @@ void SessionProtocol::on_attach(const wire::Frame& frame) {
     link.role = attach->role;
     link.credit = {};  // Of the number's last life: credit for a sender may have come until it was detached.
     runtime::AttachRequest request{std::string{as_text(attach->name)}, attach->role == wire::Role::sender,
-                                   options->create, options->producer};
+                                   options->create, options->producer, options->confirm};
     if (must_wait) {
         link.next_attach = std::move(request);  // The old channel has not let go yet; its last events are under way.
     } else {

@@ -22,6 +22,9 @@ Status from_channel(channel::Errc code) noexcept {
         case channel::Errc::channel_deleted: return Status::channel_deleted;
         case channel::Errc::draining: return Status::draining;
         case channel::Errc::too_many_producers: return Status::too_many_producers;
+        case channel::Errc::disk_full: return Status::disk_full;
+        case channel::Errc::storage_failed: return Status::storage_failed;
+        case channel::Errc::damaged: return Status::channel_damaged;
     }
     return Status::internal;
 }

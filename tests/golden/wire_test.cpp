@@ -260,6 +260,8 @@ TEST_F(GoldenWire, Attach) {
            {.role = Role::sender,
             .name = as_bytes("orders"),
             .options = R"({"producer":"000102030405060708090a0b0c0d0e0f"})"});
+    expect("attach.sender.confirm", 1,
+           {.role = Role::sender, .name = as_bytes("orders"), .options = R"({"confirm":"received"})"});
     const std::string any_bytes = "a\0\xff%/"s;
     expect("attach.receiver", last_link,
            {.role = Role::receiver, .name = as_bytes(any_bytes), .options = R"({"create":false})"});
@@ -277,6 +279,11 @@ TEST_F(GoldenWire, Attached) {
         R"({"created":false,"kind":"queue","message_size_max":1048576,"storage":"memory"})";
     put_attached(outbox, 1, 41, resumed);
     expect_header(expect_frame("attached.resumed"), FrameType::attached, 1, 41);
+
+    constexpr std::string_view durable =
+        R"({"created":false,"kind":"queue","message_size_max":1048576,"storage":"durable"})";
+    put_attached(outbox, 1, 0, durable);
+    expect_header(expect_frame("attached.durable"), FrameType::attached, 1, 0);
 }
 
 TEST_F(GoldenWire, Detach) {
@@ -347,6 +354,9 @@ TEST_F(GoldenWire, Confirm) {
     expect("confirm.exceptions", 1, 1'000, 3,
            {{.first = 990, .count = 2, .status = Status::message_too_large},
             {.first = 1'000, .count = 1, .status = Status::draining}});
+    expect("confirm.durable", 1, 1'000, 2,
+           {{.first = 990, .count = 2, .status = Status::disk_full},
+            {.first = 1'000, .count = 1, .status = Status::storage_failed}});
     expect("confirm.max", last_link, u64_max, 2,
            {{.first = u64_max, .count = u32_max, .status = static_cast<Status>(u32_max)}});
 }
@@ -511,6 +521,11 @@ TEST_F(GoldenWire, Error) {
             .severity = Severity::connection,
             .retryable = true,
             .text = "the broker is going down \u2013 in order"});
+    expect("error.damaged", 1, 0,
+           {.status = Status::channel_damaged,
+            .severity = Severity::link,
+            .retryable = false,
+            .text = "the files are damaged"});
     expect(
         "error.unknown", 0, 0,
         {.status = static_cast<Status>(u32_max), .severity = Severity::connection, .retryable = true, .text = "later"});

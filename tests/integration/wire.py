@@ -26,12 +26,12 @@ FIRST, LAST = 1, 2
 SENDER, RECEIVER = 1, 2
 DONE, GIVE_BACK, RETRY, REJECT, EXTEND, STARTED = range(1, 7)
 REASONS = ("none empty no_message_credit no_byte_credit slow_reader full memory draining no_receiver receivers_busy "
-           "in_flight").split()
+           "in_flight loading committing disk_full storage_failed damaged").split()
 STATUSES = ("ok protocol_violation unsupported_version frame_too_large unknown_frame bad_frame not_authorised "
             "handshake_timeout heartbeat_timeout too_many_connections too_many_links too_many_channels bad_name "
             "link_in_use not_found incompatible_options unsupported sequence_gap superseded message_too_large bad_batch "
             "over_credit lost_lease unsupported_outcome channel_deleted draining too_many_producers bad_request "
-            "internal").split()
+            "internal disk_full storage_failed channel_damaged").split()
 SEVERITIES = {1: "message", 2: "link", 3: "connection"}
 WINDOW = (1 << 40, 1 << 40)
 

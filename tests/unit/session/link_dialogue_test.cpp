@@ -69,6 +69,9 @@ TEST(Links, RefusesWrongOptions) {
     EXPECT_EQ(answer_to(sender, R"({"producer":7})"), "ERROR 1 bad_frame");
     EXPECT_EQ(answer_to(sender, R"({"producer":"00"})"), "ERROR 1 bad_frame");
     EXPECT_EQ(answer_to(sender, R"({"producer":"zz0102030405060708090a0b0c0d0e0f"})"), "ERROR 1 bad_frame");
+    EXPECT_EQ(answer_to(sender, R"({"confirm":2})"), "ERROR 1 bad_frame");
+    EXPECT_EQ(answer_to(sender, R"({"confirm":"replicated"})"), "ERROR 1 bad_frame");
+    EXPECT_EQ(answer_to(receiver, R"({"confirm":"durable"})"), "ERROR 1 unsupported");
     EXPECT_EQ(answer_to(receiver, some_producer), "ERROR 1 unsupported");
     EXPECT_EQ(answer_to(receiver, R"({"priority":1})"), "ERROR 1 unsupported");
     EXPECT_EQ(answer_to(receiver, R"({"create":false})"), "ERROR 1 not_found");

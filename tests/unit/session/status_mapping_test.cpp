@@ -23,6 +23,9 @@ TEST(StatusMapping, KnowsEveryErrorOfChannelsAndRuntime) {
     EXPECT_EQ(to_status(channel::Errc::channel_deleted), Status::channel_deleted);
     EXPECT_EQ(to_status(channel::Errc::draining), Status::draining);
     EXPECT_EQ(to_status(channel::Errc::too_many_producers), Status::too_many_producers);
+    EXPECT_EQ(to_status(channel::Errc::disk_full), Status::disk_full);
+    EXPECT_EQ(to_status(channel::Errc::storage_failed), Status::storage_failed);
+    EXPECT_EQ(to_status(channel::Errc::damaged), Status::channel_damaged);
     EXPECT_EQ(to_status(runtime::Errc::not_found), Status::not_found);
     EXPECT_EQ(to_status(runtime::Errc::too_many_channels), Status::too_many_channels);
     EXPECT_EQ(to_status(runtime::Errc::draining), Status::draining);

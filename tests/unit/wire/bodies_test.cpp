@@ -137,7 +137,7 @@ TEST(Bodies, DeliverIgnoresFlagsOfTheFuture) {
 TEST(Bodies, StateWithoutBodyIsAQuestion) {
     EXPECT_FALSE(decode_state({}));
     Body state = body_of("state.full");
-    state[0] = std::byte{11};
+    state[0] = std::byte{16};
     ASSERT_TRUE(decode_state(state));  // A reason of the future has no name, but it does no harm.
     EXPECT_EQ(wait_reason_name(decode_state(state)->reason), "unknown");
     EXPECT_EQ(wait_reason_name(0xffff), "unknown");
