@@ -34,6 +34,7 @@ Status from_runtime(runtime::Errc code) noexcept {
         case runtime::Errc::not_found: return Status::not_found;
         case runtime::Errc::too_many_channels: return Status::too_many_channels;
         case runtime::Errc::draining: return Status::draining;
+        case runtime::Errc::no_storage: return Status::unsupported;
     }
     return Status::internal;
 }

@@ -92,12 +92,12 @@ TEST_F(InFlightTest, RunsAreOrderedByOffsetHoweverTheyArrive) {
 
 TEST_F(InFlightTest, StartedMarksOnceAndSplits) {
     held.add(run(6));
-    EXPECT_EQ(start(3, 2), "");
+    EXPECT_EQ(start(3, 2), "3+2 ");
     EXPECT_EQ(held.started(), 2U);
     EXPECT_EQ(start(3, 2), "");
-    EXPECT_EQ(start(2, 2), "");
+    EXPECT_EQ(start(2, 2), "2+1 ");
     EXPECT_EQ(held.started(), 3U);
-    EXPECT_EQ(start(6, 2), "lost 7+1 ");
+    EXPECT_EQ(start(6, 2), "6+1 lost 7+1 ");
     EXPECT_EQ(held.started(), 4U);
     take(1, 6);
     EXPECT_EQ(held.started(), 0U);

@@ -42,7 +42,7 @@ struct IntakeTest : testing::Test {
     RecordingEvents events;
     ManualClock clock;
     MessageLog log;
-    Intake intake{log, events, clock, {.messages_max = 5, .bytes_max = 100, .message_size_max = 90}};
+    Intake intake{log, nullptr, events, clock, {.messages_max = 5, .bytes_max = 100, .message_size_max = 90}};
     Sender first, second;
 };
 
