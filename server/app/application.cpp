@@ -51,6 +51,9 @@ int Application::run() {
         signals_.add(signal);
     }
     std::signal(SIGPIPE, SIG_IGN);
+    if (const int code = open_store(); code != exit_done) {
+        return code;
+    }
     if (!listen()) {
         return exit_cannot_listen;
     }
@@ -61,6 +64,9 @@ int Application::run() {
     }
     for (auto& shard : shards_) {
         shard->connect(peers);
+    }
+    if (const int code = start_store(peers); code != exit_done) {
+        return code;
     }
     for (auto& shard : shards_) {
         shard->start();
@@ -79,8 +85,49 @@ int Application::run() {
     for (auto& shard : shards_) {
         shard->join();
     }
+    if (store_) {
+        store_->stop();
+    }
     notify_service_manager("STOPPING=1");
     return exit_code;
+}
+
+// --- Durable channels ----------------------------------------------------------------------------------------------------
+
+/// A directory that was asked for must be usable. The default one need not be: a second broker of the same user is fine,
+/// and does without.
+int Application::open_store() {
+    const auto& options = command_line_.configuration.options;
+    if (options.data_dir.empty()) {
+        return exit_done;
+    }
+    auto opened = DataStore::open(options.data_dir);
+    if (opened) {
+        store_ = std::move(*opened);
+        return exit_done;
+    }
+    if (options.is_data_dir_configured) {
+        spdlog::error("{}", opened.error().context);
+        return exit_storage;
+    }
+    spdlog::warn("no durable channels, because the default {}", opened.error().context);
+    return exit_done;
+}
+
+int Application::start_store(const std::vector<runtime::Shard*>& shards) {
+    if (!store_) {
+        return exit_done;
+    }
+    const auto& storage = command_line_.configuration.options.storage;
+    const auto started = store_->start(shards, {.wal_file_size = storage.wal_file_size,
+                                                .segment_size = storage.segment_size,
+                                                .settle_interval = storage.settle_sync_interval,
+                                                .disk_free_min = storage.disk_free_min});
+    if (!started) {
+        spdlog::error("{}", started.error().context);
+        return exit_storage;
+    }
+    return exit_done;
 }
 
 // --- Start -------------------------------------------------------------------------------------------------------------
@@ -197,7 +244,8 @@ void Application::wait_for_settlements() {
         return;
     }
     if (!is_quiet) {
-        spdlog::warn("drain timeout: receivers still hold messages; a memory channel forgets them now");
+        spdlog::warn("drain timeout: receivers still hold messages; a memory channel forgets them now, a durable one gives "
+                     "them again after the start");
     }
     close_connections();
 }

@@ -12,6 +12,7 @@
 #include "common/net/listener.hpp"
 #include "common/net/ticker.hpp"
 #include "server/app/command_line.hpp"
+#include "server/app/data_store.hpp"
 #include "server/runtime/broker_state.hpp"
 #include "server/runtime/shard.hpp"
 
@@ -27,6 +28,8 @@ public:
 
 private:
     // Start.
+    [[nodiscard]] int open_store();
+    [[nodiscard]] int start_store(const std::vector<runtime::Shard*>& shards);
     [[nodiscard]] bool listen();
     [[nodiscard]] bool announce_ready();
 
@@ -49,6 +52,7 @@ private:
     CommandLine command_line_;
     SystemClock clock_;
     runtime::BrokerState state_;
+    std::unique_ptr<DataStore> store_;  ///< Null: no data directory. Outlives the shards.
     net::IoContext io_{1};
     asio::basic_signal_set<net::Executor> signals_{io_.get_executor()};
     std::vector<std::unique_ptr<net::Listener>> listeners_;

@@ -386,6 +386,36 @@ Json list_part(ChannelDirectory& directory, const Json& request) {
     return {{"ok", true}, {"channels", std::move(channels)}};
 }
 
+/// Of one shard: is its log open, and what is wrong.
+Json storage_part(ChannelDirectory& directory) {
+    const auto* store = directory.storage();
+    if (store == nullptr) {
+        return nullptr;
+    }
+    auto problems = Json::array();
+    const bool is_open = store->condition() == commit::Condition::open;
+    if (!is_open) {
+        problems.push_back(std::string{store->condition() == commit::Condition::full ? "disk full: " : "storage failed: "} +
+                           store->trouble());
+    }
+    for (const auto& name : directory.names()) {
+        const auto& channel = *directory.find(name);
+        if (!channel.damage().empty()) {
+            problems.push_back("channel \"" + name_text(as_bytes(name)) + "\" is quarantined: " + channel.damage());
+        }
+    }
+    const auto& log = store->local_log();
+    const auto& wal = log.wal().counters();
+    return {{"problems", std::move(problems)},
+            {"groups", wal.groups},
+            {"records", log.submitted()},
+            {"log_bytes", wal.bytes_written},
+            {"zeroed_bytes", wal.bytes_zeroed},
+            {"segment_bytes", store->segment_bytes_written()},
+            {"log_files", log.wal().files().size()},
+            {"unsynced_bytes", log.wal().unsynced_bytes()}};
+}
+
 Json broker_part(ChannelDirectory& directory, const Json& request) {
     refuse_unknown_keys(request, {});
     Json sums{{"ready", 0U}, {"in_flight", 0U}, {"bytes", 0U}, {"published", 0U}, {"delivered", 0U}};
@@ -395,7 +425,7 @@ Json broker_part(ChannelDirectory& directory, const Json& request) {
             value = value.get<std::uint64_t>() + stats.at(key).get<std::uint64_t>();
         }
     }
-    return {{"ok", true}, {"messages", std::move(sums)}};
+    return {{"ok", true}, {"messages", std::move(sums)}, {"storage", storage_part(directory)}};
 }
 
 Json dispatch(ChannelDirectory& directory, std::string_view name, const Json& request, std::size_t reply_size_max) {
@@ -436,6 +466,30 @@ Json merge_lists(const Json& request, const std::vector<Json>& parts, std::size_
     return {{"ok", true}, {"channels", std::move(shown)}, {"more", false}};
 }
 
+/// The shards' storage in sums; null without a data directory.
+Json merge_storage(const std::vector<Json>& parts, Json& problems) {
+    constexpr std::size_t problems_max = 20;
+    Json sums;
+    for (const auto& part : parts) {
+        const auto& storage = part.at("storage");
+        if (storage.is_null()) {
+            continue;
+        }
+        for (const auto& [key, value] : storage.items()) {
+            if (key == "problems") {
+                for (const auto& problem : value) {
+                    if (problems.size() < problems_max) {
+                        problems.push_back(problem);
+                    }
+                }
+            } else {
+                sums[key] = (sums.contains(key) ? sums[key].get<std::uint64_t>() : 0) + value.get<std::uint64_t>();
+            }
+        }
+    }
+    return sums;
+}
+
 Json merge_broker(const std::vector<Json>& parts, const BrokerState& state) {
     auto sums = parts.front().at("messages");
     for (std::size_t i = 1; i < parts.size(); ++i) {
@@ -444,8 +498,13 @@ Json merge_broker(const std::vector<Json>& parts, const BrokerState& state) {
         }
     }
     const auto& limits = state.limits;
+    auto problems = Json::array();
+    const auto storage = merge_storage(parts, problems);
     return {{"ok", true},
             {"version", BATON_VERSION},
+            {"health", problems.empty() ? "ok" : "degraded"},
+            {"problems", std::move(problems)},
+            {"storage", storage},
             {"uptime_ms", milliseconds(state.clock.now() - state.started)},
             {"shards", state.shard_count},
             {"draining", state.is_draining.load(std::memory_order_relaxed)},

@@ -1,0 +1,140 @@
+#include "server/app/data_store.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <chrono>
+#include <filesystem>
+#include <utility>
+
+#include "server/runtime/storage_start.hpp"
+#include "server/storage/data_directory.hpp"
+#include "server/storage/errc.hpp"
+
+namespace baton::app {
+
+namespace {
+
+/// Recoveries that take longer than this say how far they have got, and again after as much time.
+constexpr Duration progress_period = std::chrono::seconds{1};
+
+std::string advice(const std::error_code& code, const std::string& directory) {
+    if (code == storage::Errc::locked) {
+        return "; stop that broker, or give this one another --data-dir";
+    }
+    if (code == storage::Errc::not_permitted) {
+        return "; make " + directory + " writable for this user, or choose another --data-dir";
+    }
+    if (code == storage::Errc::newer_version) {
+        return "; start the version of batond that wrote it, or a newer one";
+    }
+    if (code == storage::Errc::damaged) {
+        return "; nothing was changed: look at it with baton-inspect, restore a backup, or choose another --data-dir";
+    }
+    if (code == storage::Errc::no_space) {
+        return "; make space on that file system";
+    }
+    return "; nothing was deleted";
+}
+
+Error advised(Error error, const std::string& directory) {
+    error.context = "data directory " + directory + ": " + error.context;
+    const auto text = advice(error.code, directory);
+    return {error.code, error.message() + text};
+}
+
+}  // namespace
+
+DataStore::DataStore(std::string directory, std::unique_ptr<storage::PosixFileSystem> files,
+                     std::unique_ptr<storage::FileLock> lock)
+    : directory_{std::move(directory)},
+      files_{std::move(files)},
+      lock_{std::move(lock)},
+      sync_worker_{*files_, "sync"},
+      bulk_worker_{*files_, "bulk"} {}
+
+DataStore::~DataStore() = default;
+
+Result<std::unique_ptr<DataStore>> DataStore::open(const std::string& directory) {
+    std::error_code error;
+    std::filesystem::create_directories(directory, error);  // What is wrong shows when it is opened.
+    auto files = storage::PosixFileSystem::open_root(directory);
+    if (!files) {
+        return fail(advised(files.error(), directory));
+    }
+    auto lock = storage::lock_data_directory(**files);
+    if (!lock) {
+        return fail(advised(lock.error(), directory));
+    }
+    return std::unique_ptr<DataStore>{new DataStore{directory, std::move(*files), std::move(*lock)}};
+}
+
+Result<void> DataStore::start(const std::vector<runtime::Shard*>& shards, runtime::ShardStoreSettings settings) {
+    const auto began = std::chrono::steady_clock::now();
+    auto reported = began;
+    runtime::StorageStart start{*files_};
+    auto done = start.recover(shards.front()->pool(), [&](double part) {
+        const auto now = std::chrono::steady_clock::now();
+        if (now - reported >= progress_period) {
+            reported = now;
+            spdlog::info("recovering {}: {:.0f} %", directory_, part * 100);
+        }
+    });
+    if (done) {
+        done = start.begin_generation(static_cast<std::uint32_t>(shards.size()));
+    }
+    if (!done) {
+        return fail(advised(done.error(), directory_));
+    }
+    std::vector<runtime::ShardBroker*> brokers;
+    settings.generation = start.generation();
+    settings.shard_count = static_cast<std::uint32_t>(shards.size());
+    for (auto* shard : shards) {
+        settings.shard = static_cast<std::uint32_t>(brokers.size());
+        shard->open_store(*files_, settings);
+        brokers.push_back(&shard->broker());
+    }
+    done = start.install(brokers, [&] {
+        bool had_any = false;
+        for (auto* shard : shards) {
+            had_any = shard->run_storage_jobs(*files_) || had_any;
+        }
+        return had_any;
+    });
+    if (done) {
+        done = start.finish();
+    }
+    if (!done) {
+        return fail(advised(done.error(), directory_));
+    }
+    for (auto* shard : shards) {
+        shard->serve_storage(sync_worker_, bulk_worker_);
+    }
+    const auto& recovery = start.recovery();
+    std::uint64_t messages = 0;
+    for (const auto& image : recovery.channels) {
+        messages += image.live_messages();
+    }
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
+    spdlog::info("data directory {}: {} durable channel(s), {} message(s), {} log bytes read in {:.3f} s", directory_,
+                 recovery.channels.size(), messages, recovery.log_bytes, took.count());
+    for (const auto& text : recovery.torn) {
+        spdlog::warn("an unfinished write at the end of the log was cut off; nothing in it had been confirmed: {}", text);
+    }
+    damage_ = recovery.damage;
+    for (const auto& image : recovery.channels) {
+        if (!image.settings().damage.empty()) {
+            damage_.push_back("channel \"" + image.settings().name + "\" is quarantined: " + image.settings().damage);
+        }
+    }
+    for (const auto& text : damage_) {
+        spdlog::error("damage: {}", text);
+    }
+    return {};
+}
+
+void DataStore::stop() {
+    sync_worker_.stop(storage::IoWorker::Waiting::dropped);
+    bulk_worker_.stop(storage::IoWorker::Waiting::dropped);
+}
+
+}  // namespace baton::app
