@@ -144,6 +144,7 @@ void IoWorker::stop(Waiting waiting) {
         }
     }
     board_->is_changed.notify_one();
+    dropped.clear();
     thread_.join();
 }
 
