@@ -286,11 +286,10 @@ void SenderEndpoint::on_refused(std::uint64_t first, std::uint64_t count, wire::
         refusals_.back().count += count;
         return;
     }
-    refusals_.push_back(
-        {.first = first,
-         .count = count,
-         .error = error_of_status(status, wire::is_retryable(status),
-                                  what() + ": refused by the broker: " + std::string{wire::to_string(status)})});
+    refusals_.push_back({.first = first,
+                         .count = count,
+                         .error = error_of_status(status, wire::is_retryable(status),
+                                                  what() + ": refused by the broker: " + refusal_text(status))});
 }
 
 void SenderEndpoint::on_confirmed(std::uint64_t up_to, std::uint8_t level, Completions& completions) {
