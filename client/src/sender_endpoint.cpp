@@ -201,7 +201,7 @@ Expected<FlushReport> SenderEndpoint::flush(const WaitLimit& limit) {
     const std::uint64_t target = accepted_;
     const Waited waited = scope.wait([&] { return end_ || confirmed_ >= target; });
     if (confirmed_ >= target) {
-        FlushReport report{.confirmed_up_to = confirmed_, .refused = {}};
+        FlushReport report{.confirmed_up_to = confirmed_, .refused = {}, .level = level_};
         report.refused.swap(refusals_);
         return report;
     }

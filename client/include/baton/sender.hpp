@@ -37,8 +37,9 @@ struct Refusal {
 };
 
 struct FlushReport {
-    std::uint64_t confirmed_up_to = 0;  // Every message up to this number is decided.
-    std::vector<Refusal> refused;       // Those that were refused since the last flush; in order.
+    std::uint64_t confirmed_up_to = 0;        // Every message up to this number is decided.
+    std::vector<Refusal> refused;             // Those that were refused since the last flush; in order.
+    ConfirmLevel level = ConfirmLevel::none;  // Of the last confirm.
 
     [[nodiscard]] bool all_stored() const noexcept { return refused.empty(); }
 };
