@@ -30,12 +30,11 @@ int create(const Program& program, const ChannelOptions& options) {
     if (options.kind != "queue") {
         throw usage("--kind " + options.kind + " is not supported by this version; use queue");
     }
-    if (options.durable) {
-        throw usage("--durable is not supported by this version: channels live in the broker's memory; use --memory");
-    }
     auto arguments = options.settings;
     arguments["kind"] = options.kind;
-    arguments["storage"] = "memory";
+    if (options.durable || options.memory) {
+        arguments["storage"] = options.durable ? "durable" : "memory";
+    }
     Client client{question_options(program.global)};
     const auto reply = ask(program, client, "channel.create", options.name, arguments);
     const auto& channel = reply.at("channel");
@@ -119,11 +118,15 @@ void add_channel(Program& program) {
     verb->footer("Example: baton channel create jobs --max-messages 1000");
     verb->require_subcommand(1);
     const auto options = std::make_shared<ChannelOptions>();
-    auto* creation = add_verb(*verb, program, "create", "Make it so: create the channel, or apply new limits to it.",
-                              "baton channel create jobs --max-messages 1000 --max-bytes 64m", options, create);
+    auto* creation =
+        add_verb(*verb, program, "create", "Make it so: create the channel, or apply new limits to it.",
+                 "baton channel create jobs --durable --max-messages 1000 --max-bytes 64m", options, create);
     creation->add_option("--kind", options->kind, "queue.")->check(CLI::IsMember({"queue", "topic", "stream"}));
-    auto* durable = creation->add_flag("--durable", options->durable, "Not supported yet.");
-    creation->add_flag("--memory", options->memory, "Messages live in the broker's memory (the default).")
+    auto* durable =
+        creation->add_flag("--durable", options->durable,
+                           "Messages are on the broker's disk and survive it. With neither this nor "
+                           "--memory a new channel gets the broker's default, an existing one keeps its own.");
+    creation->add_flag("--memory", options->memory, "Messages live in the broker's memory and end with it.")
         ->excludes(durable);
     add_size(*creation, *options, "--max-messages", "messages_max", "Stored messages; senders are blocked beyond it.");
     add_size(*creation, *options, "--max-bytes", "bytes_max", "Stored bytes; senders are blocked beyond it.");

@@ -58,12 +58,13 @@ std::string table_text(const Json& channels) {
     for (const auto& channel : channels) {
         width = std::max(width, channel.at("name").get<std::string>().size());
     }
-    auto text = padded("NAME", width) + "       READY  IN FLIGHT       BYTES  RECEIVERS  SENDERS\n";
+    auto text = padded("NAME", width) + "  STORAGE        READY  IN FLIGHT       BYTES  RECEIVERS  SENDERS\n";
     const auto right = [](const std::string& value, std::size_t columns) {
         return std::string(columns > value.size() ? columns - value.size() : 0, ' ') + value;
     };
     for (const auto& channel : channels) {
-        text += padded(channel.at("name").get<std::string>(), width) + right(number(channel, "ready"), 12) +
+        text += padded(channel.at("name").get<std::string>(), width) + "  " +
+                padded(channel.at("storage").get<std::string>(), 8) + right(number(channel, "ready"), 12) +
                 right(number(channel, "in_flight"), 11) + right(size(channel, "bytes"), 12) +
                 right(number(channel, "receivers"), 11) + right(number(channel, "senders"), 9) + "\n";
     }

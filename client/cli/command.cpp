@@ -73,10 +73,25 @@ const char* next_step(ClientErrc code) noexcept {
     return "";
 }
 
+/// What the disk of the broker needs is said by its status, which the library does not tell apart.
+const char* next_step(const ClientError& error) noexcept {
+    const auto status = error.status_name();
+    if (status == "disk_full") {
+        return "; free space on the broker's disk and try again";
+    }
+    if (status == "storage_failed") {
+        return "; see the log of the broker, and start it again";
+    }
+    if (status == "channel_damaged") {
+        return "; see the log of the broker, and try baton-inspect there";
+    }
+    return next_step(error.code());
+}
+
 }  // namespace
 
 Failure failure_of(const ClientError& error, const std::string& what) {
-    return Failure{exit_code_of(error.code()), what + ": " + error.text() + next_step(error.code()),
+    return Failure{exit_code_of(error.code()), what + ": " + error.text() + next_step(error),
                    std::string{error.status_name()}, error.retryable()};
 }
 

@@ -32,6 +32,7 @@ struct SendOptions {
     bool jsonl = false;
     std::uint64_t count = 1;
     std::size_t window = 1000;
+    std::string confirm = "durable";
     MessageProperties properties;
     std::vector<std::string> headers;
 };
@@ -53,13 +54,20 @@ MessageProperties with_defaults(MessageProperties own, const MessageProperties& 
     return own;
 }
 
+SenderOptions sender_options(const SendOptions& options) {
+    SenderOptions wanted;
+    wanted.window_messages = options.window;
+    wanted.confirm = options.confirm == "received" ? ConfirmLevel::received : ConfirmLevel::durable;
+    return wanted;
+}
+
 class Sending {
 public:
     Sending(const Program& program, const SendOptions& options)
         : program_{program},
           options_{options},
           client_{client_options(program.global)},
-          sender_{client_.sender(options.channel, {.window_messages = options.window})},
+          sender_{client_.sender(options.channel, sender_options(options))},
           progress_{program.global, "sent", options.messages.size() * options.count} {}
 
     int run();
@@ -97,6 +105,8 @@ private:
     std::uint64_t refused_ = 0;   // By the library or the broker.
     std::string first_refusal_;
     std::string refusal_code_;
+    bool is_refusal_retryable_ = false;
+    ConfirmLevel level_ = ConfirmLevel::none;
     bool has_said_blocked_ = false;
 };
 
@@ -138,6 +148,7 @@ void Sending::refuse(const ClientError& error, std::uint64_t count) {
     if (refused_ == 0) {
         first_refusal_ = error.text();
         refusal_code_ = error.status_name();
+        is_refusal_retryable_ = error.retryable();
     }
     refused_ += count;
 }
@@ -253,6 +264,7 @@ void Sending::post_everything() {
 
 void Sending::finish() {
     const auto report = patiently([&](const WaitLimit& limit) { return sender_.flush(limit, std::nothrow); });
+    level_ = report->level;
     for (const auto& refusal : report->refused) {
         refuse(refusal.error, refusal.count);
         accepted_ -= refusal.count;
@@ -266,11 +278,11 @@ int Sending::conclude() {
         throw Failure{accepted_ == 0 ? exit_refused : exit_partly,
                       where() + ": " + std::to_string(refused_) + " of " + std::to_string(accepted_ + refused_) +
                           " messages were refused: " + first_refusal_,
-                      refusal_code_};
+                      refusal_code_, is_refusal_retryable_};
     }
     client_.close();
     if (program_.global.output != OutputFormat::text) {
-        std::puts(nlohmann::json{{"confirmed", accepted_}, {"level", "received"}}.dump().c_str());
+        std::puts(nlohmann::json{{"confirmed", accepted_}, {"level", name_of(level_)}}.dump().c_str());
     }
     return exit_done;
 }
@@ -353,6 +365,11 @@ void add_send(Program& program) {
     verb->add_option("--id", options->properties.message_id, "Message id.");
     add_number(*verb, "--window", "Unconfirmed messages at once (default 1000).", 1, 1'000'000,
                [options](std::uint64_t window) { options->window = window; });
+    verb->add_option(
+            "--confirm", options->confirm,
+            "A message of a durable channel counts when it is received in memory, or durable on the disk (default).")
+        ->check(CLI::IsMember({"received", "durable"}).description(""))
+        ->type_name("LEVEL");
     add_refused_option(*verb, "--ttl", "messages do not expire yet");
     add_refused_option(*verb, "--delay", "messages cannot be delayed yet");
     add_refused_option(*verb, "--priority", "there are no priorities yet");

@@ -71,7 +71,7 @@ public:
 
     // --- Commands for links. A link exists from open_ until its on_link_failed or on_link_closed; later ids are
     // ignored.
-    LinkId open_sender(std::string channel, bool may_create);
+    LinkId open_sender(std::string channel, bool may_create, ConfirmLevel confirm = ConfirmLevel::durable);
     LinkId open_receiver(std::string channel, bool may_create, const ReceiverWindow& window);
     // A sender detaches once everything is confirmed, a receiver at once (and then holds nothing any more).
     void close(LinkId link);

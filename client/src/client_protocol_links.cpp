@@ -30,14 +30,14 @@ LinkId ClientProtocol::add(std::unique_ptr<Link> link, std::uint16_t number) {
     return id;
 }
 
-LinkId ClientProtocol::open_sender(std::string channel, bool may_create) {
+LinkId ClientProtocol::open_sender(std::string channel, bool may_create, ConfirmLevel confirm) {
     const LinkId id{++last_id_};
     const auto number = take_number();
     if (!number) {
         context_.events.on_link_failed(id, {.status = wire::Status::too_many_links, .is_retryable = false, .text = {}});
         return id;
     }
-    return add(std::make_unique<SenderLink>(context_, id, std::move(channel), may_create), *number);
+    return add(std::make_unique<SenderLink>(context_, id, std::move(channel), may_create, confirm), *number);
 }
 
 LinkId ClientProtocol::open_receiver(std::string channel, bool may_create, const ReceiverWindow& window) {

@@ -95,10 +95,15 @@ std::shared_ptr<SenderEndpoint> Core::open_sender(std::string channel, const Sen
         .messages = options.window_messages != 0 ? options.window_messages : options_.send_window_messages,
         .bytes = options.window_bytes != 0 ? options.window_bytes : options_.send_window_bytes};
     auto endpoint = std::make_shared<SenderEndpoint>(shared_, std::move(channel), window);
-    const bool is_open = shared_->inbox.post(
-        [endpoint, create = options.create](Engine* engine) { engine->open_sender(endpoint, create); });
+    Completions none;
+    if (options.confirm != ConfirmLevel::received && options.confirm != ConfirmLevel::durable) {
+        const std::string level{name_of(options.confirm)};
+        endpoint->end({ClientErrc::bad_argument, "confirm must be received or durable, not " + level}, none);
+        return endpoint;
+    }
+    const bool is_open = shared_->inbox.post([endpoint, create = options.create, confirm = options.confirm](
+                                                 Engine* engine) { engine->open_sender(endpoint, create, confirm); });
     if (!is_open) {
-        Completions none;
         endpoint->end(closed_error("the client"), none);
     }
     return endpoint;

@@ -59,10 +59,10 @@ void Engine::run() {
 // --- Commands
 // ----------------------------------------------------------------------------------------------------------
 
-void Engine::open_sender(std::shared_ptr<SenderEndpoint> endpoint, bool may_create) {
+void Engine::open_sender(std::shared_ptr<SenderEndpoint> endpoint, bool may_create, ConfirmLevel confirm) {
     SenderEndpoint* sender = endpoint.get();
     sender->set_pool(pool_);
-    const LinkId link = is_closing_ ? LinkId{} : protocol_.open_sender(sender->channel(), may_create);
+    const LinkId link = is_closing_ ? LinkId{} : protocol_.open_sender(sender->channel(), may_create, confirm);
     add(link, {.endpoint = std::move(endpoint), .sender = sender, .receiver = nullptr});
 }
 

@@ -35,7 +35,7 @@ public:
     void run();
 
     // --- Commands; through the inbox.
-    void open_sender(std::shared_ptr<SenderEndpoint> endpoint, bool may_create);
+    void open_sender(std::shared_ptr<SenderEndpoint> endpoint, bool may_create, ConfirmLevel confirm);
     void open_receiver(std::shared_ptr<ReceiverEndpoint> endpoint, bool may_create, const ReceiverWindow& window);
     void admin(RequestId id, std::string channel, std::string json, AdminDone done);
     void ping(RequestId id, PingDone done);

@@ -64,6 +64,20 @@ std::string_view name_of(ClientEvent::Kind kind) noexcept {
     return "unknown";
 }
 
+std::string_view name_of(ConfirmLevel level) noexcept {
+    switch (level) {
+        case ConfirmLevel::none:
+            return "none";
+        case ConfirmLevel::received:
+            return "received";
+        case ConfirmLevel::durable:
+            return "durable";
+        case ConfirmLevel::replicated:
+            return "replicated";
+    }
+    return "unknown";
+}
+
 ClientError::ClientError(ClientErrc code, std::string text, bool is_retryable, std::uint32_t status)
     : text_{std::make_shared<const std::string>(std::move(text))},
       code_{code},
@@ -128,6 +142,21 @@ ClientError error_of_status(wire::Status status, bool is_retryable, std::string 
         text = wire::to_string(status);
     }
     return {errc_of(status), std::move(text), is_retryable, static_cast<std::uint32_t>(status)};
+}
+
+std::string refusal_text(wire::Status status) {
+    using wire::Status;
+    const std::string name{wire::to_string(status)};
+    switch (status) {
+        case Status::disk_full:
+            return name + ": its disk has too little space left, nothing is stored; free some there and send again";
+        case Status::storage_failed:
+            return name + ": its disk failed, nothing is confirmed; see the broker's log and start it again";
+        case Status::channel_damaged:
+            return name + ": the files of the channel are damaged; see the broker's log";
+        default:
+            return name;
+    }
 }
 
 ClientError error_of(const LinkFailure& failure) {

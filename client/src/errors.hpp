@@ -16,6 +16,9 @@ namespace baton::client {
 [[nodiscard]] ClientError error_of_status(wire::Status status, bool is_retryable, std::string text);
 [[nodiscard]] ClientError error_of(const LinkFailure& failure);
 
+// Why messages were refused, and what helps: behind "refused by the broker: ".
+[[nodiscard]] std::string refusal_text(wire::Status status);
+
 [[nodiscard]] ClientError closed_error(const std::string& what);
 
 }  // namespace baton::client

@@ -19,11 +19,14 @@ using wire::FrameType;
 constexpr Duration retry_wait_first = std::chrono::milliseconds{100};
 constexpr Duration retry_wait_max = std::chrono::seconds{2};
 
-// Worth attaching again with the same words. `draining` has to wait for the next connection. `superseded` can only be an
-// ATTACH of our own, on an earlier connection, that came to the channel later than the one of this connection: nobody else
-// knows our producer id.
+// Worth attaching again with the same words. `draining` has to wait for the next connection. `disk_full` lasts until
+// somebody makes room, and nobody should wait for that without knowing. `superseded` can only be an
+// ATTACH of our own, on an earlier connection, that came to the channel later than the one of this connection: nobody
+// else knows our producer id.
 bool is_worth_retrying(wire::Status status, bool said_retryable) noexcept {
-    return (said_retryable && status != wire::Status::draining) || status == wire::Status::superseded;
+    using wire::Status;
+    return (said_retryable && status != Status::draining && status != Status::disk_full) ||
+           status == Status::superseded;
 }
 
 }  // namespace
@@ -64,6 +67,9 @@ std::string Link::attach_options() const {
     }
     if (const std::string id = producer(); !id.empty()) {
         options["producer"] = id;
+    }
+    if (const std::string_view level = confirm(); !level.empty()) {
+        options["confirm"] = std::string{level};
     }
     return options.empty() ? std::string{} : options.dump();
 }
@@ -138,7 +144,7 @@ Violation Link::on_attached_frame(const wire::FrameHeader& header, Bytes body) {
     if (phase_ != Phase::attaching) {
         return "ATTACHED without ATTACH";
     }
-    std::uint64_t message_size_max = 0;
+    ChannelTerms terms;
     if (!body.empty()) {
         const Json settings = Json::parse(as_text(body), nullptr, false);
         if (!settings.is_object()) {
@@ -146,12 +152,14 @@ Violation Link::on_attached_frame(const wire::FrameHeader& header, Bytes body) {
         }
         const auto found = settings.find("message_size_max");
         if (found != settings.end() && found->is_number_unsigned()) {
-            message_size_max = found->get<std::uint64_t>();
+            terms.message_size_max = found->get<std::uint64_t>();
         }
+        const auto storage = settings.find("storage");
+        terms.is_durable = storage != settings.end() && *storage == "durable";
     }
     phase_ = Phase::attached;
     retry_wait_ = {};
-    const Violation violation = on_attached(header.sequence, message_size_max);
+    const Violation violation = on_attached(header.sequence, terms);
     detach_if_closing();
     return violation;
 }
@@ -174,7 +182,7 @@ Violation Link::on_error_frame(Bytes body) {
     on_detached();
     if (error->status == wire::Status::draining) {
         context_.is_going_away = true;
-    } else if (is_worth_retrying(error->status, error->retryable)) {
+    } else if (is_worth_retrying(error->status, error->retryable) || can_start_over(error->status)) {
         retry_wait_ = retry_wait_ == Duration{} ? retry_wait_first : std::min(2 * retry_wait_, retry_wait_max);
         retry_at_ = context_.now + retry_wait_;
         context_.has_retries = true;

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "client/src/protocol_context.hpp"
 #include "common/base/payload.hpp"
@@ -13,6 +14,12 @@
 #include "common/wire/frame.hpp"
 
 namespace baton::client {
+
+// What ATTACHED says of the channel.
+struct ChannelTerms {
+    std::uint64_t message_size_max = 0;  // 0: not said.
+    bool is_durable = false;
+};
 
 // A rule that the broker has broken, in words; null: none. It ends the connection.
 using Violation = const char*;
@@ -55,9 +62,14 @@ protected:
     // Frames that only one kind knows. Only while attached or attaching.
     [[nodiscard]] virtual Violation on_message_frame(const wire::FrameHeader& header, BorrowedBytes body) = 0;
     [[nodiscard]] virtual std::string producer() const { return {}; }
+    // The option `confirm` of ATTACH; empty: not said, which means "durable".
+    [[nodiscard]] virtual std::string_view confirm() const { return {}; }
     // Sent right behind ATTACH.
     [[nodiscard]] virtual std::optional<wire::CreditLimits> first_credit() { return std::nullopt; }
-    [[nodiscard]] virtual Violation on_attached(std::uint64_t sequence, std::uint64_t message_size_max) = 0;
+    [[nodiscard]] virtual Violation on_attached(std::uint64_t sequence, const ChannelTerms& terms) = 0;
+    // Whether to attach again after this ERROR although the broker does not say that it helps. Comes behind
+    // on_detached.
+    [[nodiscard]] virtual bool can_start_over(wire::Status /*status*/) { return false; }
     virtual void before_detach() {}
     // The link is not attached any more, and may be again.
     virtual void on_detached() = 0;

@@ -23,7 +23,7 @@ std::optional<wire::CreditLimits> ReceiverLink::first_credit() {
     return granted_;
 }
 
-Violation ReceiverLink::on_attached(std::uint64_t /*sequence*/, std::uint64_t /*message_size_max*/) {
+Violation ReceiverLink::on_attached(std::uint64_t /*sequence*/, const ChannelTerms& /*terms*/) {
     for (std::uint32_t i = 0; i < questions_; ++i) {
         wire::put_state_question(context_.outbox, number());
     }

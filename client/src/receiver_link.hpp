@@ -47,7 +47,7 @@ public:
 private:
     [[nodiscard]] Violation on_message_frame(const wire::FrameHeader& header, BorrowedBytes body) override;
     [[nodiscard]] std::optional<wire::CreditLimits> first_credit() override;
-    [[nodiscard]] Violation on_attached(std::uint64_t sequence, std::uint64_t message_size_max) override;
+    [[nodiscard]] Violation on_attached(std::uint64_t sequence, const ChannelTerms& terms) override;
     void before_detach() override { flush_settlements(); }
     void on_detached() override;
 

@@ -201,7 +201,7 @@ Expected<FlushReport> SenderEndpoint::flush(const WaitLimit& limit) {
     const std::uint64_t target = accepted_;
     const Waited waited = scope.wait([&] { return end_ || confirmed_ >= target; });
     if (confirmed_ >= target) {
-        FlushReport report{.confirmed_up_to = confirmed_, .refused = {}};
+        FlushReport report{.confirmed_up_to = confirmed_, .refused = {}, .level = level_};
         report.refused.swap(refusals_);
         return report;
     }
@@ -286,11 +286,10 @@ void SenderEndpoint::on_refused(std::uint64_t first, std::uint64_t count, wire::
         refusals_.back().count += count;
         return;
     }
-    refusals_.push_back(
-        {.first = first,
-         .count = count,
-         .error = error_of_status(status, wire::is_retryable(status),
-                                  what() + ": refused by the broker: " + std::string{wire::to_string(status)})});
+    refusals_.push_back({.first = first,
+                         .count = count,
+                         .error = error_of_status(status, wire::is_retryable(status),
+                                                  what() + ": refused by the broker: " + refusal_text(status))});
 }
 
 void SenderEndpoint::on_confirmed(std::uint64_t up_to, std::uint8_t level, Completions& completions) {

@@ -21,9 +21,13 @@ constexpr std::uint16_t wait_reason_draining = 7;  // docs/protocol.md, section 
 
 }  // namespace
 
-SenderLink::SenderLink(ProtocolContext& context, LinkId id, std::string name, bool may_create)
-    : Link{context, id, wire::Role::sender, std::move(name), may_create} {
+SenderLink::SenderLink(ProtocolContext& context, LinkId id, std::string name, bool may_create, ConfirmLevel confirm)
+    : Link{context, id, wire::Role::sender, std::move(name), may_create}, confirm_level_{confirm} {
     make_producer();
+}
+
+std::string_view SenderLink::confirm() const {
+    return confirm_level_ == ConfirmLevel::received ? name_of(confirm_level_) : std::string_view{};
 }
 
 void SenderLink::make_producer() {
@@ -31,6 +35,7 @@ void SenderLink::make_producer() {
     store_u64(id.data(), context_.prng.next());
     store_u64(id.data() + 8, context_.prng.next());
     producer_ = hex_encode(id);
+    sent_ever_ = 0;
 }
 
 std::uint64_t SenderLink::publish(const Payload& batch) {
@@ -66,6 +71,7 @@ bool SenderLink::send_one() noexcept {
         }
         if (fragments_.write_next(context_.outbox, number(), context_.welcome.fragment_size_max)) {
             sent_ = unsent_.front().first;
+            sent_ever_ = std::max(sent_ever_, sent_);
             unconfirmed_.push_back(std::move(unsent_.front()));
             unsent_.pop_front();
         }
@@ -162,6 +168,7 @@ void SenderLink::write_publish(const Batch& batch) noexcept {
     used_.messages += batch.count;
     used_.bytes += body_size;
     sent_ = batch.first + batch.count - 1;
+    sent_ever_ = std::max(sent_ever_, sent_);
 }
 
 Violation SenderLink::on_message_frame(const wire::FrameHeader& header, BorrowedBytes body) {
@@ -199,13 +206,19 @@ Violation SenderLink::on_confirm(std::uint64_t sequence, Bytes body) {
     if (!confirm) {
         return "the body of CONFIRM is malformed";
     }
-    if (sequence > sent_ || phase() != Phase::attached) {
+    // It may be about messages of an earlier connection that were still on their way to the broker's disk, and even
+    // overtake ATTACHED.
+    if (sequence > std::max(sent_, sent_ever_)) {
         return "CONFIRM for messages that were not sent";
     }
     if (is_held_) {
         return nullptr;  // More of the same refusal.
     }
     std::uint64_t decided = sequence;
+    if (fragments_.is_active()) {
+        decided = std::min(decided, unsent_.front().first - 1);  // Its last piece is owed; then it is confirmed again.
+    }
+    std::uint64_t draining_from = 0;
     wire::ConfirmException exception;
     for (auto exceptions = confirm->exceptions; exceptions.next(exception);) {
         if (exception.first == 0 || exception.count == 0 || exception.first > sequence ||
@@ -213,16 +226,18 @@ Violation SenderLink::on_confirm(std::uint64_t sequence, Bytes body) {
             return "an exception of CONFIRM is out of range";
         }
         if (exception.status == wire::Status::draining && exception.first > confirmed_) {
+            draining_from = draining_from == 0 ? exception.first : std::min(draining_from, exception.first);
             decided = std::min(decided, exception.first - 1);
         }
     }
     for (auto exceptions = confirm->exceptions; exceptions.next(exception);) {
         if (exception.first > confirmed_ && exception.first <= decided) {
-            context_.events.on_refused(id(), exception.first, exception.count, exception.status);
+            const std::uint64_t count = std::min<std::uint64_t>(exception.count, decided - exception.first + 1);
+            context_.events.on_refused(id(), exception.first, count, exception.status);
         }
     }
     confirm_up_to(decided, confirm->level);
-    if (decided < sequence) {
+    if (draining_from == decided + 1) {
         on_draining(decided + 1);
     }
     detach_if_closing();
@@ -262,15 +277,27 @@ void SenderLink::confirm_up_to(std::uint64_t sequence, std::uint8_t level) {
     context_.events.on_confirmed(id(), sequence, level);
 }
 
-Violation SenderLink::on_attached(std::uint64_t sequence, std::uint64_t message_size_max) {
+Violation SenderLink::on_attached(std::uint64_t sequence, const ChannelTerms& terms) {
     BATON_ASSERT(unconfirmed_.empty());
     if (sequence >= next_) {
         return "ATTACHED says that messages are decided which were never sent";
     }
-    context_.events.on_sender_attached(id(), message_size_max);
-    sent_ = sequence;
-    confirm_up_to(sequence, 1);
+    context_.events.on_sender_attached(id(), terms.message_size_max);
+    sent_ = known_ = sequence;
+    const bool is_on_disk = terms.is_durable && confirm_level_ == ConfirmLevel::durable;
+    confirm_up_to(sequence, static_cast<std::uint8_t>(is_on_disk ? ConfirmLevel::durable : ConfirmLevel::received));
     return nullptr;
+}
+
+// The broker died and lost what it had confirmed as `received`, so its numbers end below ours. What it refused as a gap
+// it cannot have: a new producer may send it without doubling anything.
+bool SenderLink::can_start_over(wire::Status status) {
+    if (status != wire::Status::sequence_gap || known_ == 0 || known_ >= confirmed_) {
+        return false;
+    }
+    known_ = 0;
+    make_producer();
+    return true;
 }
 
 void SenderLink::on_detached() {

@@ -7,10 +7,12 @@
 #include <cstdint>
 #include <deque>
 #include <string>
+#include <string_view>
 
 #include "client/src/fragment_sender.hpp"
 #include "client/src/link.hpp"
 #include "common/base/batch.hpp"
+#include <baton/options.hpp>
 
 namespace baton::client {
 
@@ -20,7 +22,8 @@ class SenderLink final : public Link {
 public:
     static constexpr std::uint32_t batch_count_max = 4'096;  // Messages in one PUBLISH.
 
-    SenderLink(ProtocolContext& context, LinkId id, std::string name, bool may_create);
+    SenderLink(ProtocolContext& context, LinkId id, std::string name, bool may_create,
+               ConfirmLevel confirm = ConfirmLevel::durable);
 
     // A whole batch (header and messages, base offset and time 0). Returns the number of its first message.
     std::uint64_t publish(const Payload& batch);
@@ -47,7 +50,9 @@ private:
 
     [[nodiscard]] Violation on_message_frame(const wire::FrameHeader& header, BorrowedBytes body) override;
     [[nodiscard]] std::string producer() const override { return producer_; }
-    [[nodiscard]] Violation on_attached(std::uint64_t sequence, std::uint64_t message_size_max) override;
+    [[nodiscard]] std::string_view confirm() const override;
+    [[nodiscard]] Violation on_attached(std::uint64_t sequence, const ChannelTerms& terms) override;
+    [[nodiscard]] bool can_start_over(wire::Status status) override;
     void on_detached() override;
     [[nodiscard]] bool may_detach() const noexcept override { return unconfirmed_.empty() && unsent_.empty(); }
 
@@ -68,6 +73,7 @@ private:
     void write_publish(const Batch& batch) noexcept;
     void make_producer();
 
+    const ConfirmLevel confirm_level_;
     std::string producer_;
     std::deque<Batch> unconfirmed_;
     std::deque<Batch> unsent_;  // A batch that travels in fragments stays at the front until its last piece is written.
@@ -76,6 +82,8 @@ private:
     std::uint64_t next_ = 1;       // Number of the next message that is published.
     std::uint64_t confirmed_ = 0;  // Everything up to this number is decided.
     std::uint64_t sent_ = 0;       // Everything up to this number is written to this connection.
+    std::uint64_t sent_ever_ = 0;  // As sent_, to any connection, by this producer.
+    std::uint64_t known_ = 0;      // What the last ATTACHED said is decided; 0: nothing known.
     wire::CreditLimits limit_;     // Since ATTACH, as the broker counts.
     wire::CreditLimits used_;
     bool is_held_ = false;  // The broker refuses because it is draining: wait for the next connection.

@@ -125,7 +125,7 @@ class SendTest(CommandTest):
 
     def test_unsupported_is_refused_and_never_ignored(self):
         for arguments in (("send", "c", "x", "--ttl", "5s"), ("send", "c", "x", "--delay", "5s"),
-                          ("send", "c", "x", "--priority", "3"), ("channel", "create", "x", "--durable"),
+                          ("send", "c", "x", "--priority", "3"),
                           ("channel", "create", "x", "--kind", "topic"), ("channel", "create", "x", "--kind", "stream"),
                           ("receive", "c", "--subscription", "s"), ("receive", "c", "--from", "first"),
                           ("peek", "c", "--state", "quarantined"), ("peek", "c", "--state", "delayed"),
@@ -369,28 +369,55 @@ class ConnectTest(BrokerTest):
         self.assertIn(command.wait(), (1, 3, 10))
         self.assertTrue(command.complaints)
 
-    def test_a_draining_broker_is_unhealthy(self):
-        """A real one takes no new connections by then; one behind a proxy may. So this one is played."""
+    def played(self, arguments, draining=False, answers=None):
+        """A command that talks to a broker which is played: it greets, answers PING, and ADMIN with these replies by
+        their operation, and takes no more. The command when it has ended."""
         listener = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(listener.close)
-        command = self.command(f"baton://127.0.0.1:{listener.getsockname()[1]}", "--output", "json", "ping")
+        command = self.command(f"baton://127.0.0.1:{listener.getsockname()[1]}", *arguments)
         sock, _ = listener.accept()
         self.addCleanup(sock.close)
         sock.settimeout(DEADLINE)
         self.assertEqual(wire.MAGIC + bytes([1, 1, 0, 0]), sock.recv(8, socket.MSG_WAITALL))
         welcome = {"agent": "played", "session": 1, "heartbeat_ms": 10_000, "frame_size_max": 262_144,
                    "fragment_size_max": 65_536, "message_size_max": 1_000, "links_max": 10, "channel_name_size_max": 255,
-                   "features": [], "draining": True, "time_us": 1}
+                   "features": [], "draining": draining, "time_us": 1}
         sock.sendall(wire.MAGIC + bytes([1, 1, 1, 0]) + wire.encode_frame(wire.WELCOME, body=json.dumps(welcome).encode()))
         while header := sock.recv(wire.HEADER.size, socket.MSG_WAITALL):
             length, kind, _, _, sequence = wire.HEADER.unpack(header)
-            sock.recv(length, socket.MSG_WAITALL)
+            body = sock.recv(length, socket.MSG_WAITALL) if length else b""
             if kind == wire.PING:
                 sock.sendall(wire.encode_frame(wire.PONG, sequence=sequence))
+            elif kind == wire.ADMIN:
+                reply = (answers or {})[json.loads(body[4 + int.from_bytes(body[:2], "little"):])["op"]]
+                sock.sendall(wire.encode_frame(wire.ADMIN_REPLY, sequence=sequence, body=json.dumps(reply).encode()))
+        command.wait()
+        return command
+
+    def test_a_draining_broker_is_unhealthy(self):
+        """A real one takes no new connections by then; one behind a proxy may. So this one is played."""
+        command = self.played(("--output", "json", "ping"), draining=True)
         self.assertEqual(10, command.wait())
         error = json.loads(command.complaints[-1])["error"]
         self.assertIn(error["code"], ("not_ready", "draining"))
         self.assertTrue(error["retryable"])
+
+    def test_a_degraded_broker_is_unhealthy_and_says_why(self):
+        shown = {"ok": True, "health": "degraded", "problems": ["the disk is full", "channel jobs is damaged"]}
+        command = self.played(("ping",), answers={"broker.show": shown})
+        self.assertEqual((10, []), (command.wait(), command.lines))
+        self.assertRegex(b"".join(command.complaints), rb"is degraded: the disk is full; channel jobs is damaged$")
+        command = self.played(("ping", "--output", "json"), answers={"broker.show": shown})
+        self.assertEqual("degraded", json.loads(command.complaints[-1])["error"]["code"])
+
+    def test_a_broker_that_says_nothing_of_its_health_is_in_health(self):
+        for shown in ({"ok": True}, {"ok": True, "health": "ok", "problems": []}):
+            command = self.played(("ping",), answers={"broker.show": shown})
+            self.assertEqual((0, []), (command.wait(), command.complaints))
+            self.assertRegex(command.lines[0], rb"answered in [\d.]+ ms$")
+        error = {"code": "internal", "text": "no idea", "retryable": True}
+        command = self.played(("ping",), answers={"broker.show": {"ok": False, "error": error}})
+        self.assertEqual(10, command.wait())
 
 
 if __name__ == "__main__":

@@ -73,11 +73,15 @@ class Frame(namedtuple("Frame", "kind flags link sequence body")):
     def credit(self):
         return struct.unpack("<QQ", self.body)
 
+    def level(self):
+        """Of CONFIRM: 1 received, 2 durable."""
+        return self.body[0]
+
     def exceptions(self):
         """Of CONFIRM: (first, count, status). Of SETTLED: (first, count, attempt, status)."""
         if self.kind == CONFIRM:
             level, _, _, count = struct.unpack_from("<BBHI", self.body)
-            assert level == 1, "memory channels confirm with level 1"
+            assert level in (1, 2), "received or durable"
             rows = [struct.unpack_from("<QII", self.body, 8 + 16 * i) for i in range(count)]
             assert len(self.body) == 8 + 16 * count
         else:

@@ -52,7 +52,7 @@ struct BrokerInfo {
 // Settings of a channel to be created. What is absent gets the broker's default.
 struct ChannelSettings {
     std::string kind;     // "queue".
-    std::string storage;  // "memory".
+    std::string storage;  // "memory" or "durable"; cannot change while the channel exists.
     std::optional<std::uint64_t> messages_max;
     std::optional<std::uint64_t> bytes_max;
     std::optional<std::uint64_t> message_size_max;

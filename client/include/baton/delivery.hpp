@@ -65,7 +65,9 @@ public:
     bool ack() noexcept;
     bool give_back() noexcept;
 
-    // Waits until the broker has done it. Throws timed_out, blocked, interrupted, closed; then the outcome is unknown.
+    // Waits until the broker has done it: on a durable channel until that is on the disk, so that not even a crash
+    // brings the message back. (Without waiting, a crash can bring back what was settled in the last 50 ms.)
+    // Throws timed_out, blocked, interrupted, closed; then the outcome is unknown.
     SettleResult ack(const WaitLimit& limit);
     Expected<SettleResult> ack(const WaitLimit& limit, std::nothrow_t) noexcept;
     SettleResult give_back(const WaitLimit& limit);

@@ -24,7 +24,7 @@ enum class ClientErrc : std::uint8_t {
     not_found,          // No such channel, and creating it was not wanted; or it was deleted meanwhile.
     not_authorised,     // Reserved.
     message_too_large,  // Above the limit of the broker or the channel; the text names size and limit. Not sent.
-    refused,            // A limit or a policy of the broker: the text and status_name() say which.
+    refused,            // A limit, a policy or the disk of the broker: the text and status_name() say which.
     draining,           // The broker is going down in order.
     superseded,         // Another sender has taken over this sender's producer id.
     protocol_error,     // One side broke a rule of the protocol: a fault of the library or of the broker.

@@ -19,7 +19,7 @@ struct ClientEvent {
         connected,       // WELCOME has come. `text`: the address.
         disconnected,    // `text`: why. The library reconnects by itself.
         connect_failed,  // One attempt failed. `text`: why. The library goes on trying.
-        blocked,         // `channel`'s sender gets no credit. `text`: the reason ("full", "memory").
+        blocked,         // `channel`'s sender gets no credit. `text`: the reason ("full", "memory", "disk_full").
         unblocked,       // It goes on.
         goaway,          // The broker is draining. `text`: what it says.
         link_failed,     // The sender or receiver of `channel` failed for good. `text`: why.
@@ -65,10 +65,24 @@ struct ClientOptions {
     std::function<void(const ClientEvent&)> on_event{};
 };
 
+// How sure the broker is of a message.
+enum class ConfirmLevel : std::uint8_t {
+    none = 0,        // Not at all; not a wish.
+    received = 1,    // It is in the broker's memory: lost if the broker dies before it is on the disk.
+    durable = 2,     // It is on the broker's disk.
+    replicated = 3,  // Reserved; not a wish yet.
+};
+
+// "durable".
+[[nodiscard]] std::string_view name_of(ConfirmLevel level) noexcept;
+
 struct SenderOptions {
     bool create = true;               // Create the channel if it does not exist; false: not_found.
     std::size_t window_messages = 0;  // 0: as in ClientOptions.
     std::size_t window_bytes = 0;
+    // When a message counts as confirmed. A memory channel knows only `received`, and confirms with that in any case.
+    // `received` on a durable channel spares the wait for the disk, at the price of the last messages in a crash.
+    ConfirmLevel confirm = ConfirmLevel::durable;
 };
 
 struct ReceiverOptions {

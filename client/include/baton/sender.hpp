@@ -22,15 +22,14 @@ namespace client {
 class SenderEndpoint;
 }
 
-// How sure the broker is of a message. A confirmed message is never dropped.
-enum class ConfirmLevel : std::uint8_t { none = 0, received = 1, durable = 2, replicated = 3 };
-
 struct SendReceipt {
     std::uint64_t sequence = 0;  // Counts the messages of this sender, from 1.
+    // What the broker said: `received` on a memory channel, whatever was asked for.
     ConfirmLevel level = ConfirmLevel::none;
 };
 
-// Messages [first, first + count) were not accepted by the broker and are not stored.
+// Messages [first, first + count) were not accepted by the broker and are not stored. (With the status storage_failed
+// nobody can know: they are not confirmed, and may be on the disk.)
 struct Refusal {
     std::uint64_t first = 0;
     std::uint64_t count = 0;
@@ -38,8 +37,9 @@ struct Refusal {
 };
 
 struct FlushReport {
-    std::uint64_t confirmed_up_to = 0;  // Every message up to this number is decided.
-    std::vector<Refusal> refused;       // Those that were refused since the last flush; in order.
+    std::uint64_t confirmed_up_to = 0;        // Every message up to this number is decided.
+    std::vector<Refusal> refused;             // Those that were refused since the last flush; in order.
+    ConfirmLevel level = ConfirmLevel::none;  // Of the last confirm.
 
     [[nodiscard]] bool all_stored() const noexcept { return refused.empty(); }
 };
@@ -57,7 +57,8 @@ public:
     Sender& operator=(Sender&&) noexcept;
     ~Sender();
 
-    // Returns when the broker has confirmed the message. Throws: message_too_large, bad_argument, refused, draining,
+    // Returns when the broker has confirmed the message: on a durable channel when it is on the disk, unless
+    // SenderOptions::confirm says otherwise. Throws: message_too_large, bad_argument, refused, draining,
     // not_found, closed, superseded; and cannot_connect, timed_out, blocked, interrupted, with which the message stays
     // accepted and may still arrive (flush() tells).
     SendReceipt send(const Message& message, const WaitLimit& limit = WaitLimit::forever());

@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include "client/cli/channel_report.hpp"
 #include "client/cli/progress.hpp"
 
 namespace baton::cli {
@@ -58,6 +59,9 @@ TEST(CommandLine, EveryVerbOfTheContract) {
     EXPECT_FALSE(parsed({"receive", "c", "--exec", "cat"}).exit_code);
     EXPECT_FALSE(parsed({"peek", "c", "-n", "3", "--state", "in-flight"}).exit_code);
     EXPECT_FALSE(parsed({"channel", "create", "c", "--kind", "queue", "--memory", "--max-bytes", "64k"}).exit_code);
+    EXPECT_FALSE(parsed({"channel", "create", "c", "--durable"}).exit_code);
+    EXPECT_FALSE(parsed({"send", "c", "m", "--confirm", "received"}).exit_code);
+    EXPECT_FALSE(parsed({"send", "c", "m", "--confirm=durable"}).exit_code);
     EXPECT_FALSE(parsed({"channel", "list"}).exit_code);
     EXPECT_FALSE(parsed({"channel", "show", "c"}).exit_code);
     EXPECT_FALSE(parsed({"channel", "delete", "c"}).exit_code);
@@ -93,7 +97,8 @@ TEST(CommandLine, BadUsageIsOneLineAndExitTwo) {
           parsed({"receive", "c", "-n", "0"}), parsed({"receive", "c", "--timeout", "5x"}),
           parsed({"receive", "c", "--ack", "never"}), parsed({"peek", "c", "--state", "gone"}), parsed({"channel"}),
           parsed({"channel", "create"}), parsed({"channel", "create", "c", "--max-bytes", "much"}),
-          parsed({"--output", "xml", "ping"}), parsed({"ping", "surplus"})}) {
+          parsed({"channel", "create", "c", "--durable", "--memory"}), parsed({"send", "c", "--confirm", "replicated"}),
+          parsed({"send", "c", "--confirm"}), parsed({"--output", "xml", "ping"}), parsed({"ping", "surplus"})}) {
         EXPECT_EQ(given.exit_code, exit_usage);
         EXPECT_TRUE(given.errors.starts_with("baton: ")) << given.errors;
         EXPECT_EQ(given.errors.find('\n'), given.errors.size() - 1) << given.errors;
@@ -116,7 +121,6 @@ TEST(CommandLine, WhatThisVersionLacksIsRefused) {
     EXPECT_EQ(refusal_of({"peek", "c", "--state", "quarantined"}), exit_usage);
     EXPECT_EQ(refusal_of({"channel", "create", "c", "--kind", "topic"}), exit_usage);
     EXPECT_EQ(refusal_of({"channel", "create", "c", "--kind", "stream"}), exit_usage);
-    EXPECT_EQ(refusal_of({"channel", "create", "c", "--durable"}), exit_usage);
     EXPECT_EQ(refusal_of({"retry", "c", "--all"}), exit_usage);
     EXPECT_EQ(refusal_of({"retry", "c", "7"}), exit_usage);
     EXPECT_EQ(refusal_of({"move", "a", "b"}), exit_usage);
@@ -140,6 +144,39 @@ TEST(ExitCodes, AreAContract) {
     EXPECT_EQ(exit_code_of(ClientErrc::message_too_large), 7);
     EXPECT_EQ(exit_code_of(ClientErrc::interrupted), 130);
     EXPECT_EQ(exit_code_of(ClientErrc::protocol_error), 1);
+}
+
+TEST(Failures, OfTheDiskSayWhatHelps) {
+    struct Case {
+        std::uint32_t status;  // docs/protocol.md, section 13.
+        const char* code;
+        const char* step;
+    };
+    for (const auto& [status, code, step] :
+         {Case{29, "disk_full", "free space on the broker's disk and try again"},
+          Case{30, "storage_failed", "see the log of the broker, and start it again"},
+          Case{31, "channel_damaged", "baton-inspect"}}) {
+        const bool is_retryable = status == 29;
+        const auto failure =
+            failure_of(ClientError{ClientErrc::refused, "channel jobs: no", is_retryable, status}, "x");
+        EXPECT_EQ(failure.exit_code(), exit_refused);
+        EXPECT_EQ(failure.code(), code);
+        EXPECT_EQ(failure.is_retryable(), is_retryable);
+        EXPECT_NE(std::string{failure.what()}.find(step), std::string::npos) << failure.what();
+        EXPECT_NE(std::string{failure.what()}.find("channel jobs"), std::string::npos) << failure.what();
+    }
+    EXPECT_EQ(std::string{failure_of(ClientError{ClientErrc::refused, "no"}, "x").what()}, "x: no");
+}
+
+TEST(ChannelReport, SaysWhereMessagesAre) {
+    const nlohmann::json channel{{"name", "jobs"},     {"kind", "queue"},    {"storage", "durable"},
+                                 {"messages_max", 7U}, {"bytes_max", 1024U}, {"message_size_max", 10U},
+                                 {"ready", 1U},        {"in_flight", 2U},    {"bytes", 3U},
+                                 {"receivers", 4U},    {"senders", 5U}};
+    EXPECT_EQ(settings_text(channel), "queue, durable, at most 7 messages, 1k in all, 10 each");
+    EXPECT_EQ(table_text(nlohmann::json::array({channel})),
+              "NAME  STORAGE        READY  IN FLIGHT       BYTES  RECEIVERS  SENDERS\n"
+              "jobs  durable            1          2           3          4        5\n");
 }
 
 TEST(Report, IsOneLine) {

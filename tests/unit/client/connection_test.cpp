@@ -241,12 +241,15 @@ TEST(LinkErrors, SomeAreForGoodAndSomeAreTriedAgain) {
     d.connect();
     d.protocol.open_receiver("gone", false, {});
     d.protocol.open_receiver("later", true, {});
+    d.protocol.open_sender("no room", true);
     const auto attach = d.said();
     EXPECT_THAT(std::string{as_text(attach[0].bytes())}, testing::HasSubstr(R"({"create":false})"));
     (void)d.reported();
     d.error(1, Status::not_found, Severity::link);
     d.error(2, Status::internal, Severity::link, true);
-    EXPECT_THAT(d.reported(), ElementsAre("deliveries_lost L1", "failed L1 not_found", "deliveries_lost L2"));
+    d.error(3, Status::disk_full, Severity::link, true);  // Can last for days; nobody should wait without knowing.
+    EXPECT_THAT(d.reported(),
+                ElementsAre("deliveries_lost L1", "failed L1 not_found", "deliveries_lost L2", "failed L3 disk_full"));
     EXPECT_FALSE(d.protocol.exists(LinkId{1}));
 
     const auto retry_at = d.protocol.next_deadline();

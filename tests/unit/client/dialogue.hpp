@@ -134,8 +134,9 @@ public:
     void credit(std::uint16_t link, std::uint64_t messages, std::uint64_t bytes = 1U << 30U) {
         feed([&](Outbox& out) { wire::put_credit(out, link, {.messages = messages, .bytes = bytes}); });
     }
-    void confirm(std::uint16_t link, std::uint64_t sequence, std::vector<wire::ConfirmException> exceptions = {}) {
-        feed([&](Outbox& out) { wire::put_confirm(out, link, sequence, 1, exceptions); });
+    void confirm(std::uint16_t link, std::uint64_t sequence, std::vector<wire::ConfirmException> exceptions = {},
+                 std::uint8_t level = 1) {
+        feed([&](Outbox& out) { wire::put_confirm(out, link, sequence, level, exceptions); });
     }
     // A batch of these messages from `offset` on; `sequence`: the number of the first on this link.
     void deliver(std::uint16_t link, std::uint64_t sequence, std::uint64_t offset,

@@ -138,6 +138,48 @@ TEST_F(SenderEndpointTest, RefusalsAreReportedOnce) {
     EXPECT_THAT(endpoint->flush(WaitLimit::no_wait())->refused, IsEmpty());
 }
 
+TEST_F(SenderEndpointTest, AFullDiskMayBeTriedAgainAndAFailedOneMayNot) {
+    attach();
+    EXPECT_TRUE(post("a") && post("b") && post("c"));
+    endpoint->on_refused(1, 1, Status::disk_full);
+    endpoint->on_refused(2, 1, Status::storage_failed);
+    endpoint->on_refused(3, 1, Status::channel_damaged);
+    confirm(3);
+    const auto refused = endpoint->flush(WaitLimit::no_wait())->refused;
+    ASSERT_EQ(refused.size(), 3U);
+    EXPECT_TRUE(refused[0].error.retryable());
+    EXPECT_FALSE(refused[1].error.retryable());
+    EXPECT_FALSE(refused[2].error.retryable());
+    for (const Refusal& refusal : refused) {
+        EXPECT_EQ(refusal.error.code(), ClientErrc::refused);
+        EXPECT_THAT(refusal.error.what(), HasSubstr("orders"));
+    }
+    EXPECT_THAT(refused[0].error.what(), HasSubstr("disk_full: its disk has too little space left"));
+    EXPECT_THAT(refused[1].error.what(), HasSubstr("storage_failed: its disk failed"));
+    EXPECT_EQ(refused[2].error.status_name(), "channel_damaged");
+}
+
+TEST_F(SenderEndpointTest, AReceiptSaysTheLevelThatTheBrokerSaid) {
+    attach();
+    std::vector<ConfirmLevel> levels;
+    const auto note = [&levels](const Expected<SendReceipt>& receipt) { levels.push_back(receipt->level); };
+    endpoint->send_async(endpoint, "a", note);
+    endpoint->on_confirmed(1, 2, world.completions);
+    endpoint->send_async(endpoint, "b", note);
+    endpoint->on_confirmed(2, 1, world.completions);
+    world.run_completions();
+    EXPECT_THAT(levels, ElementsAre(ConfirmLevel::durable, ConfirmLevel::received));
+    EXPECT_EQ(name_of(ConfirmLevel::durable), "durable");
+    EXPECT_EQ(name_of(static_cast<ConfirmLevel>(9)), "unknown");
+}
+
+TEST_F(SenderEndpointTest, ATimeoutSaysThatTheDiskIsFull) {
+    attach({.messages = 1, .bytes = 100});
+    EXPECT_TRUE(post("a").has_value());
+    endpoint->on_blocked(13, std::chrono::seconds{3});
+    EXPECT_THAT(post("b").error().what(), HasSubstr("blocked: disk_full for 3."));
+}
+
 TEST_F(SenderEndpointTest, AsyncSendsCompleteInOrderWithTheirOwnOutcome) {
     attach();
     std::vector<std::string> outcomes;

@@ -7,7 +7,9 @@ namespace baton::client {
 namespace {
 
 using testing::ElementsAre;
+using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 using wire::FrameType;
 using wire::Status;
 
@@ -175,6 +177,131 @@ TEST(SenderLink, ABrokerThatForgotTheProducerGetsEverythingUnconfirmed) {
     const Said publish = d.said_one(FrameType::publish);
     EXPECT_EQ(publish.header.sequence, 3U);
     EXPECT_EQ(Dialogue::messages_of(publish.bytes()), numbered(3, 4));
+}
+
+TEST(SenderLink, SaysHowSureItWantsToBeOnlyIfThatIsLessThanDurable) {
+    Dialogue d;
+    d.connect();
+    d.protocol.open_sender("a", true);
+    EXPECT_THAT(std::string{as_text(d.said_one(FrameType::attach).bytes())}, Not(HasSubstr("confirm")));
+    d.protocol.open_sender("b", true, ConfirmLevel::received);
+    EXPECT_THAT(std::string{as_text(d.said_one(FrameType::attach).bytes())}, HasSubstr(R"("confirm":"received")"));
+}
+
+TEST(SenderLink, WhatIsDecidedAtAttachHasTheLevelThatTheChannelGives) {
+    struct Case {
+        const char* settings;
+        ConfirmLevel wish;
+        const char* confirmed;
+    };
+    for (const auto& [settings, wish, confirmed] :
+         {Case{R"({"storage":"durable"})", ConfirmLevel::durable, "confirmed L1 2 2"},
+          Case{R"({"storage":"durable"})", ConfirmLevel::received, "confirmed L1 2 1"},
+          Case{R"({"storage":"memory"})", ConfirmLevel::durable, "confirmed L1 2 1"},
+          Case{R"({"storage":7})", ConfirmLevel::durable, "confirmed L1 2 1"}}) {
+        Dialogue d;
+        d.connect();
+        const LinkId id = d.protocol.open_sender("a", true, wish);
+        d.attached(1);
+        d.credit(1, 100);
+        d.protocol.publish(id, d.batch(numbered(1, 4)));
+        (void)d.said();
+        d.disconnect();
+        d.connect();
+        (void)d.reported();
+        d.attached(1, 2, settings);
+        EXPECT_THAT(d.reported(), ElementsAre("attached L1 0", confirmed)) << settings;
+    }
+}
+
+// The broker lives, and what the old link had sent reached its disk after the new link was attached.
+TEST(SenderLink, AConfirmMayBeAboutWhatAnEarlierConnectionSent) {
+    for (const bool overtakes_attached : {false, true}) {
+        Dialogue d;
+        d.connect();
+        const LinkId id = d.sender("a");
+        d.protocol.publish(id, d.batch(numbered(1, 9)));
+        (void)d.said();
+        d.disconnect();
+        d.connect();
+        (void)d.said();
+        (void)d.reported();
+        if (overtakes_attached) {
+            d.confirm(1, 7, {}, 2);
+        }
+        d.attached(1, 5);
+        if (!overtakes_attached) {
+            d.confirm(1, 7, {}, 2);
+        }
+        EXPECT_THAT(d.reported(), testing::Contains("confirmed L1 7 2"));
+        d.credit(1, 100);
+        const Said publish = d.said_one(FrameType::publish);
+        EXPECT_EQ(publish.header.sequence, 8U);
+        EXPECT_EQ(Dialogue::messages_of(publish.bytes()), numbered(8, 9));
+        d.confirm(1, 10);
+        EXPECT_TRUE(d.protocol.failure().has_value());
+    }
+}
+
+// While it is sent again in pieces, the whole is confirmed: the pieces that are owed still go out.
+TEST(SenderLink, AConfirmOfAMessageThatIsBeingSentAgainInFragmentsWaits) {
+    Dialogue d;
+    d.connect();
+    const LinkId id = d.sender("a");
+    d.protocol.publish(id, d.batch({std::string(300'000, 'x')}));
+    (void)d.said();
+    d.feed([](Outbox& out) { wire::put_grant(out, 1, 1); });
+    while (!d.said().empty()) {
+    }
+    d.disconnect();
+    d.connect();
+    (void)d.said();
+    d.attached(1);
+    d.credit(1, 10);
+    EXPECT_THAT(d.said_in_short(), ElementsAre("FRAGMENT 1#1"));
+    (void)d.reported();
+    d.confirm(1, 1, {}, 2);
+    EXPECT_THAT(d.reported(), IsEmpty());
+    d.feed([](Outbox& out) { wire::put_grant(out, 1, 1); });
+    std::size_t pieces = 0;
+    for (auto frames = d.said(); !frames.empty(); frames = d.said()) {
+        pieces += frames.size();
+    }
+    EXPECT_GT(pieces, 4U);
+    d.confirm(1, 1, {}, 2);
+    EXPECT_THAT(d.reported(), testing::Contains("confirmed L1 1 2"));
+    EXPECT_FALSE(d.protocol.failure().has_value());
+}
+
+// It had confirmed them as received, died, and found fewer of them on its disk.
+TEST(SenderLink, ABrokerThatLostConfirmedMessagesGetsTheOthersFromANewProducer) {
+    Dialogue d;
+    d.connect();
+    const LinkId id = d.protocol.open_sender("a", true, ConfirmLevel::received);
+    const Said first_attach = d.said_one(FrameType::attach);
+    d.attached(1);
+    d.credit(1, 100);
+    d.protocol.publish(id, d.batch(numbered(1, 5)));
+    (void)d.said();
+    d.confirm(1, 4);
+    d.disconnect();
+    d.connect();
+    (void)d.said();
+    d.attached(1, 2);
+    d.credit(1, 100);
+    EXPECT_EQ(d.said_one(FrameType::publish).header.sequence, 5U);
+    d.error(1, Status::sequence_gap, wire::Severity::link);
+    EXPECT_TRUE(d.protocol.exists(id));
+    d.clock.advance(std::chrono::milliseconds{100});
+    d.protocol.tick(d.clock.now());
+    EXPECT_NE(d.said_one(FrameType::attach).body, first_attach.body);
+    d.attached(1, 0);
+    d.credit(1, 100);
+    const Said publish = d.said_one(FrameType::publish);
+    EXPECT_EQ(publish.header.sequence, 5U);
+    EXPECT_EQ(Dialogue::messages_of(publish.bytes()), numbered(5, 5));
+    d.error(1, Status::sequence_gap, wire::Severity::link);
+    EXPECT_FALSE(d.protocol.exists(id)) << "a gap without a reason is a fault";
 }
 
 TEST(SenderLink, DecidedNumbersThatWereNeverSentAreAViolation) {
