@@ -65,6 +65,8 @@ int Application::run() {
     for (auto& shard : shards_) {
         shard->connect(peers);
     }
+    state_.policies = command_line_.configuration.options.policies;
+    state_.is_durable_by_default = is_durable_by_default(command_line_.configuration.options) && store_ != nullptr;
     if (const int code = start_store(peers); code != exit_done) {
         return code;
     }

@@ -6,9 +6,11 @@
 #include <atomic>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "common/base/clock.hpp"
 #include "common/base/memory_budget.hpp"
+#include "server/runtime/channel_policy.hpp"
 #include "server/runtime/limits.hpp"
 
 namespace baton::runtime {
@@ -25,11 +27,19 @@ struct BrokerState {
     const std::uint32_t shard_count;
     const Clock& clock;
     const MonotonicTime started;
+    // What a channel gets that is created without settings of its own. Set before the shards run.
+    std::vector<ChannelPolicy> policies;
+    bool is_durable_by_default = false;
     MemoryBudget memory;
     std::atomic<std::uint32_t> connections{0};
     std::atomic<std::uint32_t> channels{0};
     std::atomic<std::uint64_t> accepted{0};   ///< Connections since the start.
     std::atomic<bool> is_draining{false};
 };
+
+/// Of a channel that is created without settings.
+[[nodiscard]] inline channel::ChannelOptions default_options(const BrokerState& state, std::string_view name) {
+    return options_for(name, state.limits, state.is_durable_by_default, state.policies);
+}
 
 }  // namespace baton::runtime

@@ -231,10 +231,11 @@ Json create_channel(ChannelDirectory& directory, std::string_view name, const Js
     if (!is_new && !channel->damage().empty()) {
         throw Refusal{"channel_damaged", "the channel's files are damaged: " + channel->damage(), {}};
     }
-    const bool is_durable =
-        wanted_durability(request, is_new ? limits.channel_defaults.is_durable : channel->is_durable(), is_new);
-    auto options = wanted_options(request, is_new ? limits.channel_defaults : channel->options(), limits);
-    options.is_durable = is_durable;
+    const auto& state = directory.broker_state();
+    const bool is_durable = wanted_durability(
+        request, is_new ? default_options(state, name).is_durable : channel->is_durable(), is_new);
+    const auto options = wanted_options(
+        request, is_new ? options_with_storage(name, limits, is_durable, state.policies) : channel->options(), limits);
     if (is_new) {
         const auto made = directory.create(name, options);
         if (!made) {

@@ -121,7 +121,7 @@ void ShardBroker::handle(AttachCommand& command) {
         if (!request.create) {
             return refuse(Errc::not_found);
         }
-        if (const auto made = create(request.name, state_.limits.channel_defaults); !made) {
+        if (const auto made = create(request.name, default_options(state_, request.name)); !made) {
             return refuse(made.error().code);
         }
         named = by_name_.find(request.name);

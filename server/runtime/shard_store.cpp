@@ -15,8 +15,6 @@ namespace {
 /// Written by one job when memory has to be freed: enough to be fast, little enough to let others have their turn.
 constexpr std::uint64_t spill_bytes = 16ULL << 20;
 constexpr Duration space_period = std::chrono::milliseconds{500};
-constexpr std::uint64_t space_share = 20;               // 5 %.
-constexpr std::uint64_t space_min_default = 1ULL << 30;
 
 commit::LocalLogSettings log_settings(const ShardStoreSettings& settings) {
     return {.wal = {.directory = storage::shard_directory(settings.generation, settings.shard),
@@ -265,9 +263,7 @@ void ShardStore::watch_space() {
                                    }
                                    const storage::Space& space = **answer;
                                    const std::uint64_t least =
-                                       settings_.disk_free_min != 0
-                                           ? settings_.disk_free_min
-                                           : std::min(space.total / space_share, space_min_default);
+                                       settings_.disk_free_min.value_or(disk_free_min_auto(space.total));
                                    log_.set_space_low(space.available < least);
                                }});
 }

@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -19,6 +20,7 @@
 #include "server/channel/channel.hpp"
 #include "server/commit/local_commit_log.hpp"
 #include "server/runtime/session_events.hpp"
+#include "server/runtime/storage_settings.hpp"
 #include "server/storage/segment.hpp"
 
 namespace baton::runtime {
@@ -47,7 +49,7 @@ struct ShardStoreSettings {
     std::uint64_t wal_file_size = 32ULL << 20;
     std::uint64_t segment_size = 64ULL << 20;
     Duration settle_interval = std::chrono::milliseconds{25};
-    std::uint64_t disk_free_min = 0;  ///< Bytes; 0: the smaller of 5 % of the file system and 1 GiB.
+    std::optional<std::uint64_t> disk_free_min{};  ///< Bytes; nothing: disk_free_min_auto.
     std::uint64_t read_ahead = 4ULL << 20;  ///< Bytes of a backlog that are read before a receiver wants them.
 };
 
