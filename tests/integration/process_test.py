@@ -64,7 +64,9 @@ class ConfigTest(BrokerTest):
         self.expect_bad(self.batond(BATON_LIMITS_MEMORY_MAX="lots"), "BATON_LIMITS_MEMORY_MAX", "lots")
         self.expect_bad(self.batond("--listen", "ftp://x"), "ftp://x")
         self.expect_bad(self.batond("--colour", "red"), "--colour")
-        self.expect_bad(self.batond("--data-dir", self.folder), "--data-dir", "not supported")
+        self.expect_bad(self.batond("--data-dir", "", "--default-storage", "durable"), "default_storage", "data_dir")
+        self.expect_bad(self.batond("--config", self.file('{"policies": [{"match": "a", "bytes_max": "x"}]}')),
+                        "policies[0].bytes_max", "x", "a size")
 
     def test_help_and_version(self):
         self.assertIn("Exit codes", self.batond("--help").stdout)
