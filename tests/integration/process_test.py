@@ -14,7 +14,8 @@ from wire import ATTACH, CREDIT, GOAWAY, encode_attach
 class ConfigTest(BrokerTest):
     def batond(self, *arguments, **environment):
         return subprocess.run([program("BATOND"), *arguments], capture_output=True, text=True, timeout=DEADLINE,
-                              env=clean_environment(**environment), stdin=subprocess.DEVNULL, check=False)
+                              env=clean_environment(XDG_STATE_HOME=self.folder, **environment), stdin=subprocess.DEVNULL,
+                              check=False)
 
     def file(self, text, name="baton.json"):
         path = os.path.join(self.folder, name)

@@ -80,7 +80,7 @@ TEST(CommandLineOf, MistakesExitWithTwo) {
 }
 
 TEST(CommandLineOf, TheDataDirectoryMakesChannelsDurable) {
-    const EnvironmentVariable home{"HOME", "/home/somebody"};
+    const EnvironmentVariable home{"HOME", "/h"};
     const EnvironmentVariable state{"XDG_STATE_HOME", ""};
     struct Case {
         std::vector<const char*> arguments;
@@ -88,10 +88,10 @@ TEST(CommandLineOf, TheDataDirectoryMakesChannelsDurable) {
         bool is_durable;
     };
     for (const auto& [arguments, data_dir, is_durable] :
-         {Case{{}, "/home/somebody/.local/state/baton", false}, Case{{"--data-dir", "/tmp/x"}, "/tmp/x", true},
+         {Case{{}, "/h/.local/state/baton", false}, Case{{"--data-dir", "/tmp/x"}, "/tmp/x", true},
           Case{{"--data-dir=/tmp/x"}, "/tmp/x", true}, Case{{"--data-dir", ""}, "", false},
           Case{{"--data-dir=", "--shards", "2"}, "", false}, Case{{"--data-dir=/tmp/x", "--memory"}, "/tmp/x", false},
-          Case{{"--default-storage", "durable"}, "/home/somebody/.local/state/baton", true}}) {
+          Case{{"--default-storage", "durable"}, "/h/.local/state/baton", true}}) {
         const auto parsed = parse(arguments);
         ASSERT_TRUE(parsed.line) << parsed.err;
         EXPECT_EQ(parsed.line->configuration.options.data_dir, data_dir);
