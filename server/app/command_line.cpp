@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <utility>
 
 namespace baton::app {
 
@@ -13,12 +14,13 @@ using Flags = std::map<std::string, std::vector<std::string>>;  ///< Values by k
 
 Result<Configuration> configure(const std::string& config_file, const Flags& flags) {
     Configuration configuration;
+    const auto lookup = [](const std::string& name) { return std::getenv(name.c_str()); };
+    configuration.options.data_dir = default_data_dir(lookup);
     if (!config_file.empty()) {
         if (auto applied = apply_file(configuration, config_file); !applied) {
             return std::unexpected{applied.error()};
         }
     }
-    const auto lookup = [](const std::string& name) { return std::getenv(name.c_str()); };
     if (auto applied = apply_environment(configuration, lookup); !applied) {
         return std::unexpected{applied.error()};
     }
@@ -29,6 +31,7 @@ Result<Configuration> configure(const std::string& config_file, const Flags& fla
             }
         }
     }
+    complete(configuration.options);
     if (auto checked = check(configuration.options); !checked) {
         return std::unexpected{checked.error()};
     }
@@ -51,6 +54,20 @@ int complain(const std::string& text) {
     return exit_usage;
 }
 
+/// In reverse, as the parser takes them. It would take the next word for the value of "--data-dir=".
+std::vector<std::string> words_of(int argc, const char* const* argv) {
+    std::vector<std::string> words;
+    for (int index = argc - 1; index > 0; --index) {
+        std::string word{argv[index]};
+        if (word.starts_with("--") && word.ends_with('=')) {
+            word.pop_back();
+            words.emplace_back();
+        }
+        words.push_back(std::move(word));
+    }
+    return words;
+}
+
 /// Groups keep the common flags in front of the many limits in --help.
 void add_settings(CLI::App& app, Flags& flags) {
     for (const auto& setting : settings_table()) {
@@ -66,16 +83,20 @@ void add_settings(CLI::App& app, Flags& flags) {
 
 ParsedCommandLine parse_command_line(int argc, const char* const* argv) {
     CLI::App app{"batond, the broker of Baton: queues messages in named channels and pushes them to receivers."};
-    app.footer("Example: batond --listen tcp://127.0.0.1:22866 --listen unix:///tmp/baton.sock\n"
-               "Every option can also be set as BATON_<NAME> in the environment or in the --config file.\n"
-               "Exit codes: 0 after a drain, 2 usage or configuration, 3 cannot listen.");
+    app.footer(
+        "Example: batond --listen tcp://127.0.0.1:22866 --listen unix:///tmp/baton.sock\n"
+        "Every option can also be set as BATON_<NAME> in the environment or in the --config file.\n"
+        "Exit codes: 0 after a drain, 2 usage or configuration, 3 cannot listen,\n"
+        "11 the data directory is damaged, locked by another broker, or cannot be written.");
     app.set_version_flag("--version", std::string{"batond "} + BATON_VERSION);
     CommandLine line;
     Flags flags;
-    std::string data_dir;
     app.add_option("--config", line.config_file, "Configuration file: JSON, comments allowed.")->type_name("FILE");
-    app.add_option("--data-dir", data_dir, "Not supported yet: channels live in memory.")->type_name("DIR");
     add_settings(app, flags);
+    app.add_flag_callback(
+           "--memory", [&flags] { flags["default_storage"] = {"memory"}; }, "The same as --default-storage memory.")
+        ->excludes("--default-storage")
+        ->group("Options");
     auto* config = app.add_subcommand("config", "Validate or print the configuration.");
     config->require_subcommand(1);
     config->fallthrough();
@@ -83,16 +104,12 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv) {
     auto* show_command = config->add_subcommand("show", "Print the effective settings as JSON.")->fallthrough();
     show_command->add_flag("--origin", line.with_origin, "With where each value came from.");
     try {
-        app.parse(argc, argv);
+        app.parse(words_of(argc, argv));
     } catch (const CLI::ParseError& error) {
         if (error.get_exit_code() == 0) {
             return {std::nullopt, app.exit(error)};  // --help, --version.
         }
         return {std::nullopt, complain(std::string{error.what()} + "; see batond --help")};
-    }
-    if (!data_dir.empty() || std::getenv("BATON_DATA_DIR") != nullptr) {
-        return {std::nullopt, complain("--data-dir is not supported by this version: channels live in memory only; "
-                                       "start without it")};
     }
     if (config->parsed()) {
         line.command = show_command->parsed() ? Command::config_show : Command::config_check;

@@ -3,16 +3,18 @@
 #include <algorithm>
 #include <cctype>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <sstream>
+#include <utility>
 
+#include <nlohmann/json.hpp>
+
+#include "common/base/units.hpp"
 #include "common/net/endpoint.hpp"
+#include "server/app/policies.hpp"
 
 namespace baton::app {
 
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 std::unexpected<Error> invalid(const std::string& text) {
     return fail(std::make_error_code(std::errc::invalid_argument), text);
@@ -69,6 +71,15 @@ Result<void> apply_json(Configuration& configuration, const Json& json, const st
             if (auto nested = apply_json(configuration, value, "limits.", path); !nested) {
                 return nested;
             }
+            continue;
+        }
+        if (key == "policies") {
+            auto policies = policies_from(value, path);
+            if (!policies) {
+                return std::unexpected{policies.error()};
+            }
+            configuration.options.policies = std::move(*policies);
+            configuration.origins[key] = Origin::file;
             continue;
         }
         const auto* setting = find_setting(key);
@@ -157,6 +168,64 @@ Result<void> apply_environment(Configuration& configuration,
     return {};
 }
 
+bool is_durable_by_default(const Options& options) noexcept {
+    return options.default_storage == "durable" ||
+           (options.default_storage == "auto" && options.is_data_dir_configured && !options.data_dir.empty());
+}
+
+std::string default_data_dir(const std::function<const char*(const std::string&)>& lookup) {
+    for (const auto& [name, below] :
+         {std::pair{"XDG_STATE_HOME", "/baton"}, std::pair{"HOME", "/.local/state/baton"}}) {
+        if (const char* value = lookup(name); value != nullptr && value[0] == '/') {
+            return std::string{value} + below;
+        }
+    }
+    return {};
+}
+
+void complete(Options& options) {
+    auto& limits = options.limits;
+    limits.channel_defaults.message_size_max = limits.message_size_max;
+    auto durable = limits.channel_defaults;
+    durable.is_durable = true;
+    durable.messages_max = limits.durable_defaults.messages_max;
+    durable.bytes_max = limits.durable_defaults.bytes_max;
+    limits.durable_defaults = durable;
+}
+
+namespace {
+
+/// A multiple of the pages that the log is made of (docs/storage.md, section 3).
+constexpr std::uint64_t wal_page_size = 4096;
+
+Result<void> check_storage(const Options& options) {
+    if (options.data_dir.find('\0') != std::string::npos) {
+        return invalid("data_dir contains a NUL");
+    }
+    if (options.data_dir.empty() && options.default_storage == "durable") {
+        return invalid("default_storage is \"durable\", which needs a data_dir, but data_dir is \"\"");
+    }
+    if (options.storage.wal_file_size % wal_page_size != 0) {
+        return invalid("wal_file_size is \"" + format_size(options.storage.wal_file_size) +
+                       "\", allowed is a multiple of 4k");
+    }
+    for (std::size_t index = 0; index < options.policies.size(); ++index) {
+        const auto& policy = options.policies[index];
+        const auto place = "policies[" + std::to_string(index) + "].";
+        if (options.data_dir.empty() && policy.is_durable.value_or(false)) {
+            return invalid(place + "storage is \"durable\", which needs a data_dir, but data_dir is \"\"");
+        }
+        if (policy.message_size_max.value_or(0) > options.limits.message_size_max) {
+            return invalid(place + "message_size_max is \"" + format_size(*policy.message_size_max) +
+                           "\", allowed is at most limits.message_size_max (" +
+                           format_size(options.limits.message_size_max) + ")");
+        }
+    }
+    return {};
+}
+
+}  // namespace
+
 Result<void> check(const Options& options) {
     for (const auto& url : options.listen) {
         if (const auto endpoint = net::parse_listen_url(url); !endpoint) {
@@ -172,25 +241,29 @@ Result<void> check(const Options& options) {
     if (options.limits.message_size_max > options.limits.memory_max / 2) {
         return invalid("limits.message_size_max must not exceed half of limits.memory_max");
     }
-    return {};
+    return check_storage(options);
 }
 
 std::string show(const Configuration& configuration, bool with_origin) {
     Json json = Json::object();
+    const auto told = [&](const std::string& key, Json value) {
+        if (!with_origin) {
+            return value;
+        }
+        const auto origin = configuration.origins.find(key);
+        const auto from = origin == configuration.origins.end() ? Origin::built_in : origin->second;
+        return Json{{"value", std::move(value)}, {"origin", to_string(from)}};
+    };
     for (const auto& setting : settings_table()) {
         const auto values = setting.show(configuration.options);
-        Json value = setting.is_list ? Json(values) : Json(values.front());
-        const auto origin = configuration.origins.find(setting.key);
-        if (with_origin) {
-            const auto from = origin == configuration.origins.end() ? Origin::built_in : origin->second;
-            value = Json{{"value", value}, {"origin", to_string(from)}};
-        }
+        const auto value = told(setting.key, setting.is_list ? Json(values) : Json(values.front()));
         if (setting.key.starts_with("limits.")) {
             json["limits"][setting.key.substr(7)] = value;
         } else {
             json[setting.key] = value;
         }
     }
+    json["policies"] = told("policies", policies_json(configuration.options.policies));
     return json.dump(2, ' ', false, Json::error_handler_t::replace);  // Paths are any bytes.
 }
 

@@ -13,7 +13,9 @@
 
 #include "common/base/clock.hpp"
 #include "common/base/result.hpp"
+#include "server/runtime/channel_policy.hpp"
 #include "server/runtime/limits.hpp"
+#include "server/runtime/storage_settings.hpp"
 
 namespace baton::app {
 
@@ -24,8 +26,16 @@ struct Options {
     std::string log_level = "info";
     std::string log_format = "text";
     Duration drain_timeout = std::chrono::seconds{30};
+    std::string data_dir;                 ///< Empty: none, so there are only memory channels.
+    bool is_data_dir_configured = false;  ///< By file, environment or flag; the default is in the user's home.
+    std::string default_storage = "auto";
+    runtime::StorageSettings storage;
     runtime::Limits limits;
+    std::vector<runtime::ChannelPolicy> policies;  ///< The first that matches counts.
 };
+
+/// Whether a channel is durable of which nobody said anything: `default_storage`, and what `auto` comes to.
+[[nodiscard]] bool is_durable_by_default(const Options& options) noexcept;
 
 enum class Origin : std::uint8_t { built_in, file, environment, flag };
 [[nodiscard]] std::string_view to_string(Origin origin) noexcept;
@@ -59,7 +69,11 @@ struct Configuration {
 /// `lookup` answers null for a name that is not set. Lists are separated by commas.
 [[nodiscard]] Result<void> apply_environment(Configuration& configuration,
                                              const std::function<const char*(const std::string&)>& lookup);
-/// What fits together only as a whole: listen URLs, frame sizes.
+/// "$XDG_STATE_HOME/baton", or "$HOME/.local/state/baton"; empty if neither is an absolute path.
+[[nodiscard]] std::string default_data_dir(const std::function<const char*(const std::string&)>& lookup);
+/// When all keys are set: what the defaults of memory channels and durable ones have in common.
+void complete(Options& options);
+/// What fits together only as a whole: listen URLs, frame sizes, storage and data directory.
 [[nodiscard]] Result<void> check(const Options& options);
 
 /// `batond config show`: JSON with every key; with origins, each value with where it came from.

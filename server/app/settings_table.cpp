@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <limits>
+#include <optional>
 
 #include "common/base/units.hpp"
 #include "server/app/options.hpp"
@@ -105,6 +106,65 @@ Setting ready_file_setting() {
             [](const Options& options) { return Values{options.ready_file}; }};
 }
 
+Setting data_dir_setting() {
+    return {"data_dir",
+            "a path, or nothing for no durable channels",
+            "Where durable channels are kept; none: \"\". Default: $XDG_STATE_HOME/baton or ~/.local/state/baton.",
+            false,
+            false,
+            [](Options& options, const Values& values) {
+                options.data_dir = values.front();
+                options.is_data_dir_configured = true;
+                return true;
+            },
+            [](const Options& options) { return Values{options.data_dir}; }};
+}
+
+/// Shown as what it comes to, so that what is shown means the same when it is read as a file.
+Setting default_storage_setting() {
+    auto setting =
+        choice("default_storage", {"auto", "memory", "durable"},
+               "Where the messages of a channel are of which nobody says it; auto: durable if data_dir is set.", false,
+               [](Options& o) -> auto& { return o.default_storage; });
+    setting.show = [](const Options& options) { return Values{is_durable_by_default(options) ? "durable" : "memory"}; };
+    return setting;
+}
+
+Setting disk_free_min_setting() {
+    return {"disk_free_min",
+            "auto, or a size such as 512m or 2g",
+            "Free space below which durable channels take nothing; auto: 5 % of the disk, at most 1g.",
+            false,
+            false,
+            [](Options& options, const Values& values) {
+                const auto value = parse_size(values.front());
+                if (!value && values.front() != "auto") {
+                    return false;
+                }
+                options.storage.disk_free_min = value ? std::optional{*value} : std::nullopt;
+                return true;
+            },
+            [](const Options& options) {
+                const auto& value = options.storage.disk_free_min;
+                return Values{value ? format_size(*value) : "auto"};
+            }};
+}
+
+void add_storage(std::vector<Setting>& table) {
+    constexpr std::uint64_t kib = 1024, gib = kib * kib * kib;
+    using std::chrono::milliseconds, std::chrono::seconds;
+    table.push_back(data_dir_setting());
+    table.push_back(default_storage_setting());
+    table.push_back(duration("settle_sync_interval", milliseconds{1}, seconds{10},
+                             "How long a settlement waits for others before it goes to the disk with them.",
+                             [](Options& o) -> auto& { return o.storage.settle_sync_interval; }));
+    table.push_back(disk_free_min_setting());
+    table.push_back(size("wal_file_size", 64 * kib, 16 * gib, "One file of the write-ahead log; a multiple of 4k.",
+                         [](Options& o) -> auto& { return o.storage.wal_file_size; }));
+    table.push_back(size("segment_size", 64 * kib, 16 * gib, "One segment file of a durable channel.",
+                         [](Options& o) -> auto& { return o.storage.segment_size; }));
+}
+
 void add_limits(std::vector<Setting>& table) {
     constexpr std::uint64_t kib = 1024, mib = 1024 * kib, tib = mib * mib;
     using std::chrono::hours, std::chrono::milliseconds, std::chrono::minutes, std::chrono::seconds;
@@ -137,10 +197,16 @@ void add_limits(std::vector<Setting>& table) {
     table.push_back(duration("limits.heartbeat_interval", milliseconds{100}, hours{1},
                              "Longest heartbeat interval; silence over two of them ends a connection.",
                              [](Options& o) -> auto& { return o.limits.heartbeat_interval; }));
-    table.push_back(count("limits.channel_messages_max", 1, count_max, "Messages that a channel stores, by default.",
+    table.push_back(count("limits.channel_messages_max", 1, count_max,
+                          "Messages that a memory channel stores, by default.",
                           [](Options& o) -> auto& { return o.limits.channel_defaults.messages_max; }));
-    table.push_back(size("limits.channel_bytes_max", 1, count_max, "Bytes that a channel stores, by default.",
+    table.push_back(size("limits.channel_bytes_max", 1, count_max, "Bytes that a memory channel stores, by default.",
                          [](Options& o) -> auto& { return o.limits.channel_defaults.bytes_max; }));
+    table.push_back(count("limits.durable_messages_max", 1, count_max,
+                          "Messages that a durable channel stores, by default.",
+                          [](Options& o) -> auto& { return o.limits.durable_defaults.messages_max; }));
+    table.push_back(size("limits.durable_bytes_max", 1, count_max, "Bytes that a durable channel stores, by default.",
+                         [](Options& o) -> auto& { return o.limits.durable_defaults.bytes_max; }));
     table.push_back(count("limits.producers_max", 1, 10'000'000, "Producers that a channel remembers.",
                           [](Options& o) -> auto& { return o.limits.channel_defaults.producers_max; }));
     table.push_back(duration("limits.producer_retention", seconds{1}, hours{24 * 30},
@@ -165,6 +231,7 @@ std::vector<Setting> make_table() {
     table.push_back(duration("drain_timeout", Duration::zero(), std::chrono::hours{24},
                              "How long SIGTERM waits for receivers to settle.",
                              [](Options& o) -> auto& { return o.drain_timeout; }));
+    add_storage(table);
     add_limits(table);
     return table;
 }

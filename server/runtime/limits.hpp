@@ -23,7 +23,10 @@ struct Limits {
     Duration handshake_timeout = std::chrono::seconds{10};
     Duration heartbeat_interval = std::chrono::seconds{10};  ///< Largest interval that a client may have.
     Duration heartbeat_interval_min = std::chrono::milliseconds{100};
-    channel::ChannelOptions channel_defaults;          ///< For channels that are created without settings.
+    channel::ChannelOptions channel_defaults;  ///< For memory channels that are created without settings.
+    /// For durable ones; on a disk there is room for more. What both have in common is set in both (app::complete).
+    channel::ChannelOptions durable_defaults{
+        .messages_max = 10'000'000'000, .bytes_max = 1ULL << 40, .is_durable = true};
 };
 
 }  // namespace baton::runtime

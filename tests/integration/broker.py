@@ -47,7 +47,11 @@ def clean_environment(**extra):
 
 
 class Broker:
-    """A batond process. Settings are flags: limits_memory_max="64m" becomes --limits-memory-max 64m."""
+    """A batond process. Settings are flags: limits_memory_max="64m" becomes --limits-memory-max 64m.
+
+    Without data_dir it keeps what it may keep in a folder of its own, never in the home of the user, and its channels are
+    in memory. With data_dir=PATH they are durable; a second broker with the same path finds them again.
+    """
 
     def __init__(self, folder, shards=1, listen=("tcp://127.0.0.1:0",), arguments=(), environment=None,
                  open_files=None, wait=True, **settings):
@@ -63,7 +67,9 @@ class Broker:
         limit = (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, open_files))) if open_files else None
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(command + list(arguments), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            env=clean_environment(**(environment or {})), preexec_fn=limit)
+                                            env=clean_environment(XDG_STATE_HOME=os.path.join(self.folder, "state"),
+                                                                  **(environment or {})),
+                                            preexec_fn=limit)
         if wait:
             self.wait_ready()
 
@@ -187,6 +193,10 @@ class BrokerTest(unittest.TestCase):
         self.addCleanup(self.end_broker, broker)
         return broker
 
+    def data_dir(self):
+        """A new folder for broker(data_dir=...)."""
+        return tempfile.mkdtemp(prefix="data-", dir=self.folder)
+
     def end_broker(self, broker):
         """In order, which also shows leaks; a crash is a failure even where the test did not look."""
         if broker.process.poll() is None:
@@ -198,7 +208,7 @@ class BrokerTest(unittest.TestCase):
                 self.logs.append(broker.log())
                 self.fail("batond did not end after SIGTERM")
         self.logs.append(broker.log())
-        self.assertIn(broker.process.returncode, (0, 2, 3, -signal.SIGKILL))
+        self.assertIn(broker.process.returncode, (0, 2, 3, 11, -signal.SIGKILL))
         self.assertNotIn("Sanitizer", broker.log())
         self.assertNotIn("runtime error:", broker.log())
 

@@ -14,7 +14,8 @@ from wire import ATTACH, CREDIT, GOAWAY, encode_attach
 class ConfigTest(BrokerTest):
     def batond(self, *arguments, **environment):
         return subprocess.run([program("BATOND"), *arguments], capture_output=True, text=True, timeout=DEADLINE,
-                              env=clean_environment(**environment), stdin=subprocess.DEVNULL, check=False)
+                              env=clean_environment(XDG_STATE_HOME=self.folder, **environment), stdin=subprocess.DEVNULL,
+                              check=False)
 
     def file(self, text, name="baton.json"):
         path = os.path.join(self.folder, name)
@@ -64,7 +65,9 @@ class ConfigTest(BrokerTest):
         self.expect_bad(self.batond(BATON_LIMITS_MEMORY_MAX="lots"), "BATON_LIMITS_MEMORY_MAX", "lots")
         self.expect_bad(self.batond("--listen", "ftp://x"), "ftp://x")
         self.expect_bad(self.batond("--colour", "red"), "--colour")
-        self.expect_bad(self.batond("--data-dir", self.folder), "--data-dir", "not supported")
+        self.expect_bad(self.batond("--data-dir", "", "--default-storage", "durable"), "default_storage", "data_dir")
+        self.expect_bad(self.batond("--config", self.file('{"policies": [{"match": "a", "bytes_max": "x"}]}')),
+                        "policies[0].bytes_max", "x", "a size")
 
     def test_help_and_version(self):
         self.assertIn("Exit codes", self.batond("--help").stdout)

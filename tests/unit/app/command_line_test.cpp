@@ -79,15 +79,56 @@ TEST(CommandLineOf, MistakesExitWithTwo) {
     }
 }
 
-TEST(CommandLineOf, ADataDirectoryIsRefused) {
-    for (const auto& arguments :
-         std::vector<std::vector<const char*>>{{"--data-dir", "/tmp/x"}, {"--data-dir=/tmp/x"}}) {
+TEST(CommandLineOf, TheDataDirectoryMakesChannelsDurable) {
+    const EnvironmentVariable home{"HOME", "/h"};
+    const EnvironmentVariable state{"XDG_STATE_HOME", ""};
+    struct Case {
+        std::vector<const char*> arguments;
+        const char* data_dir;
+        bool is_durable;
+    };
+    for (const auto& [arguments, data_dir, is_durable] :
+         {Case{{}, "/h/.local/state/baton", false}, Case{{"--data-dir", "/tmp/x"}, "/tmp/x", true},
+          Case{{"--data-dir=/tmp/x"}, "/tmp/x", true}, Case{{"--data-dir", ""}, "", false},
+          Case{{"--data-dir=", "--shards", "2"}, "", false}, Case{{"--data-dir=/tmp/x", "--memory"}, "/tmp/x", false},
+          Case{{"--default-storage", "durable"}, "/h/.local/state/baton", true}}) {
+        const auto parsed = parse(arguments);
+        ASSERT_TRUE(parsed.line) << parsed.err;
+        EXPECT_EQ(parsed.line->configuration.options.data_dir, data_dir);
+        EXPECT_EQ(is_durable_by_default(parsed.line->configuration.options), is_durable) << data_dir;
+    }
+    const EnvironmentVariable data{"BATON_DATA_DIR", "/tmp/y"};
+    EXPECT_EQ(parse({}).line->configuration.options.data_dir, "/tmp/y");
+    EXPECT_TRUE(is_durable_by_default(parse({}).line->configuration.options));
+    EXPECT_TRUE(is_durable_by_default(reload(*parse({"--default-storage=durable"}).line)->options));
+    EXPECT_FALSE(is_durable_by_default(reload(*parse({"--memory"}).line)->options));
+}
+
+TEST(CommandLineOf, DurableChannelsNeedADataDirectory) {
+    Scratch scratch;
+    const auto path = scratch.write("c.json", R"({"policies":[{"match":"a"},{"match":"b","storage":"durable"}]})");
+    for (const auto& arguments : std::vector<std::vector<const char*>>{{"--data-dir=", "--default-storage=durable"},
+                                                                       {"--data-dir=", "--config", path.c_str()},
+                                                                       {"--memory", "--default-storage=durable"}}) {
         const auto parsed = parse(arguments);
         EXPECT_EQ(parsed.exit_code, exit_usage);
-        EXPECT_THAT(parsed.err, HasSubstr("memory only"));
+        EXPECT_FALSE(parsed.line);
     }
-    const EnvironmentVariable data{"BATON_DATA_DIR", "/tmp/x"};
-    EXPECT_EQ(parse({}).exit_code, exit_usage);
+    EXPECT_THAT(parse({"--data-dir=", "--config", path.c_str()}).err, HasSubstr("policies[1].storage"));
+}
+
+TEST(CommandLineOf, LimitsThatBothKindsHaveInCommonAreSetForBoth) {
+    const auto parsed = parse({"--limits-producers-max=7", "--limits-message-size-max=1m",
+                               "--limits-durable-messages-max=9", "--limits-channel-messages-max=8"});
+    ASSERT_TRUE(parsed.line) << parsed.err;
+    const auto& limits = parsed.line->configuration.options.limits;
+    EXPECT_EQ(limits.channel_defaults.messages_max, 8U);
+    EXPECT_EQ(limits.durable_defaults.messages_max, 9U);
+    EXPECT_EQ(limits.durable_defaults.bytes_max, 1ULL << 40);
+    EXPECT_EQ(limits.durable_defaults.producers_max, 7U);
+    EXPECT_EQ(limits.durable_defaults.message_size_max, 1U << 20);
+    EXPECT_TRUE(limits.durable_defaults.is_durable);
+    EXPECT_FALSE(limits.channel_defaults.is_durable);
 }
 
 TEST(CommandLineOf, HelpAndVersionGoToStdoutAndAreNoMistakes) {

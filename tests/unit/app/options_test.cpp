@@ -136,7 +136,7 @@ TEST(Files, UnknownKeysAreErrors) {
     EXPECT_THAT(file_error(R"({"colour":"blue"})"), HasSubstr("\"colour\" is unknown"));
     EXPECT_THAT(file_error(R"({"limits":{"colour":1}})"), HasSubstr("\"limits.colour\" is unknown"));
     EXPECT_THAT(file_error(R"({"limits":{"limits":{"links_max":1}}})"), HasSubstr("unknown"));
-    EXPECT_THAT(file_error(R"({"data_dir":"/x"})"), HasSubstr("\"data_dir\" is unknown"));
+    EXPECT_THAT(file_error(R"({"data_folder":"/x"})"), HasSubstr("\"data_folder\" is unknown"));
 }
 
 TEST(Files, ErrorsNameFileKeyValueAndWhatIsAllowed) {
@@ -197,6 +197,13 @@ TEST(Values, AreCheckedAgainstTheirRange) {
         {"limits.frame_size_max", {"65552", "16m"}, {"65551", "17m"}},
         {"limits.channel_name_size_max", {"1", "4000"}, {"0", "4001"}},
         {"limits.heartbeat_interval", {"100ms", "1h"}, {"99ms", "2h"}},
+        {"default_storage", {"auto", "memory", "durable"}, {"", "disk"}},
+        {"settle_sync_interval", {"1ms", "10s"}, {"0s", "11s", ""}},
+        {"disk_free_min", {"auto", "0", "512m"}, {"", "AUTO", "5%", "-1"}},
+        {"wal_file_size", {"64k", "16g"}, {"63k", "17g", ""}},
+        {"segment_size", {"64k", "16g"}, {"63k", "17g"}},
+        {"limits.durable_messages_max", {"1", "10000000000"}, {"0", "1g"}},
+        {"limits.durable_bytes_max", {"1", "1t", "20t"}, {"0", ""}},
     };
     for (const auto& each : cases) {
         for (const auto& text : each.good) {
@@ -252,9 +259,120 @@ TEST(Check, LimitsMustFitTogether) {
     EXPECT_FALSE(check(options));
 }
 
+TEST(Check, StorageMustFitTogether) {
+    Options options;
+    options.default_storage = "durable";
+    EXPECT_FALSE(check(options));
+    options.data_dir = "/x";
+    EXPECT_TRUE(check(options));
+    options.storage.wal_file_size = 65'537;
+    EXPECT_THAT(check(options).error().context, HasSubstr("wal_file_size is \"65537\""));
+    options = {};
+    options.policies = {{.match = "a", .message_size_max = options.limits.message_size_max + 1}};
+    EXPECT_THAT(check(options).error().context, HasSubstr("policies[0].message_size_max"));
+    options.policies = {{.match = "a", .is_durable = true}};
+    EXPECT_THAT(check(options).error().context, HasSubstr("policies[0].storage"));
+    options.data_dir = std::string{"a\0b", 3};
+    EXPECT_FALSE(check(options));
+}
+
+TEST(DataDir, IsInTheStateFolderOfTheUser) {
+    using Variables = std::map<std::string, std::string>;
+    const auto in = [](const Variables& variables) { return default_data_dir(environment(variables)); };
+    EXPECT_EQ(in({{"XDG_STATE_HOME", "/s"}, {"HOME", "/h"}}), "/s/baton");
+    EXPECT_EQ(in({{"HOME", "/h"}}), "/h/.local/state/baton");
+    EXPECT_EQ(in({{"XDG_STATE_HOME", "relative"}, {"HOME", "/h"}}), "/h/.local/state/baton");
+    EXPECT_EQ(in({{"XDG_STATE_HOME", ""}, {"HOME", ""}}), "");
+    EXPECT_EQ(in({}), "");
+}
+
+TEST(DataDir, AutoIsDurableOnlyWhereSomebodyNamedADirectory) {
+    Configuration configuration;
+    configuration.options.data_dir = "/default";
+    EXPECT_FALSE(is_durable_by_default(configuration.options));
+    ASSERT_TRUE(apply(configuration, setting("data_dir"), {"/x"}, Origin::environment, ""));
+    EXPECT_TRUE(is_durable_by_default(configuration.options));
+    EXPECT_EQ(setting("default_storage").show(configuration.options), Texts{"durable"});
+    ASSERT_TRUE(apply(configuration, setting("data_dir"), {""}, Origin::flag, ""));
+    EXPECT_FALSE(is_durable_by_default(configuration.options));
+    EXPECT_EQ(setting("default_storage").show(configuration.options), Texts{"memory"});
+}
+
+// --- Policies
+// ----------------------------------------------------------------------------------------------------------
+
+TEST(Policies, AreReadFromTheFile) {
+    Scratch scratch;
+    Configuration configuration;
+    const auto applied = apply_file(configuration, scratch.write("c.json", R"({"policies": [
+        {"match": "jobs.*", "storage": "durable", "messages_max": 1000, "bytes_max": "1g", "message_size_max": "1m"},
+        {"match": "a%FF?", "messages_max": "12", "storage": "memory"},
+        {"match": "*"}
+    ]})"));
+    ASSERT_TRUE(applied) << applied.error().context;
+    const std::vector<runtime::ChannelPolicy> expected{{.match = "jobs.*",
+                                                        .is_durable = true,
+                                                        .messages_max = 1000,
+                                                        .bytes_max = 1 << 30,
+                                                        .message_size_max = 1 << 20},
+                                                       {.match = "a\xff?", .is_durable = false, .messages_max = 12},
+                                                       {.match = "*"}};
+    EXPECT_EQ(configuration.options.policies, expected);
+    EXPECT_EQ(configuration.origins.at("policies"), Origin::file);
+
+    const auto text = show(configuration, false);
+    Configuration again;
+    ASSERT_TRUE(apply_file(again, scratch.write("again.json", text)));
+    EXPECT_EQ(again.options.policies, expected);
+    EXPECT_EQ(show(again, false), text);
+    const auto told = Json::parse(show(configuration, true))["policies"];
+    EXPECT_EQ(told["origin"], "file");
+    EXPECT_EQ(told["value"][0]["bytes_max"], "1g");
+}
+
+TEST(Policies, ErrorsNameIndexKeyValueAndWhatIsAllowed) {
+    struct Case {
+        const char* policies;
+        std::vector<const char*> words;
+    };
+    for (const auto& [policies, words] :
+         {Case{R"(5)", {"policies is 5", "a list"}}, Case{R"({"match":"a"})", {"policies is", "a list"}},
+          Case{R"([5])", {"policies[0] is 5", "an object"}},
+          Case{R"([{"match":"a"},{}])", {"policies[1]", "match is missing"}},
+          Case{R"([{"match":""}])", {"policies[0].match is \"\"", "a pattern"}},
+          Case{R"([{"match":7}])", {"policies[0].match is 7", "a pattern"}},
+          Case{R"([{"match":"a"},{"match":"b","storage":"disk"}])",
+               {"policies[1].storage is \"disk\"", "memory or durable"}},
+          Case{R"([{"match":"a","messages_max":"1k"}])", {"policies[0].messages_max is \"1k\"", "a whole number"}},
+          Case{R"([{"match":"a","messages_max":0}])", {"policies[0].messages_max is 0", "at least 1"}},
+          Case{R"([{"match":"a","messages_max":-1}])", {"policies[0].messages_max is -1"}},
+          Case{R"([{"match":"a","bytes_max":"lots"}])", {"policies[0].bytes_max is \"lots\"", "a size"}},
+          Case{R"([{"match":"a","bytes_max":1.5}])", {"policies[0].bytes_max is 1.5"}},
+          Case{R"([{"match":"a","message_size_max":null}])", {"policies[0].message_size_max is null", "a size"}},
+          Case{R"([{"match":"a","colour":"red"}])", {"policies[0]", "\"colour\" is unknown", "messages_max"}}}) {
+        const auto text = file_error(std::string{R"({"policies":)"} + policies + "}");
+        EXPECT_THAT(text, HasSubstr("c.json"));
+        for (const auto* word : words) {
+            EXPECT_THAT(text, HasSubstr(word)) << policies;
+        }
+    }
+}
+
+TEST(Policies, AreLimitedInNumber) {
+    std::string list = R"({"match":"a"})";
+    for (int i = 1; i < 1'001; ++i) {
+        list += R"(,{"match":"a"})";
+    }
+    EXPECT_THAT(file_error(R"({"policies":[)" + list + "]}"), HasSubstr("policies is 1001 long"));
+}
+
 TEST(Show, IsAConfigurationFileThatGivesTheSame) {
     Scratch scratch;
     Configuration configuration;
+    configuration.options.data_dir = "/var/lib/baton";
+    configuration.options.is_data_dir_configured = true;
+    configuration.options.storage.disk_free_min = 3ULL << 20;
+    configuration.options.storage.settle_sync_interval = std::chrono::milliseconds{7};
     configuration.options.listen = {"tcp://0.0.0.0:1", "unix:///tmp/a b"};
     configuration.options.limits.memory_max = 3ULL * 1024 * 1024 * 1024 + 1;
     configuration.options.limits.heartbeat_interval = std::chrono::milliseconds{1234};

@@ -3,9 +3,11 @@
 
 #include <stdlib.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <optional>
 #include <string>
 
 namespace baton::app::test {
@@ -43,13 +45,19 @@ private:
 
 class EnvironmentVariable {
 public:
-    EnvironmentVariable(const char* name, const char* value) : name_{name} { ::setenv(name, value, 1); }
-    ~EnvironmentVariable() { ::unsetenv(name_); }
+    EnvironmentVariable(const char* name, const char* value) : name_{name} {
+        if (const char* before = std::getenv(name)) {
+            before_ = before;
+        }
+        ::setenv(name, value, 1);
+    }
+    ~EnvironmentVariable() { before_ ? ::setenv(name_, before_->c_str(), 1) : ::unsetenv(name_); }
     EnvironmentVariable(const EnvironmentVariable&) = delete;
     EnvironmentVariable& operator=(const EnvironmentVariable&) = delete;
 
 private:
     const char* name_;
+    std::optional<std::string> before_;
 };
 
 }  // namespace baton::app::test

@@ -1,0 +1,148 @@
+#include "server/app/policies.hpp"
+
+#include <optional>
+
+#include "common/base/text_form.hpp"
+#include "common/base/units.hpp"
+
+namespace baton::app {
+
+namespace {
+
+using runtime::ChannelPolicy;
+
+constexpr std::size_t policies_max = 1'000;
+constexpr std::size_t pattern_size_max = 4'000;
+constexpr auto limit_max = std::uint64_t{1} << 62U;
+
+constexpr const char* allowed_list =
+    "a list of at most 1000 objects such as {\"match\": \"jobs.*\", \"storage\": \"durable\"}";
+constexpr const char* allowed_keys = "match, storage, messages_max, bytes_max, message_size_max";
+constexpr const char* allowed_match =
+    "a pattern of 1 to 4000 bytes: * is any run of bytes, ? is one, %XX a certain one";
+constexpr const char* allowed_storage = "memory or durable";
+constexpr const char* allowed_count = "a whole number of at least 1";
+constexpr const char* allowed_size = "a size of at least 1, such as 64k, 10m or 1g";
+
+bool set_match(ChannelPolicy& policy, const Json& value) {
+    if (!value.is_string()) {
+        return false;
+    }
+    auto bytes = name_from_text(value.get<std::string>());
+    if (!bytes || bytes->empty() || bytes->size() > pattern_size_max) {
+        return false;
+    }
+    policy.match = std::move(*bytes);
+    return true;
+}
+
+bool set_storage(ChannelPolicy& policy, const Json& value) {
+    if (value != "memory" && value != "durable") {
+        return false;
+    }
+    policy.is_durable = value == "durable";
+    return true;
+}
+
+/// Numbers as such or as text; with units only where they are bytes.
+bool set_number(std::optional<std::uint64_t>& place, const Json& value, bool is_size) {
+    std::optional<std::uint64_t> number;
+    if (value.is_number_unsigned()) {
+        number = value.get<std::uint64_t>();
+    } else if (value.is_string()) {
+        const auto text = value.get<std::string>();
+        const bool has_unit = text.find_first_not_of("0123456789") != std::string::npos;
+        if (const auto parsed = parse_size(text); parsed && (is_size || !has_unit)) {
+            number = *parsed;
+        }
+    }
+    if (!number || *number == 0 || *number > limit_max) {
+        return false;
+    }
+    place = number;
+    return true;
+}
+
+/// What is allowed instead; null: it has been set.
+const char* set(ChannelPolicy& policy, const std::string& key, const Json& value) {
+    if (key == "match") {
+        return set_match(policy, value) ? nullptr : allowed_match;
+    }
+    if (key == "storage") {
+        return set_storage(policy, value) ? nullptr : allowed_storage;
+    }
+    if (key == "messages_max") {
+        return set_number(policy.messages_max, value, false) ? nullptr : allowed_count;
+    }
+    if (key == "bytes_max") {
+        return set_number(policy.bytes_max, value, true) ? nullptr : allowed_size;
+    }
+    return set_number(policy.message_size_max, value, true) ? nullptr : allowed_size;
+}
+
+std::unexpected<Error> invalid(const std::string& text) {
+    return fail(std::make_error_code(std::errc::invalid_argument), text);
+}
+
+std::string shown(const Json& value) {
+    return value.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+bool is_key(const std::string& key) {
+    return key == "match" || key == "storage" || key == "messages_max" || key == "bytes_max" ||
+           key == "message_size_max";
+}
+
+}  // namespace
+
+Result<std::vector<ChannelPolicy>> policies_from(const Json& json, const std::string& where) {
+    if (!json.is_array() || json.size() > policies_max) {
+        return invalid(where + ": policies is " +
+                       (json.is_array() ? std::to_string(json.size()) + " long" : shown(json)) + ", allowed is " +
+                       allowed_list);
+    }
+    std::vector<ChannelPolicy> policies;
+    for (const auto& item : json) {
+        const auto place = where + ": policies[" + std::to_string(policies.size()) + "]";
+        if (!item.is_object()) {
+            return invalid(place + " is " + shown(item) + ", allowed is an object with the keys " + allowed_keys);
+        }
+        ChannelPolicy policy;
+        for (const auto& [key, value] : item.items()) {
+            if (!is_key(key)) {
+                return invalid(place + ": the key \"" + key + "\" is unknown, allowed are " + allowed_keys);
+            }
+            if (const char* allowed = set(policy, key, value)) {
+                return invalid(place + "." + key + " is " + shown(value) + ", allowed is " + allowed);
+            }
+        }
+        if (policy.match.empty()) {
+            return invalid(place + ": match is missing, allowed is " + allowed_match);
+        }
+        policies.push_back(std::move(policy));
+    }
+    return policies;
+}
+
+Json policies_json(std::span<const ChannelPolicy> policies) {
+    auto list = Json::array();
+    for (const auto& policy : policies) {
+        Json json{{"match", name_text(as_bytes(policy.match))}};
+        if (policy.is_durable) {
+            json["storage"] = *policy.is_durable ? "durable" : "memory";
+        }
+        if (policy.messages_max) {
+            json["messages_max"] = *policy.messages_max;
+        }
+        if (policy.bytes_max) {
+            json["bytes_max"] = format_size(*policy.bytes_max);
+        }
+        if (policy.message_size_max) {
+            json["message_size_max"] = format_size(*policy.message_size_max);
+        }
+        list.push_back(std::move(json));
+    }
+    return list;
+}
+
+}  // namespace baton::app

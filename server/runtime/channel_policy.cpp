@@ -1,0 +1,64 @@
+#include "server/runtime/channel_policy.hpp"
+
+#include <algorithm>
+
+namespace baton::runtime {
+
+/// Greedy: only the last `*` is ever taken back, so the time is at most pattern times name.
+bool matches(std::string_view pattern, std::string_view name) noexcept {
+    std::size_t at_pattern = 0;
+    std::size_t at_name = 0;
+    auto star = std::string_view::npos;  // Position behind the last `*`.
+    std::size_t star_name = 0;           // Where what follows it is tried.
+    while (at_name < name.size()) {
+        if (at_pattern < pattern.size() && pattern[at_pattern] == '*') {
+            star = ++at_pattern;
+            star_name = at_name;
+        } else if (at_pattern < pattern.size() &&
+                   (pattern[at_pattern] == '?' || pattern[at_pattern] == name[at_name])) {
+            ++at_pattern;
+            ++at_name;
+        } else if (star != std::string_view::npos) {
+            at_pattern = star;
+            at_name = ++star_name;
+        } else {
+            return false;
+        }
+    }
+    return pattern.find_first_not_of('*', at_pattern) == std::string_view::npos;
+}
+
+const ChannelPolicy* policy_for(std::string_view name, std::span<const ChannelPolicy> policies) noexcept {
+    const auto found =
+        std::ranges::find_if(policies, [name](const ChannelPolicy& policy) { return matches(policy.match, name); });
+    return found == policies.end() ? nullptr : &*found;
+}
+
+namespace {
+
+channel::ChannelOptions with_policy(const Limits& limits, bool is_durable, const ChannelPolicy* policy) noexcept {
+    auto options = is_durable ? limits.durable_defaults : limits.channel_defaults;
+    options.is_durable = is_durable;
+    if (policy != nullptr) {
+        options.messages_max = policy->messages_max.value_or(options.messages_max);
+        options.bytes_max = policy->bytes_max.value_or(options.bytes_max);
+        options.message_size_max = policy->message_size_max.value_or(options.message_size_max);
+    }
+    return options;
+}
+
+}  // namespace
+
+channel::ChannelOptions options_for(std::string_view name, const Limits& limits, bool default_is_durable,
+                                    std::span<const ChannelPolicy> policies) noexcept {
+    const auto* policy = policy_for(name, policies);
+    const bool is_durable = policy != nullptr ? policy->is_durable.value_or(default_is_durable) : default_is_durable;
+    return with_policy(limits, is_durable, policy);
+}
+
+channel::ChannelOptions options_with_storage(std::string_view name, const Limits& limits, bool is_durable,
+                                             std::span<const ChannelPolicy> policies) noexcept {
+    return with_policy(limits, is_durable, policy_for(name, policies));
+}
+
+}  // namespace baton::runtime

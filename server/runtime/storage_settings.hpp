@@ -1,0 +1,34 @@
+// How the broker treats its disk: settings that an operator can make (docs/operations.md). Plain values.
+// Not responsible for where the data directory is (app::Options) or for the limits of channels (limits.hpp).
+// Next file: channel_policy.hpp.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+
+#include "common/base/clock.hpp"
+
+namespace baton::runtime {
+
+struct StorageSettings {
+    /// Settlements without a receipt are synced at least this often; a crash brings back no more than twice this time.
+    Duration settle_sync_interval = std::chrono::milliseconds{25};
+    /// Free bytes of the file system below which durable channels take nothing. Nothing: disk_free_min_auto.
+    std::optional<std::uint64_t> disk_free_min;
+    std::uint64_t wal_file_size = 32ULL << 20;  ///< Bytes of one file of the write-ahead log; a multiple of 4096.
+    std::uint64_t segment_size = 64ULL << 20;   ///< Bytes after which a channel's segment file is full.
+    friend bool operator==(const StorageSettings&, const StorageSettings&) = default;
+};
+
+/// The smaller of 5 % of the file system and 1 GiB.
+[[nodiscard]] constexpr std::uint64_t disk_free_min_auto(std::uint64_t file_system_bytes) noexcept {
+    return std::min<std::uint64_t>(file_system_bytes / 20, 1ULL << 30);
+}
+
+[[nodiscard]] constexpr std::uint64_t disk_free_min(const StorageSettings& settings,
+                                                    std::uint64_t file_system_bytes) noexcept {
+    return settings.disk_free_min.value_or(disk_free_min_auto(file_system_bytes));
+}
+
+}  // namespace baton::runtime
