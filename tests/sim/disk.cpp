@@ -120,7 +120,7 @@ Result<std::unique_ptr<storage::File>> SimDisk::open(std::string_view path, stor
 Result<void> SimDisk::rename(std::string_view from, std::string_view to) {
     return core_->operation(from, [&]() -> Result<void> {
         const std::string context = std::string{from} + " to " + std::string{to};
-        const auto source = core_->locate_existing(from);
+        const auto source = core_->locate(from);
         if (!source) {
             return fail(source.error());
         }
@@ -128,9 +128,15 @@ Result<void> SimDisk::rename(std::string_view from, std::string_view to) {
         if (!target) {
             return fail(target.error());
         }
+        if (source->node == 0) {
+            return fail(Errc::not_found, context);
+        }
         const DiskNode& moved = core_->state.at(source->node);
         if (source->directory == 0 || target->directory == 0 || to.starts_with(std::string{from} + "/")) {
             return fail(Errc::io_error, context);
+        }
+        if (from.starts_with(std::string{to} + "/")) {
+            return fail(Errc::exists, context);
         }
         if (source->node == target->node) {
             return {};
