@@ -110,7 +110,7 @@ int Application::open_store() {
     }
     if (options.is_data_dir_configured) {
         spdlog::error("{}", opened.error().context);
-        return exit_storage;
+        return exit_data_dir;
     }
     spdlog::warn("no durable channels, because the default {}", opened.error().context);
     return exit_done;
@@ -127,7 +127,7 @@ int Application::start_store(const std::vector<runtime::Shard*>& shards) {
                                                 .disk_free_min = storage.disk_free_min});
     if (!started) {
         spdlog::error("{}", started.error().context);
-        return exit_storage;
+        return exit_data_dir;
     }
     return exit_done;
 }
