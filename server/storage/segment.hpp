@@ -43,19 +43,27 @@ struct BlockContent {
 [[nodiscard]] std::optional<std::uint32_t> segment_file_number(std::string_view name) noexcept;
 [[nodiscard]] std::string segment_path(StreamId stream, std::uint32_t number);
 
-/// Appends blocks to the segments of one stream. Its first append makes the stream's directory if need be and begins a file behind all that are there: a file
-/// of an earlier run is never written again.
+/// Appends blocks to the segments of one stream. Its first append makes the stream's directory if need be and begins a
+/// file behind all that are there: a file of an earlier run is never written again.
 class SegmentWriter {
 public:
     /// A new file is begun when the current one has reached `segment_size` bytes.
     SegmentWriter(StreamId stream, std::uint64_t segment_size) noexcept;
     ~SegmentWriter();
 
-    /// Writes and syncs; durable when it returns, including the names of new files. After a failure the current file is given
-    /// up (the next append begins a new one) and nothing that this call wrote counts.
+    /// Writes and syncs; durable when it returns, including the names of new files. After a failure the current file is
+    /// given up (the next append begins a new one) and nothing that this call wrote counts.
     [[nodiscard]] Result<std::vector<BlockRef>> append(FileSystem& files, std::span<const BlockContent> blocks);
 
 private:
+    struct Write;
+
+    Result<void> prepare(FileSystem& files);
+    Result<std::vector<BlockRef>> write_blocks(FileSystem& files, std::span<const BlockContent> blocks);
+    Result<void> flush(Write& write);
+    Result<void> begin_file(FileSystem& files);
+    void give_up(FileSystem& files, std::uint32_t number, std::uint64_t end);
+
     const StreamId stream_;
     const std::uint64_t segment_size_;
     std::unique_ptr<File> file_;
@@ -72,7 +80,8 @@ struct SegmentVisitor {
     std::function<void(const BlockRef& block, std::uint32_t entries, Bytes body)> on_block;
     std::function<void(std::uint64_t position, const std::string& text)> on_damage;
 };
-/// Visits the blocks in order. What is behind the last whole block is damage, if it is not only zeros.
+/// Visits the blocks in order. A body with a wrong checksum is damage, and the next block follows. What is behind the
+/// last whole block is damage, if it is not only zeros. Errors: `not_found`, `newer_version`, those of the disk.
 [[nodiscard]] Result<void> read_segment(FileSystem& files, StreamId stream, std::uint32_t number,
                                         const SegmentVisitor& visitor);
 
