@@ -4,23 +4,14 @@
 
 namespace baton::sim {
 
-namespace {
-
-// Runs it and lets go of what `run` holds, as a worker does.
-std::move_only_function<void()> carry_out(storage::IoJob job, storage::FileSystem& files) {
-    job.run(files);
-    return std::move(job.done);
-}
-
-}  // namespace
-
 bool SimQueue::run_next() {
     if (waiting_.empty()) {
         return false;
     }
     storage::IoJob job = std::move(waiting_.front());
     waiting_.pop_front();
-    held_.push_back(carry_out(std::move(job), files_));
+    job.run(files_);
+    held_.push_back(std::move(job));
     return true;
 }
 
@@ -28,9 +19,11 @@ bool SimQueue::finish_next() {
     if (held_.empty()) {
         return false;
     }
-    std::move_only_function<void()> done = std::move(held_.front());
+    storage::IoJob job = std::move(held_.front());
     held_.pop_front();
-    done();
+    if (job.done) {
+        job.done();
+    }
     return true;
 }
 
@@ -48,12 +41,16 @@ std::size_t SimQueue::run_all() {
 }
 
 void SimQueue::drop() {
-    waiting_.clear();
-    held_.clear();
+    // What jobs hold may ask the queue things when it dies.
+    const auto waiting = std::exchange(waiting_, {});
+    const auto held = std::exchange(held_, {});
 }
 
 void InlineQueue::submit(storage::IoJob job) {
-    carry_out(std::move(job), files_)();
+    job.run(files_);
+    if (job.done) {
+        job.done();
+    }
 }
 
 }  // namespace baton::sim

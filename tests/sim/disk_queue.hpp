@@ -3,7 +3,7 @@
 #pragma once
 
 #include <deque>
-#include <functional>
+#include <utility>
 
 #include "server/storage/io_queue.hpp"
 
@@ -30,7 +30,7 @@ public:
 private:
     storage::FileSystem& files_;
     std::deque<storage::IoJob> waiting_;
-    std::deque<std::move_only_function<void()>> held_;
+    std::deque<storage::IoJob> held_;  // Whole: a worker sends the whole job home as well.
 };
 
 /// Runs a job inside submit(), and tells its end there as well. For tests to which the order does not matter; code

@@ -18,6 +18,12 @@ template <class T>
     return result ? "no error" : result.error().message();
 }
 
+/// The code of a failure as text, "ok" without one: what tests compare.
+template <class T>
+[[nodiscard]] std::string outcome(const Result<T>& result) {
+    return result ? "ok" : result.error().code.message();
+}
+
 [[nodiscard]] inline std::unique_ptr<File> open_file(FileSystem& files, std::string_view path, OpenMode mode) {
     auto file = files.open(path, mode);
     EXPECT_TRUE(file) << text_of(file);
