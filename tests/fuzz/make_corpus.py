@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Writes the seeds of the wire fuzz targets from the golden vectors.
+"""Writes the seeds of the fuzz targets from the golden vectors of the wire and the golden files of the storage.
 
     make_corpus.py [--check]        with --check: says what is missing or differs, and writes nothing
 
-Run it when tests/golden/wire.txt has grown. It only adds and overwrites its own files (seed.*); what a fuzzer found is
+Run it when tests/golden/wire.txt or tests/golden/storage has grown. It only adds and overwrites its own files (seed.*); what a fuzzer found is
 kept beside them under another name.
 """
 
@@ -35,9 +35,27 @@ def read_vectors() -> dict[str, bytes]:
     return vectors
 
 
+def read_storage_file(name: str) -> bytes:
+    lines = (TESTS / "golden/storage" / name).read_text().splitlines()
+    return bytes.fromhex("".join(line.split("#", 1)[0].split(";", 1)[0] for line in lines))
+
+
+def storage_seeds() -> dict[str, bytes]:
+    segment, checkpoint = read_storage_file("segment-v1.hex"), read_storage_file("checkpoint-v1.hex")
+    return {
+        "segment/seed.v1": segment,
+        "segment/seed.torn": segment[:-80],
+        "segment/seed.zeros": segment + bytes(4096),
+        "segment/seed.body": segment[:130] + b"?" + segment[131:],
+        "checkpoint/seed.v1": checkpoint,
+        "checkpoint/seed.torn": checkpoint[:-8],
+        "checkpoint/seed.section": checkpoint[:100] + b"?" + checkpoint[101:],
+    }
+
+
 def seeds() -> dict[str, bytes]:
     """Path below corpus/ -> content."""
-    files: dict[str, bytes] = {}
+    files = storage_seeds()
     frames = []
     for name, content in read_vectors().items():
         if name.startswith("preamble."):
@@ -66,7 +84,7 @@ def seeds() -> dict[str, bytes]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Writes the seeds of the wire fuzz targets.")
+    parser = argparse.ArgumentParser(description="Writes the seeds of the fuzz targets.")
     parser.add_argument("--check", action="store_true", help="compare only")
     arguments = parser.parse_args()
     wrong = 0
@@ -76,7 +94,7 @@ def main() -> int:
             continue
         wrong += 1
         if arguments.check:
-            print(f"{path}: missing or not what the golden vectors say; run {pathlib.Path(__file__).name}")
+            print(f"{path}: missing or not what the golden files say; run {pathlib.Path(__file__).name}")
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
