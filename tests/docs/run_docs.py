@@ -58,18 +58,19 @@ def run_with_own_broker(readme: str, batond: str, baton: str) -> None:
     """The block starts, kills and ends brokers; where they listen is ours to say."""
     texts = blocks(readme, "executed with a broker of its own by")
     assert texts, "the README has no block that starts a broker"
+    ending = "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n"  # A block that fails leaves no broker.
     for _, text in texts:
         with tempfile.TemporaryDirectory() as name:
             folders = [str(pathlib.Path(program).resolve().parent) for program in (batond, baton)]
             environment = {**os.environ, "PATH": ":".join([*folders, os.environ["PATH"]]), "BATON_DRAIN_TIMEOUT": "1s",
                            "BATON_LISTEN": f"unix://{name}/socket", "BATON_URL": f"baton+unix://{name}/socket"}
-            block = subprocess.Popen(["bash", "-euo", "pipefail", "-c", text], env=environment, cwd=name,
-                                     stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True)
+            block = subprocess.Popen(["bash", "-euo", "pipefail", "-c", ending + text], env=environment,
+                                     cwd=name, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True)
             try:
                 output, _ = block.communicate(timeout=60)
             finally:
                 try:
-                    os.killpg(block.pid, signal.SIGKILL)  # A block that failed leaves its broker.
+                    os.killpg(block.pid, signal.SIGKILL)  # Also where bash was not given the time.
                 except ProcessLookupError:
                     pass
             sys.stdout.write(output)
