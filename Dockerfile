@@ -35,4 +35,4 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=3s --start-period=5s --retries=3 \
     CMD ["/usr/local/bin/baton", "--connect-timeout", "2s", "ping"]
 ENTRYPOINT ["/usr/local/bin/batond"]
-CMD ["--listen", "tcp://0.0.0.0:22866"]
+CMD ["--listen", "tcp://0.0.0.0:22866", "--data-dir", "/var/lib/baton"]

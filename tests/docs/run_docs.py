@@ -3,7 +3,9 @@
 
   run_docs.py extract README.md DIR                         writes each block under <!-- example: NAME --> to DIR/NAME
   run_docs.py run README.md BATOND BATON EXAMPLE...         executes each block under <!-- executed by ... -->, then the
-                                                            examples, against a broker of its own
+                                                            examples, against a broker of its own; and each one under
+                                                            <!-- executed with a broker of its own by ... -->, which
+                                                            starts it itself
 """
 import json
 import os
@@ -36,7 +38,7 @@ class Broker:
     def __init__(self, batond: str, folder: pathlib.Path):
         self.ready = folder / "ready.json"
         self.process = subprocess.Popen(
-            [batond, "--listen", "tcp://127.0.0.1:0", "--ready-file", str(self.ready), "--drain-timeout", "1s"],
+            [batond, "--listen", "tcp://127.0.0.1:0", "--data-dir", "", "--ready-file", str(self.ready), "--drain-timeout", "1s"],
             stdin=subprocess.DEVNULL)
 
     def __enter__(self) -> str:
@@ -50,6 +52,30 @@ class Broker:
     def __exit__(self, *_) -> None:
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(timeout=20)
+
+
+def run_with_own_broker(readme: str, batond: str, baton: str) -> None:
+    """The block starts, kills and ends brokers; where they listen is ours to say."""
+    texts = blocks(readme, "executed with a broker of its own by")
+    assert texts, "the README has no block that starts a broker"
+    ending = "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n"  # A block that fails leaves no broker.
+    for _, text in texts:
+        with tempfile.TemporaryDirectory() as name:
+            folders = [str(pathlib.Path(program).resolve().parent) for program in (batond, baton)]
+            environment = {**os.environ, "PATH": ":".join([*folders, os.environ["PATH"]]), "BATON_DRAIN_TIMEOUT": "1s",
+                           "BATON_LISTEN": f"unix://{name}/socket", "BATON_URL": f"baton+unix://{name}/socket"}
+            block = subprocess.Popen(["bash", "-euo", "pipefail", "-c", ending + text], env=environment,
+                                     cwd=name, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True)
+            try:
+                output, _ = block.communicate(timeout=60)
+            finally:
+                try:
+                    os.killpg(block.pid, signal.SIGKILL)  # Also where bash was not given the time.
+                except ProcessLookupError:
+                    pass
+            sys.stdout.write(output)
+            assert block.returncode == 0, f"a command of the README failed with {block.returncode}"
+            assert output.splitlines()[-2:] == ["first", "second"], f"what was sent did not survive: {output!r}"
 
 
 def run(readme: str, batond: str, baton: str, examples: list[str]) -> None:
@@ -74,6 +100,7 @@ def run(readme: str, batond: str, baton: str, examples: list[str]) -> None:
                 for example, expected in zip(examples, ("Hello", "relayed 1000 messages"), strict=True):
                     done = subprocess.run([example], timeout=60, capture_output=True, text=True, check=True)
                     assert done.stdout.strip() == expected, f"{example} printed {done.stdout!r}"
+    run_with_own_broker(readme, batond, baton)
     print("the README does what it says")
 
 
@@ -84,7 +111,7 @@ class DefaultPortBroker:
         self.batond = batond
 
     def __enter__(self) -> bool:
-        self.process = subprocess.Popen([self.batond, "--drain-timeout", "1s"], stdin=subprocess.DEVNULL)
+        self.process = subprocess.Popen([self.batond, "--data-dir", "", "--drain-timeout", "1s"], stdin=subprocess.DEVNULL)
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
