@@ -3,8 +3,8 @@
 
     make_corpus.py [--check]        with --check: says what is missing or differs, and writes nothing
 
-Run it when tests/golden/wire.txt or tests/golden/storage has grown. It only adds and overwrites its own files (seed.*); what a fuzzer found is
-kept beside them under another name.
+Run it when tests/golden/wire.txt or tests/golden/storage has grown. It only adds and overwrites its own files (seed.*);
+what a fuzzer found is kept beside them under another name.
 """
 
 import argparse
