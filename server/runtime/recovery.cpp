@@ -75,6 +75,8 @@ public:
         }
     }
 
+    [[nodiscard]] const std::vector<std::string>& damaged_sections() const noexcept { return damaged_sections_; }
+
     /// The channels that exist, each marked if something of it is missing.
     std::vector<ChannelImage> take() {
         std::vector<ChannelImage> images;
@@ -107,8 +109,10 @@ private:
         Stream& stream = streams_.try_emplace(section.stream, ChannelImage{section.stream, unknown}).first->second;
         stream.number = section.number;
         stream.image.mark_damaged("its section in the checkpoint is damaged");
+        damaged_sections_.push_back(storage::stream_directory(section.stream) + ": the section in the checkpoint is damaged");
     }
 
+    std::vector<std::string> damaged_sections_;
     ChunkPool& pool_;
     const storage::Index index_;
     const RecoveryProgress& progress_;
@@ -125,7 +129,14 @@ Result<void> recover_shard(storage::FileSystem& files, const storage::Manifest& 
     if (!found->damage_text.empty()) {
         recovery.damage.push_back(found->damage_text);
     }
+    const auto& header = found->checkpoint.header;
+    if (header.generation != manifest.generation || header.shard != shard) {
+        return fail(storage::Errc::damaged, directory + ": its checkpoint is of generation " +
+                                                std::to_string(header.generation) + ", shard " +
+                                                std::to_string(header.shard));
+    }
     ShardReader reader{pool, found->checkpoint, progress};
+    recovery.damage.insert(recovery.damage.end(), reader.damaged_sections().begin(), reader.damaged_sections().end());
     const auto report = storage::read_wal(files,
                                           {.directory = directory,
                                            .generation = manifest.generation,

@@ -46,11 +46,13 @@ Result<void> StorageStart::recover(ChunkPool& pool, const RecoveryProgress& prog
     }
     recovery_ = std::move(*recovered);
     has_damage_ = !recovery_.damage.empty();
-    if (recovery_.manifest) {
-        generation_ = recovery_.manifest->generation + 1;
-        return storage::remove_leftovers(files_, *recovery_.manifest);
+    if (!recovery_.manifest) {
+        // Folders without a manifest would look like damage after a crash.
+        recovery_.manifest = storage::Manifest{};
+        return storage::store_manifest(files_, *recovery_.manifest);
     }
-    return {};
+    generation_ = recovery_.manifest->generation + 1;
+    return storage::remove_leftovers(files_, *recovery_.manifest);
 }
 
 Result<void> StorageStart::begin_generation(std::uint32_t shards) {
@@ -111,7 +113,7 @@ Result<void> StorageStart::finish() {
     if (auto stored = storage::store_manifest(files_, {.generation = generation_, .shards = shards_}); !stored) {
         return stored;
     }
-    if (!recovery_.manifest) {
+    if (recovery_.manifest->generation == 0) {
         return {};
     }
     const auto old = storage::generation_directory(recovery_.manifest->generation);

@@ -1,0 +1,99 @@
+// The adapter of the load generators for Baton: the ordinary client library, single messages, no batches made by hand.
+// Compiled with the generators' main.cpp (tests/bench/peers/run.py). Not part of the tests.
+#include <baton/client.hpp>
+
+#include <chrono>
+#include <deque>
+#include <string>
+
+#include "lg.hpp"
+
+namespace {
+
+std::string url_of(const Opt& options) {
+    return !options.host.empty() && options.host[0] == '/'
+               ? "baton+unix://" + options.host
+               : "baton://" + options.host + ":" + std::to_string(options.port);
+}
+
+baton::ClientOptions client_options(const Opt& options) {
+    baton::ClientOptions settings;
+    settings.url = url_of(options);
+    settings.send_window_messages = options.confirms() ? static_cast<std::size_t>(options.window) : 65'536;
+    settings.send_window_bytes = 32U << 20U;
+    settings.receive_window_messages = options.work == "tput" ? 8'192 : static_cast<std::size_t>(options.prefetch);
+    settings.receive_window_bytes = 16U << 20U;
+    return settings;
+}
+
+class BatonProducer final : public Producer {
+public:
+    BatonProducer(const Opt& options, const std::string& channel)
+        : client_{client_options(options)}, sender_{client_.sender(channel)}, window_(static_cast<std::uint64_t>(options.window)),
+          confirms_{options.confirms()} {}
+
+    void send(const char* bytes, std::size_t size) override {
+        const baton::Message message{std::string_view{bytes, size}};
+        if (confirms_ && window_ == 1) {
+            sender_.send(message);
+        } else {
+            sender_.post(message);
+        }
+        ++sent_;
+    }
+    void flush() override {}
+    std::uint64_t confirmed(bool wait) override {
+        const std::uint64_t done = sender_.confirmed_up_to();
+        // When the window is full the next post() waits for a place in it.
+        return wait && done + window_ <= sent_ ? sent_ - window_ + 1 : done;
+    }
+
+private:
+    baton::Client client_;
+    baton::Sender sender_;
+    std::uint64_t window_;
+    bool confirms_;
+    std::uint64_t sent_ = 0;
+};
+
+class BatonConsumer final : public Consumer {
+public:
+    BatonConsumer(const Opt& options, const std::string& channel)
+        : client_{client_options(options)}, receiver_{client_.receiver(channel)} {}
+
+    std::size_t recv(const OnMsg& on_message) override {
+        std::size_t count = 0;
+        auto first = receiver_.receive(baton::WaitLimit{std::chrono::milliseconds{100}}, std::nothrow);
+        if (!first || !*first) {
+            return 0;
+        }
+        auto delivery = std::move(*first);
+        while (delivery) {
+            on_message(reinterpret_cast<const char*>(delivery->body().data()), delivery->body().size());
+            delivery->ack();
+            if (++count == 4'096) {
+                break;
+            }
+            delivery = receiver_.try_receive();
+        }
+        return count;
+    }
+
+private:
+    baton::Client client_;
+    baton::Receiver receiver_;
+};
+
+}  // namespace
+
+const char* adapter_name() { return "baton"; }
+bool adapter_supports(const Opt& options) { return !options.fanout && options.work != "idle"; }
+void adapter_setup(const Opt&, const std::string&) {}
+std::unique_ptr<Producer> make_producer(const Opt& options, const std::string& channel) {
+    return std::make_unique<BatonProducer>(options, channel);
+}
+std::unique_ptr<Consumer> make_consumer(const Opt& options, const std::string& channel, int) {
+    return std::make_unique<BatonConsumer>(options, channel);
+}
+void open_idle(const Opt&, std::uint64_t) {}
+std::uint64_t adapter_depth(const Opt&, const std::string&) { return ~0ULL; }
