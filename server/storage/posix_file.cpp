@@ -16,6 +16,10 @@ namespace {
 constexpr std::size_t pieces_max = 256;
 static_assert(pieces_max <= IOV_MAX);
 
+// What every disk and file system of today is content with.
+constexpr std::size_t direct_alignment = 4096;
+constexpr std::size_t staging_size = 512 * 1024;
+
 // The parts from a position within them on, as the system wants them.
 class Pieces {
 public:
@@ -57,6 +61,10 @@ private:
 }  // namespace
 
 Result<std::size_t> PosixFile::read(std::uint64_t position, MutableBytes out) {
+    if (staging_ != nullptr && !set_direct(false)) {
+        return fail_errno(path_, "fcntl");
+    }
+    staging_.reset();  // Who reads a file wants the cache.
     std::size_t done = 0;
     while (done < out.size()) {
         const ssize_t count = uninterrupted([&] {
@@ -75,6 +83,79 @@ Result<std::size_t> PosixFile::read(std::uint64_t position, MutableBytes out) {
 }
 
 Result<void> PosixFile::write(std::uint64_t position, std::span<const Bytes> parts) {
+    if (staging_ == nullptr) {
+        return write_cached(position, parts);
+    }
+    std::uint64_t size = 0;
+    for (const Bytes part : parts) {
+        size += part.size();
+    }
+    if (position % direct_alignment == 0 && size % direct_alignment == 0) {
+        return write_direct(position, parts);
+    }
+    if (!set_direct(false)) {
+        return fail_errno(path_, "fcntl");
+    }
+    auto written = write_cached(position, parts);
+    if (!set_direct(true)) {
+        staging_.reset();
+    }
+    return written;
+}
+
+bool PosixFile::set_direct(bool is_direct) noexcept {
+    const int flags = ::fcntl(descriptor_.number(), F_GETFL);
+    const int wanted = is_direct ? flags | O_DIRECT : flags & ~O_DIRECT;
+    return flags >= 0 && ::fcntl(descriptor_.number(), F_SETFL, wanted) == 0;
+}
+
+void PosixFile::prefer_direct() {
+    if (staging_ == nullptr && set_direct(true)) {
+        staging_.reset(static_cast<std::byte*>(std::aligned_alloc(direct_alignment, staging_size)));
+        if (staging_ == nullptr && !set_direct(false)) {
+            BATON_ASSERT_MSG(false, "a file that can only be written in aligned pieces");
+        }
+    }
+}
+
+// Through an aligned buffer, because the parts are where they are. Both the file and the position stay aligned.
+Result<void> PosixFile::write_direct(std::uint64_t position, std::span<const Bytes> parts) {
+    std::size_t part = 0;
+    std::size_t offset = 0;
+    while (true) {
+        std::size_t staged = 0;
+        while (part < parts.size() && staged < staging_size) {
+            const Bytes rest = parts[part].subspan(offset);
+            const std::size_t size = std::min(rest.size(), staging_size - staged);
+            copy_bytes(staging_.get() + staged, rest.first(size));
+            staged += size;
+            offset += size;
+            if (offset == parts[part].size()) {
+                ++part;
+                offset = 0;
+            }
+        }
+        if (staged == 0) {
+            return {};
+        }
+        for (std::size_t done = 0; done < staged;) {
+            const ssize_t count = uninterrupted([&] {
+                return ::pwrite(descriptor_.number(), staging_.get() + done, staged - done,
+                                static_cast<off_t>(position + done));
+            });
+            if (count < 0) {
+                return fail_errno(path_, "write");
+            }
+            if (count == 0 || static_cast<std::size_t>(count) % direct_alignment != 0) {
+                return fail(Errc::io_error, path_ + ": write: the system takes only a part of a block");
+            }
+            done += static_cast<std::size_t>(count);
+        }
+        position += staged;
+    }
+}
+
+Result<void> PosixFile::write_cached(std::uint64_t position, std::span<const Bytes> parts) {
     Pieces pieces{parts};
     while (!pieces.is_empty()) {
         const std::span<const iovec> next = pieces.next();

@@ -355,6 +355,7 @@ Result<void> WalWriter::State::open_next(FileSystem& system) {
         disk.written_of_old.emplace_back(disk.number, disk.written);
     }
     disk.file = std::move(*file);
+    disk.file->prefer_direct();
     disk.number = number;
     disk.size = roll->size;
     disk.written = std::max<std::uint64_t>(std::min(written, roll->size), wal_alignment);
@@ -371,12 +372,18 @@ Result<void> WalWriter::State::fill_ahead() {
     std::uint64_t at = std::max(disk.written, end_position);
     const std::uint64_t end = std::min(at + settings.zero_step, disk.size);
     while (at < end) {
-        const Bytes part = Bytes{zeros}.first(static_cast<std::size_t>(std::min<std::uint64_t>(zeros.size(), end - at)));
-        if (auto done = disk.file->write(at, {&part, 1}); !done) {
+        parts.clear();
+        std::uint64_t size = 0;
+        while (at + size < end && parts.size() < 8) {
+            parts.push_back(
+                Bytes{zeros}.first(static_cast<std::size_t>(std::min<std::uint64_t>(zeros.size(), end - at - size))));
+            size += parts.back().size();
+        }
+        if (auto done = disk.file->write(at, parts); !done) {
             return done;
         }
-        at += part.size();
-        disk.zeroed += part.size();
+        at += size;
+        disk.zeroed += size;
     }
     disk.written = end;
     return {};
