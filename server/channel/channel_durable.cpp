@@ -15,7 +15,10 @@ void Channel::submit_settings() { journal_->settings(settings()); }
 
 void Channel::submit_deleted() { journal_->deleted(); }
 
-void Channel::write_notes() { journal_->write_notes(log_.cursor()); }
+void Channel::write_notes() {
+    journal_->write_notes(log_.cursor());
+    journal_->release(events_);
+}
 
 void Channel::on_committed() {
     const std::uint64_t visible = log_.commit(journal_->log().committed());
