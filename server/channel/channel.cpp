@@ -20,18 +20,6 @@ IntakeLimits intake_limits(const ChannelOptions& options) noexcept {
     return {options.messages_max, options.bytes_max, options.message_size_max};
 }
 
-// The addresses in order, so that closing many links does not depend on the order inside a hash table.
-template <class Links>
-std::vector<LinkAddress> addresses_of(const Links& links) {
-    std::vector<LinkAddress> addresses;
-    addresses.reserve(links.size());
-    for (const auto& entry : links) {
-        addresses.push_back(entry.first);
-    }
-    std::ranges::sort(addresses);
-    return addresses;
-}
-
 }  // namespace
 
 Channel::Channel(std::string name, const ChannelOptions& options, ChannelEvents& events, const Clock& clock,
@@ -216,13 +204,17 @@ void Channel::reconfigure(const ChannelOptions& options) {
     gate_.set_window_max(options_.sender_window);
     producers_.set_max(options_.producers_max);
     intake_.apply_parked();
+    examine_senders();
+    state_changed();
+}
+
+void Channel::examine_senders() {
     for (const LinkAddress& link : addresses_of(senders_)) {
         Sender& sender = *find_sender(link);
-        if (sender.window != Credit{}) {  // Its credit has been announced.
+        if (sender.window != Credit{} || sender.is_short) {  // Its credit has been announced.
             gate_.examine(sender, room(), ready(), clock_.now());
         }
     }
-    state_changed();
 }
 
 std::uint64_t Channel::purge() {

@@ -10,6 +10,7 @@
 // senders are confirmed, when that is committed.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -175,7 +176,7 @@ public:
     [[nodiscard]] bool is_committing() const noexcept {
         return journal_ != nullptr && (log_.uncommitted() > 0 || journal_->is_anybody_waiting());
     }
-    /// The log's condition has changed. Failed: every sender is closed.
+    /// The log's condition has changed. Failed: every sender is closed. Full: what is parked is refused, as is what comes.
     void on_condition();
 
     /// Makes this new channel what the image says. Messages of the log files are submitted again; blocks that are
@@ -214,6 +215,9 @@ public:
 private:
     template <class Link>
     using Links = std::unordered_map<LinkAddress, std::unique_ptr<Link>>;
+    /// In order, so that what is done to many links does not depend on the order inside a hash table.
+    template <class Link>
+    [[nodiscard]] static std::vector<LinkAddress> addresses_of(const Links<Link>& links);
 
     // Links.
     [[nodiscard]] Sender* find_sender(const LinkAddress& link) const noexcept;
@@ -225,6 +229,7 @@ private:
 
     // Messages.
     void close_sender(Sender& sender, Errc reason);
+    void examine_senders();
     void take_in(Sender& sender, Pending pending);
     void settle_range(Receiver& receiver, const SettleRange& range);
     void refresh(Receiver& receiver);
@@ -281,5 +286,16 @@ private:
     bool is_draining_ = false;
     bool may_dispatch_ = false;  // Something changed since the last dispatch.
 };
+
+template <class Link>
+std::vector<LinkAddress> Channel::addresses_of(const Links<Link>& links) {
+    std::vector<LinkAddress> addresses;
+    addresses.reserve(links.size());
+    for (const auto& entry : links) {
+        addresses.push_back(entry.first);
+    }
+    std::ranges::sort(addresses);
+    return addresses;
+}
 
 }  // namespace baton::channel

@@ -15,7 +15,10 @@ void Channel::submit_settings() { journal_->settings(settings()); }
 
 void Channel::submit_deleted() { journal_->deleted(); }
 
-void Channel::write_notes() { journal_->write_notes(log_.cursor()); }
+void Channel::write_notes() {
+    journal_->write_notes(log_.cursor());
+    journal_->release(events_);
+}
 
 void Channel::on_committed() {
     const std::uint64_t visible = log_.commit(journal_->log().committed());
@@ -27,17 +30,21 @@ void Channel::on_committed() {
 }
 
 void Channel::on_condition() {
-    if (journal_->log().condition() == commit::Condition::failed) {
-        std::vector<LinkAddress> links;
-        for (const auto& entry : senders_) {
-            links.push_back(entry.first);
-        }
-        std::ranges::sort(links);
-        for (const LinkAddress& link : links) {
-            end_sender(*find_sender(link), Errc::storage_failed);
-        }
-        room_changed();
+    switch (journal_->log().condition()) {
+        case commit::Condition::failed:
+            for (const LinkAddress& link : addresses_of(senders_)) {
+                end_sender(*find_sender(link), Errc::storage_failed);
+            }
+            break;
+        case commit::Condition::full:
+            // What is parked was sent before what will be refused: it must not be decided after it.
+            intake_.refuse_parked(Errc::disk_full);
+            break;
+        case commit::Condition::open:
+            break;
     }
+    examine_senders();
+    room_changed();
 }
 
 void Channel::mark_damaged(const std::string& reason) {

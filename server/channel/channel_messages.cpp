@@ -230,6 +230,7 @@ void Channel::note_head_wait() {
 Room Channel::room() const noexcept {
     const Credit free = intake_.free_room();
     return {.is_congested = journal_ != nullptr && journal_->log().is_congested(),
+            .is_disk_full = journal_ != nullptr && journal_->log().condition() == commit::Condition::full,
             .is_full = free.messages == 0 || free.bytes == 0 || intake_.parked_messages() > 0,
             .is_draining = is_draining_,
             .free = free};

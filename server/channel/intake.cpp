@@ -96,6 +96,7 @@ void Intake::forget(Sender& sender) noexcept {
 void Intake::confirm(const Sender& sender) noexcept {
     if (journal_ != nullptr && sender.confirm != ConfirmLevel::received) {
         journal_->confirm_later(sender.address, sender.decided);
+        journal_->release(events_);
     } else {
         events_.confirmed(sender.address, sender.decided, ConfirmLevel::received);
     }

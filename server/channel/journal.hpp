@@ -32,10 +32,10 @@ public:
 
     void note_settled(Offset first, std::uint64_t count);
     void note_started(Offset first, std::uint32_t count, std::uint32_t attempt);
-    /// Writes what was noted, and the cursor if it has moved since the last time. With `urgency` now if a receipt waits.
+    /// Writes what was noted, and the cursor if it has moved since the last time. Urgent if a receipt waits for it.
     void write_notes(Offset cursor);
     [[nodiscard]] bool has_notes(Offset cursor) const noexcept {
-        return !settled_.empty() || !started_.empty() || cursor != written_cursor_;
+        return !settled_.empty() || !started_.empty() || !receipts_.empty() || cursor != written_cursor_;
     }
     void restored_at(Offset cursor) noexcept { written_cursor_ = cursor; }
 
@@ -49,7 +49,8 @@ public:
     /// The link ends: it hears nothing any more.
     void forget(const LinkAddress& link) noexcept;
     [[nodiscard]] bool is_anybody_waiting() const noexcept { return !waiting_.empty(); }
-    /// Tells everybody whose time has come.
+    /// Tells everybody whose time has come. After each of the three above, too: if nothing is on its way to the disk, no
+    /// commit will come that could do it.
     void release(ChannelEvents& events) noexcept;
 
     [[nodiscard]] commit::StreamId stream() const noexcept { return stream_; }

@@ -76,6 +76,10 @@ void SenderGate::examine(Sender& sender, const Room& room, std::uint64_t ready, 
         block(sender, WaitReason::draining, ready, now);
         return;
     }
+    if (room.is_disk_full) {
+        block(sender, WaitReason::disk_full, ready, now);
+        return;
+    }
     grow_window(sender);
     const bool wants = wants_credit(sender);
     if (room.is_full && (wants || sender.parked_messages > 0)) {
@@ -129,7 +133,7 @@ std::uint64_t SenderGate::reserve(std::uint64_t bytes) noexcept {
 }
 
 void SenderGate::examine_short(const Room& room, std::uint64_t ready, MonotonicTime now) noexcept {
-    if (short_.empty() || room.is_full || room.is_congested) {
+    if (short_.empty() || room.is_full || room.is_congested || room.is_disk_full) {
         return;
     }
     examined_.swap(short_);

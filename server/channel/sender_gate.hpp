@@ -1,4 +1,4 @@
-// Sender credit: how much each sender may still send, and the reason when it gets no more (full, memory, draining).
+// Sender credit: how much each sender may still send, and the reason when it gets no more (full, memory, draining, disk full).
 // Credit is the only brake: the broker never stops reading a socket because of a sender.
 //
 // Credit bytes are sizes of PUBLISH bodies, that is whole batches with their headers. A message that arrives in
@@ -23,6 +23,7 @@ namespace baton::channel {
 /// What the channel could store now, after what is parked.
 struct Room {
     bool is_congested = false;  ///< Too much waits for the commit log.
+    bool is_disk_full = false;  ///< Whatever comes is refused.
     bool is_full = false;
     bool is_draining = false;
     Credit free;

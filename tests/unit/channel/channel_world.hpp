@@ -25,6 +25,7 @@ struct Event {
     std::uint64_t number = 0;  ///< Sequence, first sequence, or receipt.
     std::uint32_t count = 0;
     std::error_code reason;
+    ConfirmLevel level{};
     Credit credit;
     LinkState state;
     Slice slice;
@@ -34,8 +35,9 @@ struct Event {
 class RecordingEvents final : public ChannelEvents {
 public:
     void confirmed(const LinkAddress& sender, std::uint64_t sequence, ConfirmLevel level) noexcept override {
-        BATON_ASSERT(level == ConfirmLevel::received);
-        add(Event::Kind::confirmed, sender).number = sequence;
+        Event& event = add(Event::Kind::confirmed, sender);
+        event.number = sequence;
+        event.level = level;
     }
     void refused(const LinkAddress& sender, std::uint64_t first, std::uint32_t count,
                  std::error_code reason) noexcept override {
@@ -88,7 +90,8 @@ inline std::string to_line(const Event& event) {
     };
     switch (event.kind) {
         case Event::Kind::confirmed:
-            return "confirmed " + link + " " + std::to_string(event.number);
+            return "confirmed " + link + " " + std::to_string(event.number) +
+                   (event.level == ConfirmLevel::durable ? " durable" : "");
         case Event::Kind::refused:
             return "refused " + link + " " + range_text(event.number, event.count) + ": " + event.reason.message();
         case Event::Kind::credit:
@@ -162,12 +165,14 @@ inline constexpr Credit plenty{1'000'000, 1'000'000'000};
 
 /// A channel with everything around it. Links are numbers; senders are attached with credit announced.
 struct ChannelWorld {
-    explicit ChannelWorld(const ChannelOptions& options = {}, std::size_t memory = 1ULL << 40)
-        : budget{memory}, channel{"test", options, events, clock, budget} {}
+    explicit ChannelWorld(const ChannelOptions& options = {}, std::size_t memory = 1ULL << 40,
+                          const Durability& durability = {})
+        : budget{memory}, channel{"test", options, events, clock, budget, durability} {}
 
-    std::uint64_t attach_sender(std::uint16_t link, std::uint8_t producer = 0) {
+    std::uint64_t attach_sender(std::uint16_t link, std::uint8_t producer = 0,
+                                ConfirmLevel confirm = ConfirmLevel::durable) {
         const std::uint64_t decided =
-            channel.attach_sender(link_of(link), producer == 0 ? ProducerId{} : producer_of(producer));
+            channel.attach_sender(link_of(link), producer == 0 ? ProducerId{} : producer_of(producer), confirm);
         channel.announce_credit(link_of(link));
         return decided;
     }

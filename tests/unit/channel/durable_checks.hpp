@@ -1,0 +1,798 @@
+// Operations of the durable model test and what is checked after each: peers that know what they were told, the channel,
+// its log and its disk, and the model of what must be true. Next file: durable_model_test.cpp.
+#pragma once
+
+#include <deque>
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <set>
+
+#include "common/base/prng.hpp"
+#include "tests/unit/channel/channel_world.hpp"
+#include "tests/unit/channel/durable_model.hpp"
+
+namespace baton::channel::test {
+
+using Reached = std::map<std::string, std::uint64_t>;
+
+class DurableChecks {
+public:
+    explicit DurableChecks(Prng prng) : prng_{prng}, options_{random_options()} {
+        for (std::uint8_t producer = 0; producer <= 3; ++producer) {
+            clients_[producer].producer = producer;
+        }
+        make_channel();
+        channel_->submit_settings();
+        check();
+        commit(log_->submitted());
+    }
+    [[nodiscard]] const Reached& reached() const { return reached_; }
+
+protected:
+    struct Client {
+        std::uint8_t producer = 0;  // 0: anonymous.
+        std::uint16_t link = 0;     // 0: detached.
+        ConfirmLevel level = ConfirmLevel::durable;
+        std::uint64_t next = 1;
+        std::deque<std::uint64_t> unconfirmed;
+        std::size_t sent = 0;  // Of those, on this link.
+        std::uint64_t first_in_life = 0;
+        Credit granted, used;
+    };
+    struct ReceiverPeer {
+        Credit limit, delivered;
+        std::uint64_t receipt = 0, answered = 0;
+        std::vector<std::pair<std::uint64_t, Offset>> settled;  // Waiting for this receipt or a later one.
+    };
+    struct Checkpoint {
+        std::vector<std::byte> state;
+        commit::Index index = 0;
+        commit::Index oldest = 0;
+        std::vector<storage::BlockRef> garbage;
+    };
+
+    // --- Operations: peers -------------------------------------------------------------------------------------------
+
+    void attach_sender() {
+        Client& client = clients_[static_cast<std::uint8_t>(prng_.below(clients_.size()))];
+        if (log_->condition() == commit::Condition::failed || (client.link != 0 && prng_.chance(2, 3))) {
+            return;
+        }
+        if (client.link != 0 && client.producer == 0) {
+            return;
+        }
+        attach(client);
+    }
+
+    void attach(Client& client) {
+        const std::uint16_t link = ++last_link_;
+        client.level = prng_.chance(1, 4) ? ConfirmLevel::received : ConfirmLevel::durable;
+        trace("attach_sender " + std::to_string(link) + " producer " + std::to_string(client.producer) +
+              (client.level == ConfirmLevel::durable ? "" : " received"));
+        closing_ = client.link;
+        if (client.producer == 0) {
+            client.next = 1;
+            client.unconfirmed.clear();
+        }
+        const auto id = client.producer == 0 ? ProducerId{} : producer_of(client.producer);
+        const std::uint64_t known = channel_->attach_sender(link_of(link), id, client.level);
+        check();
+        client.link = link;
+        client.granted = client.used = {};
+        client.sent = 0;
+        trace("    known " + std::to_string(known));
+        confirm(client, known);
+        client.sent = 0;
+        channel_->announce_credit(link_of(link));
+    }
+
+    void attach_receiver() {
+        if (receivers_.size() < 3) {
+            const std::uint16_t link = ++last_link_;
+            trace("attach_receiver " + std::to_string(link));
+            receivers_[link] = {};
+            channel_->attach_receiver(link_of(link));
+        }
+    }
+
+    void detach() {
+        Client& client = clients_[static_cast<std::uint8_t>(prng_.below(clients_.size()))];
+        if (prng_.chance(1, 2) && client.link != 0) {
+            trace("detach sender " + std::to_string(client.link));
+            closing_ = client.link;
+            channel_->detach(link_of(client.link));
+        } else if (!receivers_.empty()) {
+            const std::uint16_t link = random_receiver();
+            trace("detach receiver " + std::to_string(link));
+            closing_ = link;
+            channel_->detach(link_of(link));
+        }
+    }
+
+    void publish() {
+        Client& client = clients_[static_cast<std::uint8_t>(prng_.below(clients_.size()))];
+        if (client.link != 0) {
+            publish(client);
+        }
+    }
+
+    void publish(Client& client) {
+        std::vector<std::uint64_t> numbers;
+        if (client.sent < client.unconfirmed.size()) {  // Again, what a lost connection has left open.
+            const auto count = prng_.range(1, client.unconfirmed.size() - client.sent);
+            for (std::size_t i = client.sent; numbers.size() < count; ++i) {
+                if (!numbers.empty() && client.unconfirmed[i] != numbers.back() + 1) {
+                    break;
+                }
+                numbers.push_back(client.unconfirmed[i]);
+            }
+        } else {
+            std::uint64_t first = client.next;
+            if (client.producer != 0 && client.first_in_life != 0 && client.first_in_life < first && prng_.chance(1, 5)) {
+                first = prng_.range(client.first_in_life, first - 1);
+                ++reached_["duplicates"];
+            }
+            const std::uint64_t end = std::max(first + prng_.range(1, 8), prng_.chance(1, 4) ? client.next : 0);
+            for (std::uint64_t number = first; number < end && numbers.size() < 12; ++number) {
+                numbers.push_back(number);
+            }
+        }
+        send(client, numbers);
+    }
+
+    void send(Client& client, const std::vector<std::uint64_t>& numbers) {
+        BatchBuilder builder;
+        for (const std::uint64_t number : numbers) {
+            const std::string text = text_of(client, number);
+            builder.append(as_bytes(text));
+            if (log_->condition() != commit::Condition::open || text.size() > channel_->options().message_size_max) {
+                refusable_.insert(text);
+            }
+        }
+        const Payload batch = builder.take(pool_);
+        if (client.used.messages + numbers.size() > client.granted.messages ||
+            client.used.bytes + batch.size() > client.granted.bytes) {
+            return;
+        }
+        client.used.messages += numbers.size();
+        client.used.bytes += batch.size();
+        for (const std::uint64_t number : numbers) {
+            if (client.sent < client.unconfirmed.size() && client.unconfirmed[client.sent] == number) {
+                ++client.sent;
+            } else if (number == client.next) {
+                ++client.next;
+                client.unconfirmed.push_back(number);
+                ++client.sent;
+            }
+        }
+        if (client.first_in_life == 0) {
+            client.first_in_life = numbers.front();
+        }
+        trace("publish " + std::to_string(client.link) + " " + std::to_string(numbers.front()) + "-" +
+              std::to_string(numbers.back()));
+        channel_->publish(link_of(client.link), numbers.front(), batch);
+        ++reached_["published"];
+    }
+
+    void set_credit() {
+        if (!receivers_.empty()) {
+            const std::uint16_t link = random_receiver();
+            ReceiverPeer& peer = receivers_[link];
+            peer.limit = {peer.delivered.messages + prng_.below(prng_.chance(1, 3) ? 100 : 8),
+                          peer.delivered.bytes + prng_.below(10'000)};
+            trace("credit " + std::to_string(link) + " " + std::to_string(peer.limit.messages));
+            channel_->set_credit(link_of(link), peer.limit);
+        }
+    }
+
+    void settle() {
+        if (receivers_.empty()) {
+            return;
+        }
+        const std::uint16_t link = random_receiver();
+        std::vector<SettleRange> ranges(prng_.range(1, 3));
+        for (SettleRange& range : ranges) {
+            const Outcome outcomes[] = {Outcome::done, Outcome::done, Outcome::give_back, Outcome::started};
+            range.outcome = outcomes[prng_.below(4)];
+            range.count = static_cast<std::uint32_t>(prng_.range(1, prng_.chance(1, 2) ? 4 : 30));
+            range.first = prng_.range(1, model_.next_offset);
+            if (const auto held = random_held(link); held && !prng_.chance(1, 8)) {
+                range.first = *held;
+                range.attempt = model_.messages[*held].attempt;
+            }
+            apply(link, range);
+        }
+        ReceiverPeer& peer = receivers_[link];
+        const std::uint64_t receipt = prng_.chance(1, 2) ? ++peer.receipt : 0;
+        trace("    receipt " + std::to_string(receipt));
+        channel_->settle(link_of(link), ranges, receipt);
+    }
+
+    void apply(std::uint16_t link, const SettleRange& range) {
+        trace("settle " + std::to_string(link) + " " + std::to_string(range.first) + "+" + std::to_string(range.count) +
+              " attempt " + std::to_string(range.attempt) + " outcome " +
+              std::to_string(static_cast<int>(range.outcome)));
+        for (auto at = model_.messages.lower_bound(range.first);
+             at != model_.messages.end() && at->first < range.first + range.count; ++at) {
+            DurableModel::Message& message = at->second;
+            if (message.holder != link || message.attempt != range.attempt) {
+                continue;
+            }
+            if (range.outcome == Outcome::done) {
+                message.holder = 0;
+                message.is_gone = true;
+                receivers_[link].settled.emplace_back(receivers_[link].receipt + 1, at->first);
+                settled_.insert(message.text);
+            } else if (range.outcome == Outcome::give_back) {
+                give_back(message);
+            } else {
+                message.is_started = true;
+            }
+        }
+    }
+
+    void purge() {
+        trace("purge");
+        std::uint64_t count = 0;
+        for (auto& [offset, message] : model_.messages) {
+            if (message.is_visible && message.holder == 0 && !message.is_gone) {
+                message.is_gone = true;
+                purged_.insert(message.text);
+                ++count;
+            }
+        }
+        EXPECT_EQ(channel_->purge(), count);
+        reached_["purged"] += count;
+    }
+
+    void reconfigure() {
+        trace("reconfigure");
+        options_ = random_options();
+        channel_->reconfigure(options_);
+    }
+
+    // --- Operations: log and disk ------------------------------------------------------------------------------------
+
+    void end_turn() {
+        trace("end of turn");
+        if (channel_->needs_dispatch()) {
+            channel_->dispatch();
+        }
+        if (channel_->has_notes()) {
+            channel_->write_notes();
+        }
+    }
+
+    void commit(commit::Index index) {
+        if (log_->condition() == commit::Condition::failed || index == log_->committed()) {
+            return;
+        }
+        trace("commit to " + std::to_string(index));
+        log_->commit_to(index);
+        if (std::exchange(is_committing_, false)) {
+            channel_->on_committed();
+        }
+        model_.commit(index);
+    }
+
+    void set_condition(commit::Condition condition) {
+        if (log_->condition() != commit::Condition::failed) {
+            trace("condition " + std::to_string(static_cast<int>(condition)));
+            log_->set_condition(condition);
+            channel_->on_condition();
+            ++reached_[condition == commit::Condition::failed ? "failed" : "full or open"];
+        }
+    }
+
+    void relocate() {
+        if (channel_->is_relocating()) {
+            return;
+        }
+        const auto below = prng_.chance(1, 2) ? UINT64_MAX : prng_.range(1, log_->submitted() + 1);
+        const Offset fresh_from = prng_.chance(1, 2) ? 0 : channel_->offset_ahead(prng_.below(500)) + 1;
+        plan_ = channel_->begin_relocation(below, fresh_from, prng_.chance(1, 3) ? UINT64_MAX : prng_.range(1, 800));
+        trace("relocate below " + std::to_string(below) + " fresh from " + std::to_string(fresh_from) + ": " +
+              std::to_string(plan_.blocks.size()) + " blocks");
+        EXPECT_EQ(channel_->is_relocating(), !plan_.blocks.empty());
+    }
+
+    void finish_relocation() {
+        if (!channel_->is_relocating()) {
+            return;
+        }
+        if (prng_.chance(1, 5)) {
+            trace("relocation failed");
+            return channel_->finish_relocation({});
+        }
+        trace("relocation finished");
+        const auto refs = store_.write(plan_);
+        for (const auto& ref : refs) {
+            blocks_.push_back(ref);
+            ++reached_["blocks"];
+        }
+        channel_->finish_relocation(refs);
+    }
+
+    void move_in_log() {
+        const auto below = prng_.range(1, log_->submitted() + 1);
+        trace("move in log below " + std::to_string(below));
+        channel_->move_in_log(below);
+        EXPECT_GE(channel_->oldest_record(), below);
+    }
+
+    void evict() {
+        const std::uint64_t keep = prng_.chance(1, 2) ? 0 : prng_.below(400);
+        const std::uint64_t before = channel_->resident_bytes();
+        const std::uint64_t evicted = channel_->evict(prng_.range(1, 1000), keep);
+        trace("evict: " + std::to_string(evicted));
+        EXPECT_EQ(channel_->resident_bytes(), before - evicted);
+        reached_["evicted"] += evicted;
+    }
+
+    void ask_blocks() {
+        const auto wanted = channel_->take_wanted_blocks(prng_.range(1, 2000));
+        trace("blocks wanted: " + std::to_string(wanted.size()));
+        reads_.insert(reads_.end(), wanted.begin(), wanted.end());
+    }
+
+    void finish_read() {
+        if (!reads_.empty()) {
+            const auto at = reads_.begin() + static_cast<std::ptrdiff_t>(prng_.below(reads_.size()));
+            const auto ref = *at;
+            reads_.erase(at);
+            trace("block " + std::to_string(ref.first) + "-" + std::to_string(ref.end - 1) + " read");
+            channel_->on_block_read(ref, store_.read(ref));
+            ++reached_["blocks read"];
+        }
+    }
+
+    void checkpoint() {
+        if (channel_->has_notes()) {
+            channel_->write_notes();
+        }
+        trace("checkpoint at " + std::to_string(log_->submitted()));
+        auto dead = channel_->take_dead_blocks();
+        for (const auto& ref : dead) {
+            EXPECT_EQ(std::erase(blocks_, ref), 1U) << "a block died twice";
+        }
+        if (checkpoint_) {  // It was given up.
+            dead.insert(dead.end(), checkpoint_->garbage.begin(), checkpoint_->garbage.end());
+        }
+        const ChannelState state = channel_->state();
+        std::ranges::sort(blocks_, {}, &storage::BlockRef::first);
+        EXPECT_EQ(state.blocks, blocks_);
+        checkpoint_ = {encode(state), log_->submitted(), channel_->oldest_record(), std::move(dead)};
+    }
+
+    void write_checkpoint() {
+        if (!checkpoint_ || checkpoint_->index > log_->committed()) {
+            return;
+        }
+        trace("checkpoint written");
+        for (const auto& ref : checkpoint_->garbage) {
+            store_.remove(ref);
+        }
+        written_ = std::move(*checkpoint_);
+        checkpoint_.reset();
+        recycled_ = std::max(recycled_, prng_.range(0, first_needed() - 1));
+        ++reached_["checkpoints"];
+    }
+
+    // --- The crash ---------------------------------------------------------------------------------------------------
+
+    void crash() {
+        const auto last = prng_.range(log_->committed(), log_->submitted());
+        const auto first = prng_.chance(1, 3) ? first_needed() : prng_.range(recycled_ + 1, first_needed());
+        trace("crash: records " + std::to_string(first) + " to " + std::to_string(last) + (written_ ? " and a checkpoint" : ""));
+        ++reached_["crashes"];
+        std::optional<ChannelImage> image;
+        if (written_) {
+            const auto state = decode_state(written_->state);
+            ASSERT_TRUE(state);
+            image.emplace(test_stream_, *state);
+        } else {
+            image.emplace(test_stream_);
+        }
+        for (commit::Index index = first; index <= last; ++index) {
+            ASSERT_TRUE(image->apply(log_->record(index).body, pool_));
+        }
+        ASSERT_EQ(image->settle_contents(), "");
+        DurableModel next = model_.survivor(last);
+        check_promises(next);
+        EXPECT_EQ(image->settings().options, next.options.back().second);
+        channel_.reset();
+        model_ = std::move(next);
+        start(*image);
+        if (prng_.chance(1, 4) && !testing::Test::HasFailure()) {
+            trace("crash while starting");
+            channel_.reset();
+            model_.seen = 0;
+            start(*image);
+        }
+        if (testing::Test::HasFailure()) {
+            return;
+        }
+        blocks_.clear();
+        for (const auto& [offset, ref] : image->blocks()) {
+            blocks_.push_back(ref);
+        }
+        check();
+        commit(log_->submitted());
+        check();
+        checkpoint_.reset();
+        checkpoint();
+        check();
+        commit(log_->submitted());
+        write_checkpoint();
+        check();
+    }
+
+    void start(const ChannelImage& image) {
+        options_ = image.settings().options;
+        make_channel();
+        ASSERT_TRUE(channel_->install(image, store_.reader()));
+        check_installed();
+    }
+
+    // What peers were told is true of what is left.
+    void check_promises(const DurableModel& next) {
+        std::set<std::string> left;
+        for (const auto& [offset, message] : next.messages) {
+            left.insert(message.text);
+            EXPECT_FALSE(settled_for_good_.contains(message.text)) << message.text << " comes back";
+            reached_["came back"] += settled_.contains(message.text) ? 1 : 0;
+        }
+        for (const std::string& text : durable_) {
+            EXPECT_TRUE(left.contains(text) || settled_.contains(text) || purged_.contains(text))
+                << text << " was confirmed and is lost";
+        }
+    }
+
+    void check_installed() {
+        Lines expected;
+        for (const auto& [offset, message] : model_.messages) {
+            expected.push_back(std::to_string(offset) + "/" + std::to_string(message.attempt) + " " + message.text);
+        }
+        EXPECT_EQ(stored(), expected);
+        EXPECT_EQ(channel_->stats().next_offset, model_.next_offset);
+        EXPECT_EQ(channel_->state().cursor, model_.cursor_before);
+    }
+
+    // --- The end: everything is sent, given and settled --------------------------------------------------------------
+
+    void drain() {
+        trace("drain");
+        reconfigure_for_drain();
+        for (int round = 0; round < 1000 && !testing::Test::HasFailure(); ++round) {
+            bool is_done = channel_->stats().bytes == 0;
+            for (auto& [producer, client] : clients_) {
+                if (client.link == 0) {
+                    attach(client);
+                    check();
+                }
+                if (client.sent < client.unconfirmed.size()) {
+                    publish(client);
+                    check();
+                }
+                is_done = is_done && client.unconfirmed.empty();
+            }
+            if (is_done) {
+                break;
+            }
+            drain_round();
+        }
+        if (testing::Test::HasFailure()) {
+            return;
+        }
+        for (const auto& [producer, client] : clients_) {
+            EXPECT_TRUE(client.unconfirmed.empty()) << "producer " << int{producer} << " waits for confirms";
+        }
+        const ChannelStats stats = channel_->stats();
+        EXPECT_EQ(stats.bytes, 0U);
+        EXPECT_EQ(stats.resident_bytes, 0U);
+        EXPECT_EQ(stats.ready + stats.in_flight + stats.committing + stats.parked, 0U);
+        EXPECT_EQ(channel_->oldest_record(), UINT64_MAX);
+        checkpoint();
+        EXPECT_TRUE(blocks_.empty());
+        for (const std::string& text : durable_) {
+            EXPECT_TRUE(delivered_.contains(text) || purged_.contains(text)) << text << " was never delivered";
+        }
+    }
+
+    void reconfigure_for_drain() {
+        ChannelOptions options = channel_->options();
+        options.message_size_max = 1'000'000;
+        options_ = options;
+        channel_->reconfigure(options);
+        check();
+    }
+
+    void drain_round() {
+        if (receivers_.empty()) {
+            attach_receiver();
+        }
+        const std::uint16_t link = receivers_.begin()->first;
+        channel_->set_credit(link_of(link), plenty);
+        receivers_[link].limit = plenty;
+        end_turn();
+        check();
+        ask_blocks();
+        while (!reads_.empty()) {
+            finish_read();
+        }
+        check();
+        std::vector<SettleRange> ranges;
+        for (const auto& [offset, message] : model_.messages) {
+            if (message.holder == link) {
+                ranges.push_back({offset, 1, message.attempt, Outcome::done});
+            }
+        }
+        for (const SettleRange& range : ranges) {
+            apply(link, range);
+        }
+        channel_->settle(link_of(link), ranges, ++receivers_[link].receipt);
+        check();
+        end_turn();
+        check();
+        commit(log_->submitted());
+        check();
+    }
+
+    // --- What happened -----------------------------------------------------------------------------------------------
+
+    void check() {
+        model_.read(*log_);
+        for (const Event& event : events_.take()) {
+            trace("    " + to_line(event));
+            on(event);
+        }
+        EXPECT_EQ(closing_, 0) << "a close is missing";
+        if (log_->committed() == log_->submitted() && !is_committing_) {
+            EXPECT_FALSE(channel_->is_committing()) << "somebody waits, and nothing will come";
+        }
+        if (!channel_->has_notes() && log_->committed() == log_->submitted()) {
+            for (const auto& [link, peer] : receivers_) {
+                EXPECT_EQ(peer.answered, peer.receipt) << "link " << link << " waits for its receipt";
+            }
+        }
+        is_committing_ = is_committing_ || channel_->is_committing();
+        std::uint64_t ready = 0;
+        std::uint64_t held = 0;
+        std::uint64_t committing = 0;
+        for (const auto& [offset, message] : model_.messages) {
+            committing += message.is_visible ? 0 : 1;
+            held += message.holder != 0 ? 1 : 0;
+            ready += message.is_visible && message.holder == 0 && !message.is_gone ? 1 : 0;
+        }
+        const ChannelStats stats = channel_->stats();
+        EXPECT_EQ(stats.ready, ready);
+        EXPECT_EQ(stats.in_flight, held);
+        EXPECT_EQ(stats.committing, committing);
+    }
+
+    void on(const Event& event) {
+        switch (event.kind) {
+            case Event::Kind::confirmed: {
+                Client& client = client_of(event.link.link);
+                EXPECT_EQ(event.level, client.level);
+                return confirm(client, event.number);
+            }
+            case Event::Kind::refused:
+                return on_refused(client_of(event.link.link), event);
+            case Event::Kind::credit:
+                client_of(event.link.link).granted = event.credit;
+                return;
+            case Event::Kind::deliver:
+                return on_delivery(event);
+            case Event::Kind::settled:
+                return on_receipt(event.link.link, event.number);
+            case Event::Kind::closed:
+                return on_closed(event);
+            default:
+                return;
+        }
+    }
+
+    void confirm(Client& client, std::uint64_t number) {
+        while (!client.unconfirmed.empty() && client.unconfirmed.front() <= number) {
+            const std::string text = text_of(client, client.unconfirmed.front());
+            client.unconfirmed.pop_front();
+            client.sent -= client.sent > 0 ? 1 : 0;
+            const auto found = model_.stored.find(text);
+            if (found == model_.stored.end()) {
+                EXPECT_TRUE(refusable_.contains(text)) << text << " was confirmed and is not stored";
+                ++reached_["refusals that nobody heard of"];
+            } else if (client.level == ConfirmLevel::durable) {
+                EXPECT_LE(found->second, log_->committed()) << text << " was confirmed before the commit";
+                durable_.insert(text);
+            }
+        }
+    }
+
+    void on_refused(Client& client, const Event& event) {
+        for (std::uint64_t number = event.number; number < event.number + event.count; ++number) {
+            const std::string text = text_of(client, number);
+            EXPECT_FALSE(model_.stored.contains(text)) << text << " is stored and was refused";
+            const auto at = std::ranges::find(client.unconfirmed, number);
+            ASSERT_NE(at, client.unconfirmed.end()) << number;
+            for (auto before = client.unconfirmed.begin(); before != at && client.level == ConfirmLevel::durable; ++before) {
+                EXPECT_LE(model_.stored[text_of(client, *before)], log_->committed()) << "a refusal came too early";
+            }
+            client.unconfirmed.erase(at);
+            client.sent -= client.sent > 0 ? 1 : 0;
+            ++reached_["refused"];
+        }
+    }
+
+    void on_delivery(const Event& event) {
+        const Slice& slice = event.slice;
+        const Lines words = words_of(slice.messages.bytes());
+        ASSERT_EQ(words.size(), slice.count);
+        for (std::uint32_t i = 0; i < slice.count; ++i) {
+            const Offset offset = slice.first + i;
+            ASSERT_TRUE(model_.messages.contains(offset));
+            DurableModel::Message& message = model_.messages[offset];
+            EXPECT_EQ(words[i], message.text) << offset;
+            EXPECT_TRUE(message.is_visible && !message.is_gone && message.holder == 0) << "offset " << offset;
+            EXPECT_EQ(slice.attempt, message.attempt) << "offset " << offset;
+            EXPECT_EQ(slice.redelivered, message.was_delivered) << "offset " << offset;
+            if (!message.was_delivered) {
+                EXPECT_GT(offset, newest_fresh_) << "out of order";
+                newest_fresh_ = offset;
+            }
+            message.holder = event.link.link;
+            message.was_delivered = true;
+            delivered_.insert(message.text);
+        }
+        ReceiverPeer& peer = receivers_[event.link.link];
+        peer.delivered.messages += slice.count;
+        peer.delivered.bytes += slice.messages.size();
+        EXPECT_LE(peer.delivered.messages, peer.limit.messages);
+        reached_["redelivered"] += slice.redelivered ? slice.count : 0;
+        reached_["later attempts"] += slice.attempt > 1 ? slice.count : 0;
+    }
+
+    void on_receipt(std::uint16_t link, std::uint64_t receipt) {
+        std::erase_if(receivers_[link].settled, [&](const auto& entry) {
+            if (entry.first > receipt) {
+                return false;
+            }
+            const DurableModel::Message& message = model_.messages[entry.second];
+            EXPECT_TRUE(message.gone_at != 0 && message.gone_at <= log_->committed()) << "offset " << entry.second;
+            settled_for_good_.insert(message.text);
+            return true;
+        });
+        receivers_[link].answered = receipt;
+        ++reached_["receipts"];
+    }
+
+    void on_closed(const Event& event) {
+        const std::uint16_t link = event.link.link;
+        if (!receivers_.contains(link)) {
+            client_of(link).link = 0;
+        } else {
+            for (auto& [offset, message] : model_.messages) {
+                if (message.holder == link) {
+                    give_back(message);
+                }
+            }
+            receivers_.erase(link);
+        }
+        if (closing_ == link) {
+            closing_ = 0;
+        } else {
+            EXPECT_EQ(event.reason, make_error_code(Errc::storage_failed)) << event.reason.message();
+        }
+    }
+
+    void trace(std::string line) { trace_.push_back(std::move(line)); }
+
+    Prng prng_;
+    std::vector<std::string> trace_;
+    ManualClock clock_;
+    std::unique_ptr<FakeCommitLog> log_;
+    std::unique_ptr<Channel> channel_;
+
+private:
+    ChannelOptions random_options() {
+        ChannelOptions options;
+        options.is_durable = true;
+        options.messages_max = prng_.chance(1, 3) ? prng_.range(1, 12) : 1'000;
+        options.bytes_max = prng_.chance(1, 3) ? prng_.range(60, 400) : 1'000'000;
+        options.message_size_max = prng_.chance(1, 5) ? prng_.range(10, 40) : 1'000'000;
+        options.producer_retention = std::chrono::hours{24 * 365};
+        options.sender_window = {prng_.range(1, 200), prng_.range(1, 20'000)};
+        return options;
+    }
+
+    void make_channel() {
+        for (auto& [producer, client] : clients_) {
+            client.link = 0;
+            client.first_in_life = 0;
+        }
+        receivers_.clear();
+        reads_.clear();
+        static_cast<void>(events_.take());
+        newest_fresh_ = 0;
+        recycled_ = 0;
+        written_.reset();
+        is_committing_ = false;
+        closing_ = 0;
+        log_ = std::make_unique<FakeCommitLog>();
+        channel_ = std::make_unique<Channel>("test", options_, events_, clock_, budget_, Durability{log_.get(), test_stream_});
+    }
+
+    [[nodiscard]] commit::Index first_needed() const {
+        return written_ ? std::min(written_->index + 1, written_->oldest) : 1;
+    }
+
+    [[nodiscard]] Lines stored() {
+        Lines lines;
+        channel_->peek(0, [&](const PeekedMessage& peeked) {
+            lines.push_back(std::to_string(peeked.offset) + "/" + std::to_string(peeked.attempt) + " " +
+                            std::string{as_text(peeked.message.payload)});
+            return true;
+        }, store_.reader());
+        return lines;
+    }
+
+    static void give_back(DurableModel::Message& message) {
+        message.holder = 0;
+        message.attempt += message.is_started ? 1 : 0;
+        message.is_started = false;
+    }
+
+    // It follows from producer and number, so that a resend is the same.
+    static std::string text_of(const Client& client, std::uint64_t number) {
+        std::string text = client.producer == 0 ? "link " + std::to_string(client.link) : std::to_string(client.producer);
+        text += ":" + std::to_string(number) + ":";
+        text.append((client.producer + number) % 37 * (number % 11 == 0 ? 5 : 1), 'x');
+        return text;
+    }
+
+    Client& client_of(std::uint16_t link) {
+        for (auto& [producer, client] : clients_) {
+            if (client.link == link) {
+                return client;
+            }
+        }
+        ADD_FAILURE() << "an event for link " << link << ", which is gone";
+        return clients_[0];
+    }
+
+    std::uint16_t random_receiver() {
+        return std::next(receivers_.begin(), static_cast<std::ptrdiff_t>(prng_.below(receivers_.size())))->first;
+    }
+
+    std::optional<Offset> random_held(std::uint16_t link) {
+        std::vector<Offset> held;
+        for (const auto& [offset, message] : model_.messages) {
+            if (message.holder == link) {
+                held.push_back(offset);
+            }
+        }
+        return held.empty() ? std::nullopt : std::optional{held[prng_.below(held.size())]};
+    }
+
+    static constexpr commit::StreamId test_stream_{5};
+    ChunkPool pool_;
+    MemoryBudget budget_{1ULL << 40};
+    RecordingEvents events_;
+    ChannelOptions options_;
+    FakeBlockStore store_;
+    DurableModel model_;
+    std::map<std::uint8_t, Client> clients_;
+    std::map<std::uint16_t, ReceiverPeer> receivers_;
+    RelocationPlan plan_;
+    std::vector<storage::BlockRef> reads_, blocks_;
+    std::optional<Checkpoint> checkpoint_, written_;
+    commit::Index recycled_ = 0;
+    bool is_committing_ = false;
+    Offset newest_fresh_ = 0;
+    std::uint16_t last_link_ = 0, closing_ = 0;
+    std::set<std::string> refusable_, durable_, settled_, settled_for_good_, purged_, delivered_;
+    Reached reached_;
+};
+
+}  // namespace baton::channel::test

@@ -1,0 +1,130 @@
+// Random operations and crashes against a durable channel, a log and a disk. What a crash leaves is the newest saved
+// state, some of the log, and blocks; out of that the channel is made again, and the model says what must be in it.
+// A failure prints its seed and the operations before it: BATON_MODEL_SEED=n repeats it.
+#include <cstdio>
+#include <cstdlib>
+
+#include "tests/unit/channel/durable_checks.hpp"
+
+namespace baton::channel::test {
+namespace {
+
+class DurableRun : public DurableChecks {
+public:
+    explicit DurableRun(Prng prng) : DurableChecks{prng} {}
+
+    void run(int lives, int steps) {
+        for (int life = 0; life < lives && !testing::Test::HasFailure(); ++life) {
+            const auto count = prng_.range(1, static_cast<std::uint64_t>(steps));
+            for (std::uint64_t i = 0; i < count && !testing::Test::HasFailure(); ++i) {
+                step();
+                check();
+            }
+            if (!testing::Test::HasFailure()) {
+                crash();
+            }
+        }
+        if (!testing::Test::HasFailure()) {
+            drain();
+        }
+        if (testing::Test::HasFailure()) {
+            std::string all;
+            for (const std::string& line : trace_) {
+                all += line + "\n";
+            }
+            ADD_FAILURE() << "operations:\n" << all;
+        }
+    }
+
+private:
+    void step() {
+        const std::uint64_t dice = prng_.below(100);
+        if (dice < 22) {
+            publish();
+        } else if (dice < 40) {
+            settle();
+        } else if (dice < 47) {
+            set_credit();
+        } else if (dice < 51) {
+            attach_sender();
+        } else if (dice < 55) {
+            attach_receiver();
+        } else if (dice < 58) {
+            detach();
+        } else if (dice < 72) {
+            commit(prng_.range(log_->committed(), log_->submitted()));
+        } else if (dice < 74) {
+            relocate();
+        } else if (dice < 76) {
+            finish_relocation();
+        } else if (dice < 78) {
+            move_in_log();
+        } else if (dice < 82) {
+            evict();
+        } else if (dice < 84) {
+            ask_blocks();
+        } else if (dice < 87) {
+            finish_read();
+        } else if (dice < 90) {
+            checkpoint();
+        } else if (dice < 92) {
+            write_checkpoint();
+        } else if (dice < 94) {
+            rare();
+        } else {
+            end_turn();
+        }
+    }
+
+    void rare() {
+        switch (prng_.below(8)) {
+            case 0:
+                return purge();
+            case 1:
+                return reconfigure();
+            case 2:
+            case 3:
+                return set_condition(log_->condition() == commit::Condition::full ? commit::Condition::open
+                                                                                  : commit::Condition::full);
+            case 4:
+                return prng_.chance(1, 20) ? set_condition(commit::Condition::failed) : void();
+            default:
+                trace("tick");
+                clock_.advance(std::chrono::milliseconds{50});
+                channel_->tick();
+        }
+    }
+};
+
+std::uint64_t number_from_environment(const char* name, std::uint64_t otherwise) {
+    const char* text = std::getenv(name);
+    return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise;
+}
+
+TEST(DurableChannelModel, WhatWasConfirmedSurvivesEveryCrash) {
+    const std::uint64_t only = number_from_environment("BATON_MODEL_SEED", 0);
+    const std::uint64_t first = only != 0 ? only : number_from_environment("BATON_MODEL_FIRST", 1);
+    const std::uint64_t last = only != 0 ? only : first - 1 + number_from_environment("BATON_MODEL_SEEDS", 300);
+    Reached reached;
+    for (std::uint64_t seed = first; seed <= last; ++seed) {
+        SCOPED_TRACE("seed " + std::to_string(seed));
+        DurableRun run{Prng{seed}};
+        run.run(4, 250);
+        if (HasFailure()) {
+            FAIL() << "repeat with BATON_MODEL_SEED=" << seed;
+        }
+        for (const auto& [what, times] : run.reached()) {
+            reached[what] += times;
+        }
+    }
+    std::printf("seeds %llu to %llu reached:", static_cast<unsigned long long>(first),
+                static_cast<unsigned long long>(last));
+    for (const auto& [what, times] : reached) {
+        std::printf(" %s %llu", what.c_str(), static_cast<unsigned long long>(times));
+        EXPECT_TRUE(times > 0 || last - first < 200) << what << " was never reached: the operations are too tame";
+    }
+    std::printf("\n");
+}
+
+}  // namespace
+}  // namespace baton::channel::test
