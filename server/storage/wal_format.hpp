@@ -64,8 +64,10 @@ void encode(const RecordHeader& header, MutableBytes out) noexcept;
 [[nodiscard]] HeaderCheck decode(Bytes bytes, GroupHeader& header) noexcept;
 /// Does not check the checksum, which needs the body: record_crc.
 [[nodiscard]] RecordHeader decode_record_header(Bytes bytes) noexcept;
-/// Of a record whose body is given in two parts; `second` may be empty.
-[[nodiscard]] std::uint32_t record_crc(const RecordHeader& header, Bytes first, Bytes second = {}) noexcept;
+/// Of a record whose body is given in two parts; `second` may be empty. The index is in it so that what a recycled file
+/// held before is never taken for a record of a group that was torn.
+[[nodiscard]] std::uint32_t record_crc(Index index, const RecordHeader& header, Bytes first,
+                                       Bytes second = {}) noexcept;
 
 [[nodiscard]] constexpr std::uint64_t wal_aligned(std::uint64_t size) noexcept {
     return (size + wal_alignment - 1) / wal_alignment * wal_alignment;

@@ -1,313 +1,418 @@
 #include "server/storage/wal_reader.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <optional>
 #include <utility>
 
 #include "server/storage/errc.hpp"
+#include "server/storage/wal_scan.hpp"
 
 namespace baton::storage {
 
 namespace {
 
-struct LoadedFile {
-    std::uint64_t number = 0;
-    std::vector<std::byte> content;
-};
+enum class Next : std::uint8_t { more, end };
 
-/// A group whose header is right. Its records may not be.
-struct FoundGroup {
-    GroupHeader header;
-    std::uint64_t position = 0;
-    bool is_cut = false;  ///< The file ends inside it.
-};
-
-/// A record inside a group: where, and whether its checksum is right.
-struct FoundRecord {
-    RecordHeader header;
-    std::uint64_t position = 0;
-    bool is_sound = false;
-};
-
-std::string place(std::uint64_t file_number, std::uint64_t position) {
-    return wal_file_name(file_number) + " at " + std::to_string(position);
-}
+/// So many wrong records behind each other are not believed to be records.
+constexpr std::size_t wrong_records_max = 1000;
 
 std::string index_text(Index first, Index end) {
+    if (first == end) {
+        return "no record";
+    }
     return end - first == 1 ? "record " + std::to_string(first)
                             : "records " + std::to_string(first) + " to " + std::to_string(end - 1);
 }
 
-/// The next group of this file from `position` on. Looks at multiples of the alignment.
-std::optional<FoundGroup> find_group(const LoadedFile& file, std::uint64_t position) {
-    for (; position + group_header_size <= file.content.size(); position += wal_alignment) {
-        FoundGroup group{.header{}, .position = position};
-        const Bytes rest = Bytes{file.content}.subspan(static_cast<std::size_t>(position));
-        if (decode(rest, group.header) == HeaderCheck::ok && group.header.file_number == file.number) {
-            group.is_cut = group.header.body_size > rest.size() - group_header_size;
-            return group;
-        }
-    }
-    return std::nullopt;
-}
-
+// One file is in memory at a time. `file_`, `position_` and `expected_` are where the next group should be and which it
+// is.
 class Reader {
 public:
-    Reader(FileSystem& files, const WalSource& source, WalVisitor& visitor)
-        : files_{files}, source_{source}, visitor_{visitor} {}
+    Reader(const WalSource& source, WalVisitor& visitor, std::vector<WalFile> files)
+        : source_{source}, visitor_{visitor}, files_{std::move(files)}, scan_{source, files_} {}
 
-    Result<WalReport> read();
+    [[nodiscard]] Result<WalReport> read();
 
 private:
-    [[nodiscard]] Result<void> list();
-    [[nodiscard]] Result<LoadedFile> load(std::uint64_t number);
-    [[nodiscard]] Result<bool> read_file(std::size_t at);
-    [[nodiscard]] Result<bool> take_group(std::size_t at, const LoadedFile& file, const FoundGroup& group);
-    [[nodiscard]] bool scan_records(const LoadedFile& file, const FoundGroup& group);
-    void visit_records(const LoadedFile& file, const FoundGroup& group);
-    void report(WalDamage damage);
-    [[nodiscard]] Result<Index> synced_later(std::size_t at, const LoadedFile& file, std::uint64_t position, Index from);
-    void cut(std::uint64_t file_number, std::uint64_t position, std::uint64_t bytes);
+    [[nodiscard]] Result<void> begin();
+    [[nodiscard]] Result<void> load(std::size_t file);
+    [[nodiscard]] Result<Next> step();
+    [[nodiscard]] Result<Next> look_further();
+    [[nodiscard]] Result<Next> go_to(const WalSignpost& post);
+    [[nodiscard]] Result<Next> visit_group(const GroupHeader& group);
+    [[nodiscard]] Result<Next> pass_wrong_record(const GroupHeader& group, Bytes body, std::size_t& at, Index& index);
+    [[nodiscard]] bool find_right_record(const GroupHeader& group, Bytes body, std::size_t at, Index index);
+    [[nodiscard]] bool read_record(Bytes body, std::size_t at, Index index, RecordHeader& header) const;
 
-    FileSystem& files_;
+    void prove(Index synced);
+    [[nodiscard]] Result<bool> was_synced(Index index, std::size_t file, std::uint64_t position, Index first);
+    void end_file();
+    void end_log();
+    void cut(std::uint64_t file_number, std::uint64_t position, std::uint64_t bytes);
+    void tell(WalDamage damage);
+    void tell_hole(Index first, Index end, std::uint64_t position);
+
     const WalSource& source_;
     WalVisitor& visitor_;
+    std::vector<WalFile> files_;
+    WalScan scan_;
     WalReport report_;
-    std::vector<std::uint64_t> numbers_;
     std::uint64_t bytes_total_ = 0;
-    std::optional<Index> expected_;  // Of the next record; nothing until the first file has told.
-    std::uint64_t gap_file_ = 0;     // Where the next group should have been, and was not.
-    std::uint64_t gap_position_ = 0;
-    std::vector<FoundRecord> records_;  // Of the group that is looked at.
+    std::uint64_t bytes_passed_ = 0;
+
+    std::size_t file_ = 0;
+    std::uint64_t position_ = 0;
+    std::optional<Index> expected_;  // Nothing until the first file has told.
+    std::vector<std::byte> content_;
+
+    // Of a file whose header is wrong although there are groups in it. It counts as damage when the first of them turns
+    // out to have been synced: the header was, then, too.
+    struct Doubt {
+        WalDamage damage;
+        Index first_index = 0;
+    };
+    std::optional<Doubt> doubt_;
+    bool has_header_ = true;
+    Index proven_ = 0;  // Some header that is right says that everything up to here was synced.
+
+    struct WrongRecord {
+        std::size_t at = 0;
+        StreamId stream{0};
+    };
+    std::vector<WrongRecord> wrong_records_;  // Of find_right_record,
+    std::size_t wrong_size_ = 0;              // and their bytes.
 };
 
-Result<void> Reader::list() {
-    const auto names = files_.list(source_.directory);
-    if (!names) {
-        return fail(names.error());
+// --- Damage and tails ---------------------------------------------------------------------------------------------
+
+// What lost nothing is no matter for the visitor.
+void Reader::tell(WalDamage damage) {
+    damage.text = (file_ < files_.size() && files_[file_].number == damage.file_number
+                       ? files_[file_].path
+                       : source_.directory + "/" + wal_file_name(damage.file_number)) +
+                  " at " + std::to_string(damage.position) + ": " + damage.text;
+    if (damage.end_index > damage.first_index) {
+        visitor_.on_damage(damage);
     }
-    for (const auto& name : *names) {
-        if (const auto number = wal_file_number(name); number && *number >= source_.first_file) {
-            numbers_.push_back(*number);
-        }
-    }
-    std::ranges::sort(numbers_);
-    return {};
+    report_.damage.push_back(std::move(damage));
 }
 
-Result<LoadedFile> Reader::load(std::uint64_t number) {
-    auto content = read_whole(files_, source_.directory + "/" + wal_file_name(number));
-    if (!content) {
-        return fail(content.error());
-    }
-    return LoadedFile{number, std::move(*content)};
+void Reader::tell_hole(Index first, Index end, std::uint64_t position) {
+    tell({.file_number = files_[file_].number,
+          .position = position,
+          .first_index = first,
+          .end_index = end,
+          .is_hole = true,
+          .stream = StreamId{0},
+          .text = index_text(first, end) + " cannot be read"});
 }
+
+void Reader::cut(std::uint64_t file_number, std::uint64_t position, std::uint64_t bytes) {
+    report_.torn_bytes += bytes;
+    report_.torn_text = source_.directory + "/" + wal_file_name(file_number) + " at " + std::to_string(position) +
+                        ": " + std::to_string(bytes) + " bytes of an unfinished group";
+}
+
+void Reader::prove(Index synced) {
+    proven_ = std::max(proven_, synced);
+    if (doubt_ && synced >= doubt_->first_index) {
+        tell(std::move(doubt_->damage));
+        doubt_.reset();
+    }
+}
+
+// Whether everything up to `index` had been synced, as far as a header from this place on knows.
+Result<bool> Reader::was_synced(Index index, std::size_t file, std::uint64_t position, Index first) {
+    if (proven_ < index) {
+        const auto post = scan_.find(file, position, first, index);
+        if (!post) {
+            return fail(post.error());
+        }
+        if (*post) {
+            prove((*post)->synced_index);
+        }
+    }
+    return proven_ >= index;
+}
+
+void Reader::end_file() {
+    ++report_.files;
+    bytes_passed_ += files_[file_].size;
+    visitor_.on_progress(bytes_passed_, bytes_total_);
+}
+
+// Nothing follows. Zeros and what a recycled file held before are no tail.
+void Reader::end_log() {
+    if (position_ >= content_.size()) {
+        return;
+    }
+    const Bytes rest = Bytes{content_}.subspan(static_cast<std::size_t>(position_));
+    GroupHeader header;
+    if (rest.size() < group_header_size) {
+        if (std::ranges::any_of(rest, [](std::byte b) { return b != std::byte{0}; })) {
+            cut(files_[file_].number, position_, rest.size());
+        }
+    } else if (decode(rest, header) == HeaderCheck::wrong && equal(rest.first(4), as_bytes("BGRP")) &&
+               load_u64(rest.data() + 8) == files_[file_].number) {
+        cut(files_[file_].number, position_, group_header_size);
+    }
+}
+
+// --- From group to group ------------------------------------------------------------------------------------------
 
 Result<WalReport> Reader::read() {
-    if (auto listed = list(); !listed) {
-        return fail(listed.error());
+    if (auto begun = begin(); !begun) {
+        return fail(std::move(begun.error()));
     }
-    if (!numbers_.empty() && numbers_.front() != source_.first_file) {
-        gap_file_ = source_.first_file;
-        if (source_.first_file == 1) {
-            expected_ = 1;
-        } else {
-            // How much was in it nobody knows; that it was needed, the checkpoint does.
-            report({.file_number = source_.first_file,
-                    .position = 0,
-                    .first_index = 0,
-                    .end_index = UINT64_MAX,
-                    .is_hole = true,
-                    .text = source_.directory + "/" + wal_file_name(source_.first_file) + " is missing"});
+    while (!files_.empty()) {
+        const auto next = step();
+        if (!next) {
+            return fail(next.error());
         }
-    }
-    for (std::size_t at = 0; at < numbers_.size(); ++at) {
-        const auto goes_on = read_file(at);
-        if (!goes_on) {
-            return fail(goes_on.error());
-        }
-        ++report_.files;
-        visitor_.on_progress(at + 1, numbers_.size());
-        if (!*goes_on) {
+        if (*next == Next::end) {
+            end_file();
             break;
         }
     }
     return std::move(report_);
 }
 
-// False: the end of the log.
-Result<bool> Reader::read_file(std::size_t at) {
-    const auto file = load(numbers_[at]);
-    if (!file) {
-        return fail(file.error());
+Result<void> Reader::begin() {
+    for (const WalFile& file : files_) {
+        bytes_total_ += file.size;
     }
-    report_.bytes += file->content.size();
-    WalFileHeader header;
-    if (file->content.size() >= wal_file_header_size) {
-        const auto check = decode(file->content, header);
-        if (check == HeaderCheck::newer_version) {
-            return fail(Errc::newer_version, source_.directory + "/" + wal_file_name(file->number));
+    if (source_.first_file == 1) {
+        expected_ = 1;
+    } else if (files_.empty() || files_.front().number != source_.first_file) {
+        // How much was in it nobody knows; that it was needed, the checkpoint does.
+        auto next = scan_.find(0, 0, 1, 0);
+        if (!next) {
+            return fail(std::move(next.error()));
         }
-        if (check == HeaderCheck::ok && header.file_number == file->number && !expected_) {
-            expected_ = header.first_index;
+        expected_ = *next ? (*next)->first_index : std::numeric_limits<Index>::max();
+        tell({.file_number = source_.first_file,
+              .position = 0,
+              .first_index = 0,
+              .end_index = *expected_,
+              .is_hole = true,
+              .stream = StreamId{0},
+              .text = "the first file of the log is missing"});
+    }
+    return files_.empty() ? Result<void>{} : load(0);
+}
+
+Result<void> Reader::load(std::size_t file) {
+    file_ = file;
+    position_ = wal_alignment;
+    content_.resize(static_cast<std::size_t>(files_[file].size));
+    const auto size = files_[file].file->read(0, content_);
+    if (!size) {
+        return fail(size.error());
+    }
+    content_.resize(*size);
+    report_.bytes += *size;
+    const auto header = scan_.check_file_header(file, content_);
+    if (!header) {
+        return fail(header.error());
+    }
+    has_header_ = header->has_value();
+    if (*header && !expected_) {
+        expected_ = (*header)->first_index;
+    }
+    return {};
+}
+
+Result<Next> Reader::step() {
+    GroupHeader group;
+    if (position_ + group_header_size <= content_.size() &&
+        decode(Bytes{content_}.subspan(static_cast<std::size_t>(position_)), group) == HeaderCheck::ok &&
+        group.file_number == files_[file_].number && (!expected_ || group.first_index == *expected_)) {
+        return visit_group(group);
+    }
+    if (file_ + 1 < files_.size()) {
+        const auto header = scan_.file_header(file_ + 1);
+        if (!header) {
+            return fail(header.error());
+        }
+        if (*header && expected_ == (*header)->first_index) {  // The usual end of a file.
+            end_file();
+            auto loaded = load(file_ + 1);
+            return loaded ? Result<Next>{Next::more} : fail(std::move(loaded.error()));
         }
     }
-    std::uint64_t position = wal_alignment;
-    gap_file_ = file->number;
-    gap_position_ = position;
-    while (const auto group = find_group(*file, position)) {
-        if (expected_ && group->header.first_index < *expected_) {
-            position = group->position + wal_alignment;  // Written again: it has been seen.
+    return look_further();
+}
+
+// The next group is not where it should be.
+Result<Next> Reader::look_further() {
+    const auto post = scan_.find(file_, position_, expected_.value_or(1), 0);
+    if (!post) {
+        return fail(post.error());
+    }
+    if (!*post) {
+        if (!expected_) {
+            tell_hole(0, std::numeric_limits<Index>::max(), 0);  // A file that was needed, and nothing in it is right.
+        }
+        end_log();
+        return Next::end;
+    }
+    const WalSignpost& found = **post;
+    if (expected_ && found.first_index > *expected_) {
+        const auto is_damage =
+            was_synced(*expected_, found.file, found.position == wal_alignment ? 0 : found.position, found.first_index);
+        if (!is_damage) {
+            return fail(is_damage.error());
+        }
+        if (!*is_damage) {
+            cut(files_[found.file].number, found.position, found.group_size);
+            return Next::end;
+        }
+    }
+    return go_to(found);
+}
+
+// Over what cannot be read, if anything is missing.
+Result<Next> Reader::go_to(const WalSignpost& post) {
+    if (!expected_ || post.first_index > *expected_) {
+        tell_hole(expected_.value_or(0), post.first_index, position_);
+    } else if (post.position != wal_alignment) {
+        tell({.file_number = files_[file_].number,
+              .position = position_,
+              .first_index = post.first_index,
+              .end_index = post.first_index,
+              .is_hole = true,
+              .stream = StreamId{0},
+              .text = "something else is where a group should be"});
+    }
+    expected_ = post.first_index;
+    while (file_ < post.file) {
+        end_file();
+        if (file_ + 1 < post.file) {
+            ++file_;
+        } else if (auto loaded = load(post.file); !loaded) {
+            return fail(std::move(loaded.error()));
+        }
+    }
+    position_ = post.position;
+    return Next::more;
+}
+
+// --- Within a group -----------------------------------------------------------------------------------------------
+
+// The group whose header is right at position_. Records are visited as they prove to be right; only when one does not,
+// it matters whether the group was synced.
+Result<Next> Reader::visit_group(const GroupHeader& group) {
+    prove(group.synced_index);
+    if (!has_header_) {
+        doubt_ = Doubt{.damage = {.file_number = files_[file_].number,
+                                  .position = 0,
+                                  .first_index = group.first_index,
+                                  .end_index = group.first_index,
+                                  .is_hole = true,
+                                  .stream = StreamId{0},
+                                  .text = "the header of the file is wrong; its records are not"},
+                       .first_index = group.first_index};
+        has_header_ = true;
+    }
+    const Bytes rest = Bytes{content_}.subspan(static_cast<std::size_t>(position_) + group_header_size);
+    const Bytes body = rest.first(static_cast<std::size_t>(std::min<std::uint64_t>(rest.size(), group.body_size)));
+    std::size_t at = 0;
+    Index index = group.first_index;
+    while (index < group.end_index()) {
+        RecordHeader header;
+        if (!read_record(body, at, index, header)) {
+            const auto next = pass_wrong_record(group, body, at, index);
+            if (!next || *next == Next::end) {
+                return next;
+            }
             continue;
         }
-        const auto goes_on = take_group(at, *file, *group);
-        if (!goes_on || !*goes_on) {
-            return goes_on;
-        }
-        position = group->position + (group->is_cut ? wal_alignment : wal_aligned(group_header_size + group->header.body_size));
-        gap_file_ = file->number;
-        gap_position_ = position;
+        ++report_.records;
+        report_.last_index = index;
+        visitor_.on_record({.index = index,
+                            .stream = header.stream,
+                            .number = header.number,
+                            .body = body.subspan(at + record_header_size, header.body_size),
+                            .file_number = files_[file_].number,
+                            .position = position_ + group_header_size + at});
+        at += record_header_size + header.body_size;
+        ++index;
     }
-    return true;
+    expected_ = group.end_index();
+    position_ += std::min(wal_aligned(group_header_size + group.body_size), wal_aligned(content_.size() - position_));
+    return Next::more;
 }
 
-// A group that begins at or behind what is expected. False: it, and everything behind it, is a torn tail.
-Result<bool> Reader::take_group(std::size_t at, const LoadedFile& file, const FoundGroup& group) {
-    const Index first = group.header.first_index;
-    if (expected_ && first > *expected_) {
-        if (group.header.synced_index < *expected_) {
-            cut(gap_file_, gap_position_, 0);
+bool Reader::read_record(Bytes body, std::size_t at, Index index, RecordHeader& header) const {
+    if (body.size() - at < record_header_size) {
+        return false;
+    }
+    header = decode_record_header(body.subspan(at));
+    return body.size() - at - record_header_size >= header.body_size &&
+           record_crc(index, header, body.subspan(at + record_header_size, header.body_size)) == header.crc;
+}
+
+// The record at `at` is wrong: torn, or damaged if something says that it had been synced. Then moves to the next
+// record that is right.
+Result<Next> Reader::pass_wrong_record(const GroupHeader& group, Bytes body, std::size_t& at, Index& index) {
+    const bool is_cut = body.size() < group.body_size;
+    const std::uint64_t behind = position_ + wal_aligned(group_header_size + group.body_size);
+    const auto is_damage = was_synced(index, is_cut ? file_ + 1 : file_, is_cut ? 0 : behind, group.end_index());
+    if (!is_damage) {
+        return fail(is_damage.error());
+    }
+    const std::uint64_t begin = position_ + group_header_size;
+    if (!*is_damage) {
+        cut(files_[file_].number, begin + at, body.size() - at);
+        return Next::end;
+    }
+    if (!find_right_record(group, body, at, index)) {
+        tell_hole(index, group.end_index(), begin + at);
+        index = group.end_index();
+        return Next::more;
+    }
+    for (const WrongRecord& wrong : wrong_records_) {
+        tell({.file_number = files_[file_].number,
+              .position = begin + wrong.at,
+              .first_index = index,
+              .end_index = index + 1,
+              .is_hole = false,
+              .stream = wrong.stream,
+              .text = index_text(index, index + 1) + " has a wrong checksum"});
+        ++index;
+    }
+    at += wrong_size_;
+    return Next::more;
+}
+
+// The sizes of wrong records are believed only if they lead exactly to a right one, or if a single one leads exactly to
+// the end of the group.
+bool Reader::find_right_record(const GroupHeader& group, Bytes body, std::size_t at, Index index) {
+    const std::size_t begin = at;
+    wrong_records_.clear();
+    RecordHeader header;
+    while (index < group.end_index() && !read_record(body, at, index, header)) {
+        if (wrong_records_.size() == wrong_records_max || body.size() - at < record_header_size ||
+            header.body_size > body.size() - at - record_header_size) {
             return false;
         }
-        report({.file_number = gap_file_,
-                .position = gap_position_,
-                .first_index = *expected_,
-                .end_index = first,
-                .is_hole = true,
-                .text = source_.directory + "/" + place(gap_file_, gap_position_) + ": " + index_text(*expected_, first) +
-                        " cannot be read"});
+        wrong_records_.push_back({.at = at, .stream = header.stream});
+        at += record_header_size + header.body_size;
+        ++index;
     }
-    if (!scan_records(file, group)) {
-        // Torn if nothing says that it was durable.
-        const auto synced = synced_later(at, file, group.position + wal_alignment, group.header.end_index());
-        if (!synced) {
-            return fail(synced.error());
-        }
-        if (*synced < first) {
-            cut(file.number, group.position, std::min<std::uint64_t>(group.header.body_size, file.content.size() - group.position));
-            return false;
-        }
-    }
-    visit_records(file, group);
-    expected_ = group.header.end_index();
-    return true;
-}
-
-// Finds the records of a group without visiting any. False if something is wrong with them.
-bool Reader::scan_records(const LoadedFile& file, const FoundGroup& group) {
-    records_.clear();
-    bool is_sound = !group.is_cut;
-    const std::uint64_t begin = group.position + group_header_size;
-    const std::uint64_t end = std::min<std::uint64_t>(begin + group.header.body_size, file.content.size());
-    std::uint64_t at = begin;
-    while (records_.size() < group.header.records && end - at >= record_header_size) {
-        const Bytes rest = Bytes{file.content}.subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(end - at));
-        FoundRecord record{.header = decode_record_header(rest), .position = at};
-        if (record.header.body_size > rest.size() - record_header_size) {
-            break;
-        }
-        const Bytes body = rest.subspan(record_header_size, record.header.body_size);
-        record.is_sound = record_crc(record.header, body) == record.header.crc;
-        is_sound = is_sound && record.is_sound;
-        records_.push_back(record);
-        at += record_header_size + body.size();
-    }
-    return is_sound && records_.size() == group.header.records && at == begin + group.header.body_size;
-}
-
-void Reader::visit_records(const LoadedFile& file, const FoundGroup& group) {
-    Index index = group.header.first_index;
-    // After a wrong record the sizes of those behind it can only be believed if one of them is right.
-    std::size_t believable = records_.size();
-    while (believable > 0 && !records_[believable - 1].is_sound) {
-        --believable;
-    }
-    if (believable + 1 == records_.size() && records_.size() == group.header.records &&
-        records_.back().position + record_header_size + records_.back().header.body_size ==
-            group.position + group_header_size + group.header.body_size) {
-        believable = records_.size();  // Only the last one is wrong, and it ends where it should.
-    }
-    for (std::size_t i = 0; i < believable; ++i, ++index) {
-        const FoundRecord& record = records_[i];
-        if (record.is_sound) {
-            ++report_.records;
-            report_.last_index = index;
-            visitor_.on_record({.index = index,
-                                .stream = record.header.stream,
-                                .number = record.header.number,
-                                .body = Bytes{file.content}.subspan(
-                                    static_cast<std::size_t>(record.position) + record_header_size, record.header.body_size),
-                                .file_number = file.number,
-                                .position = record.position});
-        } else {
-            report({.file_number = file.number,
-                    .position = record.position,
-                    .first_index = index,
-                    .end_index = index + 1,
-                    .stream = record.header.stream,
-                    .text = source_.directory + "/" + place(file.number, record.position) + ": record " +
-                            std::to_string(index) + " has a wrong checksum"});
-        }
-    }
-    if (index < group.header.end_index()) {
-        const std::uint64_t position = believable < records_.size() ? records_[believable].position : group.position;
-        report({.file_number = file.number,
-                .position = position,
-                .first_index = index,
-                .end_index = group.header.end_index(),
-                .is_hole = true,
-                .text = source_.directory + "/" + place(file.number, position) + ": " +
-                        index_text(index, group.header.end_index()) + " cannot be read"});
-    }
-}
-
-// The highest index that a group behind this place knows to be synced; 0 if there is none that begins at or after `from`.
-Result<Index> Reader::synced_later(std::size_t at, const LoadedFile& file, std::uint64_t position, Index from) {
-    Index synced = 0;
-    const auto look = [&](const LoadedFile& later, std::uint64_t start) {
-        while (const auto group = find_group(later, start)) {
-            if (group->header.first_index >= from) {
-                synced = std::max(synced, group->header.synced_index);
-            }
-            start = group->position + wal_alignment;
-        }
-    };
-    look(file, position);
-    for (std::size_t next = at + 1; next < numbers_.size() && synced == 0; ++next) {
-        const auto later = load(numbers_[next]);
-        if (!later) {
-            return fail(later.error());
-        }
-        look(*later, wal_alignment);
-    }
-    return synced;
-}
-
-void Reader::report(WalDamage damage) {
-    visitor_.on_damage(damage);
-    report_.damage.push_back(std::move(damage));
-}
-
-void Reader::cut(std::uint64_t file_number, std::uint64_t position, std::uint64_t bytes) {
-    report_.torn_bytes += bytes;
-    report_.torn_text = source_.directory + "/" + place(file_number, position) + ": " + std::to_string(bytes) +
-                        " bytes of an unfinished group";
+    wrong_size_ = at - begin;
+    return index < group.end_index() || (wrong_records_.size() == 1 && at == group.body_size);
 }
 
 }  // namespace
 
 Result<WalReport> read_wal(FileSystem& files, const WalSource& source, WalVisitor& visitor) {
-    return Reader{files, source, visitor}.read();
+    auto found = open_wal_files(files, source);
+    if (!found) {
+        return fail(std::move(found.error()));
+    }
+    return Reader{source, visitor, std::move(*found)}.read();
 }
 
 }  // namespace baton::storage

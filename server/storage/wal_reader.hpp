@@ -26,7 +26,7 @@ struct WalRecord {
 struct WalDamage {
     std::uint64_t file_number = 0;
     std::uint64_t position = 0;
-    Index first_index = 0;  ///< Of what is missing: first_index .. end_index - 1.
+    Index first_index = 0;  ///< Of what is missing: first_index .. end_index - 1. 0: nobody knows where it began.
     Index end_index = 0;
     /// A single record with a wrong checksum: the stream that it names, which may itself be wrong. Otherwise a hole,
     /// which may concern any stream.
@@ -37,11 +37,12 @@ struct WalDamage {
 
 struct WalReport {
     std::uint64_t files = 0;
-    std::uint64_t bytes = 0;          ///< Read.
-    std::uint64_t records = 0;        ///< Visited.
-    Index last_index = 0;             ///< Of the last whole record; 0: none.
-    std::uint64_t torn_bytes = 0;     ///< Of an unfinished tail that was cut off.
-    std::string torn_text;            ///< For people; empty if there was none.
+    std::uint64_t bytes = 0;       ///< Read.
+    std::uint64_t records = 0;     ///< Visited.
+    Index last_index = 0;          ///< Of the last whole record; 0: none.
+    std::uint64_t torn_bytes = 0;  ///< Of an unfinished tail that was cut off.
+    std::string torn_text;         ///< For people; empty if there was none.
+    /// Also what is wrong but lost nothing (first_index == end_index), which on_damage is not told.
     std::vector<WalDamage> damage;
 };
 

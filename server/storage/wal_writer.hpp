@@ -1,11 +1,12 @@
-// The writing side of one shard's write-ahead log. append() changes memory only; flush() hands everything that was appended
-// to the I/O queue as one group: one write, one sync. While that is under way the next group builds up, so that
-// syncing batches itself and adds no delay.
-// Not responsible for what records mean, for numbering them within their streams, or for deciding which files are no
-// longer needed (recycle_before). Layout: wal_format.hpp. Thread: its shard's. Next file: wal_reader.hpp.
+// The writing side of one shard's write-ahead log. append() changes memory only; flush() hands everything that was
+// appended to the I/O queue as one group: one write, one sync. While that is under way the next group builds up, so
+// that syncing batches itself and adds no delay. Not responsible for what records mean, for numbering them within their
+// streams, or for deciding which files are no longer needed (recycle_before). Layout: wal_format.hpp. Thread: its
+// shard's. Next file: wal_reader.hpp.
 //
 // Failures. No space: nothing is lost, what was appended stays in memory, is_full() is true, and flush() (called each
-// tick) tries again. Any other failure of a write or a sync is final: on_wal_failed once, and never again on_wal_synced.
+// tick) tries again. Any other failure is final: on_wal_failed once, and never again on_wal_synced. So is each failure
+// of a sync, also for want of space: what it left on the disk nobody knows. After that append() only counts.
 #pragma once
 
 #include <cstdint>
@@ -36,9 +37,9 @@ struct WalSettings {
     std::string directory;  ///< "generation-…/shard-…"; exists, and is durable in its parent.
     std::uint64_t generation = 0;
     std::uint32_t shard = 0;
-    std::uint64_t file_size = 32ULL << 20;    ///< Bytes of one file, at least 64 KiB.
-    std::uint64_t zero_step = 4ULL << 20;     ///< A new file is filled with zeros so much ahead of what is written.
-    std::uint32_t spare_files_max = 2;        ///< Files kept for recycling; more are removed.
+    std::uint64_t file_size = 32ULL << 20;  ///< Bytes of one file, at least 64 KiB.
+    std::uint64_t zero_step = 4ULL << 20;   ///< A new file is filled with zeros so much ahead of what is written.
+    std::uint32_t spare_files_max = 2;      ///< Files kept for recycling; more are removed.
 };
 
 class WalWriter {
@@ -60,12 +61,13 @@ public:
     [[nodiscard]] Index synced() const noexcept;
     /// Nothing is under way, and nothing waits to be written (unless the log has failed).
     [[nodiscard]] bool is_idle() const noexcept;
-    [[nodiscard]] bool is_full() const noexcept;    ///< No space; what was appended waits.
+    [[nodiscard]] bool is_full() const noexcept;  ///< No space; what was appended waits.
     [[nodiscard]] bool has_failed() const noexcept;
     [[nodiscard]] std::uint64_t unsynced_bytes() const noexcept;  ///< Appended and not durable.
 
     /// The files that exist, oldest first; the last one is being written. A record with index i is in the last file
-    /// whose first_index is at most i, once it has been handed over by flush().
+    /// whose first_index is at most i, once it has been handed over by flush(). The last one is certain to exist when
+    /// synced() has reached its first_index: before that a checkpoint must not begin with it.
     struct FileRange {
         std::uint64_t number = 0;
         Index first_index = 0;
