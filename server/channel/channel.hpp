@@ -2,7 +2,8 @@
 // No I/O, no threads: bytes and values in, events out through ChannelEvents. One owner: a shard calls everything here.
 // Publish, store and dispatch are three visible steps: `publish` decides and applies (store), `dispatch` gives.
 // The implementation: channel.cpp (links and life), channel_messages.cpp (publish, settle, dispatch),
-// channel_report.cpp (questions), channel_durable.cpp (what only durable channels do). Next files: message_log.hpp (order), in_flight.hpp (waiting for settlements),
+// channel_report.cpp (questions), channel_durable.cpp (what only durable channels do), channel_restore.cpp.
+// Next files: message_log.hpp (order), in_flight.hpp (waiting for settlements),
 // redelivery_set.hpp (what came back), dispatcher.hpp (choice of a receiver), intake.hpp (limits), producer_table.hpp
 // (duplicates), sender_gate.hpp (sender credit and the reasons why it is withheld), journal.hpp (the commit log).
 //

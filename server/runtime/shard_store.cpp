@@ -79,7 +79,7 @@ void ShardStore::remove_deleted() {
 }
 
 void ShardStore::request_blocks(ChannelId id, channel::Channel& channel) {
-    for (const auto& ref : channel.take_wanted_blocks(settings_.read_ahead)) {
+    for (const auto& ref : channel.take_wanted_blocks(read_ahead())) {
         struct Reading {
             ChunkRef chunk;
             bool is_good = false;

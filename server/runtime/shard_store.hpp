@@ -83,7 +83,11 @@ public:
     void request_blocks(ChannelId id, channel::Channel& channel);
     /// Reads one at once.
     [[nodiscard]] Payload read_block_now(commit::StreamId stream, const storage::BlockRef& ref);
-    [[nodiscard]] std::uint64_t read_ahead() const noexcept { return settings_.read_ahead; }
+    /// Bytes that are worth having in front of the cursor of a channel; few when memory is short.
+    [[nodiscard]] std::uint64_t read_ahead() const noexcept {
+        const bool is_short = ports_.memory->used() > ports_.memory->limit() / 4 * 3;
+        return is_short ? settings_.read_ahead / 16 : settings_.read_ahead;
+    }
 
     // --- The shard's turns -----------------------------------------------------------------------------------------
 
