@@ -6,10 +6,19 @@
 
 #include <cstdint>
 #include <unordered_map>
+#include <vector>
 
+#include "server/channel/errc.hpp"
 #include "server/channel/types.hpp"
 
 namespace baton::channel {
+
+/// Messages that were refused.
+struct Refusal {
+    std::uint64_t first = 0;
+    std::uint32_t count = 0;
+    Errc reason{};
+};
 
 struct Producer {
     ProducerId id;
@@ -19,6 +28,8 @@ struct Producer {
     /// Known from the disk and not heard of since: what it was told about refused messages is not on the disk, so its
     /// next number may be higher than expected.
     bool is_restored = false;
+    std::uint64_t last_stored = 0;  ///< Durable channels: what the disk knows; what was refused after it is not on it.
+    std::vector<Refusal> untold;    ///< Refused, but the link ended before it heard of it. In order.
     LinkAddress link;                ///< The attached sender, if any.
     bool is_attached = false;
     MonotonicTime detached_at{};
