@@ -40,7 +40,7 @@ void Channel::publish(const LinkAddress& link, std::uint64_t first_sequence, Pay
     }
     const std::uint64_t last_sequence = first_sequence + header->count - 1;
     if (sender->accepts_gap && last_sequence > sender->received) {
-        sender->accepts_gap = sender->producer->is_restored = false;
+        sender->accepts_gap = false;
     }
     sender->sent = std::max(sender->sent, last_sequence);
     tell_again(*sender, first_sequence, last_sequence);

@@ -15,6 +15,7 @@ void decide(Sender& sender, std::uint64_t sequence) noexcept {
     sender.decided = sequence;
     if (sender.producer != nullptr) {
         sender.producer->last_decided = sequence;
+        sender.producer->is_restored = false;
     }
 }
 

@@ -25,7 +25,7 @@ struct Producer {
     std::uint64_t last_decided = 0;  ///< 0: nothing yet; then any first number is accepted.
     std::uint64_t last_committed = 0;  ///< Durable channels: the last one known to be committed, at most last_decided.
     std::uint64_t last_index = 0;      ///< Durable channels: its newest record in the log.
-    /// Known from the disk and not heard of since: what it was told about refused messages is not on the disk, so its
+    /// Known from the disk and nothing decided since: what it was told about refused messages is not on the disk, so its
     /// next number may be higher than expected.
     bool is_restored = false;
     std::uint64_t last_stored = 0;  ///< Durable channels: what the disk knows; what was refused after it is not on it.

@@ -124,7 +124,8 @@ protected:
     void publish(Client& client) {
         std::vector<std::uint64_t> numbers;
         if (client.sent < client.unconfirmed.size()) {  // Again, what a lost connection has left open.
-            const auto count = prng_.range(1, client.unconfirmed.size() - client.sent);
+            const std::uint64_t credit = std::max<std::uint64_t>(client.granted.messages - client.used.messages, 1);
+            const auto count = prng_.range(1, std::min(client.unconfirmed.size() - client.sent, credit));
             for (std::size_t i = client.sent; numbers.size() < count; ++i) {
                 if (!numbers.empty() && client.unconfirmed[i] != numbers.back() + 1) {
                     break;
@@ -155,7 +156,7 @@ protected:
             }
         }
         const Payload batch = builder.take(pool_);
-        if (client.used.messages + numbers.size() > client.granted.messages ||
+        if (client.used.messages + numbers.size() > client.granted.messages ||  // It waits for credit.
             client.used.bytes + batch.size() > client.granted.bytes) {
             return;
         }
