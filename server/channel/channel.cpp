@@ -74,13 +74,17 @@ std::uint64_t Channel::attach_sender(const LinkAddress& link, const ProducerId& 
 // What the sender may forget. It is not told of what is decided and not committed.
 std::uint64_t Channel::last_confirmable(const Sender& sender) const noexcept {
     Producer* producer = sender.producer;
-    if (journal_ == nullptr || producer == nullptr || sender.confirm == ConfirmLevel::received) {
+    if (journal_ == nullptr || producer == nullptr) {
         return sender.decided;
+    }
+    const std::uint64_t told = producer->untold.empty() ? UINT64_MAX : producer->untold.front().first - 1;
+    if (sender.confirm == ConfirmLevel::received) {
+        return std::min(sender.decided, told);
     }
     if (producer->last_index <= journal_->log().committed()) {
         producer->last_committed = producer->last_decided;
     }
-    return producer->last_committed;
+    return std::min(producer->last_committed, told);
 }
 
 void Channel::attach_producer(Sender& sender, const ProducerId& id) {
@@ -90,6 +94,7 @@ void Channel::attach_producer(Sender& sender, const ProducerId& id) {
         // first, so that its resend on the new link is not stored twice.
         Sender* older = find_sender(producer->link);
         BATON_ASSERT(older != nullptr && older->producer == producer);
+        keep_refusals(*older);
         older->producer = nullptr;
         end_sender(*older, Errc::superseded);
         producer->link = sender.address;
@@ -142,14 +147,26 @@ void Channel::end_sender(Sender& sender, std::error_code reason) {
     const LinkAddress link = sender.address;
     intake_.forget(sender);
     gate_.remove(sender);
-    if (journal_ != nullptr) {
-        journal_->forget(link);
-    }
+    keep_refusals(sender);
     if (sender.producer != nullptr) {
         producers_.detach(*sender.producer, clock_.now());
     }
     senders_.erase(link);
     events_.closed(link, reason);
+}
+
+// What waits for the link is forgotten. Of its refusals the producer hears when it sends those messages again: otherwise
+// they would count as duplicates, and be confirmed.
+void Channel::keep_refusals(Sender& sender) {
+    if (journal_ == nullptr) {
+        return;
+    }
+    const auto untold = journal_->forget(sender.address);
+    if (sender.producer != nullptr && !untold.empty()) {
+        auto& all = sender.producer->untold;
+        all.insert(all.end(), untold.begin(), untold.end());
+        std::ranges::sort(all, {}, &Refusal::first);
+    }
 }
 
 void Channel::end_receiver(Receiver& receiver, std::error_code reason) {

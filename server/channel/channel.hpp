@@ -226,11 +226,13 @@ private:
     void end_sender(Sender& sender, std::error_code reason);
     void end_receiver(Receiver& receiver, std::error_code reason);
     void attach_producer(Sender& sender, const ProducerId& id);
+    void keep_refusals(Sender& sender);
     [[nodiscard]] std::uint64_t last_confirmable(const Sender& sender) const noexcept;
 
     // Messages.
     void close_sender(Sender& sender, Errc reason);
     void examine_senders();
+    void tell_again(Sender& sender, std::uint64_t first, std::uint64_t last);
     void take_in(Sender& sender, Pending pending);
     void settle_range(Receiver& receiver, const SettleRange& range);
     void refresh(Receiver& receiver);

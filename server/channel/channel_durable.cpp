@@ -69,8 +69,8 @@ ChannelState Channel::state() const {
                        .blocks = log_.blocks()};
     state.producers.reserve(producers_.size());
     producers_.for_each([&](const Producer& producer) {
-        if (producer.last_decided > 0) {
-            state.producers.push_back({producer.id, producer.last_decided});
+        if (producer.last_stored > 0) {
+            state.producers.push_back({producer.id, producer.last_stored});
         }
     });
     return state;

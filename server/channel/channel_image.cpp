@@ -54,7 +54,9 @@ void ChannelImage::on(const SettingsRecord& record) {
 void ChannelImage::on(const PublishRecord& record, ChunkPool& pool) {
     const BatchHeader& header = record.header;
     const Offset end = header.base_offset + header.count;
-    note_producer(record.producer, record.last_sequence);
+    if (header.base_offset >= next_offset_) {  // Otherwise the saved state knows better, or the batch was moved.
+        note_producer(record.producer, record.last_sequence);
+    }
     next_offset_ = std::max(next_offset_, end);
     if (!is_in_block(header.base_offset, end)) {
         batches_.insert_or_assign(header.base_offset, Batch{.count = header.count,
@@ -90,8 +92,7 @@ void ChannelImage::on(const StartedRecord& record) {
 
 void ChannelImage::note_producer(const ProducerId& id, std::uint64_t last_sequence) {
     if (!id.is_anonymous()) {
-        std::uint64_t& known = producers_[id];
-        known = std::max(known, last_sequence);
+        producers_[id] = last_sequence;  // Lower than before if it was forgotten and began anew.
     }
 }
 

@@ -1,4 +1,5 @@
 // Messages: publish (decide and store), settle, dispatch. Links and life are in channel.cpp.
+#include <algorithm>
 #include <limits>
 #include <utility>
 
@@ -37,9 +38,12 @@ void Channel::publish(const LinkAddress& link, std::uint64_t first_sequence, Pay
         }
         sender->decided = sender->received = first_sequence - 1;
     }
-    if (sender->accepts_gap) {
-        sender->accepts_gap = sender->producer->is_restored = false;
+    const std::uint64_t last_sequence = first_sequence + header->count - 1;
+    if (sender->accepts_gap && last_sequence > sender->received) {
+        sender->accepts_gap = false;
     }
+    sender->sent = std::max(sender->sent, last_sequence);
+    tell_again(*sender, first_sequence, last_sequence);
     take_in(*sender, {.sender = sender,
                       .first_sequence = first_sequence,
                       .count = header->count,
@@ -51,6 +55,27 @@ void Channel::publish(const LinkAddress& link, std::uint64_t first_sequence, Pay
     }
     gate_.examine(*sender, room(), ready(), clock_.now());
     state_changed();
+}
+
+// Of what comes again, refusals that the sender has not heard of. Those before it are not asked for any more.
+void Channel::tell_again(Sender& sender, std::uint64_t first, std::uint64_t last) {
+    if (sender.producer == nullptr || sender.producer->untold.empty()) {
+        return;
+    }
+    std::vector<Refusal> later;
+    for (const Refusal& refusal : std::exchange(sender.producer->untold, {})) {
+        const std::uint64_t begin = std::max(refusal.first, first);
+        const std::uint64_t end = refusal.first + refusal.count;
+        const std::uint64_t stop = std::min(end, last + 1);
+        if (begin < stop) {
+            intake_.tell_refusal(sender, {begin, static_cast<std::uint32_t>(stop - begin), refusal.reason});
+        }
+        if (end > last + 1) {
+            const std::uint64_t rest = std::max(refusal.first, last + 1);
+            later.push_back({rest, static_cast<std::uint32_t>(end - rest), refusal.reason});
+        }
+    }
+    sender.producer->untold = std::move(later);
 }
 
 // Drops what was received before, then decides or parks the rest. A duplicate of a parked message is dropped, too, and

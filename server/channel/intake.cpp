@@ -15,6 +15,7 @@ void decide(Sender& sender, std::uint64_t sequence) noexcept {
     sender.decided = sequence;
     if (sender.producer != nullptr) {
         sender.producer->last_decided = sequence;
+        sender.producer->is_restored = false;
     }
 }
 
@@ -59,10 +60,14 @@ void Intake::apply_parked() noexcept {
 void Intake::refuse(Pending& pending, Errc reason) noexcept {
     counters_.refused += pending.count;
     decide(*pending.sender, pending.first_sequence + pending.count - 1);
-    if (journal_ != nullptr && pending.sender->confirm != ConfirmLevel::received) {
-        journal_->refuse_later(pending.sender->address, pending.first_sequence, pending.count, reason);
+    tell_refusal(*pending.sender, {pending.first_sequence, pending.count, reason});
+}
+
+void Intake::tell_refusal(const Sender& sender, const Refusal& refusal) noexcept {
+    if (journal_ != nullptr && sender.confirm != ConfirmLevel::received) {
+        journal_->refuse_later(sender.address, refusal.first, refusal.count, refusal.reason);
     } else {
-        events_.refused(pending.sender->address, pending.first_sequence, pending.count, reason);
+        events_.refused(sender.address, refusal.first, refusal.count, refusal.reason);
     }
 }
 
@@ -94,11 +99,12 @@ void Intake::forget(Sender& sender) noexcept {
 }
 
 void Intake::confirm(const Sender& sender) noexcept {
+    const std::uint64_t sequence = std::min(sender.decided, sender.sent);
     if (journal_ != nullptr && sender.confirm != ConfirmLevel::received) {
-        journal_->confirm_later(sender.address, sender.decided);
+        journal_->confirm_later(sender.address, sequence);
         journal_->release(events_);
     } else {
-        events_.confirmed(sender.address, sender.decided, ConfirmLevel::received);
+        events_.confirmed(sender.address, sequence, ConfirmLevel::received);
     }
 }
 
@@ -170,6 +176,7 @@ void Intake::append(const Pending& pending, std::uint32_t count, std::uint16_t f
     log_.set_record(batch, journal_->publish(batch, id, pending.sender->decided));
     if (producer != nullptr) {
         producer->last_index = batch.index;
+        producer->last_stored = pending.sender->decided;
     }
 }
 

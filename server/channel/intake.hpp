@@ -54,13 +54,15 @@ public:
     void apply_parked() noexcept;
     /// Refuses whole: decided, not stored. Comes before the confirm that covers it.
     void refuse(Pending& pending, Errc reason) noexcept;
+    /// Tells the sender of a refusal.
+    void tell_refusal(const Sender& sender, const Refusal& refusal) noexcept;
     /// Refuses and confirms everything that is parked.
     void refuse_parked(Errc reason) noexcept;
     /// The sender is going away: what it has parked is forgotten, neither decided nor confirmed.
     void forget(Sender& sender) noexcept;
 
     void set_limits(const IntakeLimits& limits) noexcept { limits_ = limits; }
-    /// Says that all up to `decided` is decided; of a durable channel, as soon as it is committed.
+    /// Says that all up to `decided` is decided, as far as it came on this link; of a durable channel, as soon as it is committed.
     void confirm(const Sender& sender) noexcept;
 
     /// Room for more, after what is stored and parked. Full: none of one kind.

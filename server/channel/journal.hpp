@@ -11,6 +11,7 @@
 #include "server/channel/channel_events.hpp"
 #include "server/channel/durable_records.hpp"
 #include "server/channel/errc.hpp"
+#include "server/channel/producer_table.hpp"
 #include "server/channel/ring.hpp"
 #include "server/channel/stored_batch.hpp"
 #include "server/commit/commit_log.hpp"
@@ -46,8 +47,8 @@ public:
     void refuse_later(const LinkAddress& sender, std::uint64_t first, std::uint32_t count, Errc reason);
     /// The same for a receiver's receipt, and for the settlements that were noted before it.
     void answer_later(const LinkAddress& receiver, std::uint64_t receipt);
-    /// The link ends: it hears nothing any more.
-    void forget(const LinkAddress& link) noexcept;
+    /// The link ends: it hears nothing any more. Returns the refusals that it has not heard of.
+    std::vector<Refusal> forget(const LinkAddress& link);
     [[nodiscard]] bool is_anybody_waiting() const noexcept { return !waiting_.empty(); }
     /// Tells everybody whose time has come. After each of the three above, too: if nothing is on its way to the disk, no
     /// commit will come that could do it.

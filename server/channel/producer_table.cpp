@@ -50,7 +50,7 @@ void ProducerTable::detach(Producer& producer, MonotonicTime now) noexcept {
 void ProducerTable::restore(const ProducerId& id, std::uint64_t last_sequence, MonotonicTime now) noexcept {
     Producer* producer = attach(id, {});
     if (producer != nullptr) {
-        producer->last_decided = producer->last_committed = last_sequence;
+        producer->last_decided = producer->last_committed = producer->last_stored = last_sequence;
         producer->is_restored = true;
         detach(*producer, now);
     }

@@ -6,19 +6,30 @@
 
 #include <cstdint>
 #include <unordered_map>
+#include <vector>
 
+#include "server/channel/errc.hpp"
 #include "server/channel/types.hpp"
 
 namespace baton::channel {
+
+/// Messages that were refused.
+struct Refusal {
+    std::uint64_t first = 0;
+    std::uint32_t count = 0;
+    Errc reason{};
+};
 
 struct Producer {
     ProducerId id;
     std::uint64_t last_decided = 0;  ///< 0: nothing yet; then any first number is accepted.
     std::uint64_t last_committed = 0;  ///< Durable channels: the last one known to be committed, at most last_decided.
     std::uint64_t last_index = 0;      ///< Durable channels: its newest record in the log.
-    /// Known from the disk and not heard of since: what it was told about refused messages is not on the disk, so its
+    /// Known from the disk and nothing decided since: what it was told about refused messages is not on the disk, so its
     /// next number may be higher than expected.
     bool is_restored = false;
+    std::uint64_t last_stored = 0;  ///< Durable channels: what the disk knows; what was refused after it is not on it.
+    std::vector<Refusal> untold;    ///< Refused, but the link ended before it heard of it. In order.
     LinkAddress link;                ///< The attached sender, if any.
     bool is_attached = false;
     MonotonicTime detached_at{};

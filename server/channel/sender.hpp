@@ -18,6 +18,7 @@ struct Sender {
     ConfirmLevel confirm = ConfirmLevel::durable;  ///< When it wants to be confirmed.
     std::uint64_t decided = 0;       ///< Last sequence number that is stored, dropped or refused.
     std::uint64_t received = 0;      ///< Last one that was taken in; those after `decided` are parked.
+    std::uint64_t sent = 0;          ///< The highest one that came on this link: it is not told of others.
     std::uint64_t parked_messages = 0;
     std::uint64_t parked_bytes = 0;
 
