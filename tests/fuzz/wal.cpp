@@ -84,8 +84,9 @@ private:
         auto& file = files_[number_];
         file.assign(wal_alignment, std::byte{0});
         bytes_ += wal_alignment;
-        encode(WalFileHeader{.generation = is_right ? 7U : 6U, .shard = 2, .file_number = number_, .first_index = index_},
-               file);
+        encode(
+            WalFileHeader{.generation = is_right ? 7U : 6U, .shard = 2, .file_number = number_, .first_index = index_},
+            file);
     }
     // Bits of `kind` make its header wrong in one respect each.
     void add_group(std::uint8_t kind, std::uint8_t records) {
@@ -112,10 +113,8 @@ private:
         const std::size_t size = take();
         const std::size_t at = file.size();
         file.resize(at + record_header_size + size, static_cast<std::byte>(size));
-        RecordHeader header{.body_size = static_cast<std::uint32_t>(size),
-                            .crc = 0,
-                            .stream = StreamId{index_ % 3},
-                            .number = index_};
+        RecordHeader header{
+            .body_size = static_cast<std::uint32_t>(size), .crc = 0, .stream = StreamId{index_ % 3}, .number = index_};
         header.crc = record_crc(index_, header, Bytes{file}.subspan(at + record_header_size));
         if (is_wrong) {
             header.body_size += take();
@@ -177,8 +176,8 @@ void check(const Files& files, std::uint64_t first_file) {
         BATON_ASSERT(file && (*file)->write(0, parts));
     }
     Judge judge{files};
-    const auto report = read_wal(
-        disk, {.directory = directory, .generation = 7, .shard = 2, .first_file = first_file}, judge);
+    const auto report =
+        read_wal(disk, {.directory = directory, .generation = 7, .shard = 2, .first_file = first_file}, judge);
     BATON_ASSERT(report.has_value());  // A wrong version would need a right checksum.
 }
 
