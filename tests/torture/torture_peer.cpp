@@ -90,7 +90,7 @@ int send(char** argv) {
         if (random() % 64 == 0 || !posted) {
             note();
         }
-        if (random() % 1000 == 0) {
+        if (random() % 200 == 0) {
             ::usleep(static_cast<useconds_t>(random() % 20'000));
         }
     }
@@ -141,9 +141,11 @@ int receive(char** argv) {
                 log.line("S " + offset + " " + std::to_string(now_us()));
             }
         } else {
-            // The time before: the broker may have it as soon as this is said.
-            log.line("A " + offset + " " + std::to_string(now_us()));
-            delivery.ack();
+            // The time before: the broker may have it as soon as this is said. False: the connection is gone already.
+            const auto at = std::to_string(now_us());
+            if (delivery.ack()) {
+                log.line("A " + offset + " " + at);
+            }
         }
     }
     return 0;
