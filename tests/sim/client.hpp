@@ -37,7 +37,7 @@ public:
     [[nodiscard]] virtual std::shared_ptr<Wire> connect(const std::string& client) = 0;
     [[nodiscard]] virtual bool may_receive() const = 0;  // False: receivers hold what they have and do nothing.
     [[nodiscard]] virtual bool is_ending() const = 0;    // Settle everything soon, send nothing new.
-    // Grows whenever a broker begins its life.
+    // Grows whenever a broker dies.
     [[nodiscard]] virtual std::uint64_t broker_life() const = 0;
     // A link has ended like this, and that is right: the disk was made to fail.
     [[nodiscard]] virtual bool is_forgivable(wire::Status status, std::uint32_t channel) = 0;

@@ -243,8 +243,10 @@ MessageRecord* Ledger::delivered(const DeliveryFacts& facts, Bytes body) {
     if (!facts.is_stale && !check_what_came_back(facts, *message)) {
         return nullptr;
     }
-    ++message->deliveries;
-    message->last_delivery = clock_.now();
+    if (!facts.is_stale) {
+        ++message->deliveries;
+        message->last_delivery = clock_.now();
+    }
     return message;
 }
 

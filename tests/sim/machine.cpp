@@ -41,7 +41,6 @@ void Machine::start(std::function<void()> on_death) {
 // --- Lives ----------------------------------------------------------------------------------------------------------
 
 void Machine::try_to_start() {
-    ++life_;
     trouble_since_ = is_full_ ? scheduler_.now() : MonotonicTime::max();
     const std::uint32_t shards = has_storage() ? std::data({1U, 2U, 3U, 4U})[prng_.below(4)] : options_.shards;
     broker_ = std::make_unique<SimBroker>(scheduler_, prng_, options_, report_, shards);
@@ -116,6 +115,7 @@ void Machine::die(Death death, const char* how) {
     }
     report_.note("broker: FAULT dies " + std::string{how} + (death == Death::power_cut ? ", power cut" : ", killed"));
     ++deaths_;
+    ++life_;
     is_serving_ = false;
     will_be_restarted_ = false;
     const MonotonicTime safe = std::min(scheduler_.now(), trouble_since_) - broker_->settle_window();
@@ -141,6 +141,7 @@ void Machine::power_on() {
 }
 
 void Machine::restart() {
+    is_closed_ = true;
     const bool is_cut = fault_prng_.chance(1, 2);
     die(is_cut ? Death::power_cut : Death::killed, "at the end");
 }

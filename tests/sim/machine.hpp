@@ -26,9 +26,10 @@ public:
     /// Null: it is down.
     [[nodiscard]] SimBroker* broker() noexcept { return broker_.get(); }
     /// It takes connections.
-    [[nodiscard]] bool is_listening() const noexcept { return is_serving_ && !broker_->is_draining(); }
+    [[nodiscard]] bool is_listening() const noexcept { return is_serving_ && !is_closed_ && !broker_->is_draining(); }
     /// It is up, and all durable channels are there.
     [[nodiscard]] bool is_serving() const noexcept { return is_serving_; }
+    /// From 1; the next one begins when the broker dies.
     [[nodiscard]] std::uint64_t life() const noexcept { return life_; }
     [[nodiscard]] bool has_storage() const noexcept { return options_.storage.durable != DurableChannels::none; }
 
@@ -36,7 +37,7 @@ public:
     void cause_faults();
     /// The disk works from now on. A broker that has given up is started again.
     void begin_calm();
-    /// At the end: in good order, on another number of shards perhaps.
+    /// At the end, without clients: on another number of shards perhaps.
     void restart();
 
     /// Whether a link may fail like this. A channel that is damaged is abandoned.
@@ -63,10 +64,11 @@ private:
     SimDisk disk_;
     std::unique_ptr<SimBroker> broker_;
     std::function<void()> on_death_;
-    std::uint64_t life_ = 0;
+    std::uint64_t life_ = 1;
     std::uint64_t deaths_ = 0;
     bool is_serving_ = false;
     bool is_calm_ = false;
+    bool is_closed_ = false;  ///< To clients.
     bool is_full_ = false;
     bool will_be_restarted_ = false;
     bool has_failed_ = false;  ///< In this life or an earlier one an operation of the disk was made to fail.
