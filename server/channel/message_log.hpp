@@ -105,6 +105,8 @@ public:
     void append_evicted(const storage::BlockRef& ref, std::uint32_t region_bytes) noexcept;
     /// Ends the building: where fresh messages begin, and where the next offset is.
     void finish_restore(Offset cursor, Offset next_offset) noexcept;
+    /// The building has failed: as it was in the beginning. Nothing refers to its batches.
+    void discard_restored() noexcept;
     /// The run of live messages first .. end - 1 of a batch that was restored.
     [[nodiscard]] static Run restored_run(StoredBatch& batch, Offset first, Offset end, std::uint32_t attempt) noexcept;
 

@@ -265,6 +265,19 @@ void MessageLog::finish_restore(Offset cursor, Offset next_offset) noexcept {
     }
 }
 
+void MessageLog::discard_restored() noexcept {
+    while (front_ != nullptr) {
+        StoredBatch* batch = std::exchange(front_, front_->next);
+        leave_block(*batch);
+        delete batch;
+    }
+    back_ = cursor_ = uncommitted_ = nullptr;
+    evicted_.clear();
+    dead_blocks_.clear();
+    next_offset_ = visible_end_ = 1;
+    messages_ = bytes_ = resident_bytes_ = 0;
+}
+
 Run MessageLog::restored_run(StoredBatch& batch, Offset first, Offset end, std::uint32_t attempt) noexcept {
     const auto before = static_cast<std::uint32_t>(first - batch.base);
     Run run{.batch = &batch,
