@@ -266,17 +266,19 @@ TEST_F(DurableBlocks, AreReadAtARestartIfSomethingOfThemWasGiven) {
 
 TEST_F(DurableBlocks, AnUnreadableOneAtARestartLeavesAnEmptyQuarantinedChannel) {
     publish_and_relocate({"a", "b", "c"});
-    world().publish(1, 4, {"d"});
+    world().publish(1, 4, {"d", "e"});
     static_cast<void>(durable.commit());
-    world().attach_receiver(9, {2, 1'000'000});
+    refs.push_back(durable.relocate().at(0));
+    world().attach_receiver(9, {4, 1'000'000});
     static_cast<void>(durable.turn());
     durable.save();
-    for (auto& byte : durable.store.bytes(refs[0])) {
+    for (auto& byte : durable.store.bytes(refs[1])) {
         byte = std::byte{0xff};
     }
     EXPECT_FALSE(durable.restart());
     EXPECT_FALSE(channel().damage().empty());
     EXPECT_EQ(channel().stats().ready, 0U);
+    EXPECT_EQ(channel().stats().resident_bytes, 0U);
     EXPECT_EQ(channel().state().blocks, refs) << "they stay, for whoever repairs them";
 }
 
