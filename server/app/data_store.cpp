@@ -101,6 +101,13 @@ Result<void> DataStore::start(const std::vector<runtime::Shard*>& shards, runtim
     settings.shard_count = static_cast<std::uint32_t>(shards.size());
     for (auto* shard : shards) {
         settings.shard = static_cast<std::uint32_t>(brokers.size());
+        settings.on_trouble = [shard_number = settings.shard](const std::string& trouble) {
+            if (trouble.empty()) {
+                spdlog::info("shard {}: durable channels take messages again", shard_number);
+            } else {
+                spdlog::error("shard {}: {}", shard_number, trouble);
+            }
+        };
         shard->open_store(*files_, settings);
         brokers.push_back(&shard->broker());
     }
