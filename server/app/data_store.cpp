@@ -1,6 +1,7 @@
 #include "server/app/data_store.hpp"
 
 #include <spdlog/spdlog.h>
+#include <sys/stat.h>
 
 #include <chrono>
 #include <filesystem>
@@ -42,6 +43,17 @@ Error advised(Error error, const std::string& directory) {
     return {error.code, error.message() + text};
 }
 
+/// Makes it if it is not there, for its owner only: messages are nobody else's business. What is wrong shows when it is
+/// opened.
+void make_directory(const std::filesystem::path& directory) {
+    std::error_code error;
+    const auto path = directory.has_filename() ? directory : directory.parent_path();
+    if (path.has_parent_path()) {
+        std::filesystem::create_directories(path.parent_path(), error);
+    }
+    static_cast<void>(::mkdir(path.c_str(), S_IRWXU));
+}
+
 }  // namespace
 
 DataStore::DataStore(std::string directory, std::unique_ptr<storage::PosixFileSystem> files,
@@ -55,8 +67,7 @@ DataStore::DataStore(std::string directory, std::unique_ptr<storage::PosixFileSy
 DataStore::~DataStore() = default;
 
 Result<std::unique_ptr<DataStore>> DataStore::open(const std::string& directory) {
-    std::error_code error;
-    std::filesystem::create_directories(directory, error);  // What is wrong shows when it is opened.
+    make_directory(directory);
     auto files = storage::PosixFileSystem::open_root(directory);
     if (!files) {
         return fail(advised(files.error(), directory));
@@ -90,6 +101,13 @@ Result<void> DataStore::start(const std::vector<runtime::Shard*>& shards, runtim
     settings.shard_count = static_cast<std::uint32_t>(shards.size());
     for (auto* shard : shards) {
         settings.shard = static_cast<std::uint32_t>(brokers.size());
+        settings.on_trouble = [shard_number = settings.shard](const std::string& trouble) {
+            if (trouble.empty()) {
+                spdlog::info("shard {}: durable channels take messages again", shard_number);
+            } else {
+                spdlog::error("shard {}: {}", shard_number, trouble);
+            }
+        };
         shard->open_store(*files_, settings);
         brokers.push_back(&shard->broker());
     }

@@ -52,6 +52,7 @@ void Channel::mark_damaged(const std::string& reason) {
         damage_ = reason;
         submit_settings();
         close_all(Errc::damaged);
+        note_head_wait();
     }
 }
 

@@ -21,6 +21,7 @@ bool Channel::install(const ChannelImage& image, const BlockReader& read) {
         frozen_ = image.state();
         frozen_->settings.damage = damage_;
         submit_settings();
+        note_head_wait();
         return false;
     }
     submit_settings();

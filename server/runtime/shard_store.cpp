@@ -93,8 +93,13 @@ void ShardStore::request_blocks(ChannelId id, channel::Channel& channel) {
                                    },
                                    [this, id, reading, ref] {
                                        if (auto* reader = channels_.find_channel(id)) {
+                                           const bool was_whole = reader->damage().empty();
                                            reader->on_block_read(
                                                ref, reading->is_good ? Payload{reading->chunk, 0, ref.size} : Payload{});
+                                           if (was_whole && !reader->damage().empty()) {
+                                               tell("channel in " + storage::stream_directory(reader->stream()) +
+                                                    " is damaged and quarantined: " + reader->damage());
+                                           }
                                            channels_.touch_channel(id);
                                        }
                                    }});
@@ -282,7 +287,18 @@ void ShardStore::on_committed(commit::Index) noexcept {
 
 void ShardStore::on_condition(commit::Condition condition, const Error& reason) noexcept {
     trouble_ = condition == commit::Condition::open ? std::string{} : reason.message();
+    if (condition == commit::Condition::failed) {
+        tell("the disk failed, durable channels confirm and take nothing until the next start: " + trouble_);
+    } else {
+        tell(condition == commit::Condition::full ? "disk full, durable channels take nothing: " + trouble_ : std::string{});
+    }
     channels_.on_condition(condition, reason);
+}
+
+void ShardStore::tell(const std::string& trouble) const {
+    if (settings_.on_trouble) {
+        settings_.on_trouble(trouble);
+    }
 }
 
 }  // namespace baton::runtime

@@ -51,6 +51,8 @@ struct ShardStoreSettings {
     Duration settle_interval = std::chrono::milliseconds{15};
     std::optional<std::uint64_t> disk_free_min{};  ///< Bytes; nothing: disk_free_min_auto.
     std::uint64_t read_ahead = 4ULL << 20;  ///< Bytes of a backlog that are read before a receiver wants them.
+    /// A sentence for the operator; empty: what the last one said is over. Called on the shard's thread.
+    std::function<void(const std::string& trouble)> on_trouble{};
 };
 
 /// What a store borrows from its surroundings; all of it outlives the store.
@@ -136,6 +138,8 @@ private:
 
     DurableChannels& channels_;
     const StorePorts ports_;
+    void tell(const std::string& trouble) const;
+
     const ShardStoreSettings settings_;
     commit::LocalCommitLog log_;
     std::uint64_t streams_made_ = 0;
