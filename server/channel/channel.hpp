@@ -81,7 +81,7 @@ struct Durability {
 };
 
 /// Reads a block from the disk at once: its body, or empty if it cannot be read.
-using BlockReader = std::function<Payload(const storage::BlockRef&)>;
+using BlockReader = std::function<Payload(const commit::BlockRef&)>;
 
 class Channel {
 public:
@@ -191,7 +191,7 @@ public:
     /// One relocation at a time; empty if there is nothing to move.
     [[nodiscard]] RelocationPlan begin_relocation(commit::Index below, Offset fresh_from, std::uint64_t bytes_max);
     /// Where the blocks of the plan are now, in its order; none if they could not be written.
-    void finish_relocation(std::span<const storage::BlockRef> blocks);
+    void finish_relocation(std::span<const commit::BlockRef> blocks);
     [[nodiscard]] bool is_relocating() const noexcept { return !relocating_.empty(); }
     /// The index of the oldest record that must stay in the log; UINT64_MAX if none.
     [[nodiscard]] commit::Index oldest_record() const noexcept;
@@ -207,11 +207,11 @@ public:
     /// About so many bytes from the cursor on end at this offset.
     [[nodiscard]] Offset offset_ahead(std::uint64_t bytes) const noexcept;
     /// Blocks that a receiver will want soon and that are not in memory. Each is returned once.
-    [[nodiscard]] std::vector<storage::BlockRef> take_wanted_blocks(std::uint64_t ahead_bytes);
+    [[nodiscard]] std::vector<commit::BlockRef> take_wanted_blocks(std::uint64_t ahead_bytes);
     [[nodiscard]] bool wants_blocks(std::uint64_t ahead_bytes) const;
     /// A wanted block has been read; empty: it could not be, and the channel is damaged.
-    void on_block_read(const storage::BlockRef& ref, const Payload& body);
-    [[nodiscard]] std::vector<storage::BlockRef> take_dead_blocks() noexcept { return log_.take_dead_blocks(); }
+    void on_block_read(const commit::BlockRef& ref, const Payload& body);
+    [[nodiscard]] std::vector<commit::BlockRef> take_dead_blocks() noexcept { return log_.take_dead_blocks(); }
 
 private:
     template <class Link>
@@ -241,7 +241,7 @@ private:
 
     // Durable channels.
     [[nodiscard]] bool install_contents(const ChannelImage& image, const BlockReader& read);
-    [[nodiscard]] bool install_block(const ChannelImage& image, const storage::BlockRef& ref, const BlockReader& read);
+    [[nodiscard]] bool install_block(const ChannelImage& image, const commit::BlockRef& ref, const BlockReader& read);
     void install_live(const ChannelImage& image);
     [[nodiscard]] SettingsRecord settings() const;
     [[nodiscard]] std::vector<ChannelState::LiveRange> live_below_cursor() const;

@@ -166,7 +166,7 @@ RelocationPlan Channel::begin_relocation(commit::Index below, Offset fresh_from,
     return plan;
 }
 
-void Channel::finish_relocation(std::span<const storage::BlockRef> blocks) {
+void Channel::finish_relocation(std::span<const commit::BlockRef> blocks) {
     BATON_ASSERT(blocks.empty() || blocks.size() == relocating_.size());
     for (std::size_t i = 0; i < relocating_.size(); ++i) {
         std::erase_if(relocating_[i], [this](StoredBatch* batch) { return !log_.unpin(*batch); });
@@ -196,8 +196,8 @@ bool Channel::wants_blocks(std::uint64_t ahead_bytes) const {
     return damage_.empty() && dispatcher_.has_candidates() && !log_.missing_ahead(ahead_bytes).empty();
 }
 
-std::vector<storage::BlockRef> Channel::take_wanted_blocks(std::uint64_t ahead_bytes) {
-    std::vector<storage::BlockRef> refs;
+std::vector<commit::BlockRef> Channel::take_wanted_blocks(std::uint64_t ahead_bytes) {
+    std::vector<commit::BlockRef> refs;
     if (!damage_.empty() || !dispatcher_.has_candidates()) {
         return refs;
     }
@@ -208,7 +208,7 @@ std::vector<storage::BlockRef> Channel::take_wanted_blocks(std::uint64_t ahead_b
     return refs;
 }
 
-void Channel::on_block_read(const storage::BlockRef& ref, const Payload& body) {
+void Channel::on_block_read(const commit::BlockRef& ref, const Payload& body) {
     if (log_.evicted_block(ref) == nullptr) {
         return;  // Purged meanwhile.
     }

@@ -5,7 +5,7 @@
 
 namespace baton::channel {
 
-ChannelImage::ChannelImage(storage::StreamId stream, const ChannelState& state)
+ChannelImage::ChannelImage(commit::StreamId stream, const ChannelState& state)
     : stream_{stream},
       settings_{state.settings},
       exists_{true},
