@@ -329,6 +329,11 @@ protected:
         EXPECT_GE(channel_->oldest_record(), below);
     }
 
+    void move_all_in_log() {
+        trace("move in log");
+        channel_->move_in_log(log_->submitted() + 1);
+    }
+
     void evict() {
         const std::uint64_t keep = prng_.chance(1, 2) ? 0 : prng_.below(400);
         const std::uint64_t before = channel_->resident_bytes();
@@ -358,6 +363,9 @@ protected:
     void checkpoint() {
         if (channel_->has_notes()) {
             channel_->write_notes();
+        }
+        if (prng_.chance(1, 2)) {  // As a checkpointer does before it gives log files free.
+            move_all_in_log();
         }
         trace("checkpoint at " + std::to_string(log_->submitted()));
         auto dead = channel_->take_dead_blocks();
