@@ -7,8 +7,8 @@
 // redelivery_set.hpp (what came back), dispatcher.hpp (choice of a receiver), intake.hpp (limits), producer_table.hpp
 // (duplicates), sender_gate.hpp (sender credit and the reasons why it is withheld), journal.hpp (the commit log).
 //
-// A durable channel decides in the same way. What it decides is submitted to the commit log; messages are given out, and
-// senders are confirmed, when that is committed.
+// A durable channel decides in the same way. What it decides is submitted to the commit log; messages are given out,
+// and senders are confirmed, when that is committed.
 #pragma once
 
 #include <algorithm>
@@ -149,9 +149,10 @@ public:
     void reconfigure(const ChannelOptions& options);
     /// Forgets all ready messages (not those in flight) and returns how many.
     std::uint64_t purge();
-    /// Visits stored messages in offset order from `from`, until the visitor returns false. `read` is for those that are
-    /// not in memory; without it, or where it fails, they are passed over.
-    void peek(Offset from, const std::function<bool(const PeekedMessage&)>& visitor, const BlockReader& read = {}) const;
+    /// Visits stored messages in offset order from `from`, until the visitor returns false. `read` is for those that
+    /// are not in memory; without it, or where it fails, they are passed over.
+    void peek(Offset from, const std::function<bool(const PeekedMessage&)>& visitor,
+              const BlockReader& read = {}) const;
 
     // --- Durable channels -------------------------------------------------------------------------------------------
 
@@ -177,7 +178,8 @@ public:
     [[nodiscard]] bool is_committing() const noexcept {
         return journal_ != nullptr && (log_.uncommitted() > 0 || journal_->is_anybody_waiting());
     }
-    /// The log's condition has changed. Failed: every sender is closed. Full: what is parked is refused, as is what comes.
+    /// The log's condition has changed. Failed: every sender is closed. Full: what is parked is refused, as is what
+    /// comes.
     void on_condition();
 
     /// Makes this new channel what the image says. Messages of the log files are submitted again; blocks that are
@@ -186,9 +188,9 @@ public:
     /// What has to be saved, without what is in the log only.
     [[nodiscard]] ChannelState state() const;
 
-    /// Batches that are in the log only and whose records are before `below`, at most about `bytes_max` bytes of them; with
-    /// `fresh_from` != 0 only untouched ones from that offset on. They stay where they are until `finish_relocation`.
-    /// One relocation at a time; empty if there is nothing to move.
+    /// Batches that are in the log only and whose records are before `below`, at most about `bytes_max` bytes of them;
+    /// with `fresh_from` != 0 only untouched ones from that offset on. They stay where they are until
+    /// `finish_relocation`. One relocation at a time; empty if there is nothing to move.
     [[nodiscard]] RelocationPlan begin_relocation(commit::Index below, Offset fresh_from, std::uint64_t bytes_max);
     /// Where the blocks of the plan are now, in its order; none if they could not be written.
     void finish_relocation(std::span<const commit::BlockRef> blocks);

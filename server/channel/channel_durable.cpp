@@ -7,13 +7,20 @@
 
 namespace baton::channel {
 
-// --- The commit log ----------------------------------------------------------------------------------------------------
+// --- The commit log
+// ----------------------------------------------------------------------------------------------------
 
-SettingsRecord Channel::settings() const { return {.name = name_, .options = options_, .damage = damage_}; }
+SettingsRecord Channel::settings() const {
+    return {.name = name_, .options = options_, .damage = damage_};
+}
 
-void Channel::submit_settings() { journal_->settings(settings()); }
+void Channel::submit_settings() {
+    journal_->settings(settings());
+}
 
-void Channel::submit_deleted() { journal_->deleted(); }
+void Channel::submit_deleted() {
+    journal_->deleted();
+}
 
 void Channel::write_notes() {
     journal_->write_notes(log_.cursor());
@@ -56,7 +63,8 @@ void Channel::mark_damaged(const std::string& reason) {
     }
 }
 
-// --- What a checkpoint needs ---------------------------------------------------------------------------------------------
+// --- What a checkpoint needs
+// ---------------------------------------------------------------------------------------------
 
 ChannelState Channel::state() const {
     if (frozen_) {
@@ -105,7 +113,8 @@ std::vector<ChannelState::LiveRange> Channel::live_below_cursor() const {
     return ranges;
 }
 
-// --- From the log to segments ----------------------------------------------------------------------------------------------
+// --- From the log to segments
+// ----------------------------------------------------------------------------------------------
 
 commit::Index Channel::oldest_record() const noexcept {
     return log_.oldest_in_log() != nullptr ? log_.oldest_in_log()->index : UINT64_MAX;
@@ -113,8 +122,8 @@ commit::Index Channel::oldest_record() const noexcept {
 
 std::uint64_t Channel::bytes_in_log(commit::Index below, std::uint64_t bytes_max) const noexcept {
     std::uint64_t bytes = 0;
-    for (const StoredBatch* batch = log_.oldest_in_log();
-         batch != nullptr && batch->index < below && bytes < bytes_max; batch = batch->newer) {
+    for (const StoredBatch* batch = log_.oldest_in_log(); batch != nullptr && batch->index < below && bytes < bytes_max;
+         batch = batch->newer) {
         bytes += batch->size;
     }
     return bytes;
@@ -177,10 +186,12 @@ void Channel::finish_relocation(std::span<const commit::BlockRef> blocks) {
     relocating_.clear();
 }
 
-// --- Out of memory and back ------------------------------------------------------------------------------------------------
+// --- Out of memory and back
+// ------------------------------------------------------------------------------------------------
 
 Offset Channel::offset_ahead(std::uint64_t bytes) const noexcept {
-    const std::uint64_t message_bytes = log_.messages() > 0 ? std::max<std::uint64_t>(log_.bytes() / log_.messages(), 1) : 1;
+    const std::uint64_t message_bytes =
+        log_.messages() > 0 ? std::max<std::uint64_t>(log_.bytes() / log_.messages(), 1) : 1;
     return log_.cursor() + bytes / message_bytes;
 }
 
