@@ -47,6 +47,7 @@ struct ShardStoreSettings {
     std::uint32_t shard = 0;
     std::uint32_t shard_count = 1;
     std::uint64_t wal_file_size = 32ULL << 20;
+    std::uint64_t wal_salt = 0;  ///< Random; see storage::WalSettings. Each shard has its own.
     std::uint64_t segment_size = 64ULL << 20;
     Duration settle_interval = std::chrono::milliseconds{15};
     std::optional<std::uint64_t> disk_free_min{};  ///< Bytes; nothing: disk_free_min_auto.
