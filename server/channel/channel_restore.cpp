@@ -15,6 +15,7 @@ bool Channel::install(const ChannelImage& image, const BlockReader& read) {
     damage_ = image.settings().damage;
     if (damage_.empty() && !install_contents(image, read)) {
         damage_ = "a block of a segment cannot be read";
+        log_.clear();
     }
     if (!damage_.empty()) {
         frozen_ = image.state();

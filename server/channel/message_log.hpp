@@ -103,6 +103,8 @@ public:
     StoredBatch& append_restored(std::uint32_t count, std::uint16_t flags, std::uint32_t crc32c, WallTime time,
                                  Payload messages) noexcept;
     void append_evicted(const storage::BlockRef& ref, std::uint32_t region_bytes) noexcept;
+    /// Gives the building up: the log is empty and new again, and nothing of its blocks is reported as dead.
+    void clear() noexcept;
     /// Ends the building: where fresh messages begin, and where the next offset is.
     void finish_restore(Offset cursor, Offset next_offset) noexcept;
     /// The run of live messages first .. end - 1 of a batch that was restored.
