@@ -140,6 +140,7 @@ private:
     DurableChannels& channels_;
     const StorePorts ports_;
     void tell(const std::string& trouble) const;
+    [[nodiscard]] std::uint64_t space_to_start(std::uint64_t file_system_bytes) const;
 
     const ShardStoreSettings settings_;
     commit::LocalCommitLog log_;
