@@ -16,7 +16,7 @@ namespace baton::commit {
 struct LocalLogSettings {
     storage::WalSettings wal;
     /// A relaxed record waits at most so long before its group is handed to the disk (and a tick longer).
-    Duration settle_interval = std::chrono::milliseconds{25};
+    Duration settle_interval = std::chrono::milliseconds{15};
     /// More bytes than this waiting for the disk: senders get no more credit.
     std::uint64_t congestion_bytes = 64ULL << 20;
 };

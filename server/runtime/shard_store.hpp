@@ -48,7 +48,7 @@ struct ShardStoreSettings {
     std::uint32_t shard_count = 1;
     std::uint64_t wal_file_size = 32ULL << 20;
     std::uint64_t segment_size = 64ULL << 20;
-    Duration settle_interval = std::chrono::milliseconds{25};
+    Duration settle_interval = std::chrono::milliseconds{15};
     std::optional<std::uint64_t> disk_free_min{};  ///< Bytes; nothing: disk_free_min_auto.
     std::uint64_t read_ahead = 4ULL << 20;  ///< Bytes of a backlog that are read before a receiver wants them.
 };

@@ -12,8 +12,8 @@
 namespace baton::runtime {
 
 struct StorageSettings {
-    /// Settlements without a receipt are synced at least this often; a crash brings back no more than twice this time.
-    Duration settle_sync_interval = std::chrono::milliseconds{25};
+    /// Settlements without a receipt wait at most so long, and a tick (20 ms), before they are handed to the disk.
+    Duration settle_sync_interval = std::chrono::milliseconds{15};
     /// Free bytes of the file system below which durable channels take nothing. Nothing: disk_free_min_auto.
     std::optional<std::uint64_t> disk_free_min;
     std::uint64_t wal_file_size = 32ULL << 20;  ///< Bytes of one file of the write-ahead log; a multiple of 4096.

@@ -5,7 +5,7 @@
 //     torture_peer send URL CHANNEL NAME LOG SIZE_MAX WINDOW SEED
 //     torture_peer receive URL CHANNEL NAME LOG RECEIPT_PERCENT CRASH_PER_MILLION SEED
 //
-// Log of a sender:    C n t             everything up to n is confirmed as durable, known at t
+// Log of a sender:    C n t name        everything up to n is confirmed as durable, known at t
 // Log of a receiver:  R sender n offset attempt redelivered t      received
 //                     A offset t        acked without waiting          S offset t   acked, and the receipt was answered
 //                     G offset t        given back
@@ -33,7 +33,10 @@ long long now_us() {
 
 class Log {
 public:
-    explicit Log(const char* path) : descriptor_{::open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644)} {
+    // "-" is standard output.
+    explicit Log(const char* path)
+        : descriptor_{std::string_view{path} == "-" ? STDOUT_FILENO
+                                                    : ::open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644)} {
         if (descriptor_ < 0) {
             std::perror(path);
             std::exit(2);
@@ -76,7 +79,7 @@ int send(char** argv) {
         const auto confirmed = sender.confirmed_up_to();
         if (confirmed > logged) {
             logged = confirmed;
-            log.line("C " + std::to_string(confirmed) + " " + std::to_string(now_us()));
+            log.line("C " + std::to_string(confirmed) + " " + std::to_string(now_us()) + " " + name);
         }
     };
     while (is_told_to_stop == 0) {
@@ -90,7 +93,7 @@ int send(char** argv) {
         if (random() % 64 == 0 || !posted) {
             note();
         }
-        if (random() % 1000 == 0) {
+        if (random() % 200 == 0) {
             ::usleep(static_cast<useconds_t>(random() % 20'000));
         }
     }
@@ -141,9 +144,11 @@ int receive(char** argv) {
                 log.line("S " + offset + " " + std::to_string(now_us()));
             }
         } else {
-            // The time before: the broker may have it as soon as this is said.
-            log.line("A " + offset + " " + std::to_string(now_us()));
-            delivery.ack();
+            // The time before: the broker may have it as soon as this is said. False: the connection is gone already.
+            const auto at = std::to_string(now_us());
+            if (delivery.ack()) {
+                log.line("A " + offset + " " + at);
+            }
         }
     }
     return 0;
