@@ -64,6 +64,12 @@ struct ChannelStats {
     std::vector<LinkReport> links;
 };
 
+/// A batch that is in the log only: the record that would write it again.
+struct LoggedBatch {
+    std::vector<std::byte> head;
+    Payload messages;
+};
+
 /// A message as `peek` shows it. `message` is valid until the visitor returns.
 struct PeekedMessage {
     enum class State : std::uint8_t { ready, in_flight };
@@ -187,6 +193,9 @@ public:
     [[nodiscard]] bool install(const ChannelImage& image, const BlockReader& read);
     /// What has to be saved, without what is in the log only.
     [[nodiscard]] ChannelState state() const;
+    /// Each living batch that is in the log only, in the order of the records. With state() all of the channel as it is
+    /// at this moment, also what is not committed yet; blocks may be removed after the next checkpoint.
+    [[nodiscard]] std::vector<LoggedBatch> logged_batches() const;
 
     /// Batches that are in the log only and whose records are before `below`, at most about `bytes_max` bytes of them;
     /// with `fresh_from` != 0 only untouched ones from that offset on. They stay where they are until

@@ -85,6 +85,16 @@ ChannelState Channel::state() const {
     return state;
 }
 
+std::vector<LoggedBatch> Channel::logged_batches() const {
+    std::vector<LoggedBatch> batches;
+    for (const StoredBatch* batch = log_.oldest_in_log(); batch != nullptr; batch = batch->newer) {
+        LoggedBatch& logged = batches.emplace_back();
+        Journal::encode_moved(*batch, logged.head);
+        logged.messages = batch->messages;
+    }
+    return batches;
+}
+
 // What receivers hold and what came back, in the order of offsets. What was started has an attempt behind it.
 std::vector<ChannelState::LiveRange> Channel::live_below_cursor() const {
     std::vector<ChannelState::LiveRange> ranges;

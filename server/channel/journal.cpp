@@ -44,7 +44,7 @@ commit::Index Journal::publish(const StoredBatch& batch, const ProducerId& produ
     return submit(commit::Urgency::now, batch.messages);
 }
 
-commit::Index Journal::move(const StoredBatch& batch) {
+void Journal::encode_moved(const StoredBatch& batch, std::vector<std::byte>& out) {
     encode(PublishRecord{.header = {.count = batch.count,
                                     .flags = batch.flags,
                                     .base_offset = batch.base,
@@ -54,7 +54,11 @@ commit::Index Journal::move(const StoredBatch& batch) {
                          .producer{},
                          .last_sequence = 0,
                          .messages{}},
-           encoded_);
+           out);
+}
+
+commit::Index Journal::move(const StoredBatch& batch) {
+    encode_moved(batch, encoded_);
     return submit(commit::Urgency::relaxed, batch.messages);
 }
 

@@ -99,11 +99,17 @@ public:
     /// Whatever was submitted goes to the disk now. Before the end.
     void flush() { log_.flush(); }
     [[nodiscard]] bool is_idle() const noexcept { return log_.is_idle(); }
+    /// See commit::LocalCommitLog.
+    void hold_commits() { log_.hold(); }
+    void release_commits() { log_.release(); }
+    /// Blocking work of others, behind all that the store has submitted and before all that it will.
+    void submit_bulk(storage::IoJob job) { ports_.bulk_queue->submit(std::move(job)); }
     /// Makes a checkpoint of everything as it is; `done` is called when it is durable, or not at all if it cannot be.
     void checkpoint(std::function<void()> done);
 
     // --- Questions ---------------------------------------------------------------------------------------------------
 
+    [[nodiscard]] const ShardStoreSettings& settings() const noexcept { return settings_; }
     [[nodiscard]] commit::Condition condition() const noexcept { return log_.condition(); }
     [[nodiscard]] const std::string& trouble() const noexcept { return trouble_; }  ///< Why it is not open.
     [[nodiscard]] const commit::LocalCommitLog& local_log() const noexcept { return log_; }
