@@ -136,7 +136,7 @@ void Machine::die(Death death, const char* how) {
     } else {
         disk_.crash(fault_prng_);
     }
-    ledger_.broker_died(safe);
+    ledger_.broker_died(safe, trouble_since_ != MonotonicTime::max());
     on_death_();
     scheduler_.after(options_.storage.restart_pause.take(fault_prng_), [this] { power_on(); });
 }
