@@ -149,7 +149,8 @@ void Ledger::confirmed(ProducerNumber producer, std::uint64_t up_to, bool is_sta
         MessageRecord& message = from.messages[from.confirmed];
         ++progress_;
         message.is_confirmed = !message.is_refused;
-        message.may_be_lost = message.may_be_lost || (is_stale && (from.is_careless || !channels_[from.channel].is_durable));
+        message.may_be_lost =
+            message.may_be_lost || (is_stale && (from.is_careless || !channels_[from.channel].is_durable));
     }
 }
 
