@@ -1,4 +1,6 @@
 // batond: reads the command line and runs the broker. The wiring is in server/app/application.cpp.
+#include <malloc.h>
+
 #include <cstdio>
 
 #include "server/app/application.hpp"
@@ -23,6 +25,9 @@ int main(int argc, char** argv) {
         case Command::serve:
             break;
     }
+    // Chunks of messages (256 KiB) go back to the system when they are freed. Without this the C library raises its
+    // threshold with the first one, keeps them in its heap, and a long backlog leaves it full of holes.
+    mallopt(M_MMAP_THRESHOLD, 128 * 1024);
     start_logging(options.log_level, options.log_format);
     const int exit_code = Application{line}.run();
     stop_logging();

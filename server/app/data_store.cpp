@@ -1,9 +1,11 @@
 #include "server/app/data_store.hpp"
 
 #include <spdlog/spdlog.h>
+#include <sys/stat.h>
 
 #include <chrono>
 #include <filesystem>
+#include <random>
 #include <utility>
 
 #include "server/runtime/storage_start.hpp"
@@ -42,6 +44,17 @@ Error advised(Error error, const std::string& directory) {
     return {error.code, error.message() + text};
 }
 
+/// Makes it if it is not there, for its owner only: messages are nobody else's business. What is wrong shows when it is
+/// opened.
+void make_directory(const std::filesystem::path& directory) {
+    std::error_code error;
+    const auto path = directory.has_filename() ? directory : directory.parent_path();
+    if (path.has_parent_path()) {
+        std::filesystem::create_directories(path.parent_path(), error);
+    }
+    static_cast<void>(::mkdir(path.c_str(), S_IRWXU));
+}
+
 }  // namespace
 
 DataStore::DataStore(std::string directory, std::unique_ptr<storage::PosixFileSystem> files,
@@ -55,8 +68,7 @@ DataStore::DataStore(std::string directory, std::unique_ptr<storage::PosixFileSy
 DataStore::~DataStore() = default;
 
 Result<std::unique_ptr<DataStore>> DataStore::open(const std::string& directory) {
-    std::error_code error;
-    std::filesystem::create_directories(directory, error);  // What is wrong shows when it is opened.
+    make_directory(directory);
     auto files = storage::PosixFileSystem::open_root(directory);
     if (!files) {
         return fail(advised(files.error(), directory));
@@ -85,11 +97,20 @@ Result<void> DataStore::start(const std::vector<runtime::Shard*>& shards, runtim
     if (!done) {
         return fail(advised(done.error(), directory_));
     }
+    std::random_device random;
     std::vector<runtime::ShardBroker*> brokers;
     settings.generation = start.generation();
     settings.shard_count = static_cast<std::uint32_t>(shards.size());
     for (auto* shard : shards) {
         settings.shard = static_cast<std::uint32_t>(brokers.size());
+        settings.wal_salt = std::uint64_t{random()} << 32U | random();
+        settings.on_trouble = [shard_number = settings.shard](const std::string& trouble) {
+            if (trouble.empty()) {
+                spdlog::info("shard {}: durable channels take messages again", shard_number);
+            } else {
+                spdlog::error("shard {}: {}", shard_number, trouble);
+            }
+        };
         shard->open_store(*files_, settings);
         brokers.push_back(&shard->broker());
     }

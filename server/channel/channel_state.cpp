@@ -61,7 +61,7 @@ bool read_blocks(ByteReader& reader, ChannelState& state) {
     for (auto& block : state.blocks) {
         if (!reader.read_u32(block.segment) || !reader.read_u32(block.size) || !reader.read_u64(block.position) ||
             !reader.read_u64(block.first) || !reader.read_u64(block.end) || block.first < before ||
-            block.end <= block.first || block.end > state.next_offset) {
+            block.end <= block.first || block.end > state.next_offset || block.end - block.first > block.size / 4) {
             return false;
         }
         before = block.end;

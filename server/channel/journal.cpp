@@ -17,7 +17,8 @@ commit::Index Journal::submit(commit::Urgency urgency, const Payload& body) {
     return index;
 }
 
-// --- Records -----------------------------------------------------------------------------------------------------------
+// --- Records
+// -----------------------------------------------------------------------------------------------------------
 
 void Journal::settings(const SettingsRecord& record) {
     encode(record, encoded_);
@@ -82,8 +83,9 @@ void Journal::write_notes(Offset cursor) {
     const auto urgency = receipts_.empty() ? commit::Urgency::relaxed : commit::Urgency::now;
     for (std::size_t at = 0; at < started_.size(); at += ranges_max) {
         const std::size_t count = std::min(ranges_max, started_.size() - at);
-        encode(StartedRecord{.cursor = cursor, .ranges{started_.begin() + static_cast<std::ptrdiff_t>(at),
-                                                       started_.begin() + static_cast<std::ptrdiff_t>(at + count)}},
+        encode(StartedRecord{.cursor = cursor,
+                             .ranges{started_.begin() + static_cast<std::ptrdiff_t>(at),
+                                     started_.begin() + static_cast<std::ptrdiff_t>(at + count)}},
                encoded_);
         submit(urgency);
     }
@@ -91,8 +93,9 @@ void Journal::write_notes(Offset cursor) {
         std::size_t at = 0;
         do {
             const std::size_t count = std::min(ranges_max, settled_.size() - at);
-            encode(SettledRecord{.cursor = cursor, .ranges{settled_.begin() + static_cast<std::ptrdiff_t>(at),
-                                                           settled_.begin() + static_cast<std::ptrdiff_t>(at + count)}},
+            encode(SettledRecord{.cursor = cursor,
+                                 .ranges{settled_.begin() + static_cast<std::ptrdiff_t>(at),
+                                         settled_.begin() + static_cast<std::ptrdiff_t>(at + count)}},
                    encoded_);
             submit(urgency);
             at += count;
@@ -108,7 +111,8 @@ void Journal::write_notes(Offset cursor) {
     receipts_.clear();
 }
 
-// --- Waiting for the commit --------------------------------------------------------------------------------------------
+// --- Waiting for the commit
+// --------------------------------------------------------------------------------------------
 
 void Journal::confirm_later(const LinkAddress& sender, std::uint64_t sequence) {
     const commit::Index index = log_.submitted();

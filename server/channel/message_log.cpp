@@ -49,14 +49,25 @@ Slice Run::slice() const noexcept {
 }
 
 MessageLog::~MessageLog() {
+    clear();
+    for (StoredBatch* batch : free_) {
+        delete batch;
+    }
+}
+
+void MessageLog::clear() noexcept {
     while (front_ != nullptr) {
         StoredBatch* batch = std::exchange(front_, front_->next);
         leave_block(*batch);
         delete batch;
     }
-    for (StoredBatch* batch : free_) {
-        delete batch;
-    }
+    back_ = cursor_ = uncommitted_ = oldest_in_log_ = newest_in_log_ = nullptr;
+    cursor_index_ = cursor_position_ = 0;
+    next_offset_ = visible_end_ = 1;
+    messages_ = bytes_ = resident_bytes_ = 0;
+    evicted_.clear();
+    resident_blocks_.clear();
+    dead_blocks_.clear();
 }
 
 void MessageLog::append(std::uint32_t count, std::uint16_t flags, std::uint32_t crc32c, WallTime time,
@@ -99,7 +110,7 @@ StoredBatch& MessageLog::link_at_end(std::uint32_t count, std::uint32_t size) no
     return *batch;
 }
 
-std::uint64_t MessageLog::commit(storage::Index index) noexcept {
+std::uint64_t MessageLog::commit(commit::Index index) noexcept {
     const Offset before = visible_end_;
     while (uncommitted_ != nullptr && uncommitted_->index <= index) {
         visible_end_ = uncommitted_->end();

@@ -121,7 +121,8 @@ Json describe(const Channel& channel, const BrokerState& state, std::size_t repl
 bool wanted_durability(const Json& request, bool is_durable, bool is_new) {
     const auto value = text_of(request, "storage", storage_name(is_durable));
     if (value != "memory" && value != "durable") {
-        throw Refusal{"unsupported", "storage \"" + value + "\" is not supported by this broker; use \"memory\" or \"durable\"", {}};
+        throw Refusal{"unsupported",
+                      "storage \"" + value + "\" is not supported by this broker; use \"memory\" or \"durable\"", {}};
     }
     const bool is_wanted_durable = value == "durable";
     if (!is_new && is_wanted_durable != is_durable) {

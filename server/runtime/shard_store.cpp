@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/base/assert.hpp"
+#include "common/base/text_form.hpp"
 #include "server/runtime/checkpointer.hpp"
 #include "server/storage/data_directory.hpp"
 #include "server/storage/errc.hpp"
@@ -14,12 +15,13 @@ namespace {
 
 /// Written by one job when memory has to be freed: enough to be fast, little enough to let others have their turn.
 constexpr std::uint64_t spill_bytes = 16ULL << 20;
-constexpr Duration space_period = std::chrono::milliseconds{500};
+constexpr Duration space_period = std::chrono::milliseconds{100};
 
 commit::LocalLogSettings log_settings(const ShardStoreSettings& settings) {
     return {.wal = {.directory = storage::shard_directory(settings.generation, settings.shard),
                     .generation = settings.generation,
                     .shard = settings.shard,
+                    .salt = settings.wal_salt,
                     .file_size = settings.wal_file_size},
             .settle_interval = settings.settle_interval};
 }
@@ -93,8 +95,13 @@ void ShardStore::request_blocks(ChannelId id, channel::Channel& channel) {
                                    },
                                    [this, id, reading, ref] {
                                        if (auto* reader = channels_.find_channel(id)) {
+                                           const bool was_whole = reader->damage().empty();
                                            reader->on_block_read(
                                                ref, reading->is_good ? Payload{reading->chunk, 0, ref.size} : Payload{});
+                                           if (was_whole && !reader->damage().empty()) {
+                                               tell("channel \"" + name_text(as_bytes(reader->name())) + "\"" +
+                                                    " is damaged and quarantined: " + reader->damage());
+                                           }
                                            channels_.touch_channel(id);
                                        }
                                    }});
@@ -264,8 +271,19 @@ void ShardStore::watch_space() {
                                    const storage::Space& space = **answer;
                                    const std::uint64_t least =
                                        settings_.disk_free_min.value_or(disk_free_min_auto(space.total));
-                                   log_.set_space_low(space.available < least);
+                                   log_.set_space_low(space.available < least + space_to_start(space.total));
                                }});
+}
+
+/// The next start writes once more what is alive in the log, before it removes anything. A broker with a full disk that cannot
+/// be started again could not be drained either.
+std::uint64_t ShardStore::space_to_start(std::uint64_t file_system_bytes) const {
+    std::uint64_t bytes = settings_.wal_file_size;
+    for (const auto& file : log_.wal().files()) {
+        bytes += file.size;
+    }
+    // The other shards will have about as much. On a small file system not all of it can be set aside.
+    return std::min(bytes * settings_.shard_count, file_system_bytes / 4);
 }
 
 void ShardStore::checkpoint(std::function<void()> done) { checkpointer_->request(std::move(done)); }
@@ -282,7 +300,18 @@ void ShardStore::on_committed(commit::Index) noexcept {
 
 void ShardStore::on_condition(commit::Condition condition, const Error& reason) noexcept {
     trouble_ = condition == commit::Condition::open ? std::string{} : reason.message();
+    if (condition == commit::Condition::failed) {
+        tell("the disk failed, durable channels confirm and take nothing until the next start: " + trouble_);
+    } else {
+        tell(condition == commit::Condition::full ? "disk full, durable channels take nothing: " + trouble_ : std::string{});
+    }
     channels_.on_condition(condition, reason);
+}
+
+void ShardStore::tell(const std::string& trouble) const {
+    if (settings_.on_trouble) {
+        settings_.on_trouble(trouble);
+    }
 }
 
 }  // namespace baton::runtime

@@ -47,10 +47,13 @@ struct ShardStoreSettings {
     std::uint32_t shard = 0;
     std::uint32_t shard_count = 1;
     std::uint64_t wal_file_size = 32ULL << 20;
+    std::uint64_t wal_salt = 0;  ///< Random; see storage::WalSettings. Each shard has its own.
     std::uint64_t segment_size = 64ULL << 20;
     Duration settle_interval = std::chrono::milliseconds{15};
     std::optional<std::uint64_t> disk_free_min{};  ///< Bytes; nothing: disk_free_min_auto.
     std::uint64_t read_ahead = 4ULL << 20;  ///< Bytes of a backlog that are read before a receiver wants them.
+    /// A sentence for the operator; empty: what the last one said is over. Called on the shard's thread.
+    std::function<void(const std::string& trouble)> on_trouble{};
 };
 
 /// What a store borrows from its surroundings; all of it outlives the store.
@@ -142,6 +145,9 @@ private:
 
     DurableChannels& channels_;
     const StorePorts ports_;
+    void tell(const std::string& trouble) const;
+    [[nodiscard]] std::uint64_t space_to_start(std::uint64_t file_system_bytes) const;
+
     const ShardStoreSettings settings_;
     commit::LocalCommitLog log_;
     std::uint64_t streams_made_ = 0;

@@ -11,7 +11,7 @@ namespace {
 
 class DurableRun : public DurableChecks {
 public:
-    explicit DurableRun(Prng prng) : DurableChecks{prng} {}
+    explicit DurableRun(Prng prng) : DurableChecks{prng}, is_backlog_{prng_.chance(1, 2)} {}
 
     void run(int lives, int steps) {
         for (int life = 0; life < lives && !testing::Test::HasFailure(); ++life) {
@@ -41,6 +41,8 @@ private:
         const std::uint64_t dice = prng_.below(100);
         if (dice < 22) {
             publish();
+        } else if (dice < 47 && is_backlog_ && prng_.chance(3, 4)) {
+            move_blocks();
         } else if (dice < 40) {
             settle();
         } else if (dice < 47) {
@@ -53,18 +55,8 @@ private:
             detach();
         } else if (dice < 72) {
             commit(prng_.range(log_->committed(), log_->submitted()));
-        } else if (dice < 74) {
-            relocate();
-        } else if (dice < 76) {
-            finish_relocation();
-        } else if (dice < 78) {
-            move_in_log();
-        } else if (dice < 82) {
-            evict();
-        } else if (dice < 84) {
-            ask_blocks();
         } else if (dice < 87) {
-            finish_read();
+            move_blocks();
         } else if (dice < 90) {
             checkpoint();
         } else if (dice < 92) {
@@ -73,6 +65,25 @@ private:
             rare();
         } else {
             end_turn();
+        }
+    }
+
+    void move_blocks() {
+        switch (prng_.below(8)) {
+            case 0:
+            case 1:
+                return relocate();
+            case 2:
+                return finish_relocation();
+            case 3:
+                return move_in_log();
+            case 4:
+            case 5:
+                return evict();
+            case 6:
+                return ask_blocks();
+            default:
+                return finish_read();
         }
     }
 
@@ -94,6 +105,8 @@ private:
                 channel_->tick();
         }
     }
+
+    const bool is_backlog_;  // Receivers are slow, so that much waits in blocks.
 };
 
 std::uint64_t number_from_environment(const char* name, std::uint64_t otherwise) {

@@ -15,7 +15,7 @@ struct IntakeTest : testing::Test {
     }
     void offer(Sender& sender, std::uint32_t count, std::size_t size = 6) {
         const std::uint64_t sequence = sender.received + 1;
-        sender.received += count;
+        sender.sent = sender.received += count;
         intake.offer({.sender = &sender,
                       .first_sequence = sequence,
                       .count = count,
