@@ -175,8 +175,11 @@ void Backups::on(ShardStore& store, const BackupSnapshotCommand& command) {
     for (const auto id : channels_.durable_channels()) {
         const auto& channel = *channels_.find_channel(id);
         const auto state = channel.state();
+        std::vector<std::byte> settings;
+        channel::encode(state.settings, settings);
         part->streams.push_back({.stream = channel.stream(),
                                  .state = encode(state),
+                                 .settings = std::move(settings),
                                  .blocks = state.blocks,
                                  .batches = channel.logged_batches()});
     }
