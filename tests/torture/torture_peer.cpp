@@ -1,26 +1,31 @@
-// A sender or a receiver of the torture test (torture.py): works until SIGTERM, whatever happens to the broker, and writes
-// down what it was told, line by line, so that the conductor can compare afterwards. Times are CLOCK_MONOTONIC in
-// microseconds, which all processes of a machine share.
+// A sender or a receiver of the torture test (torture.py): works until SIGTERM, whatever happens to the broker, and
+// writes down what it was told, line by line, so that the conductor can compare afterwards. Times are CLOCK_MONOTONIC
+// in microseconds, which all processes of a machine share.
 //
 //     torture_peer send URL CHANNEL NAME LOG SIZE_MAX WINDOW SEED
 //     torture_peer receive URL CHANNEL NAME LOG RECEIPT_PERCENT CRASH_PER_MILLION SEED
+//     torture_peer fill|drain URL CHANNEL COUNT                    for backlog.py: fast, and without a log
 //
 // Log of a sender:    C n t name        everything up to n is confirmed as durable, known at t
 // Log of a receiver:  R sender n offset attempt redelivered t      received
 //                     A offset t        acked without waiting          S offset t   acked, and the receipt was answered
 //                     G offset t        given back
-#include <baton/client.hpp>
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <charconv>
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <random>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
+
+#include <baton/client.hpp>
 
 namespace {
 
@@ -86,7 +91,8 @@ int send(char** argv) {
         const auto size = random() % 50 == 0 ? random() % size_max : random() % 300;
         std::string body = name + " " + std::to_string(number + 1) + " ";
         body.resize(body.size() + static_cast<std::size_t>(size), '.');
-        const auto posted = sender.post(baton::Message{body}, baton::WaitLimit{std::chrono::milliseconds{100}}, std::nothrow);
+        const auto posted =
+            sender.post(baton::Message{body}, baton::WaitLimit{std::chrono::milliseconds{100}}, std::nothrow);
         if (posted) {
             ++number;
         }
@@ -111,47 +117,136 @@ int send(char** argv) {
     return 0;
 }
 
+// A receiver of the torture: what it does with each message is thrown with dice.
+class Worker {
+public:
+    Worker(const Log& log, std::uint64_t receipt_percent, std::uint64_t crash_per_million, std::uint64_t seed)
+        : log_{log}, receipt_percent_{receipt_percent}, crash_per_million_{crash_per_million}, random_{seed} {
+        batch_max_ = random_() % 3 == 0 ? 2 + random_() % 100 : 1;
+    }
+    [[nodiscard]] std::size_t window() { return batch_max_ + 1 + random_() % 500; }
+
+    void take(baton::Delivery delivery) {
+        note_received(delivery);
+        if (random_() % 1'000'000 < crash_per_million_) {
+            ::_exit(9);
+        }
+        if (random_() % 200 == 0) {
+            const auto offset = delivery.offset();
+            delivery.give_back();
+            note('G', offset, now_us());
+            return;
+        }
+        held_.push_back(std::move(delivery));
+        if (held_.size() >= batch_max_) {
+            settle();
+        }
+    }
+    // In a batch the last one alone asks for a receipt, which covers those before it.
+    void settle() {
+        const bool asks_for_receipt = random_() % 100 < receipt_percent_;
+        std::vector<std::uint64_t> sure;
+        for (std::size_t i = 0; i < held_.size(); ++i) {
+            baton::Delivery& delivery = held_[i];
+            if (asks_for_receipt && i + 1 == held_.size()) {
+                const auto settled = delivery.ack(baton::WaitLimit{std::chrono::seconds{20}}, std::nothrow);
+                if (settled && *settled == baton::SettleResult::settled) {
+                    sure.push_back(delivery.offset());
+                    std::ranges::for_each(sure, [this, at = now_us()](auto offset) { note('S', offset, at); });
+                }
+                break;
+            }
+            // The time before: the broker may have it as soon as this is said. False: the connection is gone already.
+            const auto at = now_us();
+            if (delivery.ack()) {
+                note('A', delivery.offset(), at);
+                sure.push_back(delivery.offset());
+            }
+        }
+        held_.clear();
+    }
+
+private:
+    void note(char what, std::uint64_t offset, long long at) const {
+        log_.line(std::string{what} + " " + std::to_string(offset) + " " + std::to_string(at));
+    }
+    void note_received(const baton::Delivery& delivery) const {
+        const auto text = delivery.text();
+        const auto end = text.find(' ', text.find(' ') + 1);
+        log_.line("R " + std::string{text.substr(0, end)} + " " + std::to_string(delivery.offset()) + " " +
+                  std::to_string(delivery.attempt()) + (delivery.redelivered() ? " 1 " : " 0 ") +
+                  std::to_string(now_us()));
+    }
+
+    const Log& log_;
+    const std::uint64_t receipt_percent_;
+    const std::uint64_t crash_per_million_;
+    std::mt19937_64 random_;
+    std::size_t batch_max_ = 1;
+    std::vector<baton::Delivery> held_;
+};
+
 int receive(char** argv) {
     const Log log{argv[5]};
-    const auto receipt_percent = std::strtoull(argv[6], nullptr, 10);
-    const auto crash_per_million = std::strtoull(argv[7], nullptr, 10);
-    std::mt19937_64 random{std::strtoull(argv[8], nullptr, 10)};
+    Worker worker{log, std::strtoull(argv[6], nullptr, 10), std::strtoull(argv[7], nullptr, 10),
+                  std::strtoull(argv[8], nullptr, 10)};
     auto settings = options(argv[2], argv[4]);
-    settings.receive_window_messages = 1 + random() % 500;
+    settings.receive_window_messages = worker.window();
     baton::Client client{settings};
     auto receiver = client.receiver(argv[3], {.create = false});
     while (is_told_to_stop == 0) {
         auto got = receiver.receive(baton::WaitLimit{std::chrono::milliseconds{100}}, std::nothrow);
-        if (!got || !*got) {
-            continue;
-        }
-        auto& delivery = **got;
-        const auto text = delivery.text();
-        const auto first = text.find(' ');
-        const auto second = text.find(' ', first + 1);
-        const std::string offset = std::to_string(delivery.offset());
-        log.line("R " + std::string{text.substr(0, second)} + " " + offset + " " + std::to_string(delivery.attempt()) +
-                 (delivery.redelivered() ? " 1 " : " 0 ") + std::to_string(now_us()));
-        if (random() % 1'000'000 < crash_per_million) {
-            ::_exit(9);
-        }
-        if (random() % 200 == 0) {
-            delivery.give_back();
-            log.line("G " + offset + " " + std::to_string(now_us()));
-        } else if (random() % 100 < receipt_percent) {
-            const auto settled = delivery.ack(baton::WaitLimit{std::chrono::seconds{20}}, std::nothrow);
-            if (settled && *settled == baton::SettleResult::settled) {
-                log.line("S " + offset + " " + std::to_string(now_us()));
-            }
+        if (got && *got) {
+            worker.take(std::move(**got));
         } else {
-            // The time before: the broker may have it as soon as this is said. False: the connection is gone already.
-            const auto at = std::to_string(now_us());
-            if (delivery.ack()) {
-                log.line("A " + offset + " " + at);
-            }
+            worker.settle();  // Nothing more comes: those that are held may be the last.
         }
     }
     return 0;
+}
+
+// Sends that many messages of 1 KiB with their numbers.
+int fill(char** argv) {
+    auto settings = options(argv[2], "fill");
+    settings.send_window_messages = 20'000;
+    settings.send_window_bytes = 32U << 20U;
+    baton::Client client{settings};
+    auto sender = client.sender(argv[3], {.create = false});
+    const auto count = std::strtoull(argv[4], nullptr, 10);
+    std::string body(1024, '.');
+    for (std::uint64_t number = 1; number <= count; ++number) {
+        std::memcpy(body.data(), &number, sizeof number);
+        sender.post(baton::Message{body});
+    }
+    return sender.flush().all_stored() ? 0 : 1;
+}
+
+// Receives them: each once, and in order.
+int drain(char** argv) {
+    auto settings = options(argv[2], "drain");
+    settings.receive_window_messages = 20'000;
+    settings.receive_window_bytes = 16U << 20U;
+    baton::Client client{settings};
+    auto receiver = client.receiver(argv[3], {.create = false});
+    const auto count = std::strtoull(argv[4], nullptr, 10);
+    for (std::uint64_t number = 1; number <= count; ++number) {
+        auto delivery = receiver.receive();
+        std::uint64_t found = 0;
+        if (delivery.body().size() == 1024) {
+            std::memcpy(&found, delivery.body().data(), sizeof found);
+        }
+        if (found != number) {
+            std::fprintf(stderr, "expected message %llu, got %llu\n", static_cast<unsigned long long>(number),
+                         static_cast<unsigned long long>(found));
+            return 1;
+        }
+        if (number < count) {
+            delivery.ack();
+        } else {
+            delivery.ack(baton::WaitLimit{std::chrono::seconds{60}});
+        }
+    }
+    return receiver.is_empty() ? 0 : 1;
 }
 
 }  // namespace
@@ -163,6 +258,12 @@ int main(int argc, char** argv) {
     }
     if (argc == 9 && std::string_view{argv[1]} == "receive") {
         return receive(argv);
+    }
+    if (argc == 5 && std::string_view{argv[1]} == "fill") {
+        return fill(argv);
+    }
+    if (argc == 5 && std::string_view{argv[1]} == "drain") {
+        return drain(argv);
     }
     std::fprintf(stderr, "usage: see the head of torture_peer.cpp\n");
     return 2;
