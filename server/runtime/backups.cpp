@@ -47,6 +47,9 @@ void Backups::ask(ShardStore* store, SessionId session, std::uint64_t request_id
         }
         if (op == "backup.begin") {
             refuse_unknown_keys(request, {});
+            if (store->condition() == commit::Condition::full) {
+                throw Refusal{"disk_full", "the backup cannot be made: " + store->trouble(), {}};
+            }
             return begin(*store, question);
         }
         const auto name = text_of(request, "id", "");

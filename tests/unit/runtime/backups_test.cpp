@@ -399,6 +399,15 @@ TEST_F(BackupsTest, Refusals) {
     EXPECT_FALSE(end["more"].get<bool>());
 }
 
+TEST_F(BackupsTest, NotOnADiskThatIsFull) {
+    disk.set_capacity(1);  // Below the watermark.
+    ticks(8);
+    const auto refused = ask("", {{"op", "backup.begin"}});
+    EXPECT_EQ(refused["error"]["code"], "disk_full") << refused;
+    EXPECT_TRUE(refused["error"]["retryable"].get<bool>());
+    EXPECT_EQ(leftovers(), Lines{});
+}
+
 TEST_F(BackupsTest, WithoutADataDirectory) {
     ShardBroker memory{0, state, mail};
     Listener listener{memory};
