@@ -360,6 +360,20 @@ bool SimBroker::has_failed() {
     });
 }
 
+SimBroker::StorageTotals SimBroker::storage_totals() {
+    StorageTotals totals;
+    for (auto& shard : shards_) {
+        if (const auto* store = shard->broker().store()) {
+            const auto& log = store->local_log().wal();
+            totals.groups += log.counters().groups;
+            totals.log_bytes += log.counters().bytes_written;
+            totals.log_files += log.files().empty() ? 0 : log.files().back().number;
+            totals.segment_bytes += store->segment_bytes_written();
+        }
+    }
+    return totals;
+}
+
 // To its shard by mailbox; waits for the interval and a tick; then for the group that is with the disk, and for its
 // own.
 Duration SimBroker::settle_window() const {

@@ -172,6 +172,14 @@ public:
 
     // A log takes nothing any more.
     [[nodiscard]] bool has_failed();
+    // What the disk had to do; for people.
+    struct StorageTotals {
+        std::uint64_t groups = 0;
+        std::uint64_t log_bytes = 0;
+        std::uint64_t log_files = 0;
+        std::uint64_t segment_bytes = 0;
+    };
+    [[nodiscard]] StorageTotals storage_totals();
     // What was settled longer ago than this was handed to the disk, and the disk was done with it.
     [[nodiscard]] Duration settle_window() const;
     [[nodiscard]] const runtime::Recovery& recovery() const noexcept { return recovery_; }

@@ -42,7 +42,8 @@ void Machine::start(std::function<void()> on_death) {
 
 void Machine::try_to_start() {
     trouble_since_ = is_full_ ? scheduler_.now() : MonotonicTime::max();
-    const std::uint32_t shards = has_storage() ? std::data({1U, 2U, 3U, 4U})[prng_.below(4)] : options_.shards;
+    const auto shards =
+        has_storage() ? static_cast<std::uint32_t>(prng_.range(1, options_.storage.shards_max)) : options_.shards;
     broker_ = std::make_unique<SimBroker>(scheduler_, prng_, options_, report_, shards);
     report_.note("broker: life " + std::to_string(life_) + " with " + std::to_string(shards) + " shards");
     if (!has_storage()) {
@@ -61,6 +62,7 @@ void Machine::try_to_start() {
 void Machine::recovered(const Result<void>& opened) {
     for (const auto& text : broker_->recovery().torn) {
         report_.note("broker: torn: " + text);
+        ++torn_;
     }
     for (const auto& text : broker_->recovery().damage) {
         report_.note("broker: damage: " + text);
@@ -119,6 +121,11 @@ void Machine::die(Death death, const char* how) {
     is_serving_ = false;
     will_be_restarted_ = false;
     const MonotonicTime safe = std::min(scheduler_.now(), trouble_since_) - broker_->settle_window();
+    const auto totals = broker_->storage_totals();
+    totals_.groups += totals.groups;
+    totals_.log_bytes += totals.log_bytes;
+    totals_.log_files += totals.log_files;
+    totals_.segment_bytes += totals.segment_bytes;
     broker_->die(death);
     // Not from inside what it does.
     scheduler_.after(Duration::zero(), [broker = std::shared_ptr<SimBroker>{std::move(broker_)}] {});
@@ -144,6 +151,12 @@ void Machine::restart() {
     is_closed_ = true;
     const bool is_cut = fault_prng_.chance(1, 2);
     die(is_cut ? Death::power_cut : Death::killed, "at the end");
+}
+
+std::string Machine::summary() const {
+    return "deaths " + std::to_string(deaths_) + ", torn " + std::to_string(torn_) + ", groups " +
+           std::to_string(totals_.groups) + ", log bytes " + std::to_string(totals_.log_bytes) + ", log files " +
+           std::to_string(totals_.log_files) + ", segment bytes " + std::to_string(totals_.segment_bytes);
 }
 
 // --- Faults ---------------------------------------------------------------------------------------------------------

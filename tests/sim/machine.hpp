@@ -40,6 +40,9 @@ public:
     /// At the end, without clients: on another number of shards perhaps.
     void restart();
 
+    /// For people.
+    [[nodiscard]] std::string summary() const;
+
     /// Whether a link may fail like this. A channel that is damaged is abandoned.
     [[nodiscard]] bool is_forgivable(wire::Status status, std::uint32_t channel);
 
@@ -66,6 +69,8 @@ private:
     std::function<void()> on_death_;
     std::uint64_t life_ = 1;
     std::uint64_t deaths_ = 0;
+    std::uint64_t torn_ = 0;
+    SimBroker::StorageTotals totals_;  ///< Of those that have died.
     bool is_serving_ = false;
     bool is_calm_ = false;
     bool is_closed_ = false;  ///< To clients.

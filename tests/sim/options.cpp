@@ -47,6 +47,8 @@ StorageOptions make_storage(Prng& prng) {
         return storage;  // A broker without a data directory.
     }
     storage.durable = one_of(prng, {DurableChannels::all, DurableChannels::named, DurableChannels::asked});
+    storage.shards_max = one_of<std::uint32_t>(prng, {1, 2, 4});
+    storage.backlog_time = one_of<Duration>(prng, {seconds{0}, seconds{0}, seconds{2}, seconds{6}});
     storage.sync_time = one_of<DelayRange>(prng, {{microseconds{10}, microseconds{200}},
                                                   {milliseconds{1}, milliseconds{8}},
                                                   {milliseconds{1}, milliseconds{90}}});
@@ -127,8 +129,18 @@ SimOptions make_options(std::uint64_t seed) {
     options.storage = make_storage(prng);
     options.limits = make_limits(prng);
     // Each shard keeps two chunks of its own; a large message may take half of what there is.
-    const std::uint32_t shards_max = options.storage.durable == DurableChannels::none ? options.shards : 4;
-    options.limits.memory_max = one_of<std::uint64_t>(prng, {shards_max * (2U << 20U), 20U << 20U, 1U << 30U});
+    const bool has_storage = options.storage.durable != DurableChannels::none;
+    const std::uint32_t shards_max = has_storage ? options.storage.shards_max : options.shards;
+    const std::uint64_t memory_least = shards_max * (2U << 20U);
+    options.limits.memory_max = one_of<std::uint64_t>(prng, {memory_least, 20U << 20U, 1U << 30U});
+    if (has_storage && prng.chance(1, 2)) {
+        // Much that nobody takes for a while: it has to leave the log and the memory.
+        options.limits.memory_max = memory_least;
+        options.body_max = 6'000;
+        options.messages = 500;
+        options.limits.channel_defaults.messages_max = 10'000'000;
+        options.limits.channel_defaults.bytes_max = 512U << 20U;
+    }
     // Credit that was promised is never taken back: idle senders with large windows would keep a small memory for
     // themselves, for ever.
     auto& window = options.limits.channel_defaults.sender_window;

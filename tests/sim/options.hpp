@@ -48,6 +48,8 @@ enum class DurableChannels : std::uint8_t {
 // The disk and the deaths of the broker. Faults per second, in thousandths, until the calm begins.
 struct StorageOptions {
     DurableChannels durable = DurableChannels::none;
+    std::uint32_t shards_max = 4;  // Each life of the broker has another number of them.
+    Duration backlog_time{};       // Receivers do nothing before.
     DelayRange sync_time;  // Of one job of the log,
     DelayRange bulk_time;  // and of all others.
     std::uint64_t wal_file_size = 65'536;

@@ -169,6 +169,7 @@ void Simulation::look_at_limits() {
             const Json& shown = reply.at("channel");
             const auto& limits = options_.limits.channel_defaults;
             const auto messages = shown.at("ready").get<std::uint64_t>() + shown.at("in_flight").get<std::uint64_t>();
+            evicted_seen_ += shown.value("resident_bytes", UINT64_MAX) < shown.at("bytes").get<std::uint64_t>() ? 1 : 0;
             // After a restart the bytes of a durable channel are not known exactly.
             const bool has_bytes_exactly = machine_.life() == 1 || !ledger_.is_durable(channel);
             if (messages > limits.messages_max ||
@@ -266,6 +267,13 @@ bool Simulation::run() {
         raw_senders_.push_back(std::make_unique<RawSender>("raw sender " + std::to_string(i), channel, scheduler_,
                                                            prng_, options_, report_, ledger_, world));
     }
+    if (options_.storage.backlog_time > Duration::zero()) {
+        is_paused_ = true;
+        scheduler_.after(options_.storage.backlog_time, [this] {
+            is_paused_ = false;
+            wake_everybody();
+        });
+    }
     cause_faults();
     machine_.cause_faults();
     run_for(options_.faults_time);
@@ -275,7 +283,7 @@ bool Simulation::run() {
         is_calm_ = true;
         report_.note("the calm begins");
         run_until("sending everything", calm_time_max, [this] { return is_everything_sent(); });
-        if (options_.is_left_over) {
+        if (options_.is_left_over && !is_paused_) {
             is_paused_ = true;
             report_.note("receivers stop");
         } else {
@@ -300,16 +308,20 @@ bool Simulation::run() {
     return !report_.is_violated();
 }
 
-void Simulation::drain() {
-    report_.note("DRAIN");
-    is_calm_ = is_ending_ = true;
-    is_paused_ = false;
-    machine_.broker()->drain();
+void Simulation::wake_everybody() {
     for (const auto& place : places_) {
         if (place->client) {
             place->client->wake();
         }
     }
+}
+
+void Simulation::drain() {
+    report_.note("DRAIN");
+    is_calm_ = is_ending_ = true;
+    is_paused_ = false;
+    machine_.broker()->drain();
+    wake_everybody();
     run_until("draining", drain_time_max, [this] { return machine_.broker()->is_quiet(); });
     report_.note("everything is settled");
     machine_.broker()->finish_connections();
@@ -412,7 +424,8 @@ void Simulation::check_deleted() {
 std::string Simulation::summary() const {
     return "events " + std::to_string(scheduler_.carried_out()) + ", sent " + std::to_string(ledger_.sent_count()) +
            ", delivered " + std::to_string(ledger_.delivered_count()) + ", seconds " +
-           std::to_string(std::chrono::duration_cast<seconds>(scheduler_.now().time_since_epoch()).count());
+           std::to_string(std::chrono::duration_cast<seconds>(scheduler_.now().time_since_epoch()).count()) +
+           ", looks at evicted messages " + std::to_string(evicted_seen_) + "; " + machine_.summary();
 }
 
 }  // namespace baton::sim

@@ -61,6 +61,7 @@ private:
     [[nodiscard]] std::string unfinished();
     [[nodiscard]] bool is_everything_sent() const;
     [[nodiscard]] bool is_everything_received();
+    void wake_everybody();
     void drain();
     // A question to the inspector, if there is one.
     template <class Answered>
@@ -87,6 +88,7 @@ private:
     std::uint64_t questions_ = 0;  // To the inspector, not answered yet.
     std::vector<std::uint64_t> left_in_channels_;
     std::uint64_t events_ = 0;
+    std::uint64_t evicted_seen_ = 0;
 };
 
 }  // namespace baton::sim
