@@ -208,6 +208,12 @@ std::vector<storage::BlockRef> Channel::take_wanted_blocks(std::uint64_t ahead_b
     return refs;
 }
 
+void Channel::on_block_postponed(const storage::BlockRef& ref) noexcept {
+    if (StoredBlock* block = log_.evicted_block(ref)) {
+        block->is_loading = false;
+    }
+}
+
 void Channel::on_block_read(const storage::BlockRef& ref, const Payload& body) {
     if (log_.evicted_block(ref) == nullptr) {
         return;  // Purged meanwhile.

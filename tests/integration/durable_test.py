@@ -186,8 +186,9 @@ class SurvivalTest(DurableBrokerTest):
     def test_deleting_frees_files(self):
         server = self.start(wal_file_size="64k", segment_size="256k")
         peer = self.create(server, b"c")
-        peer.attach_sender(1, b"c")
-        peer.publish_all(1, 1, [os.urandom(1000) for _ in range(3000)])
+        for link in range(1, 11):  # One after the other: what is confirmed together may be in one large file of the log.
+            peer.attach_sender(link, b"c")
+            peer.publish_all(link, 1, [os.urandom(1000) for _ in range(300)])
         segments = os.path.join(self.data, "channels")
         eventually(lambda: os.path.isdir(segments) and files_below(segments), "the backlog is in segments")
         self.assertTrue(peer.admin("channel.delete", b"c")["ok"])
