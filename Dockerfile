@@ -1,4 +1,4 @@
-# Baton's image: batond and baton, nothing else. The same package list as ./run deps (cmake/packages.txt).
+# Baton's image: batond, baton and baton-inspect, nothing else. The same package list as ./run deps (cmake/packages.txt).
 
 FROM debian:bookworm-slim AS packages
 COPY cmake/packages.txt /packages.txt
@@ -16,7 +16,7 @@ RUN apt-get update \
 WORKDIR /src
 COPY . .
 RUN cmake --preset release -DBATON_BUILD_TESTS=OFF -DBATON_BUILD_BENCH=OFF \
- && cmake --build --preset release --target batond baton \
+ && cmake --build --preset release --target batond baton baton-inspect \
  && DESTDIR=/out cmake --install build/release --prefix /usr/local --component programs --strip
 
 FROM debian:bookworm-slim
@@ -27,7 +27,7 @@ RUN apt-get update \
  && groupadd --system --gid 10001 baton \
  && useradd --system --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin baton \
  && install -d -o 10001 -g 10001 -m 0750 /var/lib/baton
-COPY --from=build /out/usr/local/bin/batond /out/usr/local/bin/baton /usr/local/bin/
+COPY --from=build /out/usr/local/bin/batond /out/usr/local/bin/baton /out/usr/local/bin/baton-inspect /usr/local/bin/
 USER 10001:10001
 VOLUME ["/var/lib/baton"]
 EXPOSE 22866

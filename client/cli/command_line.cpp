@@ -109,6 +109,7 @@ void define(Program& program) {
     add_peek(program);
     add_channel(program);
     add_ping(program);
+    add_backup(program);
     add_completion(program);
     add_manual(program);
     add_refused(program);

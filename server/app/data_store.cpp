@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <random>
 #include <utility>
 
 #include "server/runtime/storage_start.hpp"
@@ -96,11 +97,13 @@ Result<void> DataStore::start(const std::vector<runtime::Shard*>& shards, runtim
     if (!done) {
         return fail(advised(done.error(), directory_));
     }
+    std::random_device random;
     std::vector<runtime::ShardBroker*> brokers;
     settings.generation = start.generation();
     settings.shard_count = static_cast<std::uint32_t>(shards.size());
     for (auto* shard : shards) {
         settings.shard = static_cast<std::uint32_t>(brokers.size());
+        settings.wal_salt = std::uint64_t{random()} << 32U | random();
         settings.on_trouble = [shard_number = settings.shard](const std::string& trouble) {
             if (trouble.empty()) {
                 spdlog::info("shard {}: durable channels take messages again", shard_number);

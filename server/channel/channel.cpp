@@ -68,7 +68,8 @@ std::uint64_t Channel::attach_sender(const LinkAddress& link, const ProducerId& 
     }
     senders_.emplace(link, std::move(owned));
     room_changed();  // What a superseded link had parked is gone.
-    return last_confirmable(sender);
+    sender.sent = last_confirmable(sender);
+    return sender.sent;
 }
 
 // What the sender may forget. It is not told of what is decided and not committed.
@@ -155,8 +156,8 @@ void Channel::end_sender(Sender& sender, std::error_code reason) {
     events_.closed(link, reason);
 }
 
-// What waits for the link is forgotten. Of its refusals the producer hears when it sends those messages again: otherwise
-// they would count as duplicates, and be confirmed.
+// What waits for the link is forgotten. Of its refusals the producer hears when it sends those messages again:
+// otherwise they would count as duplicates, and be confirmed.
 void Channel::keep_refusals(Sender& sender) {
     if (journal_ == nullptr) {
         return;
@@ -197,7 +198,9 @@ void Channel::begin_drain() {
     state_changed();
 }
 
-void Channel::close(Errc reason) { close_all(reason); }
+void Channel::close(Errc reason) {
+    close_all(reason);
+}
 
 void Channel::close_all(std::error_code reason) {
     for (const LinkAddress& link : addresses_of(senders_)) {

@@ -7,8 +7,8 @@
 // redelivery_set.hpp (what came back), dispatcher.hpp (choice of a receiver), intake.hpp (limits), producer_table.hpp
 // (duplicates), sender_gate.hpp (sender credit and the reasons why it is withheld), journal.hpp (the commit log).
 //
-// A durable channel decides in the same way. What it decides is submitted to the commit log; messages are given out, and
-// senders are confirmed, when that is committed.
+// A durable channel decides in the same way. What it decides is submitted to the commit log; messages are given out,
+// and senders are confirmed, when that is committed.
 #pragma once
 
 #include <algorithm>
@@ -64,6 +64,12 @@ struct ChannelStats {
     std::vector<LinkReport> links;
 };
 
+/// A batch that is in the log only: the record that would write it again.
+struct LoggedBatch {
+    std::vector<std::byte> head;
+    Payload messages;
+};
+
 /// A message as `peek` shows it. `message` is valid until the visitor returns.
 struct PeekedMessage {
     enum class State : std::uint8_t { ready, in_flight };
@@ -81,7 +87,7 @@ struct Durability {
 };
 
 /// Reads a block from the disk at once: its body, or empty if it cannot be read.
-using BlockReader = std::function<Payload(const storage::BlockRef&)>;
+using BlockReader = std::function<Payload(const commit::BlockRef&)>;
 
 class Channel {
 public:
@@ -149,9 +155,10 @@ public:
     void reconfigure(const ChannelOptions& options);
     /// Forgets all ready messages (not those in flight) and returns how many.
     std::uint64_t purge();
-    /// Visits stored messages in offset order from `from`, until the visitor returns false. `read` is for those that are
-    /// not in memory; without it, or where it fails, they are passed over.
-    void peek(Offset from, const std::function<bool(const PeekedMessage&)>& visitor, const BlockReader& read = {}) const;
+    /// Visits stored messages in offset order from `from`, until the visitor returns false. `read` is for those that
+    /// are not in memory; without it, or where it fails, they are passed over.
+    void peek(Offset from, const std::function<bool(const PeekedMessage&)>& visitor,
+              const BlockReader& read = {}) const;
 
     // --- Durable channels -------------------------------------------------------------------------------------------
 
@@ -177,7 +184,8 @@ public:
     [[nodiscard]] bool is_committing() const noexcept {
         return journal_ != nullptr && (log_.uncommitted() > 0 || journal_->is_anybody_waiting());
     }
-    /// The log's condition has changed. Failed: every sender is closed. Full: what is parked is refused, as is what comes.
+    /// The log's condition has changed. Failed: every sender is closed. Full: what is parked is refused, as is what
+    /// comes.
     void on_condition();
 
     /// Makes this new channel what the image says. Messages of the log files are submitted again; blocks that are
@@ -185,13 +193,16 @@ public:
     [[nodiscard]] bool install(const ChannelImage& image, const BlockReader& read);
     /// What has to be saved, without what is in the log only.
     [[nodiscard]] ChannelState state() const;
+    /// Each living batch that is in the log only, in the order of the records. With state() all of the channel as it is
+    /// at this moment, also what is not committed yet; blocks may be removed after the next checkpoint.
+    [[nodiscard]] std::vector<LoggedBatch> logged_batches() const;
 
-    /// Batches that are in the log only and whose records are before `below`, at most about `bytes_max` bytes of them; with
-    /// `fresh_from` != 0 only untouched ones from that offset on. They stay where they are until `finish_relocation`.
-    /// One relocation at a time; empty if there is nothing to move.
+    /// Batches that are in the log only and whose records are before `below`, at most about `bytes_max` bytes of them;
+    /// with `fresh_from` != 0 only untouched ones from that offset on. They stay where they are until
+    /// `finish_relocation`. One relocation at a time; empty if there is nothing to move.
     [[nodiscard]] RelocationPlan begin_relocation(commit::Index below, Offset fresh_from, std::uint64_t bytes_max);
     /// Where the blocks of the plan are now, in its order; none if they could not be written.
-    void finish_relocation(std::span<const storage::BlockRef> blocks);
+    void finish_relocation(std::span<const commit::BlockRef> blocks);
     [[nodiscard]] bool is_relocating() const noexcept { return !relocating_.empty(); }
     /// The index of the oldest record that must stay in the log; UINT64_MAX if none.
     [[nodiscard]] commit::Index oldest_record() const noexcept;
@@ -207,13 +218,13 @@ public:
     /// About so many bytes from the cursor on end at this offset.
     [[nodiscard]] Offset offset_ahead(std::uint64_t bytes) const noexcept;
     /// Blocks that a receiver will want soon and that are not in memory. Each is returned once.
-    [[nodiscard]] std::vector<storage::BlockRef> take_wanted_blocks(std::uint64_t ahead_bytes);
+    [[nodiscard]] std::vector<commit::BlockRef> take_wanted_blocks(std::uint64_t ahead_bytes);
     [[nodiscard]] bool wants_blocks(std::uint64_t ahead_bytes) const;
     /// A wanted block has been read; empty: it could not be, and the channel is damaged.
-    void on_block_read(const storage::BlockRef& ref, const Payload& body);
+    void on_block_read(const commit::BlockRef& ref, const Payload& body);
     /// It could not be read for now, and is wanted again.
-    void on_block_postponed(const storage::BlockRef& ref) noexcept;
-    [[nodiscard]] std::vector<storage::BlockRef> take_dead_blocks() noexcept { return log_.take_dead_blocks(); }
+    void on_block_postponed(const commit::BlockRef& ref) noexcept;
+    [[nodiscard]] std::vector<commit::BlockRef> take_dead_blocks() noexcept { return log_.take_dead_blocks(); }
 
 private:
     template <class Link>
@@ -243,7 +254,7 @@ private:
 
     // Durable channels.
     [[nodiscard]] bool install_contents(const ChannelImage& image, const BlockReader& read);
-    [[nodiscard]] bool install_block(const ChannelImage& image, const storage::BlockRef& ref, const BlockReader& read);
+    [[nodiscard]] bool install_block(const ChannelImage& image, const commit::BlockRef& ref, const BlockReader& read);
     void install_live(const ChannelImage& image);
     [[nodiscard]] SettingsRecord settings() const;
     [[nodiscard]] std::vector<ChannelState::LiveRange> live_below_cursor() const;

@@ -7,13 +7,20 @@
 
 namespace baton::channel {
 
-// --- The commit log ----------------------------------------------------------------------------------------------------
+// --- The commit log
+// ----------------------------------------------------------------------------------------------------
 
-SettingsRecord Channel::settings() const { return {.name = name_, .options = options_, .damage = damage_}; }
+SettingsRecord Channel::settings() const {
+    return {.name = name_, .options = options_, .damage = damage_};
+}
 
-void Channel::submit_settings() { journal_->settings(settings()); }
+void Channel::submit_settings() {
+    journal_->settings(settings());
+}
 
-void Channel::submit_deleted() { journal_->deleted(); }
+void Channel::submit_deleted() {
+    journal_->deleted();
+}
 
 void Channel::write_notes() {
     journal_->write_notes(log_.cursor());
@@ -56,7 +63,8 @@ void Channel::mark_damaged(const std::string& reason) {
     }
 }
 
-// --- What a checkpoint needs ---------------------------------------------------------------------------------------------
+// --- What a checkpoint needs
+// ---------------------------------------------------------------------------------------------
 
 ChannelState Channel::state() const {
     if (frozen_) {
@@ -75,6 +83,16 @@ ChannelState Channel::state() const {
         }
     });
     return state;
+}
+
+std::vector<LoggedBatch> Channel::logged_batches() const {
+    std::vector<LoggedBatch> batches;
+    for (const StoredBatch* batch = log_.oldest_in_log(); batch != nullptr; batch = batch->newer) {
+        LoggedBatch& logged = batches.emplace_back();
+        Journal::encode_moved(*batch, logged.head);
+        logged.messages = batch->messages;
+    }
+    return batches;
 }
 
 // What receivers hold and what came back, in the order of offsets. What was started has an attempt behind it.
@@ -105,7 +123,8 @@ std::vector<ChannelState::LiveRange> Channel::live_below_cursor() const {
     return ranges;
 }
 
-// --- From the log to segments ----------------------------------------------------------------------------------------------
+// --- From the log to segments
+// ----------------------------------------------------------------------------------------------
 
 commit::Index Channel::oldest_record() const noexcept {
     return log_.oldest_in_log() != nullptr ? log_.oldest_in_log()->index : UINT64_MAX;
@@ -113,8 +132,8 @@ commit::Index Channel::oldest_record() const noexcept {
 
 std::uint64_t Channel::bytes_in_log(commit::Index below, std::uint64_t bytes_max) const noexcept {
     std::uint64_t bytes = 0;
-    for (const StoredBatch* batch = log_.oldest_in_log();
-         batch != nullptr && batch->index < below && bytes < bytes_max; batch = batch->newer) {
+    for (const StoredBatch* batch = log_.oldest_in_log(); batch != nullptr && batch->index < below && bytes < bytes_max;
+         batch = batch->newer) {
         bytes += batch->size;
     }
     return bytes;
@@ -166,7 +185,7 @@ RelocationPlan Channel::begin_relocation(commit::Index below, Offset fresh_from,
     return plan;
 }
 
-void Channel::finish_relocation(std::span<const storage::BlockRef> blocks) {
+void Channel::finish_relocation(std::span<const commit::BlockRef> blocks) {
     BATON_ASSERT(blocks.empty() || blocks.size() == relocating_.size());
     for (std::size_t i = 0; i < relocating_.size(); ++i) {
         std::erase_if(relocating_[i], [this](StoredBatch* batch) { return !log_.unpin(*batch); });
@@ -177,10 +196,12 @@ void Channel::finish_relocation(std::span<const storage::BlockRef> blocks) {
     relocating_.clear();
 }
 
-// --- Out of memory and back ------------------------------------------------------------------------------------------------
+// --- Out of memory and back
+// ------------------------------------------------------------------------------------------------
 
 Offset Channel::offset_ahead(std::uint64_t bytes) const noexcept {
-    const std::uint64_t message_bytes = log_.messages() > 0 ? std::max<std::uint64_t>(log_.bytes() / log_.messages(), 1) : 1;
+    const std::uint64_t message_bytes =
+        log_.messages() > 0 ? std::max<std::uint64_t>(log_.bytes() / log_.messages(), 1) : 1;
     return log_.cursor() + bytes / message_bytes;
 }
 
@@ -196,8 +217,8 @@ bool Channel::wants_blocks(std::uint64_t ahead_bytes) const {
     return damage_.empty() && dispatcher_.has_candidates() && !log_.missing_ahead(ahead_bytes).empty();
 }
 
-std::vector<storage::BlockRef> Channel::take_wanted_blocks(std::uint64_t ahead_bytes) {
-    std::vector<storage::BlockRef> refs;
+std::vector<commit::BlockRef> Channel::take_wanted_blocks(std::uint64_t ahead_bytes) {
+    std::vector<commit::BlockRef> refs;
     if (!damage_.empty() || !dispatcher_.has_candidates()) {
         return refs;
     }
@@ -208,13 +229,13 @@ std::vector<storage::BlockRef> Channel::take_wanted_blocks(std::uint64_t ahead_b
     return refs;
 }
 
-void Channel::on_block_postponed(const storage::BlockRef& ref) noexcept {
+void Channel::on_block_postponed(const commit::BlockRef& ref) noexcept {
     if (StoredBlock* block = log_.evicted_block(ref)) {
         block->is_loading = false;
     }
 }
 
-void Channel::on_block_read(const storage::BlockRef& ref, const Payload& body) {
+void Channel::on_block_read(const commit::BlockRef& ref, const Payload& body) {
     if (log_.evicted_block(ref) == nullptr) {
         return;  // Purged meanwhile.
     }

@@ -5,7 +5,7 @@
 
 namespace baton::channel {
 
-ChannelImage::ChannelImage(storage::StreamId stream, const ChannelState& state)
+ChannelImage::ChannelImage(commit::StreamId stream, const ChannelState& state)
     : stream_{stream},
       settings_{state.settings},
       exists_{true},
@@ -148,13 +148,12 @@ std::string ChannelImage::settle_contents() {
     auto block = blocks_.begin();
     Offset at = 1;
     const auto missing = [&](Offset first, Offset end) {
-        return first < end && is_alive(first, end)
-                   ? "messages between offset " + std::to_string(first) + " and " + std::to_string(end - 1) + " are missing"
-                   : std::string{};
+        return first < end && is_alive(first, end) ? "messages between offset " + std::to_string(first) + " and " +
+                                                         std::to_string(end - 1) + " are missing"
+                                                   : std::string{};
     };
     while (batch != batches_.end() || block != blocks_.end()) {
-        const bool is_batch =
-            block == blocks_.end() || (batch != batches_.end() && batch->first < block->first);
+        const bool is_batch = block == blocks_.end() || (batch != batches_.end() && batch->first < block->first);
         const Offset first = is_batch ? batch->first : block->first;
         const Offset end = is_batch ? batch->first + batch->second.count : block->second.end;
         if (auto text = missing(at, first); !text.empty()) {
@@ -181,7 +180,8 @@ std::uint64_t ChannelImage::live_messages() const noexcept {
 }
 
 ChannelState ChannelImage::state() const {
-    ChannelState state{.settings = settings_, .next_offset = next_offset_, .cursor = cursor_, .producers{}, .live{}, .blocks{}};
+    ChannelState state{
+        .settings = settings_, .next_offset = next_offset_, .cursor = cursor_, .producers{}, .live{}, .blocks{}};
     for (const auto& [id, last_sequence] : producers_) {
         state.producers.push_back({id, last_sequence});
     }

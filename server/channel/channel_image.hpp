@@ -30,8 +30,8 @@ public:
         std::uint32_t attempt = 1;
     };
 
-    explicit ChannelImage(storage::StreamId stream) noexcept : stream_{stream} {}
-    ChannelImage(storage::StreamId stream, const ChannelState& state);
+    explicit ChannelImage(commit::StreamId stream) noexcept : stream_{stream} {}
+    ChannelImage(commit::StreamId stream, const ChannelState& state);
 
     /// False: these are not a record of this version. Messages are copied into chunks of the pool.
     [[nodiscard]] bool apply(Bytes record, ChunkPool& pool);
@@ -40,7 +40,7 @@ public:
     /// Quarantines it; the first reason stays.
     void mark_damaged(const std::string& reason);
 
-    [[nodiscard]] storage::StreamId stream() const noexcept { return stream_; }
+    [[nodiscard]] commit::StreamId stream() const noexcept { return stream_; }
     [[nodiscard]] const SettingsRecord& settings() const noexcept { return settings_; }
     /// False until a settings record was seen: then nothing is known of the channel but its stream.
     [[nodiscard]] bool exists() const noexcept { return exists_; }
@@ -50,7 +50,7 @@ public:
     [[nodiscard]] const std::map<ProducerId, std::uint64_t>& producers() const noexcept { return producers_; }
     [[nodiscard]] const std::map<Offset, Live>& live() const noexcept { return live_; }
     [[nodiscard]] const std::map<Offset, Batch>& batches() const noexcept { return batches_; }
-    [[nodiscard]] const std::map<Offset, storage::BlockRef>& blocks() const noexcept { return blocks_; }
+    [[nodiscard]] const std::map<Offset, commit::BlockRef>& blocks() const noexcept { return blocks_; }
     [[nodiscard]] std::uint64_t live_messages() const noexcept;
     /// Without the batches that are in log files.
     [[nodiscard]] ChannelState state() const;
@@ -66,7 +66,7 @@ private:
     [[nodiscard]] bool is_in_block(Offset first, Offset end) const;
     [[nodiscard]] bool is_alive(Offset first, Offset end) const;
 
-    storage::StreamId stream_;
+    commit::StreamId stream_;
     SettingsRecord settings_;
     bool exists_ = false;
     bool is_deleted_ = false;
@@ -75,7 +75,7 @@ private:
     std::map<ProducerId, std::uint64_t> producers_;
     std::map<Offset, Live> live_;  // Below the cursor, by first offset.
     std::map<Offset, Batch> batches_;
-    std::map<Offset, storage::BlockRef> blocks_;
+    std::map<Offset, commit::BlockRef> blocks_;
 };
 
 }  // namespace baton::channel

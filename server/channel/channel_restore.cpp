@@ -59,7 +59,7 @@ bool Channel::install_contents(const ChannelImage& image, const BlockReader& rea
 
 // Blocks behind the cursor stay on the disk until somebody wants them. Of the others some messages may be dead, so the
 // batches have to be known one by one.
-bool Channel::install_block(const ChannelImage& image, const storage::BlockRef& ref, const BlockReader& read) {
+bool Channel::install_block(const ChannelImage& image, const commit::BlockRef& ref, const BlockReader& read) {
     log_.begin_at(ref.first);
     if (ref.first >= image.cursor()) {
         log_.append_evicted(ref, ref.size);

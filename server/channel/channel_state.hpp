@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "server/channel/durable_records.hpp"
-#include "server/storage/segment.hpp"
+#include "server/commit/commit_log.hpp"
 
 namespace baton::channel {
 
@@ -31,7 +31,7 @@ struct ChannelState {
     Offset cursor = 1;  ///< Everything at or after it is alive and was never given to anybody.
     std::vector<KnownProducer> producers;
     std::vector<LiveRange> live;            ///< In order, without overlaps.
-    std::vector<storage::BlockRef> blocks;  ///< In order of `first`.
+    std::vector<commit::BlockRef> blocks;  ///< In order of `first`.
     friend bool operator==(const ChannelState&, const ChannelState&) = default;
 };
 

@@ -62,7 +62,8 @@ public:
     void forget(Sender& sender) noexcept;
 
     void set_limits(const IntakeLimits& limits) noexcept { limits_ = limits; }
-    /// Says that all up to `decided` is decided, as far as it came on this link; of a durable channel, as soon as it is committed.
+    /// Says that all up to `decided` is decided, as far as it came on this link; of a durable channel, as soon as it is
+    /// committed.
     void confirm(const Sender& sender) noexcept;
 
     /// Room for more, after what is stored and parked. Full: none of one kind.

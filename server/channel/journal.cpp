@@ -17,7 +17,8 @@ commit::Index Journal::submit(commit::Urgency urgency, const Payload& body) {
     return index;
 }
 
-// --- Records -----------------------------------------------------------------------------------------------------------
+// --- Records
+// -----------------------------------------------------------------------------------------------------------
 
 void Journal::settings(const SettingsRecord& record) {
     encode(record, encoded_);
@@ -43,7 +44,7 @@ commit::Index Journal::publish(const StoredBatch& batch, const ProducerId& produ
     return submit(commit::Urgency::now, batch.messages);
 }
 
-commit::Index Journal::move(const StoredBatch& batch) {
+void Journal::encode_moved(const StoredBatch& batch, std::vector<std::byte>& out) {
     encode(PublishRecord{.header = {.count = batch.count,
                                     .flags = batch.flags,
                                     .base_offset = batch.base,
@@ -53,7 +54,11 @@ commit::Index Journal::move(const StoredBatch& batch) {
                          .producer{},
                          .last_sequence = 0,
                          .messages{}},
-           encoded_);
+           out);
+}
+
+commit::Index Journal::move(const StoredBatch& batch) {
+    encode_moved(batch, encoded_);
     return submit(commit::Urgency::relaxed, batch.messages);
 }
 
@@ -78,8 +83,9 @@ void Journal::write_notes(Offset cursor) {
     const auto urgency = receipts_.empty() ? commit::Urgency::relaxed : commit::Urgency::now;
     for (std::size_t at = 0; at < started_.size(); at += ranges_max) {
         const std::size_t count = std::min(ranges_max, started_.size() - at);
-        encode(StartedRecord{.cursor = cursor, .ranges{started_.begin() + static_cast<std::ptrdiff_t>(at),
-                                                       started_.begin() + static_cast<std::ptrdiff_t>(at + count)}},
+        encode(StartedRecord{.cursor = cursor,
+                             .ranges{started_.begin() + static_cast<std::ptrdiff_t>(at),
+                                     started_.begin() + static_cast<std::ptrdiff_t>(at + count)}},
                encoded_);
         submit(urgency);
     }
@@ -87,8 +93,9 @@ void Journal::write_notes(Offset cursor) {
         std::size_t at = 0;
         do {
             const std::size_t count = std::min(ranges_max, settled_.size() - at);
-            encode(SettledRecord{.cursor = cursor, .ranges{settled_.begin() + static_cast<std::ptrdiff_t>(at),
-                                                           settled_.begin() + static_cast<std::ptrdiff_t>(at + count)}},
+            encode(SettledRecord{.cursor = cursor,
+                                 .ranges{settled_.begin() + static_cast<std::ptrdiff_t>(at),
+                                         settled_.begin() + static_cast<std::ptrdiff_t>(at + count)}},
                    encoded_);
             submit(urgency);
             at += count;
@@ -104,7 +111,8 @@ void Journal::write_notes(Offset cursor) {
     receipts_.clear();
 }
 
-// --- Waiting for the commit --------------------------------------------------------------------------------------------
+// --- Waiting for the commit
+// --------------------------------------------------------------------------------------------
 
 void Journal::confirm_later(const LinkAddress& sender, std::uint64_t sequence) {
     const commit::Index index = log_.submitted();

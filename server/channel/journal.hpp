@@ -1,8 +1,7 @@
-// What a durable channel writes to the commit log, and who waits for it: confirms, refusals behind them and receipts are
-// held back until what they speak of is committed, in order. Settlements are noted and written together, once a turn,
-// without a commit of their own.
-// Not responsible for what is decided (channel_messages.cpp, intake.cpp). One owner, the channel; memory channels have
-// none. Next file: durable_records.hpp.
+// What a durable channel writes to the commit log, and who waits for it: confirms, refusals behind them and receipts
+// are held back until what they speak of is committed, in order. Settlements are noted and written together, once a
+// turn, without a commit of their own. Not responsible for what is decided (channel_messages.cpp, intake.cpp). One
+// owner, the channel; memory channels have none. Next file: durable_records.hpp.
 #pragma once
 
 #include <cstdint>
@@ -28,6 +27,8 @@ public:
     void settings(const SettingsRecord& record);
     void deleted();
     commit::Index publish(const StoredBatch& batch, const ProducerId& producer, std::uint64_t last_sequence);
+    /// The record of a batch that is written again, up to its messages. Appended to `out`.
+    static void encode_moved(const StoredBatch& batch, std::vector<std::byte>& out);
     /// The batch moves to the end of the log; nobody waits for that.
     commit::Index move(const StoredBatch& batch);
 
@@ -50,8 +51,8 @@ public:
     /// The link ends: it hears nothing any more. Returns the refusals that it has not heard of.
     std::vector<Refusal> forget(const LinkAddress& link);
     [[nodiscard]] bool is_anybody_waiting() const noexcept { return !waiting_.empty(); }
-    /// Tells everybody whose time has come. After each of the three above, too: if nothing is on its way to the disk, no
-    /// commit will come that could do it.
+    /// Tells everybody whose time has come. After each of the three above, too: if nothing is on its way to the disk,
+    /// no commit will come that could do it.
     void release(ChannelEvents& events) noexcept;
 
     [[nodiscard]] commit::StreamId stream() const noexcept { return stream_; }

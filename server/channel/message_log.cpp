@@ -110,7 +110,7 @@ StoredBatch& MessageLog::link_at_end(std::uint32_t count, std::uint32_t size) no
     return *batch;
 }
 
-std::uint64_t MessageLog::commit(storage::Index index) noexcept {
+std::uint64_t MessageLog::commit(commit::Index index) noexcept {
     const Offset before = visible_end_;
     while (uncommitted_ != nullptr && uncommitted_->index <= index) {
         visible_end_ = uncommitted_->end();

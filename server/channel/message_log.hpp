@@ -39,9 +39,9 @@ public:
     [[nodiscard]] StoredBatch& append_uncommitted(std::uint32_t count, std::uint16_t flags, std::uint32_t crc32c,
                                                   WallTime time, Payload messages) noexcept;
     /// The batch is in the record with this index, the newest of all.
-    void set_record(StoredBatch& batch, storage::Index index) noexcept;
+    void set_record(StoredBatch& batch, commit::Index index) noexcept;
     /// What is in records up to this index is visible. Returns how many messages became so.
-    std::uint64_t commit(storage::Index index) noexcept;
+    std::uint64_t commit(commit::Index index) noexcept;
 
     /// Visible messages that were never given to anybody.
     [[nodiscard]] std::uint64_t fresh() const noexcept { return visible_end_ - cursor(); }
@@ -86,7 +86,7 @@ public:
     static void pin(StoredBatch& batch) noexcept { batch.is_pinned = true; }
     [[nodiscard]] bool unpin(StoredBatch& batch) noexcept;
     /// The batches, neighbours without gaps from `first` on up to offset `ref.end`, are in this block.
-    void set_block(const std::vector<StoredBatch*>& batches, const storage::BlockRef& ref) noexcept;
+    void set_block(const std::vector<StoredBatch*>& batches, const commit::BlockRef& ref) noexcept;
     /// The block's batches leave memory; all must be untouched and neighbours. Returns the bytes.
     std::uint64_t evict(StoredBlock& block) noexcept;
     /// Blocks with all their batches untouched and in memory, highest offsets first, beyond `from`.
@@ -95,14 +95,14 @@ public:
     [[nodiscard]] std::vector<StoredBlock*> missing_ahead(std::uint64_t bytes) const;
     /// The block at this place has been read: batches with their headers, as it was written. False: it is not what it
     /// should be, and nothing was changed. No block there (it was purged meanwhile): true.
-    [[nodiscard]] bool restore_block(const storage::BlockRef& ref, const Payload& body) noexcept;
-    [[nodiscard]] StoredBlock* evicted_block(const storage::BlockRef& ref) const noexcept;
+    [[nodiscard]] bool restore_block(const commit::BlockRef& ref, const Payload& body) noexcept;
+    [[nodiscard]] StoredBlock* evicted_block(const commit::BlockRef& ref) const noexcept;
 
     /// Building a log from its image, in the order of offsets; the next batch has this offset.
     void begin_at(Offset next_offset) noexcept;
     StoredBatch& append_restored(std::uint32_t count, std::uint16_t flags, std::uint32_t crc32c, WallTime time,
                                  Payload messages) noexcept;
-    void append_evicted(const storage::BlockRef& ref, std::uint32_t region_bytes) noexcept;
+    void append_evicted(const commit::BlockRef& ref, std::uint32_t region_bytes) noexcept;
     /// Gives the building up: the log is empty and new again, and nothing of its blocks is reported as dead.
     void clear() noexcept;
     /// Ends the building: where fresh messages begin, and where the next offset is.
@@ -111,9 +111,9 @@ public:
     [[nodiscard]] static Run restored_run(StoredBatch& batch, Offset first, Offset end, std::uint32_t attempt) noexcept;
 
     /// Blocks that died since the last call: their space may be given back.
-    [[nodiscard]] std::vector<storage::BlockRef> take_dead_blocks() noexcept { return std::exchange(dead_blocks_, {}); }
+    [[nodiscard]] std::vector<commit::BlockRef> take_dead_blocks() noexcept { return std::exchange(dead_blocks_, {}); }
     /// Every living block, in order of offsets.
-    [[nodiscard]] std::vector<storage::BlockRef> blocks() const;
+    [[nodiscard]] std::vector<commit::BlockRef> blocks() const;
 
 private:
     [[nodiscard]] StoredBatch* new_batch() noexcept;
@@ -140,7 +140,7 @@ private:
     StoredBatch* newest_in_log_ = nullptr;
     std::map<Offset, StoredBatch*> evicted_;          // By base.
     std::map<Offset, StoredBlock*> resident_blocks_;  // By first offset: written and in memory.
-    std::vector<storage::BlockRef> dead_blocks_;
+    std::vector<commit::BlockRef> dead_blocks_;
 };
 
 }  // namespace baton::channel

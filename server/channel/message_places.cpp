@@ -9,7 +9,7 @@ namespace baton::channel {
 
 // --- In the log only ---------------------------------------------------------------------------------------------------
 
-void MessageLog::set_record(StoredBatch& batch, storage::Index index) noexcept {
+void MessageLog::set_record(StoredBatch& batch, commit::Index index) noexcept {
     BATON_ASSERT(batch.block == nullptr && index > batch.index);
     BATON_ASSERT(newest_in_log_ == nullptr || index > newest_in_log_->index);
     if (batch.index != 0) {
@@ -37,7 +37,7 @@ bool MessageLog::unpin(StoredBatch& batch) noexcept {
 
 // --- In a block --------------------------------------------------------------------------------------------------------
 
-void MessageLog::set_block(const std::vector<StoredBatch*>& batches, const storage::BlockRef& ref) noexcept {
+void MessageLog::set_block(const std::vector<StoredBatch*>& batches, const commit::BlockRef& ref) noexcept {
     if (batches.empty()) {
         dead_blocks_.push_back(ref);
         return;
@@ -74,8 +74,8 @@ void MessageLog::leave_block(StoredBatch& batch) noexcept {
     delete block;
 }
 
-std::vector<storage::BlockRef> MessageLog::blocks() const {
-    std::vector<storage::BlockRef> refs;
+std::vector<commit::BlockRef> MessageLog::blocks() const {
+    std::vector<commit::BlockRef> refs;
     refs.reserve(resident_blocks_.size() + evicted_.size());
     for (const auto& entry : resident_blocks_) {
         refs.push_back(entry.second->ref);
@@ -83,7 +83,7 @@ std::vector<storage::BlockRef> MessageLog::blocks() const {
     for (const auto& entry : evicted_) {
         refs.push_back(entry.second->block->ref);
     }
-    std::ranges::sort(refs, {}, &storage::BlockRef::first);
+    std::ranges::sort(refs, {}, &commit::BlockRef::first);
     return refs;
 }
 
@@ -155,12 +155,12 @@ std::vector<StoredBlock*> MessageLog::missing_ahead(std::uint64_t bytes) const {
     return missing;
 }
 
-StoredBlock* MessageLog::evicted_block(const storage::BlockRef& ref) const noexcept {
+StoredBlock* MessageLog::evicted_block(const commit::BlockRef& ref) const noexcept {
     const auto found = evicted_.find(ref.first);
     return found != evicted_.end() && found->second->block->ref == ref ? found->second->block : nullptr;
 }
 
-bool MessageLog::restore_block(const storage::BlockRef& ref, const Payload& body) noexcept {
+bool MessageLog::restore_block(const commit::BlockRef& ref, const Payload& body) noexcept {
     StoredBlock* block = evicted_block(ref);
     if (block == nullptr) {
         return true;
@@ -244,7 +244,7 @@ StoredBatch& MessageLog::append_restored(std::uint32_t count, std::uint16_t flag
     return batch;
 }
 
-void MessageLog::append_evicted(const storage::BlockRef& ref, std::uint32_t region_bytes) noexcept {
+void MessageLog::append_evicted(const commit::BlockRef& ref, std::uint32_t region_bytes) noexcept {
     StoredBatch& batch = link_at_end(static_cast<std::uint32_t>(ref.end - ref.first), region_bytes);
     batch.block = new StoredBlock{.ref = ref, .live = batch.count, .batches = 1, .first = &batch};
     batch.is_resident = false;

@@ -22,15 +22,15 @@ struct Refusal {
 
 struct Producer {
     ProducerId id;
-    std::uint64_t last_decided = 0;  ///< 0: nothing yet; then any first number is accepted.
+    std::uint64_t last_decided = 0;    ///< 0: nothing yet; then any first number is accepted.
     std::uint64_t last_committed = 0;  ///< Durable channels: the last one known to be committed, at most last_decided.
     std::uint64_t last_index = 0;      ///< Durable channels: its newest record in the log.
-    /// Known from the disk and nothing decided since: what it was told about refused messages is not on the disk, so its
-    /// next number may be higher than expected.
+    /// Known from the disk and nothing decided since: what it was told about refused messages is not on the disk, so
+    /// its next number may be higher than expected.
     bool is_restored = false;
     std::uint64_t last_stored = 0;  ///< Durable channels: what the disk knows; what was refused after it is not on it.
     std::vector<Refusal> untold;    ///< Refused, but the link ended before it heard of it. In order.
-    LinkAddress link;                ///< The attached sender, if any.
+    LinkAddress link;               ///< The attached sender, if any.
     bool is_attached = false;
     MonotonicTime detached_at{};
     Producer* older = nullptr;  ///< Neighbours among the detached ones.

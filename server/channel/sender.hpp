@@ -16,9 +16,9 @@ struct Sender {
     bool accepts_any_start = false;  ///< The channel knows nothing of this producer: its first number is the start.
     bool accepts_gap = false;        ///< Known from the disk: its next number may be higher than expected.
     ConfirmLevel confirm = ConfirmLevel::durable;  ///< When it wants to be confirmed.
-    std::uint64_t decided = 0;       ///< Last sequence number that is stored, dropped or refused.
-    std::uint64_t received = 0;      ///< Last one that was taken in; those after `decided` are parked.
-    std::uint64_t sent = 0;          ///< The highest one that came on this link: it is not told of others.
+    std::uint64_t decided = 0;                     ///< Last sequence number that is stored, dropped or refused.
+    std::uint64_t received = 0;                    ///< Last one that was taken in; those after `decided` are parked.
+    std::uint64_t sent = 0;  ///< The highest one that it was told or has sent on this link: confirms stay below.
     std::uint64_t parked_messages = 0;
     std::uint64_t parked_bytes = 0;
 

@@ -1,5 +1,5 @@
-// Sender credit: how much each sender may still send, and the reason when it gets no more (full, memory, draining, disk full).
-// Credit is the only brake: the broker never stops reading a socket because of a sender.
+// Sender credit: how much each sender may still send, and the reason when it gets no more (full, memory, draining, disk
+// full). Credit is the only brake: the broker never stops reading a socket because of a sender.
 //
 // Credit bytes are sizes of PUBLISH bodies, that is whole batches with their headers. A message that arrives in
 // fragments costs one message and no bytes: a sender uses fragments for a message that is larger than the byte credit

@@ -7,8 +7,7 @@
 
 #include "server/channel/message_region.hpp"
 #include "server/channel/types.hpp"
-#include "server/storage/segment.hpp"
-#include "server/storage/wal_format.hpp"
+#include "server/commit/commit_log.hpp"
 
 namespace baton::channel {
 
@@ -16,7 +15,7 @@ struct StoredBatch;
 
 /// A block in a segment file that still has living messages. Shared by the batches in it; gone with the last of them.
 struct StoredBlock {
-    storage::BlockRef ref;
+    commit::BlockRef ref;
     std::uint64_t live = 0;        ///< Messages that are neither settled nor purged.
     std::uint32_t batches = 0;     ///< That refer to it.
     StoredBatch* first = nullptr;  ///< The batch at ref.first; null when that is gone.
@@ -40,7 +39,7 @@ struct StoredBatch {
     StoredBatch* next = nullptr;
 
     // Durable channels only.
-    storage::Index index = 0;      ///< Of the record that holds it; its log file must stay while there is no block.
+    commit::Index index = 0;      ///< Of the record that holds it; its log file must stay while there is no block.
     StoredBlock* block = nullptr;  ///< Null: it is in the log only.
     StoredBatch* older = nullptr;  ///< Neighbours among those that are in the log only, in the order of their records.
     StoredBatch* newer = nullptr;

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "common/base/assert.hpp"
 #include "server/storage/errc.hpp"
 
 namespace baton::commit {
@@ -53,10 +54,27 @@ std::uint64_t LocalCommitLog::number_of(StreamId stream) const noexcept {
     return found != numbers_.end() ? found->second : 0;
 }
 
-void LocalCommitLog::on_wal_synced(Index index) noexcept {
+void LocalCommitLog::hold() {
+    if (holds_++ == 0) {
+        held_at_ = submitted();
+    }
+}
+
+void LocalCommitLog::release() {
+    BATON_ASSERT(holds_ > 0);
+    --holds_;
+    tell_committed();
+}
+
+void LocalCommitLog::on_wal_synced(Index) noexcept {
     update_condition({});
-    if (!has_failed_) {
-        events_.on_committed(index);
+    tell_committed();
+}
+
+void LocalCommitLog::tell_committed() {
+    if (!has_failed_ && committed() > told_) {
+        told_ = committed();
+        events_.on_committed(told_);
     }
 }
 

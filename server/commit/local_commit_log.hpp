@@ -4,6 +4,7 @@
 // Next file: server/storage/wal_writer.hpp.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <unordered_map>
 
@@ -28,7 +29,9 @@ public:
 
     Index submit(StreamId stream, Bytes head, const Payload& body, Urgency urgency) override;
     [[nodiscard]] Index submitted() const noexcept override { return wal_.appended(); }
-    [[nodiscard]] Index committed() const noexcept override { return wal_.synced(); }
+    [[nodiscard]] Index committed() const noexcept override {
+        return holds_ > 0 ? std::min(held_at_, wal_.synced()) : wal_.synced();
+    }
     [[nodiscard]] Condition condition() const noexcept override { return condition_; }
     [[nodiscard]] bool is_congested() const noexcept override {
         return wal_.unsynced_bytes() > settings_.congestion_bytes;
@@ -41,6 +44,10 @@ public:
     void tick();
     /// Whatever was submitted goes to the disk now.
     void flush() { wal_.flush(); }
+    /// What is submitted from now on does not count as committed before release(), whatever the disk does: nobody hears
+    /// of it. Several may hold; the first one says where.
+    void hold();
+    void release();
     /// Everything that was submitted is committed, or never will be.
     [[nodiscard]] bool is_idle() const noexcept { return wal_.has_failed() || wal_.is_idle(); }
 
@@ -61,6 +68,7 @@ private:
     void on_wal_synced(Index index) noexcept override;
     void on_wal_failed(const Error& reason) noexcept override;
     void update_condition(const Error& reason);
+    void tell_committed();
 
     CommitEvents& events_;
     const Clock& clock_;
@@ -69,6 +77,9 @@ private:
     Index urgent_ = 0;   ///< The last record that somebody waits for.
     Index relaxed_ = 0;  ///< The last one that nobody waits for.
     MonotonicTime relaxed_since_{};
+    std::uint32_t holds_ = 0;
+    Index held_at_ = 0;
+    Index told_ = 0;  ///< How far on_committed has got.
     bool is_space_low_ = false;
     bool has_failed_ = false;
     Condition condition_ = Condition::open;

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <initializer_list>
-#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "common/base/base64.hpp"
@@ -11,76 +9,17 @@
 #include "common/base/text_form.hpp"
 #include "common/base/utf8.hpp"
 #include "server/channel/errc.hpp"
+#include "server/runtime/admin_json.hpp"
 #include "server/runtime/errc.hpp"
 
 namespace baton::runtime {
 
 namespace {
 
-using Json = nlohmann::json;
 using channel::Channel;
 using channel::ChannelOptions;
 
 constexpr std::size_t peek_body_size_max = 64 * 1024;
-constexpr std::size_t json_depth_max = 8;
-/// Of a reply, for what is around the lists in it.
-constexpr std::size_t frame_of_reply = 1000;
-/// An error quotes the request, which may be as long as a frame.
-constexpr std::size_t refusal_text_max = 500;
-
-/// What is wrong with a request; becomes an error reply.
-struct Refusal {
-    std::string code;
-    std::string text;
-    Json diff{};  ///< Of incompatible options: name -> {"is", "wanted"}.
-};
-
-/// A parsed request, or nothing: too deep, not JSON, not an object.
-std::optional<Json> parse_object(std::string_view text) {
-    const auto callback = [](int depth, Json::parse_event_t, Json&) {
-        return depth <= static_cast<int>(json_depth_max);
-    };
-    auto parsed = Json::parse(text, callback, /*allow_exceptions=*/false);
-    if (!parsed.is_object()) {
-        return std::nullopt;
-    }
-    return parsed;
-}
-
-std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
-
-void refuse_unknown_keys(const Json& request, std::initializer_list<std::string_view> known) {
-    for (const auto& [key, value] : request.items()) {
-        if (key != "op" && std::ranges::find(known, key) == known.end()) {
-            throw Refusal{"unsupported", "this broker does not know the argument \"" + key + "\""};
-        }
-    }
-}
-
-std::uint64_t number_of(const Json& request, const char* key, std::uint64_t low, std::uint64_t high,
-                        std::uint64_t fallback) {
-    const auto found = request.find(key);
-    if (found == request.end()) {
-        return fallback;
-    }
-    if (!found->is_number_unsigned() || found->get<std::uint64_t>() < low || found->get<std::uint64_t>() > high) {
-        throw Refusal{"bad_request", std::string{key} + " is " + dump(*found) + ", allowed are whole numbers from " +
-                                         std::to_string(low) + " to " + std::to_string(high)};
-    }
-    return found->get<std::uint64_t>();
-}
-
-std::string text_of(const Json& request, const char* key, const std::string& fallback) {
-    const auto found = request.find(key);
-    if (found == request.end()) {
-        return fallback;
-    }
-    if (!found->is_string()) {
-        throw Refusal{"bad_request", std::string{key} + " is " + dump(*found) + ", a text is needed"};
-    }
-    return found->get<std::string>();
-}
-
 Channel& existing(ChannelDirectory& directory, std::string_view name) {
     auto* channel = directory.find(name);
     if (channel == nullptr) {
@@ -182,7 +121,8 @@ Json describe(const Channel& channel, const BrokerState& state, std::size_t repl
 bool wanted_durability(const Json& request, bool is_durable, bool is_new) {
     const auto value = text_of(request, "storage", storage_name(is_durable));
     if (value != "memory" && value != "durable") {
-        throw Refusal{"unsupported", "storage \"" + value + "\" is not supported by this broker; use \"memory\" or \"durable\"", {}};
+        throw Refusal{"unsupported",
+                      "storage \"" + value + "\" is not supported by this broker; use \"memory\" or \"durable\"", {}};
     }
     const bool is_wanted_durable = value == "durable";
     if (!is_new && is_wanted_durable != is_durable) {
@@ -525,10 +465,6 @@ Json merge_broker(const std::vector<Json>& parts, const BrokerState& state) {
 
 }  // namespace
 
-std::string admin_error(std::string_view code, const std::string& text, bool is_retryable) {
-    return dump({{"ok", false}, {"error", {{"code", code}, {"text", text}, {"retryable", is_retryable}}}});
-}
-
 bool admin_changes(std::string_view json) {
     const auto request = parse_object(json);
     const auto op = request ? request->value("op", Json{}) : Json{};
@@ -553,16 +489,7 @@ std::string run_admin(ChannelDirectory& directory, std::string_view name, std::s
     try {
         return dump(dispatch(directory, name, *request, reply_size_max));
     } catch (const Refusal& refusal) {
-        auto text = refusal.text;
-        if (text.size() > refusal_text_max) {
-            text.resize(refusal_text_max);  // A character that is cut in half is replaced when it is written.
-            text += "...";
-        }
-        auto error = Json::parse(admin_error(refusal.code, text, refusal.code == "disk_full"));
-        if (!refusal.diff.is_null()) {
-            error["error"]["diff"] = refusal.diff;
-        }
-        return dump(error);
+        return refusal_json(refusal);
     }
 }
 

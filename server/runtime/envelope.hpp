@@ -10,6 +10,7 @@
 
 #include "common/base/payload.hpp"
 #include "server/channel/types.hpp"
+#include "server/runtime/backup_files.hpp"
 #include "server/runtime/session_events.hpp"
 
 namespace baton::runtime {
@@ -55,6 +56,10 @@ struct AdminCommand {
     std::size_t reply_size_max = 0;
 };
 
+/// Take a picture of the durable channels and hold back commits; the shard `leader` hears of it twice (backups.hpp).
+struct BackupSnapshotCommand { std::uint32_t leader = 0; std::uint64_t id = 0; };
+struct BackupReleaseCommand {};
+
 // Events.
 struct AttachedEvent { channel::LinkAddress link; Attachment attachment; };
 struct AttachFailedEvent { channel::LinkAddress link; std::error_code reason; };
@@ -68,12 +73,14 @@ struct SettledEvent { channel::LinkAddress link; std::uint64_t receipt = 0; };
 struct ClosedEvent { channel::LinkAddress link; std::error_code reason; };
 /// One shard's part of an administrative answer (JSON).
 struct AdminPartEvent { std::uint64_t gathering = 0; std::string json; };
+struct BackupTakenEvent { std::uint64_t id = 0; };
+struct BackupWrittenEvent { std::uint64_t id = 0; Result<std::vector<BackupFile>> files; };
 
 using Envelope =
     std::variant<AttachCommand, DetachCommand, PublishCommand, SettleCommand, CreditCommand, SlowCommand, QueryCommand,
                  DrainCommand, AdminCommand, AttachedEvent, AttachFailedEvent, ConfirmedEvent, RefusedEvent,
                  SenderCreditEvent, StateEvent, DeliverEvent, SettleRefusedEvent, SettledEvent, ClosedEvent,
-                 AdminPartEvent>;
+                 AdminPartEvent, BackupSnapshotCommand, BackupReleaseCommand, BackupTakenEvent, BackupWrittenEvent>;
 
 /// Everything that one shard has for another at the end of a turn, in order.
 using EnvelopeBatch = std::vector<Envelope>;

@@ -13,7 +13,11 @@ using channel::LinkAddress;
 using channel::SessionId;
 
 ShardBroker::ShardBroker(std::uint32_t shard, BrokerState& state, MailboxPort& mailboxes)
-    : shard_{shard}, state_{state}, mailboxes_{mailboxes}, outgoing_(state.shard_count) {}
+    : shard_{shard},
+      state_{state},
+      mailboxes_{mailboxes},
+      outgoing_(state.shard_count),
+      backups_{shard, state.shard_count, *this, *this} {}
 
 ShardBroker::~ShardBroker() = default;
 
@@ -29,6 +33,7 @@ void ShardBroker::close_session(SessionId session) {
     sessions_.erase(session);
     std::erase_if(memory_requests_, [&](const MemoryRequest& request) { return request.link.session == session; });
     std::erase_if(gatherings_, [&](const Gathering& gathering) { return gathering.session == session; });
+    backups_.close_session(store_.get(), session);
 }
 
 SessionEvents* ShardBroker::session_of(SessionId session) noexcept {
@@ -563,6 +568,9 @@ std::vector<std::string> ShardBroker::names() const {
 
 void ShardBroker::admin(SessionId session, std::uint64_t request, std::string_view name, std::string_view json,
                         std::size_t reply_size_max) {
+    if (Backups::is_request(json)) {
+        return backups_.ask(store_.get(), session, request, json, std::min(reply_size_max, admin_reply_size_max));
+    }
     const auto id = next_gathering_++;
     const AdminCommand command{session, id, std::string{name}, std::string{json},
                                std::min(reply_size_max, admin_reply_size_max)};
@@ -602,6 +610,20 @@ void ShardBroker::handle(AdminCommand& command) {
         }
     }
     send_part(command.session, std::move(part));
+}
+
+void ShardBroker::send(std::uint32_t shard, Envelope envelope) {
+    if (shard == shard_) {
+        std::visit([this](auto& message) { handle(message); }, envelope);
+    } else {
+        post(shard, std::move(envelope));
+    }
+}
+
+void ShardBroker::reply(SessionId session, std::uint64_t request, const std::string& json) {
+    if (auto* asking = session_of(session)) {
+        asking->on_admin_reply(request, json);
+    }
 }
 
 void ShardBroker::send_part(SessionId session, AdminPartEvent part) {

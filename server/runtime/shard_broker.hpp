@@ -16,6 +16,7 @@
 
 #include "server/channel/channel.hpp"
 #include "server/channel/channel_events.hpp"
+#include "server/runtime/backups.hpp"
 #include "server/runtime/broker_state.hpp"
 #include "server/runtime/channel_admin.hpp"
 #include "server/runtime/envelope.hpp"
@@ -24,7 +25,10 @@
 
 namespace baton::runtime {
 
-class ShardBroker final : public channel::ChannelEvents, private ChannelDirectory, private DurableChannels {
+class ShardBroker final : public channel::ChannelEvents,
+                          private ChannelDirectory,
+                          private DurableChannels,
+                          private BackupHost {
 public:
     /// `state` and `mailboxes` outlive the broker.
     ShardBroker(std::uint32_t shard, BrokerState& state, MailboxPort& mailboxes);
@@ -137,6 +141,10 @@ private:
     void on_committed() override;
     void on_condition(commit::Condition condition, const Error& reason) override;
 
+    // BackupHost
+    void send(std::uint32_t shard, Envelope envelope) override;
+    void reply(channel::SessionId session, std::uint64_t request, const std::string& json) override;
+
     Slot& add_slot(std::string name, const channel::ChannelOptions& options, const channel::Durability& durability);
     [[nodiscard]] Slot* slot_of(ChannelId id) noexcept;
     void touch(Slot& slot);
@@ -170,6 +178,10 @@ private:
     void handle(SettledEvent& event);
     void handle(ClosedEvent& event);
     void handle(AdminPartEvent& event);
+    void handle(BackupSnapshotCommand& command) { backups_.on(*store_, command); }
+    void handle(BackupReleaseCommand& command) { backups_.on(*store_, command); }
+    void handle(BackupTakenEvent& event) { backups_.on(event); }
+    void handle(BackupWrittenEvent& event) { backups_.on(*store_, event); }
 
     const std::uint32_t shard_;
     BrokerState& state_;
@@ -195,6 +207,7 @@ private:
     std::vector<EnvelopeBatch> outgoing_;  ///< By shard.
     std::deque<MemoryRequest> memory_requests_;
     std::vector<Gathering> gatherings_;
+    Backups backups_;
 };
 
 }  // namespace baton::runtime

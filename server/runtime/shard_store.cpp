@@ -21,6 +21,7 @@ commit::LocalLogSettings log_settings(const ShardStoreSettings& settings) {
     return {.wal = {.directory = storage::shard_directory(settings.generation, settings.shard),
                     .generation = settings.generation,
                     .shard = settings.shard,
+                    .salt = settings.wal_salt,
                     .file_size = settings.wal_file_size},
             .settle_interval = settings.settle_interval};
 }

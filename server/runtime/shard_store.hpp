@@ -47,6 +47,7 @@ struct ShardStoreSettings {
     std::uint32_t shard = 0;
     std::uint32_t shard_count = 1;
     std::uint64_t wal_file_size = 32ULL << 20;
+    std::uint64_t wal_salt = 0;  ///< Random; see storage::WalSettings. Each shard has its own.
     std::uint64_t segment_size = 64ULL << 20;
     Duration settle_interval = std::chrono::milliseconds{15};
     std::optional<std::uint64_t> disk_free_min{};  ///< Bytes; nothing: disk_free_min_auto.
@@ -98,11 +99,17 @@ public:
     /// Whatever was submitted goes to the disk now. Before the end.
     void flush() { log_.flush(); }
     [[nodiscard]] bool is_idle() const noexcept { return log_.is_idle(); }
+    /// See commit::LocalCommitLog.
+    void hold_commits() { log_.hold(); }
+    void release_commits() { log_.release(); }
+    /// Blocking work of others, behind all that the store has submitted and before all that it will.
+    void submit_bulk(storage::IoJob job) { ports_.bulk_queue->submit(std::move(job)); }
     /// Makes a checkpoint of everything as it is; `done` is called when it is durable, or not at all if it cannot be.
     void checkpoint(std::function<void()> done);
 
     // --- Questions ---------------------------------------------------------------------------------------------------
 
+    [[nodiscard]] const ShardStoreSettings& settings() const noexcept { return settings_; }
     [[nodiscard]] commit::Condition condition() const noexcept { return log_.condition(); }
     [[nodiscard]] const std::string& trouble() const noexcept { return trouble_; }  ///< Why it is not open.
     [[nodiscard]] const commit::LocalCommitLog& local_log() const noexcept { return log_; }

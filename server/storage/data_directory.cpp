@@ -23,8 +23,11 @@ constexpr std::string_view temporary_suffix = ".tmp";
 constexpr std::string_view generation_prefix = "generation-";
 constexpr std::string_view damaged_prefix = "damaged-";
 constexpr std::string_view shard_prefix = "shard-";
+constexpr std::string_view backup_prefix = "backup-";
 constexpr std::size_t generation_width = 16;
 constexpr std::size_t shard_width = 4;
+constexpr std::size_t backup_width = 16;
+constexpr int hex_base = 16;
 constexpr std::uint64_t manifest_size_max = 4096;
 constexpr std::uint64_t lock_size_max = 64;
 constexpr std::size_t crc_digits = 8;
@@ -145,6 +148,10 @@ std::optional<std::uint64_t> generation_number(std::string_view name) noexcept {
     return number_in_name(name, generation_prefix, generation_width);
 }
 
+std::string backup_directory(std::uint64_t id) {
+    return numbered_name(backup_prefix, id, backup_width, hex_base);
+}
+
 Result<std::unique_ptr<FileLock>> lock_data_directory(FileSystem& files) {
     auto lock = files.lock(lock_path, std::to_string(::getpid()) + "\n");
     if (lock || lock.error().code != Errc::locked) {
@@ -174,7 +181,8 @@ Result<void> remove_leftovers(FileSystem& files, const Manifest& manifest) {
     }
     for (const std::string& name : *names) {
         const auto generation = generation_number(name);
-        if (generation && *generation != manifest.generation) {
+        const bool is_backup = number_in_name(name, backup_prefix, backup_width, hex_base).has_value();
+        if (is_backup || (generation && *generation != manifest.generation)) {
             if (auto removed = remove_tree(files, name); !removed) {
                 return removed;
             }

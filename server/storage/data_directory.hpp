@@ -36,11 +36,14 @@ struct Manifest {
 /// "generation-0000000000000007/shard-0000"
 [[nodiscard]] std::string shard_directory(std::uint64_t generation, std::uint32_t shard);
 [[nodiscard]] std::optional<std::uint64_t> generation_number(std::string_view name) noexcept;
+/// "backup-0000000700000001": a backup that is being fetched. Gone at the next start.
+[[nodiscard]] std::string backup_directory(std::uint64_t id);
 
 /// Locks the directory for this process. `locked` names the process that has it, if it says so.
 [[nodiscard]] Result<std::unique_ptr<FileLock>> lock_data_directory(FileSystem& files);
 
-/// Removes what an interrupted start left: generations other than the manifest's, `.tmp` files. Keeps damaged ones.
+/// Removes what an interrupted start left (generations other than the manifest's, `.tmp` files) and backups that were being
+/// fetched. Keeps damaged generations.
 [[nodiscard]] Result<void> remove_leftovers(FileSystem& files, const Manifest& manifest);
 
 }  // namespace baton::storage

@@ -14,7 +14,7 @@ constexpr std::uint32_t file_magic = 0x4c415742;   // "BWAL"
 constexpr std::uint32_t group_magic = 0x50524742;  // "BGRP"
 
 // Positions in the file header.
-constexpr std::size_t file_crc_at = 44;
+constexpr std::size_t file_crc_at = 52;
 // Positions in the group header.
 constexpr std::size_t group_crc_at = 4;
 constexpr std::size_t group_fields_at = 8;  // What the checksum covers begins here.
@@ -35,7 +35,8 @@ void encode(const WalFileHeader& header, MutableBytes out) noexcept {
     store_u32(at + 20, 0);
     store_u64(at + 24, header.file_number);
     store_u64(at + 32, header.first_index);
-    store_u32(at + 40, 0);
+    store_u64(at + 40, header.salt);
+    store_u32(at + 48, 0);
     store_u32(at + file_crc_at, crc32c(Bytes{out}.first(file_crc_at)));
 }
 
@@ -48,13 +49,14 @@ HeaderCheck decode(Bytes bytes, WalFileHeader& header) noexcept {
     if (load_u32(at + 4) > wal_version) {
         return HeaderCheck::newer_version;
     }
-    if (load_u32(at + 4) != wal_version || load_u32(at + 20) != 0 || load_u32(at + 40) != 0) {
+    if (load_u32(at + 4) != wal_version || load_u32(at + 20) != 0 || load_u32(at + 48) != 0) {
         return HeaderCheck::wrong;
     }
     header = {.generation = load_u64(at + 8),
               .shard = load_u32(at + 16),
               .file_number = load_u64(at + 24),
-              .first_index = load_u64(at + 32)};
+              .first_index = load_u64(at + 32),
+              .salt = load_u64(at + 40)};
     return HeaderCheck::ok;
 }
 
@@ -69,14 +71,14 @@ void encode(const GroupHeader& header, MutableBytes out) noexcept {
     store_u32(at + 40, header.records);
     store_u32(at + 44, 0);
     store_u64(at + 48, header.epoch);
-    store_u64(at + 56, 0);
+    store_u64(at + 56, header.salt);
     store_u32(at + group_crc_at, crc32c({at + group_fields_at, group_header_size - group_fields_at}));
 }
 
 HeaderCheck decode(Bytes bytes, GroupHeader& header) noexcept {
     BATON_ASSERT(bytes.size() >= group_header_size);
     const std::byte* at = bytes.data();
-    if (load_u32(at) != group_magic || load_u32(at + 44) != 0 || load_u64(at + 56) != 0 ||
+    if (load_u32(at) != group_magic || load_u32(at + 44) != 0 ||
         load_u32(at + group_crc_at) != crc32c({at + group_fields_at, group_header_size - group_fields_at})) {
         return HeaderCheck::wrong;
     }
@@ -85,7 +87,8 @@ HeaderCheck decode(Bytes bytes, GroupHeader& header) noexcept {
               .synced_index = load_u64(at + 24),
               .body_size = load_u64(at + 32),
               .records = load_u32(at + 40),
-              .epoch = load_u64(at + 48)};
+              .epoch = load_u64(at + 48),
+              .salt = load_u64(at + 56)};
     const bool is_possible = header.records > 0 && header.first_index > 0 &&
                              header.body_size / record_header_size >= header.records &&
                              header.body_size <= body_size_max && header.first_index <= UINT64_MAX - header.records;
@@ -109,9 +112,10 @@ RecordHeader decode_record_header(Bytes bytes) noexcept {
 }
 
 // Four words, so that the processor's instruction takes them without a rest.
-std::uint32_t record_crc(Index index, const RecordHeader& header, Bytes first, Bytes second) noexcept {
+std::uint32_t record_crc(std::uint64_t salt, Index index, const RecordHeader& header, Bytes first,
+                         Bytes second) noexcept {
     std::array<std::byte, 32> fields;
-    store_u64(fields.data(), index);
+    store_u64(fields.data(), salt ^ index);
     store_u64(fields.data() + 8, header.stream.value());
     store_u64(fields.data() + 16, header.number);
     store_u64(fields.data() + 24, header.body_size);

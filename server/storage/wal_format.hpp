@@ -20,7 +20,7 @@ using Index = std::uint64_t;
 
 inline constexpr std::uint32_t wal_version = 1;
 inline constexpr std::size_t wal_alignment = 4096;  ///< File header, and where groups begin.
-inline constexpr std::size_t wal_file_header_size = 48;
+inline constexpr std::size_t wal_file_header_size = 56;
 inline constexpr std::size_t group_header_size = 64;
 inline constexpr std::size_t record_header_size = 24;
 
@@ -29,6 +29,7 @@ struct WalFileHeader {
     std::uint32_t shard = 0;
     std::uint64_t file_number = 0;
     Index first_index = 0;
+    std::uint64_t salt = 0;  ///< Of the log: WalSettings::salt.
     friend bool operator==(const WalFileHeader&, const WalFileHeader&) = default;
 };
 
@@ -39,6 +40,7 @@ struct GroupHeader {
     std::uint64_t body_size = 0;  ///< Bytes of all records.
     std::uint32_t records = 0;
     std::uint64_t epoch = 0;
+    std::uint64_t salt = 0;
     friend bool operator==(const GroupHeader&, const GroupHeader&) = default;
 
     [[nodiscard]] Index end_index() const noexcept { return first_index + records; }
@@ -65,8 +67,9 @@ void encode(const RecordHeader& header, MutableBytes out) noexcept;
 /// Does not check the checksum, which needs the body: record_crc.
 [[nodiscard]] RecordHeader decode_record_header(Bytes bytes) noexcept;
 /// Of a record whose body is given in two parts; `second` may be empty. The index is in it so that what a recycled file
-/// held before is never taken for a record of a group that was torn.
-[[nodiscard]] std::uint32_t record_crc(Index index, const RecordHeader& header, Bytes first,
+/// held before is never taken for a record of a group that was torn, and the salt so that nobody can send such a
+/// record.
+[[nodiscard]] std::uint32_t record_crc(std::uint64_t salt, Index index, const RecordHeader& header, Bytes first,
                                        Bytes second = {}) noexcept;
 
 [[nodiscard]] constexpr std::uint64_t wal_aligned(std::uint64_t size) noexcept {

@@ -62,6 +62,8 @@ public:
     /// A smaller body is copied: cheaper than a part of its own in the write, and it keeps no chunk alive.
     static constexpr std::size_t reference_size_min = 4 * 1024;
 
+    explicit WalGroup(std::uint64_t salt) noexcept : salt_{salt} {}
+
     void append(Index index, StreamId stream, std::uint64_t number, Bytes head, const Payload& body) {
         if (records_ == 0) {
             first_index_ = index;
@@ -72,7 +74,7 @@ public:
                             .crc = 0,
                             .stream = stream,
                             .number = number};
-        header.crc = record_crc(index, header, head, body.bytes());
+        header.crc = record_crc(salt_, index, header, head, body.bytes());
         const bool is_copied = body.size() < reference_size_min;
         const std::size_t size = record_header_size + head.size() + (is_copied ? body.size() : 0);
         std::byte* const at = buffer_.extend(size);
@@ -102,7 +104,8 @@ public:
                            .synced_index = synced_index,
                            .body_size = body_size_,
                            .records = records_,
-                           .epoch = 0},
+                           .epoch = 0,
+                           .salt = salt_},
                {buffer_.data(), group_header_size});
     }
 
@@ -132,6 +135,7 @@ private:
         Payload body;
     };
 
+    std::uint64_t salt_;
     GroupBuffer buffer_;
     std::vector<Reference> references_;
     Index first_index_ = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "server/storage/errc.hpp"
@@ -182,6 +183,13 @@ Result<void> Reader::begin() {
     for (const WalFile& file : files_) {
         bytes_total_ += file.size;
     }
+    const auto salt = WalScan::look_at_headers(source_, files_);
+    if (!salt) {
+        return fail(salt.error());
+    }
+    if (*salt) {
+        scan_.pin_salt(**salt);
+    }
     if (source_.first_file == 1) {
         expected_ = 1;
     } else if (files_.empty() || files_.front().number != source_.first_file) {
@@ -217,6 +225,16 @@ Result<void> Reader::load(std::size_t file) {
         return fail(header.error());
     }
     has_header_ = header->has_value();
+    if (files_[file].is_foreign) {
+        content_.clear();
+        tell({.file_number = files_[file].number,
+              .position = 0,
+              .first_index = 0,
+              .end_index = 0,
+              .is_hole = true,
+              .stream = StreamId{0},
+              .text = "the file is one of another log"});
+    }
     if (*header && !expected_) {
         expected_ = (*header)->first_index;
     }
@@ -227,7 +245,7 @@ Result<Next> Reader::step() {
     GroupHeader group;
     if (position_ + group_header_size <= content_.size() &&
         decode(Bytes{content_}.subspan(static_cast<std::size_t>(position_)), group) == HeaderCheck::ok &&
-        group.file_number == files_[file_].number && (!expected_ || group.first_index == *expected_)) {
+        scan_.is_ours(group, file_) && (!expected_ || group.first_index == *expected_)) {
         return visit_group(group);
     }
     if (file_ + 1 < files_.size()) {
@@ -251,8 +269,11 @@ Result<Next> Reader::look_further() {
         return fail(post.error());
     }
     if (!*post) {
-        if (!expected_) {
-            tell_hole(0, std::numeric_limits<Index>::max(), 0);  // A file that was needed, and nothing in it is right.
+        // A file that was needed, and nothing in it is right; or the log does not end here, somebody has exchanged a
+        // file.
+        const bool is_exchanged = std::ranges::any_of(std::span{files_}.subspan(file_), &WalFile::is_foreign);
+        if (!expected_ || is_exchanged) {
+            tell_hole(expected_.value_or(0), std::numeric_limits<Index>::max(), expected_ ? position_ : 0);
         }
         end_log();
         return Next::end;
@@ -303,6 +324,7 @@ Result<Next> Reader::go_to(const WalSignpost& post) {
 // The group whose header is right at position_. Records are visited as they prove to be right; only when one does not,
 // it matters whether the group was synced.
 Result<Next> Reader::visit_group(const GroupHeader& group) {
+    scan_.pin_salt(group.salt);
     prove(group.synced_index);
     if (!has_header_) {
         doubt_ = Doubt{.damage = {.file_number = files_[file_].number,
@@ -350,7 +372,8 @@ bool Reader::read_record(Bytes body, std::size_t at, Index index, RecordHeader& 
     }
     header = decode_record_header(body.subspan(at));
     return body.size() - at - record_header_size >= header.body_size &&
-           record_crc(index, header, body.subspan(at + record_header_size, header.body_size)) == header.crc;
+           record_crc(scan_.salt().value_or(0), index, header,
+                      body.subspan(at + record_header_size, header.body_size)) == header.crc;
 }
 
 // The record at `at` is wrong: torn, or damaged if something says that it had been synced. Then moves to the next

@@ -40,6 +40,30 @@ Result<std::vector<WalFile>> open_wal_files(FileSystem& files, const WalSource& 
     return found;
 }
 
+Result<std::optional<std::uint64_t>> WalScan::look_at_headers(const WalSource& source, std::vector<WalFile>& files) {
+    std::optional<std::uint64_t> salt;
+    for (WalFile& file : files) {
+        std::array<std::byte, wal_file_header_size> bytes;
+        const auto size = file.file->read(0, bytes);
+        if (!size) {
+            return fail(size.error());
+        }
+        WalFileHeader header;
+        const HeaderCheck check = *size == bytes.size() ? decode(bytes, header) : HeaderCheck::wrong;
+        if (check == HeaderCheck::newer_version) {
+            return fail(Errc::newer_version, file.path);
+        }
+        if (check == HeaderCheck::ok) {
+            file.is_foreign = header.generation != source.generation || header.shard != source.shard ||
+                              header.salt != salt.value_or(header.salt);
+            if (!file.is_foreign) {
+                salt = header.salt;
+            }
+        }
+    }
+    return salt;
+}
+
 Result<std::optional<WalFileHeader>> WalScan::file_header(std::size_t file) const {
     std::array<std::byte, wal_file_header_size> bytes;
     const auto size = files_[file].file->read(0, bytes);
@@ -59,13 +83,16 @@ Result<std::optional<WalFileHeader>> WalScan::check_file_header(std::size_t file
         return fail(Errc::newer_version, files_[file].path);
     }
     const bool is_ours = check == HeaderCheck::ok && header.generation == source_.generation &&
-                         header.shard == source_.shard && header.file_number == files_[file].number &&
-                         header.first_index > 0;
+                         header.shard == source_.shard && header.salt == salt_.value_or(header.salt) &&
+                         header.file_number == files_[file].number && header.first_index > 0;
     return is_ours ? std::optional{header} : std::nullopt;
 }
 
 Result<std::optional<WalSignpost>> WalScan::find(std::size_t file, std::uint64_t position, Index first, Index synced) {
     for (; file < files_.size(); ++file, position = 0) {
+        if (files_[file].is_foreign) {
+            continue;
+        }
         if (position == 0) {
             const auto header = file_header(file);
             if (!header) {
@@ -99,7 +126,7 @@ Result<std::optional<WalSignpost>> WalScan::find_group(std::size_t file, std::ui
         }
         for (std::size_t at = 0; at + group_header_size <= *size; at += wal_alignment) {
             GroupHeader header;
-            if (decode(Bytes{buffer_}.subspan(at), header) == HeaderCheck::ok && header.file_number == in.number &&
+            if (decode(Bytes{buffer_}.subspan(at), header) == HeaderCheck::ok && is_ours(header, file) &&
                 header.first_index >= first && header.synced_index >= synced) {
                 return WalSignpost{.file = file,
                                    .position = position + at,

@@ -17,6 +17,7 @@ struct WalFile {
     std::uint64_t size = 0;
     std::unique_ptr<File> file;
     std::string path;
+    bool is_foreign = false;  ///< Its header is right and says that it is one of another generation or shard.
 };
 
 /// The files from the source's first one on, in order, open.
@@ -36,6 +37,19 @@ class WalScan {
 public:
     WalScan(const WalSource& source, const std::vector<WalFile>& files) : source_{source}, files_{files} {}
 
+    /// Takes the salt of the log from the first file that tells it, and marks foreign files. `newer_version`, or what
+    /// reading says.
+    [[nodiscard]] static Result<std::optional<std::uint64_t>> look_at_headers(const WalSource& source,
+                                                                              std::vector<WalFile>& files);
+    /// Nothing: no file header is right. Then the first group tells it.
+    [[nodiscard]] const std::optional<std::uint64_t>& salt() const noexcept { return salt_; }
+    void pin_salt(std::uint64_t salt) noexcept { salt_ = salt_.value_or(salt); }
+
+    /// Written to this file, in its present life.
+    [[nodiscard]] bool is_ours(const GroupHeader& header, std::size_t file) const noexcept {
+        return header.file_number == files_[file].number && header.salt == salt_.value_or(header.salt);
+    }
+
     /// The header of a file if it is one of this log with this number. `newer_version`, or what reading says.
     [[nodiscard]] Result<std::optional<WalFileHeader>> file_header(std::size_t file) const;
     [[nodiscard]] Result<std::optional<WalFileHeader>> check_file_header(std::size_t file, Bytes bytes) const;
@@ -51,6 +65,7 @@ private:
 
     const WalSource& source_;
     const std::vector<WalFile>& files_;
+    std::optional<std::uint64_t> salt_;
     std::vector<std::byte> buffer_;
 };
 

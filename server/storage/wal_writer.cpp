@@ -19,6 +19,8 @@ struct WalWriter::State {
           events{wal_events},
           settings{std::move(wal_settings)},
           file_size{wal_aligned(settings.file_size)},
+          building{settings.salt},
+          writing{settings.salt},
           disk{settings.directory, settings.zero_step} {}
 
     void begin(const std::shared_ptr<State>& self);
@@ -146,7 +148,8 @@ void WalWriter::State::place() {
         plan = WalFilePlan{.header = {.generation = settings.generation,
                                       .shard = settings.shard,
                                       .file_number = number,
-                                      .first_index = writing.first_index()},
+                                      .first_index = writing.first_index(),
+                                      .salt = settings.salt},
                            .size = next_size,
                            .spare = std::nullopt};
         if (!spares.empty()) {

@@ -37,6 +37,9 @@ struct WalSettings {
     std::string directory;  ///< "generation-…/shard-…"; exists, and is durable in its parent.
     std::uint64_t generation = 0;
     std::uint32_t shard = 0;
+    /// Random, of this log, and not told to anybody. Recycled files hold what users have sent, and that could look like
+    /// a group of the file's next life, if it were known how that will look.
+    std::uint64_t salt = 0;
     std::uint64_t file_size = 32ULL << 20;  ///< Bytes of one file, at least 64 KiB.
     std::uint64_t zero_step = 4ULL << 20;   ///< A new file is filled with zeros so much ahead of what is written.
     std::uint32_t spare_files_max = 2;      ///< Files kept for recycling; more are removed.

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,7 @@ using namespace baton;
 using namespace baton::storage;
 
 constexpr std::size_t bytes_max = 1U << 20U;
+constexpr std::uint64_t salt = 0x5a17;
 const std::string directory = "wal";
 
 using Files = std::map<std::uint64_t, std::vector<std::byte>>;
@@ -84,9 +86,12 @@ private:
         auto& file = files_[number_];
         file.assign(wal_alignment, std::byte{0});
         bytes_ += wal_alignment;
-        encode(
-            WalFileHeader{.generation = is_right ? 7U : 6U, .shard = 2, .file_number = number_, .first_index = index_},
-            file);
+        encode(WalFileHeader{.generation = is_right ? 7U : 6U,
+                             .shard = 2,
+                             .file_number = number_,
+                             .first_index = index_,
+                             .salt = salt},
+               file);
     }
     // Bits of `kind` make its header wrong in one respect each.
     void add_group(std::uint8_t kind, std::uint8_t records) {
@@ -104,7 +109,8 @@ private:
                            .body_size = file.size() - at - group_header_size +
                                         ((kind & 8) != 0 ? static_cast<std::uint64_t>(take()) << (take() % 64) : 0),
                            .records = records + ((kind & 16) != 0 ? take() * 65'536U : 0),
-                           .epoch = 0},
+                           .epoch = 0,
+                           .salt = salt + ((kind & 32) != 0 ? 1 : 0)},
                MutableBytes{file}.subspan(at));
         file.resize(wal_aligned(file.size()));
         bytes_ += file.size() - at;
@@ -115,7 +121,7 @@ private:
         file.resize(at + record_header_size + size, static_cast<std::byte>(size));
         RecordHeader header{
             .body_size = static_cast<std::uint32_t>(size), .crc = 0, .stream = StreamId{index_ % 3}, .number = index_};
-        header.crc = record_crc(index_, header, Bytes{file}.subspan(at + record_header_size));
+        header.crc = record_crc(salt, index_, header, Bytes{file}.subspan(at + record_header_size));
         if (is_wrong) {
             header.body_size += take();
         }
@@ -136,7 +142,20 @@ private:
 
 class Judge final : public WalVisitor {
 public:
-    explicit Judge(const Files& files) : files_{files} {}
+    explicit Judge(const Files& files) : files_{files} {
+        for (const auto& [number, content] : files_) {
+            for (std::size_t at = 0; at + group_header_size <= content.size(); at += wal_alignment) {
+                WalFileHeader file;
+                GroupHeader group;
+                if (decode(Bytes{content}.subspan(at), file) == HeaderCheck::ok) {
+                    salts_.insert(file.salt);
+                }
+                if (decode(Bytes{content}.subspan(at), group) == HeaderCheck::ok) {
+                    salts_.insert(group.salt);
+                }
+            }
+        }
+    }
 
     void on_record(const WalRecord& record) override {
         BATON_ASSERT(record.index > last_);
@@ -148,7 +167,9 @@ public:
         BATON_ASSERT(header.stream == record.stream && header.number == record.number);
         BATON_ASSERT(header.body_size == record.body.size());
         BATON_ASSERT(equal(at.subspan(record_header_size, header.body_size), record.body));
-        BATON_ASSERT(header.crc == record_crc(record.index, header, record.body));
+        BATON_ASSERT(std::ranges::any_of(salts_, [&](std::uint64_t candidate) {
+            return header.crc == record_crc(candidate, record.index, header, record.body);
+        }));
     }
     void on_damage(const WalDamage& damage) override {
         BATON_ASSERT(damage.first_index > last_ || damage.first_index == 0);
@@ -163,6 +184,7 @@ public:
 
 private:
     const Files& files_;
+    std::set<std::uint64_t> salts_;  // If no file header is right, the first group that is found tells it.
     Index last_ = 0;
     std::uint64_t progress_ = 0;
 };

@@ -79,7 +79,10 @@ TEST(GoldenWal, WriterWritesVersion1) {
     ASSERT_TRUE(disk.make_directory("wal"));
     sim::SimQueue queue{disk};
     Events events;
-    WalWriter writer{queue, events, {.directory = "wal", .generation = 7, .shard = 2, .file_size = file_size}};
+    WalWriter writer{
+        queue,
+        events,
+        {.directory = "wal", .generation = 7, .shard = 2, .salt = 0x0123456789abcdef, .file_size = file_size}};
     writer.append(StreamId{0}, 1, {});
     writer.append(stream, 1, as_bytes("a record of a channel"));
     writer.flush();

@@ -22,7 +22,7 @@ SOURCE_FOLDERS = ("common", "server", "client", "tests")
 
 # Which folder may include which. A folder may always include itself.
 COMMON = {"common/base", "common/wire", "common/net"}
-SERVER = {f"server/{name}" for name in ("storage", "commit", "channel", "runtime", "session", "admin", "app")}
+SERVER = {f"server/{name}" for name in ("storage", "commit", "channel", "runtime", "session", "admin", "app", "inspect")}
 MAY_INCLUDE = {
     "common/base": set(),
     "common/wire": {"common/base"},
@@ -33,7 +33,8 @@ MAY_INCLUDE = {
     "server/runtime": {"common/base", "common/net", "server/channel", "server/commit", "server/storage"},
     "server/session": {"common/base", "common/wire", "common/net", "server/channel", "server/runtime"},
     "server/admin": {"common/base", "common/net", "server/channel", "server/runtime", "server/session"},
-    "server/app": COMMON | SERVER,
+    "server/app": COMMON | (SERVER - {"server/inspect"}),
+    "server/inspect": {"common/base", "server/channel", "server/runtime", "server/storage"},
     "server": COMMON | SERVER,
     "client": COMMON,
     "client/cli": COMMON | {"client"},

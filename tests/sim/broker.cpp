@@ -63,6 +63,17 @@ void SimSession::finish() {
     }
 }
 
+void SimSession::die(Death death) {
+    Wire& wire = socket_.wire();
+    if (death == Death::reset) {
+        wire.reset();
+    } else if (death == Death::power_cut) {
+        wire.cut(Side::client);
+        wire.cut(Side::broker);
+    }
+    protocol_.on_disconnected();
+}
+
 std::size_t SimSession::on_bytes(BorrowedBytes readable) noexcept {
     const auto deadline_before = protocol_.deadline();
     const auto used = protocol_.on_bytes(readable);
@@ -100,6 +111,7 @@ void SimSession::close_after_flush(wire::Status reason, const std::string& text)
         report.violation("the broker closed a connection of an honest client: " + text);
     }
     is_finishing_ = true;
+    socket_.wire().tap().ignore_what_broker_reads();
     shard_.mark_dirty(*this);
 }
 
@@ -158,7 +170,7 @@ void SimShard::end_turn() {
         flush_dirty();
     }
     if (!dirty_.empty()) {
-        owner_.scheduler().after(Duration::zero(), [this] { end_turn(); });
+        owner_.after(Duration::zero(), [this] { end_turn(); });
     }
 }
 
@@ -187,7 +199,12 @@ void SimShard::finish_connections() {
     end_turn();
 }
 
-bool SimShard::is_quiet() const {
+bool SimShard::is_quiet() {
+    runtime::ShardStore* store = broker_.store();
+    if (store != nullptr && !store->is_idle()) {
+        store->flush();
+        return false;
+    }
     return broker_.in_flight() == 0 &&
            std::ranges::all_of(sessions_, [](const auto& session) { return session->is_flushed(); });
 }
@@ -199,6 +216,36 @@ void SimShard::receive(runtime::EnvelopeBatch batch) {
 
 void SimShard::send(std::uint32_t shard, runtime::EnvelopeBatch batch) {
     owner_.send(index_, shard, std::move(batch));
+}
+
+void SimShard::die(Death death) {
+    for (auto& session : sessions_) {
+        session->die(death);
+    }
+    dirty_.clear();
+    sessions_.clear();
+}
+
+void SimShard::open_store(SimDisk& disk, const runtime::ShardStoreSettings& settings) {
+    broker_.open_store({.files = &disk,
+                        .sync_queue = &sync_jobs_,
+                        .bulk_queue = &bulk_jobs_,
+                        .clock = &owner_.state().clock,
+                        .pool = &pool_,
+                        .memory = &owner_.state().memory},
+                       settings);
+}
+
+bool SimShard::run_storage_jobs(SimDisk& disk) {
+    const bool had_bulk = bulk_jobs_.run_all(disk);
+    return sync_jobs_.run_all(disk) || had_bulk;
+}
+
+void SimShard::serve_storage(DiskWorker& sync_worker, DiskWorker& bulk_worker) {
+    sync_queue_ = sync_worker.queue([this] { end_turn(); });
+    bulk_queue_ = bulk_worker.queue([this] { end_turn(); });
+    sync_jobs_.forward_to(*sync_queue_);
+    bulk_jobs_.forward_to(*bulk_queue_);
 }
 
 // --- Inspector ------------------------------------------------------------------------------------------------------
@@ -219,27 +266,130 @@ void Inspector::on_admin_reply(std::uint64_t request, const std::string& json) {
 
 // --- SimBroker ------------------------------------------------------------------------------------------------------
 
-SimBroker::SimBroker(Scheduler& scheduler, Prng& prng, const SimOptions& options, Report& report)
+SimBroker::SimBroker(Scheduler& scheduler, Prng& prng, const SimOptions& options, Report& report, std::uint32_t shards)
     : scheduler_{scheduler},
       prng_{prng},
       options_{options},
       report_{report},
-      state_{options.limits, options.shards, scheduler.clock()} {
-    for (std::uint32_t index = 0; index < options.shards; ++index) {
+      state_{options.limits, shards, scheduler.clock()} {
+    state_.is_durable_by_default = options.storage.durable == DurableChannels::all;
+    if (options.storage.durable == DurableChannels::named) {
+        state_.policies = {{.match = "channel 0*", .is_durable = true}, {.match = "channel 2*", .is_durable = true}};
+    }
+    for (std::uint32_t index = 0; index < shards; ++index) {
         shards_.push_back(std::make_unique<SimShard>(index, *this));
     }
     inspector_ = std::make_unique<Inspector>(*shards_.front());
 }
 
-void SimBroker::start() {
-    scheduler_.after(runtime::Shard::tick_period, [this] { tick(); });
+SimBroker::~SimBroker() {
+    life_.reset();
+}
+
+Result<void> SimBroker::open_storage(SimDisk& disk, std::function<void()> on_power_gone) {
+    const auto& storage = options_.storage;
+    runtime::StorageStart start{disk};
+    if (auto done = start.recover(shards_.front()->pool()); !done) {
+        return done;
+    }
+    recovery_.damage = start.recovery().damage;
+    recovery_.torn = start.recovery().torn;
+    for (const auto& image : start.recovery().channels) {
+        if (!image.settings().damage.empty()) {
+            recovery_.damage.push_back(image.settings().name + ": " + image.settings().damage);
+        }
+    }
+    if (auto done = start.begin_generation(state_.shard_count); !done) {
+        return done;
+    }
+    runtime::ShardStoreSettings settings{.generation = start.generation(),
+                                         .shard_count = state_.shard_count,
+                                         .wal_file_size = storage.wal_file_size,
+                                         .segment_size = storage.segment_size,
+                                         .settle_interval = storage.settle_interval,
+                                         .disk_free_min = storage.disk_free_min,
+                                         .read_ahead = storage.read_ahead};
+    std::vector<runtime::ShardBroker*> brokers;
+    for (auto& shard : shards_) {
+        settings.shard = static_cast<std::uint32_t>(brokers.size());
+        shard->open_store(disk, settings);
+        brokers.push_back(&shard->broker());
+    }
+    const auto pump = [&] {
+        bool had_any = false;
+        for (auto& shard : shards_) {
+            had_any = shard->run_storage_jobs(disk) || had_any;
+        }
+        return had_any;
+    };
+    if (auto done = start.install(brokers, pump); !done) {
+        return done;
+    }
+    if (auto done = start.finish(); !done) {
+        return done;
+    }
+    const auto worker = [&](DelayRange time) {
+        return std::make_unique<DiskWorker>(scheduler_, prng_, disk, time, on_power_gone);
+    };
+    sync_worker_ = worker(storage.sync_time);
+    bulk_worker_ = worker(storage.bulk_time);
+    for (auto& shard : shards_) {
+        shard->serve_storage(*sync_worker_, *bulk_worker_);
+    }
+    return {};
+}
+
+void SimBroker::die(Death death) {
+    life_.reset();
+    for (DiskWorker* worker : {sync_worker_.get(), bulk_worker_.get()}) {
+        if (worker != nullptr) {
+            worker->stop();
+        }
+    }
+    for (auto& shard : shards_) {
+        shard->die(death);
+    }
+    inspector_.reset();
+    mail_.clear();
+}
+
+bool SimBroker::has_failed() {
+    return std::ranges::any_of(shards_, [](auto& shard) {
+        const auto* store = shard->broker().store();
+        return store != nullptr && store->condition() == commit::Condition::failed;
+    });
+}
+
+// To its shard by mailbox; waits for the interval and a tick; then for the group that is with the disk, and for its
+// own.
+Duration SimBroker::settle_window() const {
+    if (!sync_worker_) {
+        return {};
+    }
+    return options_.mailbox_delay.most + options_.storage.settle_interval + 2 * runtime::Shard::tick_period +
+           2 * sync_worker_->longest();
+}
+
+void SimBroker::start_once() {
+    if (std::exchange(is_started_, true)) {
+        return;
+    }
+    after(runtime::Shard::tick_period, [this] { tick(); });
+}
+
+void SimBroker::after(Duration delay, std::function<void()> action) {
+    scheduler_.after(delay, [life = std::weak_ptr{life_}, action = std::move(action)] {
+        if (!life.expired()) {
+            action();
+        }
+    });
 }
 
 void SimBroker::tick() {
     for (auto& shard : shards_) {
         shard->tick();
     }
-    scheduler_.after(runtime::Shard::tick_period, [this] { tick(); });
+    after(runtime::Shard::tick_period, [this] { tick(); });
 }
 
 void SimBroker::accept(std::shared_ptr<Wire> wire, const std::string& name) {
@@ -248,7 +398,7 @@ void SimBroker::accept(std::shared_ptr<Wire> wire, const std::string& name) {
 
 void SimBroker::send(std::uint32_t from, std::uint32_t to, runtime::EnvelopeBatch batch) {
     mail_[{from, to}].push_back(std::move(batch));
-    scheduler_.after(options_.mailbox_delay.take(prng_), [this, from, to] {
+    after(options_.mailbox_delay.take(prng_), [this, from, to] {
         auto& queue = mail_[{from, to}];
         auto first = std::move(queue.front());
         queue.pop_front();
@@ -264,9 +414,12 @@ void SimBroker::drain() {
     }
 }
 
-bool SimBroker::is_quiet() const {
-    return std::ranges::all_of(shards_, [](const auto& shard) { return shard->is_quiet(); }) &&
-           std::ranges::all_of(mail_, [](const auto& queue) { return queue.second.empty(); });
+bool SimBroker::is_quiet() {
+    bool is_quiet = true;
+    for (auto& shard : shards_) {
+        is_quiet = shard->is_quiet() && is_quiet;
+    }
+    return is_quiet && std::ranges::all_of(mail_, [](const auto& queue) { return queue.second.empty(); });
 }
 
 void SimBroker::finish_connections() {

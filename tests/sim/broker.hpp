@@ -1,6 +1,7 @@
 // The broker of a simulation: the real ShardBrokers and SessionProtocols, between them what runtime/shard.cpp and
-// session/session.cpp do in the daemon: turns, flushing, deadlines, mailboxes, drain.
-// Not responsible for clients. One thread. Next file: client.hpp.
+// session/session.cpp do in the daemon: turns, flushing, deadlines, mailboxes, drain; and, if there is a disk, what
+// app/data_store.cpp does with it. One life: it ends when it is killed or destroyed.
+// Not responsible for clients, or for when it dies (machine.hpp). One thread. Next file: client.hpp.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,10 @@
 #include "common/base/deadline_wheel.hpp"
 #include "common/net/read_buffer.hpp"
 #include "server/runtime/shard_broker.hpp"
+#include "server/runtime/storage_start.hpp"
 #include "server/session/session_protocol.hpp"
+#include "tests/sim/disk.hpp"
+#include "tests/sim/disk_worker.hpp"
 #include "tests/sim/network.hpp"
 #include "tests/sim/options.hpp"
 #include "tests/sim/report.hpp"
@@ -23,6 +27,13 @@
 namespace baton::sim {
 
 class SimShard;
+
+// How a broker ends.
+enum class Death : std::uint8_t {
+    killed,     // The system closes its sockets: what it has written still arrives.
+    reset,      // Nothing of that arrives.
+    power_cut,  // The other side hears nothing at all.
+};
 
 // As session::Session.
 class SimSession final : private net::ConnectionEvents, private session::SessionHost {
@@ -34,6 +45,7 @@ public:
     void on_deadline(MonotonicTime now);
     void begin_drain();
     void finish();
+    void die(Death death);
     [[nodiscard]] bool is_flushed() const noexcept { return outbox_.empty(); }
 
     bool is_dirty = false;
@@ -74,8 +86,14 @@ public:
     void begin_drain();
     void finish_connections();
     void receive(runtime::EnvelopeBatch batch);
-    [[nodiscard]] bool is_quiet() const;
+    [[nodiscard]] bool is_quiet();
+    void die(Death death);
     [[nodiscard]] std::size_t session_count() const noexcept { return sessions_.size(); }
+
+    // As runtime::Shard: before it serves.
+    void open_store(SimDisk& disk, const runtime::ShardStoreSettings& settings);
+    [[nodiscard]] bool run_storage_jobs(SimDisk& disk);
+    void serve_storage(DiskWorker& sync_worker, DiskWorker& bulk_worker);
 
     [[nodiscard]] SimBroker& owner() noexcept { return owner_; }
     [[nodiscard]] ChunkPool& pool() noexcept { return pool_; }
@@ -91,6 +109,10 @@ private:
     ChunkPool pool_;
     net::ReadBuffer read_buffer_{pool_};
     DeadlineWheel wheel_;
+    runtime::StartQueue sync_jobs_;
+    runtime::StartQueue bulk_jobs_;
+    std::unique_ptr<storage::IoQueue> sync_queue_;
+    std::unique_ptr<storage::IoQueue> bulk_queue_;
     runtime::ShardBroker broker_;
     std::vector<std::unique_ptr<SimSession>> sessions_;
     std::vector<SimSession*> dirty_;
@@ -129,21 +151,33 @@ private:
 
 class SimBroker {
 public:
-    SimBroker(Scheduler& scheduler, Prng& prng, const SimOptions& options, Report& report);
+    SimBroker(Scheduler& scheduler, Prng& prng, const SimOptions& options, Report& report, std::uint32_t shards);
+    ~SimBroker();
 
-    void start();
+    // Recovers what is on the disk, as app::DataStore. Before start_once(). `on_power_gone` may destroy this.
+    [[nodiscard]] Result<void> open_storage(SimDisk& disk, std::function<void()> on_power_gone);
+    void start_once();  // Its clock.
     void accept(std::shared_ptr<Wire> wire, const std::string& name);
-    [[nodiscard]] bool is_listening() const noexcept { return !is_draining_; }
+    [[nodiscard]] bool is_draining() const noexcept { return is_draining_; }
+    // As the operating system ends it: nothing is written or told any more. It can only be destroyed then.
+    void die(Death death);
 
     // As app::Application: refuse, wait for settlements, close.
     void drain();
-    [[nodiscard]] bool is_quiet() const;
+    [[nodiscard]] bool is_quiet();
     void finish_connections();
     [[nodiscard]] std::size_t session_count() const;
     // Everybody has disconnected: forgets all channels and says whether all memory has come back.
     void check_memory_at_end();
 
+    // A log takes nothing any more.
+    [[nodiscard]] bool has_failed();
+    // What was settled longer ago than this was handed to the disk, and the disk was done with it.
+    [[nodiscard]] Duration settle_window() const;
+    [[nodiscard]] const runtime::Recovery& recovery() const noexcept { return recovery_; }
+
     void send(std::uint32_t from, std::uint32_t to, runtime::EnvelopeBatch batch);
+    void after(Duration delay, std::function<void()> action);
     [[nodiscard]] Inspector& inspector() noexcept { return *inspector_; }
     [[nodiscard]] runtime::BrokerState& state() noexcept { return state_; }
     [[nodiscard]] Scheduler& scheduler() noexcept { return scheduler_; }
@@ -157,10 +191,15 @@ private:
     const SimOptions& options_;
     Report& report_;
     runtime::BrokerState state_;
+    std::unique_ptr<DiskWorker> sync_worker_;
+    std::unique_ptr<DiskWorker> bulk_worker_;
+    runtime::Recovery recovery_;  // Without its messages.
     std::vector<std::unique_ptr<SimShard>> shards_;
     std::unique_ptr<Inspector> inspector_;
     std::map<std::pair<std::uint32_t, std::uint32_t>, std::deque<runtime::EnvelopeBatch>> mail_;
+    bool is_started_ = false;
     bool is_draining_ = false;
+    std::shared_ptr<bool> life_ = std::make_shared<bool>(true);  // For what is scheduled: gone when we are.
 };
 
 }  // namespace baton::sim

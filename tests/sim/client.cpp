@@ -74,6 +74,7 @@ void SimClient::connect() {
     net::ConnectionEvents& events = *this;
     socket_.emplace(scheduler_, std::move(wire), Side::client, read_buffer_, outbox_, events);
     is_leaving_ = false;
+    broker_life_ = world_.broker_life();
     bytes_heard_ = 0;
     timer_at_.reset();
     protocol_.on_connected(scheduler_.now());
@@ -162,10 +163,13 @@ void SimClient::arm_timer() {
 // --- Application ----------------------------------------------------------------------------------------------------
 
 void SimClient::open(Sender& sender) {
-    sender.producer = ledger_.new_producer(sender.work->channel);
+    sender.is_careless = prng_.chance(options_.storage.received_percent, 100);
+    sender.producer = ledger_.new_producer(sender.work->channel, sender.is_careless);
     sender.published = sender.decided = 0;
     sender.is_closing = false;
-    sender.link = protocol_.open_sender(ledger_.channel_name(sender.work->channel), true);
+    sender.link =
+        protocol_.open_sender(ledger_.channel_name(sender.work->channel), true,
+                              sender.is_careless ? baton::ConfirmLevel::received : baton::ConfirmLevel::durable);
     schedule(sender, options_.publish_pause.take(prng_));
 }
 
@@ -370,11 +374,19 @@ void SimClient::on_refused(LinkId link, std::uint64_t first, std::uint64_t count
     }
 }
 
-void SimClient::on_confirmed(LinkId link, std::uint64_t up_to, std::uint8_t) {
+bool SimClient::is_of_the_dead(std::uint32_t channel) const {
+    return broker_life_ != world_.broker_life() && !ledger_.is_durable(channel);
+}
+
+void SimClient::on_confirmed(LinkId link, std::uint64_t up_to, std::uint8_t level) {
     if (Sender* sender = sender_of(link)) {
         report_.note(name_of(link) + ": producer " + std::to_string(sender->producer) + " is confirmed up to " +
                      std::to_string(up_to));
-        ledger_.confirmed(sender->producer, up_to);
+        const bool is_careless = sender->is_careless || !ledger_.is_durable(sender->work->channel);
+        if (is_careless ? level != 1 && level != 2 : level != 2) {
+            report_.violation(name_of(link) + ": confirmed with level " + std::to_string(level));
+        }
+        ledger_.confirmed(sender->producer, up_to, broker_life_ != world_.broker_life());
         sender->work->unconfirmed -= std::min(sender->work->unconfirmed, up_to - sender->decided);
         sender->decided = up_to;
     }
@@ -388,6 +400,9 @@ void SimClient::on_delivered(LinkId link, client::DeliveredBatch&& batch) {
     Receiver* receiver = receiver_of(link);
     if (receiver == nullptr) {
         return report_.violation(name_of(link) + ": a delivery for a link that has ended");
+    }
+    if (is_of_the_dead(receiver->channel)) {
+        return;
     }
     report_.note(name_of(link) + ": channel " + std::to_string(receiver->channel) + " delivers " +
                  std::to_string(batch.header.count) + " from " + std::to_string(batch.header.base_offset) +
@@ -448,7 +463,7 @@ void SimClient::on_settled(LinkId link, std::uint64_t receipt, wire::RecordReade
     }
     if (Receiver* receiver = receiver_of(link)) {
         std::erase_if(receiver->done, [&](const auto& done) {
-            if (done.first <= receipt) {
+            if (done.first <= receipt && !is_of_the_dead(receiver->channel)) {
                 ledger_.done_with_receipt(*done.second, name_of(link));
             }
             return done.first <= receipt;
@@ -459,28 +474,62 @@ void SimClient::on_settled(LinkId link, std::uint64_t receipt, wire::RecordReade
 void SimClient::on_state(LinkId, std::uint64_t) {}
 
 void SimClient::on_link_failed(LinkId link, const client::LinkFailure& failure) {
-    report_.violation(name_of(link) + " failed: " + std::string{wire::to_string(failure.status)} + ": " + failure.text);
+    const std::string text = std::string{wire::to_string(failure.status)} + ": " + failure.text;
+    report_.note(name_of(link) + ": failed: " + text);
+    constexpr Duration patience = std::chrono::milliseconds{100};
+    Sender* sender = sender_of(link);
+    Receiver* receiver = receiver_of(link);
+    const std::uint32_t channel = sender != nullptr     ? sender->work->channel
+                                  : receiver != nullptr ? receiver->channel
+                                                        : 0;
+    if (!world_.is_forgivable(failure.status, channel)) {
+        report_.violation(name_of(link) + " failed: " + text);
+    } else if (sender != nullptr) {
+        sender->work->unconfirmed = 0;
+        sender->is_closing = true;
+        open_again(*sender, patience);
+    } else if (receiver != nullptr) {
+        receiver->is_closing = true;
+        receiver->held.clear();
+        receiver->done.clear();
+        receiver->given_back.clear();
+        receiver->last_first_offset = 0;
+        open_again(*receiver, patience);
+    }
 }
 
 void SimClient::on_link_closed(LinkId link) {
     report_.note(name_of(link) + ": is closed");
-    // Not from in here: events do not call the protocol.
     if (Sender* sender = sender_of(link)) {
         if (sender->decided != sender->published) {
             report_.violation(name_of(link) + ": closed with unconfirmed messages");
         }
-        if (sender->work->left > 0) {
-            after(Duration::zero(), [this, sender] {
-                open(*sender);
-                end_turn();
-            });
-        }
+        open_again(*sender, Duration::zero());
     } else if (Receiver* receiver = receiver_of(link)) {
-        after(Duration::zero(), [this, receiver] {
-            open(*receiver);
-            end_turn();
-        });
+        open_again(*receiver, Duration::zero());
     }
+}
+
+// Not from inside an event: events do not call the protocol. Links to an abandoned channel stay closed.
+void SimClient::open_again(Sender& sender, Duration delay) {
+    after(delay, [this, &sender] {
+        if (ledger_.is_abandoned(sender.work->channel)) {
+            sender.work->left = 0;
+        }
+        if (sender.work->left > 0) {
+            open(sender);
+            end_turn();
+        }
+    });
+}
+
+void SimClient::open_again(Receiver& receiver, Duration delay) {
+    after(delay, [this, &receiver] {
+        if (!ledger_.is_abandoned(receiver.channel)) {
+            open(receiver);
+            end_turn();
+        }
+    });
 }
 
 }  // namespace baton::sim

@@ -37,6 +37,10 @@ public:
     [[nodiscard]] virtual std::shared_ptr<Wire> connect(const std::string& client) = 0;
     [[nodiscard]] virtual bool may_receive() const = 0;  // False: receivers hold what they have and do nothing.
     [[nodiscard]] virtual bool is_ending() const = 0;    // Settle everything soon, send nothing new.
+    // Grows whenever a broker dies.
+    [[nodiscard]] virtual std::uint64_t broker_life() const = 0;
+    // A link has ended like this, and that is right: the disk was made to fail.
+    [[nodiscard]] virtual bool is_forgivable(wire::Status status, std::uint32_t channel) = 0;
 
 protected:
     ~ClientWorld() = default;
@@ -69,6 +73,7 @@ private:
         ProducerNumber producer = 0;
         std::uint64_t published = 0;
         std::uint64_t decided = 0;
+        bool is_careless = false;  // "received" is enough.
         bool is_closing = false;
         bool is_scheduled = false;
     };
@@ -113,6 +118,10 @@ private:
     [[nodiscard]] Sender* sender_of(client::LinkId link);
     [[nodiscard]] Receiver* receiver_of(client::LinkId link);
     [[nodiscard]] std::string name_of(client::LinkId link) const;
+    // The broker that speaks has died, and what it says is of channels that died with it.
+    [[nodiscard]] bool is_of_the_dead(std::uint32_t channel) const;
+    void open_again(Sender& sender, Duration delay);
+    void open_again(Receiver& receiver, Duration delay);
 
     // ProtocolEvents.
     void on_ready(const wire::Welcome& welcome) override;
@@ -148,6 +157,7 @@ private:
     BatchBuilder builder_;
     std::optional<SimSocket> socket_;
     std::uint64_t connections_ = 0;
+    std::uint64_t broker_life_ = 0;  // Of the broker at the other end.
     std::uint64_t bytes_heard_ = 0;
     bool is_leaving_ = false;
     bool is_in_turn_ = false;

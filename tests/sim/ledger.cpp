@@ -20,13 +20,16 @@ std::string text(const char* what, std::uint64_t value) {
 
 }  // namespace
 
-Ledger::Ledger(Report& report, std::uint32_t channels) : report_{report} {
-    for (std::uint32_t i = 0; i < channels; ++i) {
+Ledger::Ledger(Report& report, const Clock& clock, const std::vector<bool>& is_durable)
+    : report_{report}, clock_{clock} {
+    for (std::size_t i = 0; i < is_durable.size(); ++i) {
         std::string name = "channel " + std::to_string(i);
         if (i == 1) {
             name += std::string{"\0\xff%41\n", 6};  // Names are bytes.
         }
-        channels_.push_back({.name = std::move(name), .by_offset = {}, .is_done = {}, .stored = 0});
+        Channel& channel = channels_.emplace_back();
+        channel.name = std::move(name);
+        channel.is_durable = is_durable[i];
     }
 }
 
@@ -57,10 +60,67 @@ std::uint32_t Ledger::channel_of(Bytes name) {
     return static_cast<std::uint32_t>(found - channels_.begin());
 }
 
+// --- The broker's death ---------------------------------------------------------------------------------------------
+
+void Ledger::broker_died(MonotonicTime safe) {
+    for (std::uint32_t number = 0; number < channels_.size(); ++number) {
+        if (channels_[number].is_durable) {
+            keep_what_is_safe(channels_[number], safe);
+        } else {
+            begin_anew(number);
+        }
+    }
+    for (Producer& producer : producers_) {
+        const bool may_lose = producer.is_careless || !channels_[producer.channel].is_durable;
+        for (MessageRecord& message : producer.messages) {
+            message.may_be_lost = message.may_be_lost || (may_lose && message.is_confirmed && message.offset == 0);
+            if (message.deliveries > 0 && message.last_delivery > safe) {
+                message.deliveries = 0;  // Nobody knows of it any more.
+            }
+        }
+    }
+}
+
+void Ledger::begin_anew(std::uint32_t number) {
+    Channel& channel = channels_[number];
+    channel.by_offset.clear();
+    channel.done.clear();
+    channel.starts.clear();
+    for (Producer& producer : producers_) {
+        if (producer.channel != number) {
+            continue;
+        }
+        producer.offsets.clear();
+        for (MessageRecord& message : producer.messages) {
+            message.offset = 0;
+            message.deliveries = message.starts = 0;
+            message.attempt_least = 1;
+            message.is_done = false;
+        }
+    }
+}
+
+void Ledger::keep_what_is_safe(Channel& channel, MonotonicTime safe) {
+    for (Done& done : channel.done) {
+        done.is_firm = done.is_firm || (done.has_arrived && done.arrival <= safe);
+        done.arrival = MonotonicTime::max();  // In the next life it has to arrive again.
+    }
+    for (const Start& start : channel.starts) {
+        const auto found = channel.by_offset.find(start.offset);
+        if (start.arrival <= safe && found != channel.by_offset.end()) {
+            auto& least = found->second->attempt_least;
+            least = std::max(least, start.attempt + 1);
+        }
+    }
+    channel.starts.clear();
+}
+
 // --- Senders --------------------------------------------------------------------------------------------------------
 
-ProducerNumber Ledger::new_producer(std::uint32_t channel) {
-    producers_.emplace_back().channel = channel;
+ProducerNumber Ledger::new_producer(std::uint32_t channel, bool is_careless) {
+    Producer& producer = producers_.emplace_back();
+    producer.channel = channel;
+    producer.is_careless = is_careless;
     return static_cast<ProducerNumber>(producers_.size() - 1);
 }
 
@@ -78,7 +138,7 @@ void Ledger::sent(ProducerNumber producer, std::uint64_t number, std::uint64_t s
     ++progress_;
 }
 
-void Ledger::confirmed(ProducerNumber producer, std::uint64_t up_to) {
+void Ledger::confirmed(ProducerNumber producer, std::uint64_t up_to, bool is_stale) {
     Producer& from = producers_[producer];
     if (up_to > from.messages.size() || up_to < from.confirmed) {
         return report_.violation(text("confirmed up to ", up_to) + text(" after ", from.confirmed) +
@@ -88,6 +148,7 @@ void Ledger::confirmed(ProducerNumber producer, std::uint64_t up_to) {
         MessageRecord& message = from.messages[from.confirmed];
         ++progress_;
         message.is_confirmed = !message.is_refused;
+        message.may_be_lost = is_stale && (from.is_careless || !channels_[from.channel].is_durable);
     }
 }
 
@@ -179,12 +240,33 @@ MessageRecord* Ledger::delivered(const DeliveryFacts& facts, Bytes body) {
                           ", it is done and that was acknowledged");
         return nullptr;
     }
-    if (!facts.is_stale && !facts.is_redelivered && message->deliveries > 0) {
-        report_.violation(name_of(*message) + " is delivered again without being marked as redelivered");
+    if (!facts.is_stale && !check_what_came_back(facts, *message)) {
         return nullptr;
     }
-    ++message->deliveries;
+    if (!facts.is_stale) {
+        ++message->deliveries;
+        message->last_delivery = clock_.now();
+    }
     return message;
+}
+
+bool Ledger::check_what_came_back(const DeliveryFacts& facts, const MessageRecord& message) {
+    const auto& done = channels_[facts.channel].done;
+    if (facts.offset < done.size() && done[facts.offset].is_firm) {
+        report_.violation(name_of(message) + " is delivered again to " + facts.receiver +
+                          ", it was done long before the broker died");
+        return false;
+    }
+    if (!facts.is_redelivered && message.deliveries > 0) {
+        report_.violation(name_of(message) + " is delivered again without being marked as redelivered");
+        return false;
+    }
+    if (facts.attempt < message.attempt_least) {
+        report_.violation(name_of(message) + text(" is delivered as attempt ", facts.attempt) +
+                          text(", it must be at least ", message.attempt_least));
+        return false;
+    }
+    return true;
 }
 
 void Ledger::done_with_receipt(MessageRecord& message, const std::string& receiver) {
@@ -195,13 +277,21 @@ void Ledger::done_with_receipt(MessageRecord& message, const std::string& receiv
 }
 
 void Ledger::done_arrived(std::uint32_t channel, std::uint64_t first, std::uint64_t count) {
-    auto& is_done = channels_[channel].is_done;
-    if (is_done.size() < first + count) {
-        is_done.resize(first + count);
+    auto& all = channels_[channel].done;
+    if (all.size() < first + count) {
+        all.resize(first + count);
     }
     for (std::uint64_t offset = first; offset < first + count; ++offset) {
-        progress_ += is_done[offset] ? 0U : 1U;
-        is_done[offset] = true;
+        Done& done = all[offset];
+        progress_ += done.has_arrived ? 0U : 1U;
+        done.has_arrived = true;
+        done.arrival = clock_.now();
+    }
+}
+
+void Ledger::start_arrived(std::uint32_t channel, std::uint64_t first, std::uint64_t count, std::uint32_t attempt) {
+    for (std::uint64_t offset = first; offset < first + count; ++offset) {
+        channels_[channel].starts.push_back({offset, attempt, clock_.now()});
     }
 }
 
@@ -218,20 +308,37 @@ void Ledger::stored(std::uint32_t channel, std::uint64_t offset, std::uint32_t a
                             Bytes{make_body(message->producer, message->number, message->size)}.first(body.size()))) {
         return report_.violation(name_of(*message) + " is stored with another body");
     }
-    if (message->is_done) {
+    const auto& done = channels_[channel].done;
+    if (message->is_done || (offset < done.size() && done[offset].is_firm)) {
         return report_.violation(name_of(*message) + " is done, acknowledged, and still stored");
     }
-    if (attempt < 1 || attempt > message->starts + 1) {
+    if (attempt < message->attempt_least || attempt > message->starts + 1) {
         return report_.violation(name_of(*message) + text(" waits for attempt ", attempt));
     }
     message->is_stored = true;
     ++channels_[channel].stored;
 }
 
-void Ledger::check_channel(std::uint32_t number, const Totals& totals) {
+void Ledger::forget_stored() {
+    for (Channel& channel : channels_) {
+        channel.stored = 0;
+    }
+    for (Producer& producer : producers_) {
+        for (MessageRecord& message : producer.messages) {
+            message.is_stored = false;
+        }
+    }
+}
+
+void Ledger::check_channel(std::uint32_t number, const Totals& totals, bool is_first_life) {
     const Channel& channel = channels_[number];
+    if (channel.is_abandoned) {
+        return;
+    }
     const std::uint64_t gone = totals.next_offset - 1 - totals.stored;
-    if (channel.stored != totals.stored || gone != totals.settled || totals.published != totals.next_offset - 1) {
+    const bool has_counted_all = is_first_life || !channel.is_durable;
+    if (channel.stored != totals.stored ||
+        (has_counted_all && (gone != totals.settled || totals.published != totals.next_offset - 1))) {
         return report_.violation(text("channel ", number) + text(" says: published ", totals.published) +
                                  text(", settled ", totals.settled) + text(", stored ", totals.stored) +
                                  text(", next offset ", totals.next_offset) + text("; peek shows ", channel.stored));
@@ -243,7 +350,7 @@ void Ledger::check_channel(std::uint32_t number, const Totals& totals) {
                                      ", and it is not stored");
         }
         const MessageRecord& message = *found->second;
-        const bool is_done = offset < channel.is_done.size() && channel.is_done[offset];
+        const bool is_done = offset < channel.done.size() && channel.done[offset].has_arrived;
         if (!message.is_stored && !is_done) {
             return report_.violation(name_of(message) + " is gone and nobody settled it");
         }
@@ -255,8 +362,11 @@ void Ledger::check_channel(std::uint32_t number, const Totals& totals) {
 
 void Ledger::check_confirmed() {
     for (const Producer& producer : producers_) {
+        if (channels_[producer.channel].is_abandoned) {
+            continue;
+        }
         for (const MessageRecord& message : producer.messages) {
-            if (message.is_confirmed && message.offset == 0) {
+            if (message.is_confirmed && message.offset == 0 && !message.may_be_lost) {
                 return report_.violation(name_of(message) + " was confirmed and is lost");
             }
         }

@@ -41,6 +41,34 @@ FaultOptions make_faults(Prng& prng) {
     return faults;
 }
 
+StorageOptions make_storage(Prng& prng) {
+    StorageOptions storage;
+    if (prng.chance(1, 4)) {
+        return storage;  // A broker without a data directory.
+    }
+    storage.durable = one_of(prng, {DurableChannels::all, DurableChannels::named, DurableChannels::asked});
+    storage.sync_time = one_of<DelayRange>(prng, {{microseconds{10}, microseconds{200}},
+                                                  {milliseconds{1}, milliseconds{8}},
+                                                  {milliseconds{1}, milliseconds{90}}});
+    storage.bulk_time =
+        one_of<DelayRange>(prng, {{microseconds{10}, milliseconds{1}}, {milliseconds{1}, milliseconds{60}}});
+    storage.segment_size = one_of<std::uint64_t>(prng, {65'536, 1U << 20U});
+    storage.read_ahead = one_of<std::uint64_t>(prng, {1'000, 65'536, 1U << 20U});
+    storage.settle_interval = one_of<Duration>(prng, {milliseconds{0}, milliseconds{15}, milliseconds{200}});
+    storage.received_percent = one_of<std::uint64_t>(prng, {0, 0, 30});
+    storage.full_time = {milliseconds{100}, seconds{3}};
+    storage.restart_pause = {milliseconds{1}, one_of<Duration>(prng, {milliseconds{20}, milliseconds{800}})};
+    if (prng.chance(1, 8)) {
+        return storage;  // Of a better make.
+    }
+    storage.death = one_of<std::uint64_t>(prng, {0, 200, 600, 2'000});
+    storage.interrupted_start_percent = one_of<std::uint64_t>(prng, {0, 30, 60});
+    storage.failure = one_of<std::uint64_t>(prng, {0, 0, 0, 300});
+    storage.full = one_of<std::uint64_t>(prng, {0, 0, 200});
+    storage.unreadable = one_of<std::uint64_t>(prng, {0, 0, 0, 0, 0, 300});
+    return storage;
+}
+
 runtime::Limits make_limits(Prng& prng) {
     runtime::Limits limits;
     limits.heartbeat_interval = one_of<Duration>(prng, {seconds{1}, seconds{10}});
@@ -96,13 +124,17 @@ SimOptions make_options(std::uint64_t seed) {
     options.is_left_over = prng.chance(1, 4);
     options.network = make_network(prng);
     options.faults = make_faults(prng);
+    options.storage = make_storage(prng);
     options.limits = make_limits(prng);
     // Each shard keeps two chunks of its own; a large message may take half of what there is.
-    options.limits.memory_max = one_of<std::uint64_t>(prng, {options.shards * (2U << 20U), 20U << 20U, 1U << 30U});
+    const std::uint32_t shards_max = options.storage.durable == DurableChannels::none ? options.shards : 4;
+    options.limits.memory_max = one_of<std::uint64_t>(prng, {shards_max * (2U << 20U), 20U << 20U, 1U << 30U});
     // Credit that was promised is never taken back: idle senders with large windows would keep a small memory for
     // themselves, for ever.
     auto& window = options.limits.channel_defaults.sender_window;
     window.bytes = std::min<std::uint64_t>(window.bytes, options.limits.memory_max / 64);
+    options.limits.durable_defaults = options.limits.channel_defaults;
+    options.limits.durable_defaults.is_durable = true;
     return options;
 }
 
@@ -123,7 +155,11 @@ std::string describe(const SimOptions& options) {
            number("capacity", options.network.capacity) + number("reset", options.faults.reset) +
            number("half_open", options.faults.half_open) + number("crash", options.faults.crash) +
            number("stall", options.faults.stall) + number("under_load", options.is_drained_under_load) +
-           number("left_over", options.is_left_over);
+           number("left_over", options.is_left_over) +
+           number("durable", static_cast<std::uint64_t>(options.storage.durable)) +
+           number("death", options.storage.death) + number("interrupted", options.storage.interrupted_start_percent) +
+           number("failure", options.storage.failure) + number("full", options.storage.full) +
+           number("unreadable", options.storage.unreadable) + number("read_ahead", options.storage.read_ahead);
 }
 
 }  // namespace baton::sim

@@ -38,6 +38,34 @@ struct FaultOptions {
     DelayRange stall_time;
 };
 
+enum class DurableChannels : std::uint8_t {
+    none,   // There is no data directory.
+    all,    // By default.
+    named,  // Those that a policy names: every other one.
+    asked,  // The same ones, because an administrator made them.
+};
+
+// The disk and the deaths of the broker. Faults per second, in thousandths, until the calm begins.
+struct StorageOptions {
+    DurableChannels durable = DurableChannels::none;
+    DelayRange sync_time;  // Of one job of the log,
+    DelayRange bulk_time;  // and of all others.
+    std::uint64_t wal_file_size = 65'536;
+    std::uint64_t segment_size = 262'144;
+    std::uint64_t read_ahead = 65'536;
+    std::uint64_t disk_free_min = 65'536;
+    std::uint64_t capacity = 1ULL << 30U;
+    Duration settle_interval = std::chrono::milliseconds{15};
+    std::uint64_t received_percent = 0;  // Of senders that want no more than "received".
+    std::uint64_t death = 0;
+    std::uint64_t interrupted_start_percent = 0;
+    std::uint64_t failure = 0;  // An operation, or a few, that fail.
+    std::uint64_t full = 0;     // No space, for a while:
+    DelayRange full_time;
+    std::uint64_t unreadable = 0;  // A segment can be read no more.
+    DelayRange restart_pause;
+};
+
 struct SimOptions {
     std::uint64_t seed = 0;
     std::uint32_t shards = 1;
@@ -65,6 +93,7 @@ struct SimOptions {
     bool is_left_over = false;           // Receivers stop before everything is received.
     NetworkOptions network;
     FaultOptions faults;
+    StorageOptions storage;
     runtime::Limits limits;
 };
 

@@ -60,6 +60,7 @@ void RawSender::connect() {
     }
     net::ConnectionEvents& events = *this;
     socket_.emplace(scheduler_, std::move(wire), Side::client, read_buffer_, outbox_, events);
+    broker_life_ = world_.broker_life();
     has_preamble_ = is_attached_ = is_failed_ = false;
     limit_ = used_ = {};
     wanted_ = 0;
@@ -159,7 +160,7 @@ void RawSender::on_frame(const wire::Frame& frame) {
         case FrameType::attached: {
             is_attached_ = true;
             const std::uint64_t back = std::min(confirmed_, prng_.below(repeated_max));
-            next_ = confirmed_ - back + 1;
+            next_ = std::max(confirmed_ - back, refused_) + 1;
             return;
         }
         case FrameType::ping:
@@ -174,7 +175,8 @@ void RawSender::on_frame(const wire::Frame& frame) {
             report_.note(name_ + ": " + std::string{error->text});
             is_failed_ = true;
             if (error->status != wire::Status::draining && error->status != wire::Status::superseded &&
-                error->status != wire::Status::heartbeat_timeout && error->status != wire::Status::handshake_timeout) {
+                error->status != wire::Status::heartbeat_timeout && error->status != wire::Status::handshake_timeout &&
+                !world_.is_forgivable(error->status, channel_)) {
                 report_.violation(name_ + " failed: " + std::string{error->text});
             }
             return;
@@ -189,11 +191,12 @@ void RawSender::on_confirm(const wire::Frame& frame) {
     auto exceptions = confirm->exceptions;
     for (wire::ConfirmException exception; exceptions.next(exception);) {
         ledger_.refused(producer_, exception.first, exception.count);
+        refused_ = std::max<std::uint64_t>(refused_, exception.first + exception.count - 1);
     }
     confirmed_ = std::max(confirmed_, frame.header.sequence);
     report_.note(name_ + ": producer " + std::to_string(producer_) + " is confirmed up to " +
                  std::to_string(frame.header.sequence));
-    ledger_.confirmed(producer_, confirmed_);
+    ledger_.confirmed(producer_, confirmed_, broker_life_ != world_.broker_life());
 }
 
 }  // namespace baton::sim

@@ -25,7 +25,7 @@ public:
               Report& report, Ledger& ledger, ClientWorld& world);
 
     [[nodiscard]] Wire* wire() noexcept { return socket_ ? &socket_->wire() : nullptr; }
-    [[nodiscard]] bool is_done() const noexcept { return confirmed_ == options_.messages; }
+    [[nodiscard]] bool is_done() const { return confirmed_ == options_.messages || ledger_.is_abandoned(channel_); }
 
 private:
     static constexpr std::uint16_t link = 1;
@@ -71,6 +71,8 @@ private:
     std::uint64_t next_ = 1;          // To be written to this connection.
     std::vector<std::size_t> sizes_;  // Of all messages that were ever sent, by number - 1.
     std::uint64_t confirmed_ = 0;
+    std::uint64_t refused_ = 0;  // The last one. It is not sent again: another broker might take it.
+    std::uint64_t broker_life_ = 0;
     std::shared_ptr<bool> life_ = std::make_shared<bool>(true);
 };
 

@@ -21,6 +21,14 @@ constexpr Duration drain_time_max = seconds{60};
 constexpr Duration close_time_max = seconds{30};
 constexpr Duration fault_period = milliseconds{50};
 
+std::vector<bool> durable_channels(const SimOptions& options) {
+    std::vector<bool> is_durable(options.channels, options.storage.durable == DurableChannels::all);
+    for (std::size_t channel = 0; channel < is_durable.size(); channel += 2) {
+        is_durable[channel] = options.storage.durable != DurableChannels::none;
+    }
+    return is_durable;
+}
+
 }  // namespace
 
 Simulation::Simulation(const SimOptions& options, bool is_echo)
@@ -29,8 +37,8 @@ Simulation::Simulation(const SimOptions& options, bool is_echo)
       prng_{options.seed * 3 + 1},
       fault_prng_{options.seed * 5 + 2},
       report_{scheduler_.clock(), is_echo},
-      ledger_{report_, options.channels},
-      broker_{scheduler_, prng_, options_, report_},
+      ledger_{report_, scheduler_.clock(), durable_channels(options)},
+      machine_{scheduler_, prng_, options_, report_, ledger_},
       left_in_channels_(options.channels) {
     make_places();
 }
@@ -72,12 +80,12 @@ void Simulation::start(Place& place) {
 }
 
 std::shared_ptr<Wire> Simulation::connect(const std::string& client) {
-    if (!broker_.is_listening()) {
+    if (!machine_.is_listening()) {
         return nullptr;
     }
     auto wire = std::make_shared<Wire>(scheduler_, prng_, options_.network,
                                        std::make_unique<WireTap>(report_, ledger_, client));
-    broker_.accept(wire, client);
+    machine_.broker()->accept(wire, client);
     return wire;
 }
 
@@ -140,25 +148,35 @@ void Simulation::fault(const std::string& name, Wire& wire) {
     }
 }
 
+template <class Answered>
+void Simulation::ask(std::uint32_t channel, const std::string& json, Answered answered) {
+    if (!machine_.is_serving()) {
+        return;
+    }
+    ++questions_;
+    machine_.broker()->inspector().ask(ledger_.channel_name(channel), json, [this, answered](const std::string& text) {
+        --questions_;
+        answered(Json::parse(text));
+    });
+}
+
 void Simulation::look_at_limits() {
     for (std::uint32_t channel = 0; channel < options_.channels; ++channel) {
-        ++questions_;
-        broker_.inspector().ask(
-            ledger_.channel_name(channel), R"({"op":"channel.show"})", [this, channel](const std::string& text) {
-                --questions_;
-                const Json reply = Json::parse(text);
-                if (!reply.at("ok").get<bool>()) {
-                    return;  // Not there yet.
-                }
-                const Json& shown = reply.at("channel");
-                const auto& limits = options_.limits.channel_defaults;
-                const auto messages =
-                    shown.at("ready").get<std::uint64_t>() + shown.at("in_flight").get<std::uint64_t>();
-                if (messages > limits.messages_max || shown.at("bytes").get<std::uint64_t>() > limits.bytes_max) {
-                    report_.violation("channel " + std::to_string(channel) + " stores " + std::to_string(messages) +
-                                      " messages, " + shown.at("bytes").dump() + " bytes, beyond its limits");
-                }
-            });
+        ask(channel, R"({"op":"channel.show"})", [this, channel](const Json& reply) {
+            if (!reply.at("ok").get<bool>()) {
+                return;  // Not there yet.
+            }
+            const Json& shown = reply.at("channel");
+            const auto& limits = options_.limits.channel_defaults;
+            const auto messages = shown.at("ready").get<std::uint64_t>() + shown.at("in_flight").get<std::uint64_t>();
+            // After a restart the bytes of a durable channel are not known exactly.
+            const bool has_bytes_exactly = machine_.life() == 1 || !ledger_.is_durable(channel);
+            if (messages > limits.messages_max ||
+                (has_bytes_exactly && shown.at("bytes").get<std::uint64_t>() > limits.bytes_max)) {
+                report_.violation("channel " + std::to_string(channel) + " stores " + std::to_string(messages) +
+                                  " messages, " + shown.at("bytes").dump() + " bytes, beyond its limits");
+            }
+        });
     }
 }
 
@@ -184,8 +202,11 @@ void Simulation::run_for(Duration time) {
 }
 
 std::string Simulation::unfinished() {
-    const auto& memory = broker_.state().memory;
-    std::string text = "; memory " + std::to_string(memory.used()) + " of " + std::to_string(memory.limit());
+    std::string text = "; no broker";
+    if (machine_.broker() != nullptr) {
+        const auto& memory = machine_.broker()->state().memory;
+        text = "; memory " + std::to_string(memory.used()) + " of " + std::to_string(memory.limit());
+    }
     for (const auto& place : places_) {
         for (const auto& work : place->senders) {
             if (work->left + work->unconfirmed > 0) {
@@ -221,22 +242,21 @@ bool Simulation::is_everything_received() {
     }
     events_ = scheduler_.carried_out();
     for (std::uint32_t channel = 0; channel < options_.channels; ++channel) {
-        ++questions_;
-        broker_.inspector().ask(
-            ledger_.channel_name(channel), R"({"op":"channel.show"})", [this, channel](const std::string& text) {
-                --questions_;
-                const Json reply = Json::parse(text);
+        ask(channel, R"({"op":"channel.show"})", [this, channel](const Json& reply) {
+            // One more than there are: 0 is "never asked".
+            left_in_channels_[channel] = 1;
+            if (reply.at("ok").get<bool>() && !ledger_.is_abandoned(channel)) {
                 const Json& shown = reply.at("channel");
-                // One more than there are: 0 is "never asked".
-                left_in_channels_[channel] =
-                    1 + shown.at("ready").get<std::uint64_t>() + shown.at("in_flight").get<std::uint64_t>();
-            });
+                left_in_channels_[channel] +=
+                    shown.at("ready").get<std::uint64_t>() + shown.at("in_flight").get<std::uint64_t>();
+            }
+        });
     }
     return false;
 }
 
 bool Simulation::run() {
-    broker_.start();
+    machine_.start([this] { questions_ = 0; });
     for (const auto& place : places_) {
         start(*place);
     }
@@ -247,7 +267,10 @@ bool Simulation::run() {
                                                            prng_, options_, report_, ledger_, world));
     }
     cause_faults();
+    machine_.cause_faults();
     run_for(options_.faults_time);
+    machine_.begin_calm();
+    run_until("starting the broker", seconds{30}, [this] { return machine_.is_serving(); });
     if (!options_.is_drained_under_load) {
         is_calm_ = true;
         report_.note("the calm begins");
@@ -262,9 +285,17 @@ bool Simulation::run() {
     drain();
     run_until("an answer", seconds{5}, [this] { return questions_ == 0; });
     check_channels();
+    if (machine_.has_storage()) {
+        restart();
+        check_channels();
+    }
     delete_channels();
     if (!report_.is_violated()) {
-        broker_.check_memory_at_end();
+        machine_.broker()->check_memory_at_end();
+    }
+    if (machine_.has_storage() && prng_.chance(1, 4)) {
+        restart();
+        check_deleted();
     }
     return !report_.is_violated();
 }
@@ -273,16 +304,16 @@ void Simulation::drain() {
     report_.note("DRAIN");
     is_calm_ = is_ending_ = true;
     is_paused_ = false;
-    broker_.drain();
+    machine_.broker()->drain();
     for (const auto& place : places_) {
         if (place->client) {
             place->client->wake();
         }
     }
-    run_until("draining", drain_time_max, [this] { return broker_.is_quiet(); });
+    run_until("draining", drain_time_max, [this] { return machine_.broker()->is_quiet(); });
     report_.note("everything is settled");
-    broker_.finish_connections();
-    run_until("closing", close_time_max, [this] { return broker_.session_count() == 0; });
+    machine_.broker()->finish_connections();
+    run_until("closing", close_time_max, [this] { return machine_.broker()->session_count() == 0; });
     for (const auto& place : places_) {
         place->client.reset();
     }
@@ -290,44 +321,58 @@ void Simulation::drain() {
     run_for(seconds{1});
 }
 
+// What is there is there again, and what is settled is not.
+void Simulation::restart() {
+    if (report_.is_violated()) {
+        return;
+    }
+    machine_.restart();
+    run_until("starting the broker", seconds{30}, [this] { return machine_.is_serving(); });
+    ledger_.forget_stored();
+}
+
 void Simulation::check_channels() {
     for (std::uint32_t channel = 0; channel < options_.channels && !report_.is_violated(); ++channel) {
         peek(channel, 0);
         run_until("peeking", seconds{60}, [this] { return questions_ == 0; });
-        ++questions_;
-        broker_.inspector().ask(
-            ledger_.channel_name(channel), R"({"op":"channel.show"})", [this, channel](const std::string& text) {
-                --questions_;
-                const Json reply = Json::parse(text);
-                if (!reply.at("ok").get<bool>()) {
-                    return ledger_.check_channel(channel,
-                                                 {.next_offset = 1, .stored = 0, .settled = 0, .published = 0});
-                }
-                const Json& shown = reply.at("channel");
-                const auto number = [&](const char* key) { return shown.at(key).get<std::uint64_t>(); };
-                ledger_.check_channel(channel, {.next_offset = number("next_offset"),
-                                                .stored = number("ready") + number("in_flight"),
-                                                .settled = number("settled"),
-                                                .published = number("published")});
-                if (number("in_flight") != 0 || number("parked") != 0 || number("senders") + number("receivers") != 0) {
-                    report_.violation("the channel still has links, or messages with somebody: " + shown.dump());
-                }
-                if (number("bytes") != 0 && number("ready") == 0) {
-                    report_.violation("an empty channel counts bytes");
-                }
-            });
+        check_channel(channel);
         run_until("an answer", seconds{5}, [this] { return questions_ == 0; });
     }
     ledger_.check_confirmed();
 }
 
-void Simulation::peek(std::uint32_t channel, std::uint64_t from) {
-    ++questions_;
-    const Json request{{"op", "channel.peek"}, {"from", from}, {"count", 1'000}};
-    broker_.inspector().ask(ledger_.channel_name(channel), request.dump(), [this, channel](const std::string& text) {
-        --questions_;
-        const Json reply = Json::parse(text);
+void Simulation::check_channel(std::uint32_t channel) {
+    ask(channel, R"({"op":"channel.show"})", [this, channel](const Json& reply) {
         if (!reply.at("ok").get<bool>()) {
+            return ledger_.check_channel(channel, {.next_offset = 1, .stored = 0, .settled = 0, .published = 0}, true);
+        }
+        const Json& shown = reply.at("channel");
+        if (shown.contains("damage")) {
+            if (!machine_.is_forgivable(wire::Status::channel_damaged, channel)) {
+                report_.violation("a channel is damaged: " + shown.dump());
+            }
+            return;
+        }
+        const auto number = [&](const char* key) { return shown.at(key).get<std::uint64_t>(); };
+        ledger_.check_channel(channel,
+                              {.next_offset = number("next_offset"),
+                               .stored = number("ready") + number("in_flight"),
+                               .settled = number("settled"),
+                               .published = number("published")},
+                              machine_.life() == 1);
+        if (number("in_flight") != 0 || number("parked") != 0 || number("senders") + number("receivers") != 0) {
+            report_.violation("the channel still has links, or messages with somebody: " + shown.dump());
+        }
+        if (number("bytes") != 0 && number("ready") == 0) {
+            report_.violation("an empty channel counts bytes");
+        }
+    });
+}
+
+void Simulation::peek(std::uint32_t channel, std::uint64_t from) {
+    const Json request{{"op", "channel.peek"}, {"from", from}, {"count", 1'000}};
+    ask(channel, request.dump(), [this, channel](const Json& reply) {
+        if (!reply.at("ok").get<bool>() || ledger_.is_abandoned(channel)) {
             return;
         }
         for (const Json& message : reply.at("messages")) {
@@ -350,12 +395,18 @@ void Simulation::peek(std::uint32_t channel, std::uint64_t from) {
 
 void Simulation::delete_channels() {
     for (std::uint32_t channel = 0; channel < options_.channels && !report_.is_violated(); ++channel) {
-        ++questions_;
-        broker_.inspector().ask(ledger_.channel_name(channel), R"({"op":"channel.delete"})",
-                                [this](const std::string&) { --questions_; });
+        ask(channel, R"({"op":"channel.delete"})", [](const Json&) {});
     }
     run_until("deleting", seconds{5}, [this] { return questions_ == 0; });
     run_for(seconds{1});
+}
+
+// What was deleted does not come back, nor do its files.
+void Simulation::check_deleted() {
+    if (!report_.is_violated() && options_.storage.durable != DurableChannels::asked &&
+        machine_.broker()->state().channels.load() != 0) {
+        report_.violation("channels that were deleted are there again");
+    }
 }
 
 std::string Simulation::summary() const {

@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "tests/sim/broker.hpp"
 #include "tests/sim/client.hpp"
 #include "tests/sim/ledger.hpp"
+#include "tests/sim/machine.hpp"
 #include "tests/sim/options.hpp"
 #include "tests/sim/raw_sender.hpp"
 #include "tests/sim/report.hpp"
@@ -41,6 +41,10 @@ private:
     [[nodiscard]] std::shared_ptr<Wire> connect(const std::string& client) override;
     [[nodiscard]] bool may_receive() const override { return !is_paused_; }
     [[nodiscard]] bool is_ending() const override { return is_ending_; }
+    [[nodiscard]] std::uint64_t broker_life() const override { return machine_.life(); }
+    [[nodiscard]] bool is_forgivable(wire::Status status, std::uint32_t channel) override {
+        return machine_.is_forgivable(status, channel);
+    }
 
     void make_places();
     void start(Place& place);
@@ -58,7 +62,13 @@ private:
     [[nodiscard]] bool is_everything_sent() const;
     [[nodiscard]] bool is_everything_received();
     void drain();
+    // A question to the inspector, if there is one.
+    template <class Answered>
+    void ask(std::uint32_t channel, const std::string& json, Answered answered);
     void check_channels();
+    void check_channel(std::uint32_t channel);
+    void restart();
+    void check_deleted();
     void peek(std::uint32_t channel, std::uint64_t from);
     void delete_channels();
 
@@ -68,7 +78,7 @@ private:
     Prng fault_prng_;
     Report report_;
     Ledger ledger_;
-    SimBroker broker_;
+    Machine machine_;
     std::vector<std::unique_ptr<Place>> places_;
     std::vector<std::unique_ptr<RawSender>> raw_senders_;
     bool is_calm_ = false;

@@ -180,11 +180,14 @@ void WireTap::on_broker_read(const wire::FrameHeader& header, Bytes body) {
     note("broker reads", header);
     if (header.type == FrameType::attach) {
         broker_links_[header.link] = ledger_.channel_of(wire::decode_attach(body)->name);
-    } else if (header.type == FrameType::settle) {
+    } else if (header.type == FrameType::settle && !is_given_up_) {
         auto ranges = *wire::decode_settle(body);
         for (wire::Settlement range; ranges.next(range);) {
+            const std::uint32_t channel = broker_links_.at(header.link);
             if (range.outcome == 1) {
-                ledger_.done_arrived(broker_links_.at(header.link), range.first, range.count);
+                ledger_.done_arrived(channel, range.first, range.count);
+            } else if (range.outcome == 6) {
+                ledger_.start_arrived(channel, range.first, range.count, range.attempt);
             }
         }
     }

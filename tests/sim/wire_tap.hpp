@@ -63,6 +63,8 @@ public:
 
     void on_written(Side from, Bytes bytes);
     void on_read(Side reader, Bytes bytes);
+    // The broker has given up this connection: it may read on, and does nothing about it.
+    void ignore_what_broker_reads() noexcept { is_given_up_ = true; }
 
 private:
     struct Totals {
@@ -95,6 +97,7 @@ private:
     Ledger& ledger_;
     const std::string name_;
     FrameCutter client_wrote_, client_read_, broker_read_;
+    bool is_given_up_ = false;
     std::map<std::uint16_t, Link> links_;
     std::map<std::uint16_t, std::uint32_t> broker_links_;  // Channels, by number.
 };

@@ -12,7 +12,8 @@ using Encoded = std::vector<std::byte>;
 
 /// One line: next offset, cursor, live ranges, batches, producers.
 std::string to_line(const ChannelImage& image) {
-    std::string line = "next " + std::to_string(image.next_offset()) + " cursor " + std::to_string(image.cursor()) + " live";
+    std::string line =
+        "next " + std::to_string(image.next_offset()) + " cursor " + std::to_string(image.cursor()) + " live";
     for (const auto& [first, range] : image.live()) {
         line += " " + std::to_string(first) + "-" + std::to_string(range.end - 1) + "/" + std::to_string(range.attempt);
     }
@@ -99,7 +100,8 @@ TEST_F(ImageTest, OlderRecordsChangeNothingAboutASavedState) {
 }
 
 TEST_F(ImageTest, WhatIsInABlockIsNotKeptTwice) {
-    ChannelState state{.settings = {.name = "orders", .options{}, .damage{}}, .next_offset = 4, .producers{}, .live{}, .blocks{}};
+    ChannelState state{
+        .settings = {.name = "orders", .options{}, .damage{}}, .next_offset = 4, .producers{}, .live{}, .blocks{}};
     state.blocks = {{.segment = 1, .size = 10, .position = 64, .first = 1, .end = 4}};
     image = ChannelImage{test_stream, state};
     publish(1, {"a", "b"});

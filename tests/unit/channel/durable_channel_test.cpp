@@ -131,7 +131,8 @@ TEST_F(DurableChannel, ARefusalThatALinkDidNotLiveToHearIsToldAgain) {
     EXPECT_EQ(durable.commit(), (Lines{"closed 1"}));
     EXPECT_EQ(world().attach_sender(2, 5), 1U);
     world().publish(2, 2, {"b"});
-    EXPECT_EQ(durable.turn(), (Lines{"refused 2 2: " + make_error_code(Errc::disk_full).message(), "confirmed 2 2 durable"}));
+    EXPECT_EQ(durable.turn(),
+              (Lines{"refused 2 2: " + make_error_code(Errc::disk_full).message(), "confirmed 2 2 durable"}));
 }
 
 TEST_F(DurableChannel, AFailedDiskClosesSendersAndReceiversGoOn) {
@@ -142,7 +143,8 @@ TEST_F(DurableChannel, AFailedDiskClosesSendersAndReceiversGoOn) {
     world().publish(1, 2, {"b"});
     durable.condition(commit::Condition::failed);
     channel().set_credit(link_of(9), plenty);
-    EXPECT_EQ(durable.turn(), (Lines{"closed 1: " + make_error_code(Errc::storage_failed).message(), "deliver 9 1 attempt 1"}));
+    EXPECT_EQ(durable.turn(),
+              (Lines{"closed 1: " + make_error_code(Errc::storage_failed).message(), "deliver 9 1 attempt 1"}));
 }
 
 TEST_F(DurableChannel, RestoredProducersMayLeaveAGapOnceAndDuplicatesAreDropped) {
@@ -171,7 +173,8 @@ TEST_F(DurableChannel, CursorAttemptsAndHolesSurvive) {
     static_cast<void>(durable.commit());
     ASSERT_TRUE(durable.restart());
     world().attach_receiver(9);
-    EXPECT_EQ(durable.turn(), (Lines{"deliver 9 2 attempt 1 again", "deliver 9 3 attempt 2 again", "deliver 9 4 attempt 1"}));
+    EXPECT_EQ(durable.turn(),
+              (Lines{"deliver 9 2 attempt 1 again", "deliver 9 3 attempt 2 again", "deliver 9 4 attempt 1"}));
 }
 
 TEST_F(DurableChannel, PurgeAndDeletionAreRecorded) {

@@ -1,5 +1,5 @@
-// Operations of the durable model test and what is checked after each: peers that know what they were told, the channel,
-// its log and its disk, and the model of what must be true. Next file: durable_model_test.cpp.
+// Operations of the durable model test and what is checked after each: peers that know what they were told, the
+// channel, its log and its disk, and the model of what must be true. Next file: durable_model_test.cpp.
 #pragma once
 
 #include <deque>
@@ -37,7 +37,7 @@ protected:
         std::uint64_t next = 1;
         std::deque<std::uint64_t> unconfirmed;
         std::size_t sent = 0;  // Of those, on this link.
-        std::uint64_t first_in_life = 0, reach = 0;
+        std::uint64_t first_in_life = 0, reach = 0, confirmed = 0;
         Credit granted, used;
     };
     struct ReceiverPeer {
@@ -84,7 +84,8 @@ protected:
         check();
         client.link = link;
         client.granted = client.used = {};
-        client.sent = client.reach = 0;
+        client.sent = 0;
+        client.reach = client.confirmed = known;
         trace("    known " + std::to_string(known));
         confirm(client, known);
         client.sent = 0;
@@ -134,7 +135,8 @@ protected:
             }
         } else {
             std::uint64_t first = client.next;
-            if (client.producer != 0 && client.first_in_life != 0 && client.first_in_life < first && prng_.chance(1, 5)) {
+            if (client.producer != 0 && client.first_in_life != 0 && client.first_in_life < first &&
+                prng_.chance(1, 5)) {
                 first = prng_.range(client.first_in_life, first - 1);
                 ++reached_["duplicates"];
             }
@@ -327,6 +329,11 @@ protected:
         EXPECT_GE(channel_->oldest_record(), below);
     }
 
+    void move_all_in_log() {
+        trace("move in log");
+        channel_->move_in_log(log_->submitted() + 1);
+    }
+
     void evict() {
         const std::uint64_t keep = prng_.chance(1, 2) ? 0 : prng_.below(400);
         const std::uint64_t before = channel_->resident_bytes();
@@ -356,6 +363,9 @@ protected:
     void checkpoint() {
         if (channel_->has_notes()) {
             channel_->write_notes();
+        }
+        if (prng_.chance(1, 2)) {  // As a checkpointer does before it gives log files free.
+            move_all_in_log();
         }
         trace("checkpoint at " + std::to_string(log_->submitted()));
         auto dead = channel_->take_dead_blocks();
@@ -390,7 +400,8 @@ protected:
     void crash() {
         const auto last = prng_.range(log_->committed(), log_->submitted());
         const auto first = prng_.chance(1, 3) ? first_needed() : prng_.range(recycled_ + 1, first_needed());
-        trace("crash: records " + std::to_string(first) + " to " + std::to_string(last) + (written_ ? " and a checkpoint" : ""));
+        trace("crash: records " + std::to_string(first) + " to " + std::to_string(last) +
+              (written_ ? " and a checkpoint" : ""));
         ++reached_["crashes"];
         ++life_;
         std::optional<ChannelImage> image;
@@ -583,6 +594,7 @@ protected:
             case Event::Kind::confirmed: {
                 Client& client = client_of(event.link.link);
                 EXPECT_EQ(event.level, client.level);
+                EXPECT_GE(event.number, std::exchange(client.confirmed, event.number));
                 EXPECT_LE(event.number, client.reach) << "a confirm of what was not sent on this link";
                 return confirm(client, event.number);
             }
@@ -609,8 +621,10 @@ protected:
             client.sent -= client.sent > 0 ? 1 : 0;
             const auto found = model_.stored.find(text);
             if (found == model_.stored.end()) {
-                // Its refusal can be lost in a crash only: the log knows that a later one is stored, not what was refused.
-                EXPECT_TRUE(refusable_.contains(text) && refusable_[text] < life_) << text << " was confirmed and is not stored";
+                // Its refusal can be lost in a crash only: the log knows that a later one is stored, not what was
+                // refused.
+                EXPECT_TRUE(refusable_.contains(text) && refusable_[text] < life_)
+                    << text << " was confirmed and is not stored";
                 ++reached_["refusals that nobody heard of"];
             } else if (client.level == ConfirmLevel::durable) {
                 EXPECT_LE(found->second, log_->committed()) << text << " was confirmed before the commit";
@@ -629,7 +643,8 @@ protected:
             }
             refused_.insert(text);
             ASSERT_NE(at, client.unconfirmed.end()) << number;
-            for (auto before = client.unconfirmed.begin(); before != at && client.level == ConfirmLevel::durable; ++before) {
+            for (auto before = client.unconfirmed.begin(); before != at && client.level == ConfirmLevel::durable;
+                 ++before) {
                 EXPECT_LE(model_.stored[text_of(client, *before)], log_->committed()) << "a refusal came too early";
             }
             client.unconfirmed.erase(at);
@@ -735,7 +750,8 @@ private:
         is_committing_ = false;
         closing_ = 0;
         log_ = std::make_unique<FakeCommitLog>();
-        channel_ = std::make_unique<Channel>("test", options_, events_, clock_, budget_, Durability{log_.get(), test_stream_});
+        channel_ =
+            std::make_unique<Channel>("test", options_, events_, clock_, budget_, Durability{log_.get(), test_stream_});
     }
 
     [[nodiscard]] commit::Index first_needed() const {
@@ -744,11 +760,14 @@ private:
 
     [[nodiscard]] Lines stored() {
         Lines lines;
-        channel_->peek(0, [&](const PeekedMessage& peeked) {
-            lines.push_back(std::to_string(peeked.offset) + "/" + std::to_string(peeked.attempt) + " " +
-                            std::string{as_text(peeked.message.payload)});
-            return true;
-        }, store_.reader());
+        channel_->peek(
+            0,
+            [&](const PeekedMessage& peeked) {
+                lines.push_back(std::to_string(peeked.offset) + "/" + std::to_string(peeked.attempt) + " " +
+                                std::string{as_text(peeked.message.payload)});
+                return true;
+            },
+            store_.reader());
         return lines;
     }
 
@@ -760,7 +779,8 @@ private:
 
     // It follows from producer and number, so that a resend is the same.
     static std::string text_of(const Client& client, std::uint64_t number) {
-        std::string text = client.producer == 0 ? "link " + std::to_string(client.link) : std::to_string(client.producer);
+        std::string text =
+            client.producer == 0 ? "link " + std::to_string(client.link) : std::to_string(client.producer);
         text += ":" + std::to_string(number) + ":";
         text.append((client.producer + number) % 37 * (number % 11 == 0 ? 5 : 1), 'x');
         return text;

@@ -1,6 +1,6 @@
-// What is true of a durable channel, message by message and as plainly as it can be written: what was submitted at which
-// index, and what of that a crash leaves. It reads the records that the channel submits; the checks say whether they were
-// right. Next file: durable_checks.hpp.
+// What is true of a durable channel, message by message and as plainly as it can be written: what was submitted at
+// which index, and what of that a crash leaves. It reads the records that the channel submits; the checks say whether
+// they were right. Next file: durable_checks.hpp.
 #pragma once
 
 #include <algorithm>
@@ -20,20 +20,21 @@ namespace baton::channel::test {
 struct DurableModel {
     struct Message {
         std::string text;
-        commit::Index published = 0;  ///< The record that made it; 0: it has survived a restart.
+        commit::Index published = 0;   ///< The record that made it; 0: it has survived a restart.
         commit::Index visible_at = 0;  ///< The newest record that holds it, until it is visible.
         bool is_visible = false;
         std::uint16_t holder = 0;
         std::uint32_t attempt = 1;
         bool is_started = false;
         bool was_delivered = false;
-        bool is_gone = false;         ///< Settled or purged.
-        commit::Index gone_at = 0;    ///< The record that says so; 0: not written yet.
-        std::vector<std::pair<commit::Index, std::uint32_t>> attempts;  ///< Written: from this record on at least this one.
+        bool is_gone = false;       ///< Settled or purged.
+        commit::Index gone_at = 0;  ///< The record that says so; 0: not written yet.
+        std::vector<std::pair<commit::Index, std::uint32_t>>
+            attempts;                      ///< Written: from this record on at least this one.
         std::uint32_t attempt_before = 1;  ///< At the last restart.
     };
 
-    std::map<Offset, Message> messages;  ///< Of this life: also those that are gone.
+    std::map<Offset, Message> messages;                     ///< Of this life: also those that are gone.
     std::vector<std::pair<commit::Index, Offset>> cursors;  ///< Written.
     Offset cursor_before = 1;
     Offset next_offset = 1;
@@ -129,7 +130,7 @@ struct DurableModel {
         return next;
     }
 
-    Offset first_offset = 1;                          ///< The next one when this life began.
+    Offset first_offset = 1;                             ///< The next one when this life began.
     std::map<std::string, commit::Index> stored_before;  ///< Everything that was stored before this life; all 0.
     std::vector<std::pair<commit::Index, ChannelOptions>> options;  ///< Written.
 

@@ -1,5 +1,5 @@
-// A commit log in memory: keeps every record with its bytes; a test says how far it is committed, and in which condition
-// it is. And a disk for blocks: makes of a relocation plan what server/runtime/shard_store.cpp makes of it.
+// A commit log in memory: keeps every record with its bytes; a test says how far it is committed, and in which
+// condition it is. And a disk for blocks: makes of a relocation plan what server/runtime/shard_store.cpp makes of it.
 // Fakes, not mocks. Next file: durable_world.hpp.
 #pragma once
 

@@ -13,9 +13,15 @@ namespace {
 constexpr WalFileHeader file_header{.generation = 0x0102030405060708,
                                     .shard = 0x11121314,
                                     .file_number = 0x2122232425262728,
-                                    .first_index = 0x3132333435363738};
-constexpr GroupHeader group_header{
-    .file_number = 5, .first_index = 1000, .synced_index = 999, .body_size = 4096, .records = 17, .epoch = 3};
+                                    .first_index = 0x3132333435363738,
+                                    .salt = 0x4142434445464748};
+constexpr GroupHeader group_header{.file_number = 5,
+                                   .first_index = 1000,
+                                   .synced_index = 999,
+                                   .body_size = 4096,
+                                   .records = 17,
+                                   .epoch = 3,
+                                   .salt = 0x5152535455565758};
 
 template <class Header, std::size_t size>
 void expect_each_bit_matters(const Header& header) {
@@ -44,14 +50,14 @@ TEST(WalFormat, NewerVersionIsNotWrong) {
     std::array<std::byte, wal_file_header_size> bytes;
     encode(file_header, bytes);
     store_u32(bytes.data() + 4, wal_version + 1);
-    store_u32(bytes.data() + 44, crc32c(Bytes{bytes}.first(44)));
+    store_u32(bytes.data() + 52, crc32c(Bytes{bytes}.first(52)));
     WalFileHeader decoded;
     EXPECT_EQ(decode(bytes, decoded), HeaderCheck::newer_version);
 }
 
 TEST(WalFormat, ReservedBytesMustBeZero) {
     std::array<std::byte, group_header_size> bytes;
-    for (const std::size_t at : {44U, 56U}) {
+    for (const std::size_t at : {44U}) {
         encode(group_header, bytes);
         store_u32(bytes.data() + at, 1);
         store_u32(bytes.data() + 4, crc32c(Bytes{bytes}.subspan(8)));
@@ -87,13 +93,14 @@ TEST(WalFormat, ImpossibleGroupsAreWrong) {
 TEST(WalFormat, ChecksumOfARecordCoversEverythingAndItsIndex) {
     const RecordHeader header{.body_size = 8, .crc = 0, .stream = StreamId{6}, .number = 9};
     const Bytes body = as_bytes("contents");
-    const std::uint32_t crc = record_crc(4, header, body);
-    EXPECT_EQ(record_crc(4, header, body.first(3), body.subspan(3)), crc);
-    EXPECT_NE(record_crc(5, header, body), crc);
-    EXPECT_NE(record_crc(4, header, as_bytes("content5")), crc);
-    EXPECT_NE(record_crc(4, {.body_size = 9, .crc = 0, .stream = StreamId{6}, .number = 9}, body), crc);
-    EXPECT_NE(record_crc(4, {.body_size = 8, .crc = 0, .stream = StreamId{7}, .number = 9}, body), crc);
-    EXPECT_NE(record_crc(4, {.body_size = 8, .crc = 0, .stream = StreamId{6}, .number = 10}, body), crc);
+    const std::uint32_t crc = record_crc(99, 4, header, body);
+    EXPECT_EQ(record_crc(99, 4, header, body.first(3), body.subspan(3)), crc);
+    EXPECT_NE(record_crc(99, 5, header, body), crc);
+    EXPECT_NE(record_crc(98, 4, header, body), crc);
+    EXPECT_NE(record_crc(99, 4, header, as_bytes("content5")), crc);
+    EXPECT_NE(record_crc(99, 4, {.body_size = 9, .crc = 0, .stream = StreamId{6}, .number = 9}, body), crc);
+    EXPECT_NE(record_crc(99, 4, {.body_size = 8, .crc = 0, .stream = StreamId{7}, .number = 9}, body), crc);
+    EXPECT_NE(record_crc(99, 4, {.body_size = 8, .crc = 0, .stream = StreamId{6}, .number = 10}, body), crc);
     std::array<std::byte, record_header_size> bytes;
     encode(RecordHeader{.body_size = 8, .crc = crc, .stream = StreamId{6}, .number = 9}, bytes);
     EXPECT_EQ(decode_record_header(bytes),

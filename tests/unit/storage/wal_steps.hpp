@@ -91,6 +91,7 @@ protected:
         settings = {.directory = wal_directory,
                     .generation = 7,
                     .shard = 2,
+                    .salt = 0x5a17,
                     .file_size = small_file,
                     .zero_step = zero_step,
                     .spare_files_max = 2};

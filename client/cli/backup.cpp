@@ -1,0 +1,286 @@
+// `baton backup DIR`: fetches the durable channels of a running broker, as they were at one moment, into a directory
+// that is a data directory. `baton restore` says how it is brought back. Main thread, and a few that fetch.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <condition_variable>
+#include <cstdio>
+#include <exception>
+#include <filesystem>
+#include <mutex>
+#include <optional>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "client/cli/admin.hpp"
+#include "client/cli/progress.hpp"
+#include "common/base/base64.hpp"
+#include "common/base/units.hpp"
+
+namespace baton::cli {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Files that are fetched at once: enough to keep the connection busy.
+constexpr std::size_t fetchers = 4;
+/// The last one: without it a directory is no data directory.
+constexpr const char* manifest_name = "MANIFEST";
+
+struct RemoteFile {
+    std::string path;
+    std::uint64_t size = 0;
+};
+
+Failure cannot(const std::string& what, const fs::path& path, int error) {
+    return Failure{exit_failed, "cannot " + what + " " + path.string() + ": " + std::generic_category().message(error),
+                   "cannot_write"};
+}
+
+/// A file or directory that is open, and closed again.
+class Descriptor {
+public:
+    Descriptor(const fs::path& path, int flags) : path_{path}, number_{::open(path.c_str(), flags | O_CLOEXEC, 0600)} {
+        if (number_ < 0) {
+            throw cannot("open", path_, errno);
+        }
+    }
+    ~Descriptor() { ::close(number_); }
+    Descriptor(const Descriptor&) = delete;
+    Descriptor& operator=(const Descriptor&) = delete;
+
+    void write(Bytes bytes) const {
+        while (!bytes.empty()) {
+            const auto count = ::write(number_, bytes.data(), bytes.size());
+            if (count < 0 && errno != EINTR) {
+                throw cannot("write", path_, errno);
+            }
+            bytes = bytes.subspan(static_cast<std::size_t>(std::max<ssize_t>(count, 0)));
+        }
+    }
+    void sync() const {
+        if (::fsync(number_) != 0) {
+            throw cannot("sync", path_, errno);
+        }
+    }
+
+private:
+    const fs::path path_;
+    const int number_;
+};
+
+/// The broker names files below the directory and nowhere else.
+void check_path(const std::string& path) {
+    const fs::path parsed{path};
+    const bool is_inside =
+        !path.empty() && parsed.is_relative() &&
+        std::ranges::all_of(parsed, [](const fs::path& part) { return part != "." && part != ".." && !part.empty(); });
+    if (!is_inside) {
+        throw Failure{exit_failed, "the broker named a file outside of the backup: \"" + path + "\"",
+                      "protocol_violation"};
+    }
+}
+
+class Backup {
+public:
+    Backup(const Program& program, fs::path directory)
+        : program_{program}, directory_{std::move(directory)}, client_{question_options(program.global)} {}
+
+    int run();
+
+private:
+    void prepare() const;
+    [[nodiscard]] Json question(const std::string& operation, const Json& arguments) {
+        return ask(program_, client_, operation, "", arguments);
+    }
+    void list();
+    void fetch_all();
+    void fetch_some();
+    void fetch(const RemoteFile& file);
+    void sync_directories() const;
+
+    const Program& program_;
+    const fs::path directory_;
+    Client client_;
+    std::string id_;
+    std::uint64_t bytes_total_ = 0;
+    std::vector<RemoteFile> files_;  // Without the manifest.
+    std::optional<RemoteFile> manifest_;
+
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    std::size_t next_ = 0;  // Of files_.
+    std::size_t running_ = 0;
+    std::uint64_t bytes_ = 0;
+    std::exception_ptr trouble_;
+};
+
+void Backup::prepare() const {
+    std::error_code error;
+    if (fs::exists(directory_, error) && !(fs::is_directory(directory_, error) && fs::is_empty(directory_, error))) {
+        throw usage(directory_.string() + " is there and not empty; name a directory that is new");
+    }
+    fs::create_directories(directory_, error);
+    if (error) {
+        throw cannot("make", directory_, error.value());
+    }
+    fs::permissions(directory_, fs::perms::owner_all, error);
+}
+
+void Backup::list() {
+    for (std::uint64_t from = 0;;) {
+        const auto reply = question("backup.list", {{"id", id_}, {"from", from}});
+        for (const auto& file : reply.at("files")) {
+            RemoteFile remote{file.at("path").get<std::string>(), file.at("size").get<std::uint64_t>()};
+            check_path(remote.path);
+            if (remote.path == manifest_name) {
+                manifest_ = std::move(remote);
+            } else {
+                files_.push_back(std::move(remote));
+            }
+        }
+        if (!reply.at("more").get<bool>()) {
+            return;
+        }
+        from = reply.at("next").get<std::uint64_t>();
+    }
+}
+
+void Backup::fetch(const RemoteFile& file) {
+    const auto target = directory_ / file.path;
+    fs::create_directories(target.parent_path());
+    const Descriptor out{target, O_WRONLY | O_CREAT | O_EXCL};
+    for (std::uint64_t offset = 0; offset < file.size;) {
+        const auto reply = question("backup.read", {{"id", id_}, {"path", file.path}, {"offset", offset}});
+        const auto bytes = base64_decode(reply.at("body_base64").get<std::string>());
+        if (!bytes || bytes->empty() || bytes->size() > file.size - offset) {
+            throw Failure{exit_failed, "the broker's answer about " + file.path + " makes no sense",
+                          "protocol_violation"};
+        }
+        out.write(*bytes);
+        offset += bytes->size();
+        const std::lock_guard lock{mutex_};
+        bytes_ += bytes->size();
+        if (trouble_) {
+            return;
+        }
+    }
+    out.sync();
+}
+
+void Backup::fetch_some() {
+    for (;;) {
+        std::size_t file = 0;
+        {
+            const std::lock_guard lock{mutex_};
+            if (trouble_ || next_ == files_.size()) {
+                return;
+            }
+            file = next_++;
+        }
+        try {
+            fetch(files_[file]);
+        } catch (...) {
+            const std::lock_guard lock{mutex_};
+            trouble_ = trouble_ ? trouble_ : std::current_exception();
+        }
+    }
+}
+
+void Backup::fetch_all() {
+    constexpr std::uint64_t mebibyte = 1ULL << 20U;
+    Progress progress{program_.global, "MiB fetched", bytes_total_ / mebibyte};
+    std::vector<std::jthread> threads;
+    running_ = std::min(fetchers, files_.size());
+    for (std::size_t i = 0; i < running_; ++i) {
+        threads.emplace_back([this] {
+            fetch_some();
+            const std::lock_guard lock{mutex_};
+            --running_;
+            changed_.notify_all();
+        });
+    }
+    std::unique_lock lock{mutex_};
+    while (running_ > 0) {
+        changed_.wait_for(lock, std::chrono::milliseconds{5});
+        progress.reached(bytes_ / mebibyte,
+                         static_cast<double>(bytes_) / static_cast<double>(std::max<std::uint64_t>(bytes_total_, 1)));
+    }
+    if (trouble_) {
+        std::rethrow_exception(trouble_);
+    }
+}
+
+/// With their names the files are durable.
+void Backup::sync_directories() const {
+    for (const auto& entry : fs::recursive_directory_iterator{directory_}) {
+        if (entry.is_directory()) {
+            Descriptor{entry.path(), O_RDONLY | O_DIRECTORY}.sync();
+        }
+    }
+    Descriptor{directory_, O_RDONLY | O_DIRECTORY}.sync();
+}
+
+int Backup::run() {
+    prepare();
+    const auto begun = question("backup.begin", Json::object());
+    id_ = begun.at("id").get<std::string>();
+    bytes_total_ = begun.at("bytes").get<std::uint64_t>();
+    try {
+        list();
+        fetch_all();
+        sync_directories();
+        if (!manifest_) {
+            throw Failure{exit_failed, "the backup has no " + std::string{manifest_name}, "protocol_violation"};
+        }
+        fetch(*manifest_);
+        sync_directories();
+    } catch (...) {
+        say(program_.global, directory_.string() + " is not complete, and no backup: remove it");
+        throw;
+    }
+    static_cast<void>(question("backup.end", {{"id", id_}}));
+    client_.close();
+    if (program_.global.output == OutputFormat::text) {
+        std::printf("%zu files, %s, in %s\n", files_.size() + 1, format_size(bytes_total_).c_str(),
+                    directory_.string().c_str());
+        say(program_.global, "check it with `baton-inspect " + directory_.string() + " verify`");
+    } else {
+        print_json({{"directory", directory_.string()}, {"files", files_.size() + 1}, {"bytes", bytes_total_}});
+    }
+    return exit_done;
+}
+
+int explain_restore(const std::string& directory) {
+    throw Failure{exit_usage,
+                  "a running broker cannot take a backup in; on the machine of the broker, while it is stopped: "
+                  "`baton-inspect " +
+                      directory +
+                      " restore NEW_DATA_DIR`, then start batond with --data-dir NEW_DATA_DIR. For some channels: "
+                      "`baton-inspect " +
+                      directory + " --output json dump channel NAME | baton send --jsonl NAME`",
+                  "unsupported"};
+}
+
+}  // namespace
+
+void add_backup(Program& program) {
+    auto* verb = program.app.add_subcommand(
+        "backup", "Fetch all durable channels of a running broker, as of one moment, into a new directory.");
+    verb->footer("Example: baton backup /backups/monday && baton-inspect /backups/monday verify");
+    const auto directory = std::make_shared<std::string>();
+    verb->add_option("DIR", *directory, "Is made; may be there if it is empty.")->required();
+    verb->final_callback(
+        [&program, directory] { program.run = [&program, directory] { return Backup{program, *directory}.run(); }; });
+    auto* restore = program.app.add_subcommand("restore", "Say how a backup is brought back.");
+    restore->footer("Example: baton-inspect /backups/monday restore /var/lib/baton-new");
+    restore->add_option("DIR", *directory, "What `baton backup` wrote.")->required();
+    restore->final_callback(
+        [&program, directory] { program.run = [directory] { return explain_restore(*directory); }; });
+}
+
+}  // namespace baton::cli

@@ -1,0 +1,104 @@
+#include "server/inspect/command_line.hpp"
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "server/inspect/verbs.hpp"
+#include "server/storage/errc.hpp"
+
+namespace baton::inspect {
+
+namespace {
+
+struct Words {
+    std::string directory;
+    std::string output = "text";
+    bool is_live = false;
+    std::vector<std::string> names;
+    std::string target;
+    std::function<int(Directory&, Format)> verb;
+};
+
+void add_dump(CLI::App& app, Words& words) {
+    auto* dump = app.add_subcommand("dump", "Print what is in files, or the messages of channels; see dump --help.");
+    dump->require_subcommand(1)->fallthrough();
+    using Dump = int (*)(Directory&, Format, const std::vector<std::string>&);
+    const auto add = [&](const char* name, const char* help, Dump run, bool needs_names) {
+        auto* what = dump->add_subcommand(name, help)->fallthrough();
+        auto* names = what->add_option("NAME", words.names,
+                                       needs_names ? "Channels." : "Files as `list` shows them; without names all.");
+        names->required(needs_names);
+        what->final_callback([&words, run] {
+            words.verb = [&words, run](Directory& directory, Format format) {
+                return run(directory, format, words.names);
+            };
+        });
+    };
+    add("wal", "A row for each record of log files.", &dump_wal, false);
+    add("segment", "A row for each block of segment files.", &dump_segments, false);
+    add("checkpoint", "A row for each section of checkpoints.", &dump_checkpoints, false);
+    add("channel",
+        "The living messages of channels, also of quarantined ones. With --output json a line each, as baton send "
+        "--jsonl takes it.",
+        &dump_channels, true);
+}
+
+void add_verbs(CLI::App& app, Words& words) {
+    app.add_subcommand("list", "Show manifest, channels and files.")->fallthrough()->final_callback([&words] {
+        words.verb = &list;
+    });
+    app.add_subcommand("verify", "Read everything; exit 0 if it is sound, 1 if not.")
+        ->fallthrough()
+        ->final_callback([&words] { words.verb = &verify; });
+    add_dump(app, words);
+    auto* restored = app.add_subcommand("restore", "Check DIR, a backup, and copy it to a new data directory.");
+    restored->fallthrough();
+    restored->add_option("TARGET", words.target, "Does not exist, or is empty.")->required();
+    restored->final_callback(
+        [&words] { words.verb = [&words](Directory& directory, Format) { return restore(directory, words.target); }; });
+}
+
+int run(const Words& words) {
+    auto directory = Directory::open(words.directory, words.is_live);
+    if (!directory) {
+        complain(directory.error().message());
+        return exit_unreadable;
+    }
+    if ((*directory)->is_live()) {
+        complain("a running broker changes these files while they are read: what looks damaged need not be");
+    }
+    return words.verb(**directory, words.output == "text" ? Format::text : Format::json);
+}
+
+}  // namespace
+
+int run(int argc, const char* const* argv) {
+    CLI::App app{"baton-inspect looks at a data directory of batond, or at a backup, and changes nothing in it."};
+    app.footer(
+        "Example: baton-inspect /var/lib/baton verify\n"
+        "         baton-inspect /var/lib/baton dump channel jobs --output json\n"
+        "Exit codes: 0 sound, 1 damage was found, 2 usage, 3 the directory cannot be read or a running broker has it.");
+    app.set_version_flag("--version", std::string{"baton-inspect "} + BATON_VERSION);
+    Words words;
+    app.add_option("DIR", words.directory, "Data directory or backup.")->required();
+    app.add_option("--output", words.output, "text or json; lists are a JSON line a row.")
+        ->check(CLI::IsMember({"text", "json", "jsonl"}));
+    app.add_flag("--live", words.is_live, "Go on although a running broker has the directory.");
+    app.require_subcommand(1);
+    add_verbs(app, words);
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+        if (error.get_exit_code() == 0) {
+            return app.exit(error);  // --help, --version.
+        }
+        complain(std::string{error.what()} + "; see baton-inspect --help");
+        return exit_usage;
+    }
+    return run(words);
+}
+
+}  // namespace baton::inspect

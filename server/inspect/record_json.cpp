@@ -1,0 +1,182 @@
+#include "server/inspect/record_json.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <ctime>
+#include <variant>
+
+#include "common/base/base64.hpp"
+#include "common/base/properties.hpp"
+#include "common/base/text_form.hpp"
+#include "common/base/utf8.hpp"
+#include "server/storage/numbered_name.hpp"
+
+namespace baton::inspect {
+
+namespace {
+
+constexpr std::size_t stream_width = 16;
+constexpr int hex_base = 16;
+
+/// Text as it is, other bytes in the text form of names.
+std::string shown(const std::string& bytes) {
+    return is_valid_utf8(as_bytes(bytes)) ? bytes : name_text(as_bytes(bytes));
+}
+
+std::string hex(Bytes bytes) {
+    std::string text;
+    for (const std::byte byte : bytes) {
+        char digits[3];
+        std::snprintf(digits, sizeof digits, "%02x", static_cast<unsigned>(byte));
+        text += digits;
+    }
+    return text;
+}
+
+Json settings_json(const channel::SettingsRecord& record) {
+    const auto& options = record.options;
+    Json json{{"name", name_text(as_bytes(record.name))},
+              {"messages_max", options.messages_max},
+              {"bytes_max", options.bytes_max},
+              {"message_size_max", options.message_size_max}};
+    if (!record.damage.empty()) {
+        json["damage"] = record.damage;
+    }
+    return json;
+}
+
+struct AsJson {
+    Json operator()(const channel::SettingsRecord& record) const {
+        Json json{{"type", "settings"}};
+        json.update(settings_json(record));
+        return json;
+    }
+    Json operator()(const channel::PublishRecord& record) const {
+        Json json{{"type", "publish"}};
+        json.update(batch_json(record.header));
+        if (!record.producer.is_anonymous()) {
+            json["producer"] = hex(record.producer.bytes);
+            json["last_sequence"] = record.last_sequence;
+        }
+        return json;
+    }
+    Json operator()(const channel::SettledRecord& record) const {
+        auto ranges = Json::array();
+        for (const auto& range : record.ranges) {
+            ranges.push_back({{"first", range.first}, {"count", range.count}});
+        }
+        return {{"type", "settled"}, {"cursor", record.cursor}, {"ranges", std::move(ranges)}};
+    }
+    Json operator()(const channel::StartedRecord& record) const {
+        auto ranges = Json::array();
+        for (const auto& range : record.ranges) {
+            ranges.push_back({{"first", range.first}, {"count", range.count}, {"attempt", range.attempt}});
+        }
+        return {{"type", "started"}, {"cursor", record.cursor}, {"ranges", std::move(ranges)}};
+    }
+    Json operator()(const channel::DeletedRecord&) const { return {{"type", "deleted"}}; }
+};
+
+void add_properties(Json& json, Bytes block) {
+    const auto properties = decode_properties(block);
+    if (!properties) {
+        return;
+    }
+    const auto add = [&](const char* name, const std::string& value) {
+        if (!value.empty()) {
+            json[name] = shown(value);
+        }
+    };
+    add("key", properties->key);
+    add("content_type", properties->content_type);
+    add("reply_to", properties->reply_to);
+    add("correlation_id", properties->correlation_id);
+    add("id", properties->message_id);
+    for (const auto& [name, value] : properties->headers) {
+        auto& place = json["headers"][shown(name)];
+        if (place.is_null()) {
+            place = shown(value);
+        } else if (place.is_string()) {
+            place = Json::array({place.get<std::string>(), shown(value)});
+        } else {
+            place.push_back(shown(value));
+        }
+    }
+}
+
+}  // namespace
+
+std::string stream_text(storage::StreamId stream) {
+    return storage::numbered_name("", stream.value(), stream_width, hex_base);
+}
+
+std::string time_text(WallTime time) {
+    constexpr std::int64_t second = 1'000'000;
+    const auto fraction = ((time.us % second) + second) % second;
+    const auto seconds = static_cast<std::time_t>((time.us - fraction) / second);
+    std::tm parts{};
+    ::gmtime_r(&seconds, &parts);
+    char text[64];
+    std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ", parts.tm_year + 1900, parts.tm_mon + 1,
+                  parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec, static_cast<int>(fraction));
+    return text;
+}
+
+Json record_json(Bytes body) {
+    const auto record = channel::decode_record(body);
+    if (!record) {
+        return {{"type", "unknown"}, {"bytes", body.size()}};
+    }
+    return std::visit(AsJson{}, *record);
+}
+
+Json state_json(const channel::ChannelState& state) {
+    auto json = settings_json(state.settings);
+    json["next_offset"] = state.next_offset;
+    json["cursor"] = state.cursor;
+    json["producers"] = state.producers.size();
+    auto live = Json::array();
+    for (const auto& range : state.live) {
+        live.push_back({{"first", range.first}, {"end", range.end}, {"attempt", range.attempt}});
+    }
+    json["live"] = std::move(live);
+    auto blocks = Json::array();
+    for (const auto& block : state.blocks) {
+        blocks.push_back(block_json(block));
+    }
+    json["blocks"] = std::move(blocks);
+    return json;
+}
+
+Json block_json(const storage::BlockRef& block) {
+    return {{"segment", block.segment},
+            {"position", block.position},
+            {"size", block.size},
+            {"first", block.first},
+            {"end", block.end}};
+}
+
+Json batch_json(const BatchHeader& header) {
+    return {{"first", header.base_offset},
+            {"count", header.count},
+            {"time", time_text({header.time_us})},
+            {"bytes", header.messages_size}};
+}
+
+Json envelope_json(const Envelope& envelope) {
+    Json json{{"channel", name_text(as_bytes(envelope.channel))},
+              {"offset", envelope.offset},
+              {"attempt", envelope.attempt},
+              {"time", time_text(envelope.time)}};
+    if (!envelope.message.properties.empty()) {
+        add_properties(json, envelope.message.properties);
+    }
+    if (is_valid_utf8(envelope.message.payload)) {
+        json["body"] = as_text(envelope.message.payload);
+    } else {
+        json["body_base64"] = base64_encode(envelope.message.payload);
+    }
+    return json;
+}
+
+}  // namespace baton::inspect

@@ -1,0 +1,35 @@
+// Records, states and messages of channels as JSON, for people and for `baton send --jsonl`. Pure functions.
+// Next file: dump_files.cpp.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "common/base/batch.hpp"
+#include "common/base/clock.hpp"
+#include "server/channel/channel_state.hpp"
+#include "server/inspect/output.hpp"
+
+namespace baton::inspect {
+
+/// "0000000700000001", as in the name of its directory.
+[[nodiscard]] std::string stream_text(storage::StreamId stream);
+[[nodiscard]] std::string time_text(WallTime time);
+
+/// Type and content of a record of a channel; {"type":"unknown"} if it is none.
+[[nodiscard]] Json record_json(Bytes body);
+[[nodiscard]] Json state_json(const channel::ChannelState& state);
+[[nodiscard]] Json block_json(const storage::BlockRef& block);
+[[nodiscard]] Json batch_json(const BatchHeader& header);
+
+struct Envelope {
+    std::string channel;
+    channel::Offset offset = 0;
+    std::uint32_t attempt = 1;
+    WallTime time{};
+    MessageView message;
+};
+/// The envelope of `baton receive --jsonl`, which `baton send --jsonl` takes.
+[[nodiscard]] Json envelope_json(const Envelope& envelope);
+
+}  // namespace baton::inspect

@@ -1,0 +1,41 @@
+// The form of administrative requests and replies (docs/protocol.md, section 11): reading arguments with errors that
+// say what is allowed, and what an error looks like. Control path. Pure functions. Next files: channel_admin.cpp,
+// backups.cpp.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <nlohmann/json.hpp>
+
+namespace baton::runtime {
+
+using Json = nlohmann::json;
+
+/// Of a reply, for what is around the lists in it.
+inline constexpr std::size_t frame_of_reply = 1000;
+
+/// What is wrong with a request; becomes an error reply.
+struct Refusal {
+    std::string code;
+    std::string text;
+    Json diff{};  ///< Of incompatible options: name -> {"is", "wanted"}.
+};
+
+/// A parsed request, or nothing: too deep, not JSON, not an object.
+[[nodiscard]] std::optional<Json> parse_object(std::string_view text);
+/// The operation that a request asks for; empty if it is not a request.
+[[nodiscard]] std::string operation_of(std::string_view json);
+[[nodiscard]] std::string dump(const Json& json);
+[[nodiscard]] std::string refusal_json(const Refusal& refusal);
+
+// These throw Refusal.
+void refuse_unknown_keys(const Json& request, std::initializer_list<std::string_view> known);
+[[nodiscard]] std::uint64_t number_of(const Json& request, const char* key, std::uint64_t low, std::uint64_t high,
+                                      std::uint64_t fallback);
+[[nodiscard]] std::string text_of(const Json& request, const char* key, const std::string& fallback);
+
+}  // namespace baton::runtime

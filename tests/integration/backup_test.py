@@ -1,0 +1,245 @@
+"""Backups of a running broker: what was confirmed before is in it, what was settled is not, one moment for all channels;
+and what baton-inspect gets out of a channel that is quarantined. Next file: durable_test.py.
+"""
+
+import json
+import os
+import subprocess
+import threading
+import unittest
+
+import wire
+from broker import DEADLINE, clean_environment, each_shard_count, eventually, program
+from damage_test import find_bytes, flip
+from durable_test import DurableBrokerTest, files_below
+
+
+def inspect(*arguments):
+    return subprocess.run([program("BATON_INSPECT"), *arguments], capture_output=True, timeout=DEADLINE,
+                          env=clean_environment(), check=False)
+
+
+class InspectedBrokerTest(DurableBrokerTest):
+    def expect_inspect(self, code, *arguments):
+        ended = inspect(*arguments)
+        self.assertEqual(code, ended.returncode, (arguments, ended.stdout[-1000:], ended.stderr[-1000:]))
+        return ended
+
+    def rows(self, code, *arguments):
+        return [json.loads(line) for line in self.expect_inspect(code, *arguments, "--output", "json").stdout.splitlines()]
+
+    def backup(self, server):
+        directory = os.path.join(self.folder, f"backup-{len(os.listdir(self.folder))}")
+        self.expect_exit(0, server, "backup", directory)
+        return directory
+
+
+@each_shard_count(1, 3)
+class BackupTest(InspectedBrokerTest):
+    def test_confirmed_is_there_and_settled_is_not(self):
+        server = self.start(wal_file_size="64k")
+        peer = self.create(server, b"many", b"few", b"empty", b"gone")
+        peer.attach_sender(1, b"many")
+        bodies = [b"%05d-" % number + b"x" * 300 for number in range(3000)]  # More than the log keeps.
+        peer.publish_all(1, 1, bodies)
+        peer.attach_sender(2, b"few")
+        peer.publish_all(2, 1, [b"f%d" % number for number in range(10)])
+        peer.attach_receiver(3, b"few", (10, 1 << 40))
+        first = peer.deliveries(3, 10)[0].offset
+        peer.settle(3, first + 7, outcome=wire.STARTED)
+        self.assertEqual([], peer.settle_and_wait(3, first, 3))
+        peer.attach_sender(4, b"gone")
+        peer.publish_all(4, 1, [b"g"])
+        self.assertTrue(peer.admin("channel.delete", b"gone")["ok"])
+        directory = self.backup(server)
+        # What comes later is not in it.
+        peer.publish(2, 11, b"late")
+        self.assertEqual([], peer.confirmed(2, 11))
+        self.assertEqual([], peer.settle_and_wait(3, first + 3, 2))
+        self.assertEqual([], [name for name in os.listdir(self.data) if name.startswith("backup-")], "removed at the end")
+        self.expect_inspect(0, directory, "verify")
+        self.assertEqual(bodies, [row["body"].encode() for row in self.rows(0, directory, "dump", "channel", "many")])
+        server.kill()
+        restored = os.path.join(self.folder, "restored")
+        self.expect_inspect(0, directory, "restore", restored)
+        for data in (restored, directory):
+            again = self.start(data_dir=data, shards=2)
+            peer = self.peer(again)
+            shown = peer.admin("channel.list")["channels"]
+            self.assertEqual(["empty", "few", "many"], [channel["name"] for channel in shown])
+            got = self.bodies(peer, b"few", 7)
+            self.assertEqual([b"f%d" % number for number in range(3, 10)], [message.body for message in got])
+            self.assertEqual([1, 1, 1, 1, 2, 1, 1], [message.attempt for message in got])
+            self.assertEqual(first + 3, got[0].offset)
+            self.assertEqual(bodies, [message.body for message in self.bodies(peer, b"many", 3000)])
+            again.kill()
+
+    def test_under_load_what_was_passed_on_is_in_one_of_them(self):
+        """A worker takes from one channel and sends to another before it settles: at no moment is a message in neither."""
+        server = self.start(wal_file_size="64k")
+        names = [b"a%d" % number for number in range(4)]
+        peer = self.create(server, *names)
+        count = 400
+        peer.attach_sender(1, names[0])
+        peer.publish_all(1, 1, [b"%d" % number for number in range(count)])
+        workers = []
+        for source, target in zip(names, names[1:]):
+            worker = threading.Thread(target=self.pass_on, args=(server, source, target, count), daemon=True)
+            worker.start()
+            workers.append(worker)
+        backups = []
+        while any(worker.is_alive() for worker in workers) and len(backups) < 10:
+            backups.append(self.backup(server))
+        for worker in workers:
+            worker.join(DEADLINE)
+        backups.append(self.backup(server))
+        positions = set()
+        for directory in backups:
+            self.expect_inspect(0, directory, "verify")
+            found = {name: {int(row["body"]) for row in self.rows(0, directory, "dump", "channel", name.decode())}
+                     for name in names}
+            self.assertEqual(set(range(count)), set().union(*found.values()), directory)
+            positions.add(tuple(len(found[name]) for name in names))
+        self.assertEqual(set(range(count)), found[names[-1]], "in the end all have arrived")
+        print(f"\n{len(backups)} backups: {sorted(positions)}")
+
+    def pass_on(self, server, source, target, count):
+        with wire.Peer(server.listen_url, timeout=DEADLINE) as peer:
+            peer.attach_receiver(1, source, (count, 1 << 40))
+            peer.attach_sender(2, target)
+            sequence = 0
+            while sequence < count:
+                for message in peer.deliveries(1, 1):
+                    sequence += 1
+                    peer.publish(2, sequence, message.body)
+                    self.assertEqual([], peer.confirmed(2, sequence))
+                    peer.settle(1, message.offset, 1, message.attempt)
+
+    def test_senders_go_on_during_a_backup(self):
+        server = self.start()
+        self.create(server, b"c")
+        sender = self.command(server, "send", "c", stdin=subprocess.PIPE)
+        stop = threading.Event()
+
+        def feed():
+            number = 0
+            while not stop.is_set():
+                sender.process.stdin.write(b"%d\n" % number)
+                number += 1
+            sender.process.stdin.close()
+        feeder = threading.Thread(target=feed, daemon=True)
+        feeder.start()
+        watcher = self.peer(server)
+        eventually(lambda: watcher.show(b"c")["ready"] > 1000, "messages come")
+        before = watcher.show(b"c")["ready"]  # Visible: committed.
+        directory = self.backup(server)
+        after = watcher.show(b"c")["next_offset"]
+        stop.set()
+        feeder.join(DEADLINE)
+        self.assertEqual(0, sender.wait())
+        numbers = [int(row["body"]) for row in self.rows(0, directory, "dump", "channel", "c")]
+        self.assertEqual([*range(len(numbers))], numbers)
+        self.assertGreaterEqual(len(numbers), before)
+        self.assertLess(len(numbers), after)
+
+    def test_the_end_of_the_connection_removes_it(self):
+        server = self.start()
+        peer = self.create(server, b"c")
+        begun = peer.admin("backup.begin")
+        self.assertTrue(begun["ok"], begun)
+        self.assertIn(begun["id"], os.listdir(self.data))
+        self.assertEqual("bad_request", peer.admin("backup.begin")["error"]["code"])
+        other = self.peer(server)
+        self.assertEqual("not_found", other.admin("backup.list", id=begun["id"])["error"]["code"])
+        for path in ("../LOCK", "LOCK", "/etc/passwd", "", "MANIFEST/../../LOCK"):
+            answer = peer.admin("backup.read", id=begun["id"], path=path)
+            self.assertEqual("not_found", answer["error"]["code"], path)
+        self.assertEqual("bad_request", peer.admin("backup.read", id=begun["id"], path="MANIFEST", offset=999)["error"]["code"])
+        peer.close()
+        eventually(lambda: begun["id"] not in os.listdir(self.data), "it is removed")
+
+    def test_a_kill_leaves_nothing_behind(self):
+        server = self.start()
+        peer = self.create(server, b"c")
+        begun = peer.admin("backup.begin")
+        server.kill()
+        self.assertIn(begun["id"], os.listdir(self.data))
+        self.start()
+        self.assertNotIn(begun["id"], os.listdir(self.data))
+
+    def test_refusals(self):
+        memory = self.broker()
+        ended = self.baton(memory, "backup", os.path.join(self.folder, "b"))
+        if b"no data directory" not in ended.stderr:  # The default one may be usable.
+            self.assertEqual(0, ended.returncode, ended.stderr)
+        server = self.start()
+        full = os.path.join(self.folder, "full")
+        os.mkdir(full)
+        open(os.path.join(full, "file"), "wb").close()
+        self.assertIn(b"not empty", self.expect_exit(2, server, "backup", full).stderr)
+        self.assertIn(b"baton-inspect", self.expect_exit(2, server, "restore", full).stderr)
+        self.assertIn(b"--live", self.expect_inspect(3, self.data, "list").stderr)
+        self.expect_inspect(0, self.data, "list", "--live")
+        self.expect_inspect(3, os.path.join(self.folder, "nowhere"), "list")
+        self.assertFalse(os.path.exists(os.path.join(self.folder, "nowhere")))
+        self.expect_inspect(3, full, "list")
+        self.expect_inspect(2, self.data)
+
+
+class RescueTest(InspectedBrokerTest):
+    def damaged(self):
+        server = self.start()
+        peer = self.create(server, b"hurt", b"fine")
+        peer.attach_sender(1, b"hurt")
+        for number, body in enumerate((b"hurt-1", b"hurt-2", b"hurt-3"), 1):
+            peer.publish(1, number, body)
+            self.assertEqual([], peer.confirmed(1, number))
+        peer.attach_sender(2, b"fine")
+        peer.publish_all(2, 1, [b"fine-1"])
+        server.kill()
+        (path, position), = find_bytes(self.data, "generation-*/**/wal-*", b"hurt-2")
+        flip(path, position)
+
+    def test_quarantined_messages_are_dumped_and_sent_again(self):
+        self.damaged()
+        before = files_below(self.data)
+        found = self.expect_inspect(1, self.data, "verify").stdout
+        self.assertIn(b"wal-0000000000000001", found)
+        self.assertIn(b'"hurt"', found)
+        listed = self.rows(0, self.data, "list")[0]
+        self.assertIn("damage", next(channel for channel in listed["channels"] if channel["name"] == "hurt"))
+        self.assertEqual(before, files_below(self.data), "nothing was changed")
+        for _ in range(3):  # The old generation is kept, however often it is started.
+            server = self.start()
+            self.assertTrue(server.stop() == 0)
+            rows = self.rows(1, self.data, "dump", "channel", "hurt")
+            self.assertEqual([("hurt-1", 1), ("hurt-3", 3)], [(row["body"], row["offset"]) for row in rows])
+        lines = self.expect_inspect(1, self.data, "--output", "json", "dump", "channel", "hurt").stdout
+        server = self.start()
+        self.expect_exit(0, server, "send", "--jsonl", "rescued", stdin=lines)
+        got = self.expect_exit(0, server, "receive", "rescued", "--until-empty").stdout
+        self.assertEqual(b"hurt-1\nhurt-3\n", got)
+        self.assertEqual(b"fine-1\n", self.expect_exit(0, server, "receive", "fine", "--until-empty").stdout)
+
+    def test_a_backup_has_the_quarantine_in_it(self):
+        self.damaged()
+        directory = self.backup(self.start())
+        self.assertIn(b'"hurt"', self.expect_inspect(1, directory, "verify").stdout)
+        self.expect_inspect(1, directory, "restore", os.path.join(self.folder, "new"))
+        self.assertFalse(os.path.exists(os.path.join(self.folder, "new")))
+        rows = self.rows(0, directory, "dump", "channel", "fine")
+        self.assertEqual(["fine-1"], [row["body"] for row in rows])
+
+    def test_rows_of_files(self):
+        self.damaged()
+        records = self.rows(1, self.data, "dump", "wal")
+        self.assertIn("damage", {key for row in records for key in row})
+        self.assertEqual({"settings", "publish"}, {row["type"] for row in records if "type" in row})
+        self.assertEqual(1, len(self.rows(0, self.data, "dump", "checkpoint")))
+        self.assertEqual([], self.rows(0, self.data, "dump", "segment"))
+        self.expect_inspect(2, self.data, "dump", "wal", "wal-0000000000000009")
+        self.expect_inspect(2, self.data, "dump", "channel", "unknown")
+
+
+if __name__ == "__main__":
+    unittest.main()
