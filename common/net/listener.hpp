@@ -54,8 +54,8 @@ public:
 
     void start() noexcept;
 
-    // Of the process's descriptors, leave so many (but at most a quarter of all) to others: a connection that would take
-    // one of them is turned away, as when none is left.
+    // Of the process's descriptors, leave so many (but at most a quarter of all) to others: a connection that would
+    // take one of them is turned away, as when none is left.
     void leave_descriptors(std::size_t count) noexcept;
 
     // Stops listening: the port or the path is free again before the return (the file of a Unix socket is removed), and

@@ -50,7 +50,8 @@ class Broker:
                  "--ready-file", str(ready), "--shards", str(shards),
                  "--wal-file-size", self.rng.choice(["64k", "256k", "1m", "4m"]),
                  "--segment-size", self.rng.choice(["256k", "1m", "16m"]),
-                 "--drain-timeout", "1s", "--limits-message-size-max", "4m", "--limits-memory-max", self.rng.choice(["24m", "48m", "512m"])],
+                 "--drain-timeout", "1s", "--limits-message-size-max", "4m",
+                 "--limits-memory-max", self.rng.choice(["24m", "48m", "512m"])],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         if not wait:
             return True
