@@ -75,11 +75,11 @@ std::uint64_t Channel::attach_sender(const LinkAddress& link, const ProducerId& 
 // What the sender may forget. It is not told of what is decided and not committed.
 std::uint64_t Channel::last_confirmable(const Sender& sender) const noexcept {
     Producer* producer = sender.producer;
-    if (journal_ == nullptr || producer == nullptr) {
+    if (producer == nullptr) {
         return sender.decided;
     }
-    const std::uint64_t told = producer->untold.empty() ? UINT64_MAX : producer->untold.front().first - 1;
-    if (sender.confirm == ConfirmLevel::received) {
+    const std::uint64_t told = producer->refused.empty() ? UINT64_MAX : producer->refused.front().first - 1;
+    if (journal_ == nullptr || sender.confirm == ConfirmLevel::received) {
         return std::min(sender.decided, told);
     }
     if (producer->last_index <= journal_->log().committed()) {
@@ -95,7 +95,6 @@ void Channel::attach_producer(Sender& sender, const ProducerId& id) {
         // first, so that its resend on the new link is not stored twice.
         Sender* older = find_sender(producer->link);
         BATON_ASSERT(older != nullptr && older->producer == producer);
-        keep_refusals(*older);
         older->producer = nullptr;
         end_sender(*older, Errc::superseded);
         producer->link = sender.address;
@@ -148,26 +147,14 @@ void Channel::end_sender(Sender& sender, std::error_code reason) {
     const LinkAddress link = sender.address;
     intake_.forget(sender);
     gate_.remove(sender);
-    keep_refusals(sender);
+    if (journal_ != nullptr) {
+        journal_->forget(link);
+    }
     if (sender.producer != nullptr) {
         producers_.detach(*sender.producer, clock_.now());
     }
     senders_.erase(link);
     events_.closed(link, reason);
-}
-
-// What waits for the link is forgotten. Of its refusals the producer hears when it sends those messages again:
-// otherwise they would count as duplicates, and be confirmed.
-void Channel::keep_refusals(Sender& sender) {
-    if (journal_ == nullptr) {
-        return;
-    }
-    const auto untold = journal_->forget(sender.address);
-    if (sender.producer != nullptr && !untold.empty()) {
-        auto& all = sender.producer->untold;
-        all.insert(all.end(), untold.begin(), untold.end());
-        std::ranges::sort(all, {}, &Refusal::first);
-    }
 }
 
 void Channel::end_receiver(Receiver& receiver, std::error_code reason) {

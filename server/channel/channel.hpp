@@ -239,7 +239,6 @@ private:
     void end_sender(Sender& sender, std::error_code reason);
     void end_receiver(Receiver& receiver, std::error_code reason);
     void attach_producer(Sender& sender, const ProducerId& id);
-    void keep_refusals(Sender& sender);
     [[nodiscard]] std::uint64_t last_confirmable(const Sender& sender) const noexcept;
 
     // Messages.

@@ -57,25 +57,23 @@ void Channel::publish(const LinkAddress& link, std::uint64_t first_sequence, Pay
     state_changed();
 }
 
-// Of what comes again, refusals that the sender has not heard of. Those before it are not asked for any more.
+// Of what comes again, refusals: as duplicates they would be confirmed. What a link sends first says what the producer has
+// heard of; later on the link may end before it hears more.
 void Channel::tell_again(Sender& sender, std::uint64_t first, std::uint64_t last) {
-    if (sender.producer == nullptr || sender.producer->untold.empty()) {
+    if (sender.producer == nullptr) {
         return;
     }
-    std::vector<Refusal> later;
-    for (const Refusal& refusal : std::exchange(sender.producer->untold, {})) {
+    auto& refused = sender.producer->refused;
+    if (!std::exchange(sender.has_published, true)) {
+        std::erase_if(refused, [&](const Refusal& refusal) { return refusal.first + refusal.count <= first; });
+    }
+    for (const Refusal& refusal : refused) {
         const std::uint64_t begin = std::max(refusal.first, first);
-        const std::uint64_t end = refusal.first + refusal.count;
-        const std::uint64_t stop = std::min(end, last + 1);
-        if (begin < stop) {
-            intake_.tell_refusal(sender, {begin, static_cast<std::uint32_t>(stop - begin), refusal.reason});
-        }
-        if (end > last + 1) {
-            const std::uint64_t rest = std::max(refusal.first, last + 1);
-            later.push_back({rest, static_cast<std::uint32_t>(end - rest), refusal.reason});
+        const std::uint64_t end = std::min(refusal.first + refusal.count, last + 1);
+        if (begin < end) {
+            intake_.tell_refusal(sender, {begin, static_cast<std::uint32_t>(end - begin), refusal.reason});
         }
     }
-    sender.producer->untold = std::move(later);
 }
 
 // Drops what was received before, then decides or parks the rest. A duplicate of a parked message is dropped, too, and

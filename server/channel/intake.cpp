@@ -19,6 +19,20 @@ void decide(Sender& sender, std::uint64_t sequence) noexcept {
     }
 }
 
+void remember(std::vector<Refusal>& refused, const Refusal& refusal) {
+    constexpr std::size_t refused_max = 64;
+    if (!refused.empty() && refused.back().reason == refusal.reason &&
+        refused.back().first + refused.back().count == refusal.first &&
+        refused.back().count <= UINT32_MAX - refusal.count) {
+        refused.back().count += refusal.count;
+        return;
+    }
+    if (refused.size() == refused_max) {
+        refused.erase(refused.begin());
+    }
+    refused.push_back(refusal);
+}
+
 }  // namespace
 
 void Pending::drop_front(Cut cut) noexcept {
@@ -60,7 +74,11 @@ void Intake::apply_parked() noexcept {
 void Intake::refuse(Pending& pending, Errc reason) noexcept {
     counters_.refused += pending.count;
     decide(*pending.sender, pending.first_sequence + pending.count - 1);
-    tell_refusal(*pending.sender, {pending.first_sequence, pending.count, reason});
+    const Refusal refusal{pending.first_sequence, pending.count, reason};
+    if (journal_ != nullptr && pending.sender->producer != nullptr) {
+        remember(pending.sender->producer->refused, refusal);
+    }
+    tell_refusal(*pending.sender, refusal);
 }
 
 void Intake::tell_refusal(const Sender& sender, const Refusal& refusal) noexcept {

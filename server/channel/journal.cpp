@@ -137,19 +137,13 @@ void Journal::answer_later(const LinkAddress& receiver, std::uint64_t receipt) {
     receipts_.push_back({.index = 0, .link = receiver, .value = receipt, .answer = Answer::receipt});
 }
 
-std::vector<Refusal> Journal::forget(const LinkAddress& link) {
-    std::vector<Refusal> untold;
+void Journal::forget(const LinkAddress& link) noexcept {
     std::erase_if(receipts_, [&](const Waiting& receipt) { return receipt.link == link; });
     for (std::size_t i = 0; i < waiting_.size(); ++i) {
-        Waiting& waiting = waiting_[i];
-        if (waiting.link == link) {
-            if (waiting.answer == Answer::refusal) {
-                untold.push_back({waiting.value, waiting.count, waiting.reason});
-            }
-            waiting.answer = Answer::nobody;
+        if (waiting_[i].link == link) {
+            waiting_[i].answer = Answer::nobody;
         }
     }
-    return untold;
 }
 
 void Journal::release(ChannelEvents& events) noexcept {

@@ -48,8 +48,8 @@ public:
     void refuse_later(const LinkAddress& sender, std::uint64_t first, std::uint32_t count, Errc reason);
     /// The same for a receiver's receipt, and for the settlements that were noted before it.
     void answer_later(const LinkAddress& receiver, std::uint64_t receipt);
-    /// The link ends: it hears nothing any more. Returns the refusals that it has not heard of.
-    std::vector<Refusal> forget(const LinkAddress& link);
+    /// The link ends: it hears nothing any more.
+    void forget(const LinkAddress& link) noexcept;
     [[nodiscard]] bool is_anybody_waiting() const noexcept { return !waiting_.empty(); }
     /// Tells everybody whose time has come. After each of the three above, too: if nothing is on its way to the disk,
     /// no commit will come that could do it.

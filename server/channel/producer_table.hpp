@@ -29,7 +29,7 @@ struct Producer {
     /// its next number may be higher than expected.
     bool is_restored = false;
     std::uint64_t last_stored = 0;  ///< Durable channels: what the disk knows; what was refused after it is not on it.
-    std::vector<Refusal> untold;    ///< Refused, but the link ended before it heard of it. In order.
+    std::vector<Refusal> refused;   ///< It may not have heard of these. In order; the oldest ones are forgotten.
     LinkAddress link;               ///< The attached sender, if any.
     bool is_attached = false;
     MonotonicTime detached_at{};

@@ -168,7 +168,7 @@ void ShardStore::finish_plan(ChannelId id, commit::StreamId stream,
     if (written) {
         for (const auto& ref : *written) {
             ++files.live_blocks[ref.segment];
-            files.newest = std::max(files.newest, ref.segment);
+            files.newest = ref.segment;  // Not the largest that ever was: when all are gone, numbers begin anew.
         }
         channel->finish_relocation(*written);
         return;

@@ -122,7 +122,7 @@ private:
     struct StreamFiles {
         std::shared_ptr<storage::SegmentWriter> writer;
         std::map<std::uint32_t, std::uint32_t> live_blocks;  ///< By segment.
-        std::uint32_t newest = 0;
+        std::uint32_t newest = 0;  ///< That the writer has open, if it has written.
         bool is_writing = false;
     };
     struct Garbage {

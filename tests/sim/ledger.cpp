@@ -62,7 +62,7 @@ std::uint32_t Ledger::channel_of(Bytes name) {
 
 // --- The broker's death ---------------------------------------------------------------------------------------------
 
-void Ledger::broker_died(MonotonicTime safe) {
+void Ledger::broker_died(MonotonicTime safe, bool was_full) {
     for (std::uint32_t number = 0; number < channels_.size(); ++number) {
         if (channels_[number].is_durable) {
             keep_what_is_safe(channels_[number], safe);
@@ -73,7 +73,8 @@ void Ledger::broker_died(MonotonicTime safe) {
     for (Producer& producer : producers_) {
         const bool may_lose = producer.is_careless || !channels_[producer.channel].is_durable;
         for (MessageRecord& message : producer.messages) {
-            message.may_be_lost = message.may_be_lost || (may_lose && message.is_confirmed && message.offset == 0);
+            const bool is_unsure = message.is_confirmed ? may_lose : was_full;
+            message.may_be_lost = message.may_be_lost || (is_unsure && message.offset == 0);
             if (message.deliveries > 0 && message.last_delivery > safe) {
                 message.deliveries = 0;  // Nobody knows of it any more.
             }
@@ -148,7 +149,8 @@ void Ledger::confirmed(ProducerNumber producer, std::uint64_t up_to, bool is_sta
         MessageRecord& message = from.messages[from.confirmed];
         ++progress_;
         message.is_confirmed = !message.is_refused;
-        message.may_be_lost = is_stale && (from.is_careless || !channels_[from.channel].is_durable);
+        message.may_be_lost =
+            message.may_be_lost || (is_stale && (from.is_careless || !channels_[from.channel].is_durable));
     }
 }
 

@@ -57,8 +57,10 @@ public:
     [[nodiscard]] std::uint32_t channel_of(Bytes name);
     [[nodiscard]] bool is_durable(std::uint32_t channel) const { return channels_[channel].is_durable; }
 
-    // The broker has died. What it was told before `safe` without being asked for an answer is on the disk.
-    void broker_died(MonotonicTime safe);
+    // The broker has died. What it was told before `safe` without being asked for an answer is on the disk. `was_full`:
+    // it may have refused messages, and their senders not have heard of it; the next one confirms what comes before
+    // something that is stored.
+    void broker_died(MonotonicTime safe, bool was_full);
     // The channel is damaged, and that is right. Nothing is asked of it any more.
     void abandon(std::uint32_t channel) { channels_[channel].is_abandoned = true; }
     [[nodiscard]] bool is_abandoned(std::uint32_t channel) const { return channels_[channel].is_abandoned; }

@@ -41,7 +41,8 @@ void Machine::start(std::function<void()> on_death) {
 // --- Lives ----------------------------------------------------------------------------------------------------------
 
 void Machine::try_to_start() {
-    trouble_since_ = is_full_ ? scheduler_.now() : MonotonicTime::max();
+    const bool is_in_trouble = is_full_ || disk_.operations() < last_failure_;
+    trouble_since_ = is_in_trouble ? scheduler_.now() : MonotonicTime::max();
     const auto shards =
         has_storage() ? static_cast<std::uint32_t>(prng_.range(1, options_.storage.shards_max)) : options_.shards;
     broker_ = std::make_unique<SimBroker>(scheduler_, prng_, options_, report_, shards);
@@ -136,7 +137,7 @@ void Machine::die(Death death, const char* how) {
     } else {
         disk_.crash(fault_prng_);
     }
-    ledger_.broker_died(safe);
+    ledger_.broker_died(safe, trouble_since_ != MonotonicTime::max());
     on_death_();
     scheduler_.after(options_.storage.restart_pause.take(fault_prng_), [this] { power_on(); });
 }
@@ -202,7 +203,9 @@ void Machine::fail_soon() {
     const std::uint64_t operation = disk_.operations() + fault_prng_.range(1, operations_ahead);
     report_.note("disk: FAULT operation " + std::to_string(operation) + " will fail, " +
                  (is_space ? "no space" : "I/O error"));
-    disk_.fail_at(operation, is_space ? DiskFault::no_space : DiskFault::io_error, fault_prng_.range(1, 3));
+    const std::uint64_t count = fault_prng_.range(1, 3);
+    disk_.fail_at(operation, is_space ? DiskFault::no_space : DiskFault::io_error, count);
+    last_failure_ = operation + count - 1;
     has_failed_ = true;
     trouble_since_ = std::min(trouble_since_, scheduler_.now());
 }

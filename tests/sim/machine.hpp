@@ -78,6 +78,7 @@ private:
     bool will_be_restarted_ = false;
     bool has_failed_ = false;  ///< In this life or an earlier one an operation of the disk was made to fail.
     bool has_lost_segment_ = false;
+    std::uint64_t last_failure_ = 0;                      ///< Operation of the disk that is the last to fail.
     MonotonicTime trouble_since_ = MonotonicTime::max();  ///< Of the disk, in this life.
     Death death_under_way_ = Death::power_cut;            ///< What the loss of power in the simulated disk stands for.
 };

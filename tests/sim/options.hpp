@@ -50,8 +50,8 @@ struct StorageOptions {
     DurableChannels durable = DurableChannels::none;
     std::uint32_t shards_max = 4;  // Each life of the broker has another number of them.
     Duration backlog_time{};       // Receivers do nothing before.
-    DelayRange sync_time;  // Of one job of the log,
-    DelayRange bulk_time;  // and of all others.
+    DelayRange sync_time;          // Of one job of the log,
+    DelayRange bulk_time;          // and of all others.
     std::uint64_t wal_file_size = 65'536;
     std::uint64_t segment_size = 262'144;
     std::uint64_t read_ahead = 65'536;

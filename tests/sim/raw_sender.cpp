@@ -161,6 +161,10 @@ void RawSender::on_frame(const wire::Frame& frame) {
             is_attached_ = true;
             const std::uint64_t back = std::min(confirmed_, prng_.below(repeated_max));
             next_ = std::max(confirmed_ - back, refused_) + 1;
+            // A channel that has lost everything knows what was sent to it since.
+            if (const std::uint64_t known = frame.header.sequence; known > 0 && !ledger_.is_durable(channel_)) {
+                next_ = std::min(next_, known + 1);
+            }
             return;
         }
         case FrameType::ping:
