@@ -158,7 +158,7 @@ class DamageTest(DurableBrokerTest):
         last = content.rfind(b"BGRP", 0, end)
         number, first, _, _, records = struct.unpack_from("<QQQQI", content, last + 8)
         first += records
-        header = struct.pack("<QQQQIIQQ", number, first, first - 1, 9000, 1, 0, 0, 0)
+        header = struct.pack("<QQQQI", number, first, first - 1, 9000, 1) + content[last + 44:last + 64]
         with open(path, "r+b") as file:  # The beginning of a group that was being written.
             file.seek(end)
             file.write(b"BGRP" + struct.pack("<I", crc32c(header)) + header + b"half of a record")

@@ -69,6 +69,8 @@ class Broker:
         return self.process.wait(timeout=60)
 
     def kill(self) -> int:
+        if (code := self.process.poll()) is not None:
+            raise SystemExit(f"the broker ended by itself with {code}; see {self.folder}/broker.log")
         self.process.send_signal(signal.SIGKILL)
         at = now_us()
         self.process.wait()
