@@ -593,6 +593,15 @@ void ShardBroker::admin(SessionId session, std::uint64_t request, std::string_vi
 }
 
 void ShardBroker::handle(AdminCommand& command) {
+    if (store_ && store_->condition() == commit::Condition::failed && admin_changes(command.json)) {
+        const auto* channel = find(command.name);
+        if (channel != nullptr && channel->is_durable()) {
+            return send_part(command.session,
+                             {command.gathering,
+                              admin_error("storage_failed", "the disk failed: nothing can be changed until the broker is "
+                                                            "started again")});
+        }
+    }
     const auto before = store_ ? store_->log().submitted() : 0;
     AdminPartEvent part{command.gathering, run_admin(*this, command.name, command.json, command.reply_size_max)};
     // What it changed is on the disk before it is answered; a channel notes some of it until the end of the turn.

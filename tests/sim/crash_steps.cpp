@@ -140,9 +140,15 @@ std::string StepLife::ask(const std::string& channel, const std::string& json) {
 }
 
 void StepLife::create(const std::string& channel) {
-    facts_[channel].name = channel;
+    StepChannel& facts = facts_[channel];
+    if (facts.is_deleted) {
+        facts = {};
+        facts.is_deletion_asked = true;  // Until the answer comes either may be true.
+    }
+    facts.name = channel;
     if (ask(channel, R"({"op":"channel.create","storage":"durable"})").find("\"ok\":true") != std::string::npos) {
-        facts_[channel].is_made = true;
+        facts.is_made = true;
+        facts.is_deletion_asked = false;
     }
 }
 

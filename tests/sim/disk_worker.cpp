@@ -71,6 +71,7 @@ void DiskWorker::run() {
     waiting_.pop_front();
     work.job.run(disk_);
     if (disk_.is_off()) {
+        longest_ = std::max(longest(), scheduler_.now() - work.submitted);
         stop();
         return on_power_gone_();
     }

@@ -162,7 +162,7 @@ void Ledger::refused(ProducerNumber producer, std::uint64_t first, std::uint64_t
         }
         MessageRecord& message = from.messages[number - 1];
         message.is_refused = true;
-        if (message.is_confirmed || message.offset != 0) {
+        if ((message.is_confirmed && !message.may_be_lost) || message.offset != 0) {
             report_.violation(name_of(message) + " was refused after it had been confirmed or delivered");
         }
     }
