@@ -1,11 +1,25 @@
 // batond: reads the command line and runs the broker. The wiring is in server/app/application.cpp.
 #include <malloc.h>
+#include <sys/resource.h>
 
 #include <cstdio>
 
 #include "server/app/application.hpp"
 #include "server/app/command_line.hpp"
 #include "server/app/logging.hpp"
+
+namespace {
+
+/// The soft limit is low for programs that use select(); connections need as many as the system permits.
+void use_all_descriptors() {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        static_cast<void>(::setrlimit(RLIMIT_NOFILE, &limit));
+    }
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
     using namespace baton::app;
@@ -28,6 +42,7 @@ int main(int argc, char** argv) {
     // Chunks of messages (256 KiB) go back to the system when they are freed. Without this the C library raises its
     // threshold with the first one, keeps them in its heap, and a long backlog leaves it full of holes.
     mallopt(M_MMAP_THRESHOLD, 128 * 1024);
+    use_all_descriptors();
     start_logging(options.log_level, options.log_format);
     const int exit_code = Application{line}.run();
     stop_logging();

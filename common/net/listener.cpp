@@ -5,10 +5,12 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -256,6 +258,11 @@ void Listener::accept_turn() noexcept {
     const auto watch = life_.watch();
     for (int tries = 0; tries < accept_turn_max; ++tries) {
         Descriptor accepted{::accept4(waiter_.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK)};
+        if (accepted && accepted.number() >= descriptor_end_) {
+            accepted.reset();  // Turned away.
+            tell_trouble(EMFILE);
+            continue;
+        }
         if (accepted) {
             is_in_trouble_ = false;
             events_.on_accepted(std::move(accepted));
@@ -274,12 +281,23 @@ void Listener::accept_turn() noexcept {
             break;
         }
         retry_later();
-        if (!std::exchange(is_in_trouble_, true)) {
-            events_.on_accept_trouble(system_error(error));
-        }
+        tell_trouble(error);
         return;
     }
     wait();
+}
+
+void Listener::tell_trouble(int error) noexcept {
+    if (!std::exchange(is_in_trouble_, true)) {
+        events_.on_accept_trouble(system_error(error));
+    }
+}
+
+void Listener::leave_descriptors(std::size_t count) noexcept {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < INT_MAX) {
+        descriptor_end_ = static_cast<int>(limit.rlim_cur - std::min<rlim_t>(count, limit.rlim_cur / 4));
+    }
 }
 
 bool Listener::turn_away() noexcept {

@@ -5,6 +5,8 @@
 
 #include <sys/types.h>
 
+#include <climits>
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <system_error>
@@ -52,6 +54,10 @@ public:
 
     void start() noexcept;
 
+    // Of the process's descriptors, leave so many (but at most a quarter of all) to others: a connection that would
+    // take one of them is turned away, as when none is left.
+    void leave_descriptors(std::size_t count) noexcept;
+
     // Stops listening: the port or the path is free again before the return (the file of a Unix socket is removed), and
     // no event follows. Connections that the kernel has queued and nobody has accepted are reset.
     void close() noexcept;
@@ -77,6 +83,7 @@ private:
     void accept_turn() noexcept;
     // Accepts and closes those who wait, in place of the spare descriptor. False: nobody was there.
     [[nodiscard]] bool turn_away() noexcept;
+    void tell_trouble(int error) noexcept;
     void remove_socket_file() noexcept;
 
     ListenerEvents& events_;
@@ -85,6 +92,7 @@ private:
     Descriptor spare_;  // Held for the moment when no other descriptor can be had.
     Waiter waiter_;
     SteadyTimer retry_timer_;
+    int descriptor_end_ = INT_MAX;  // Connections have lower numbers. The system gives the lowest that is free.
     bool is_in_trouble_ = false;
     LifeToken life_;  // Last: gone before anything that a handler would touch.
 };

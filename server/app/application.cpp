@@ -28,6 +28,9 @@ std::uint32_t shard_count(const Options& options) {
     return options.shards != 0 ? options.shards : std::max(1U, std::thread::hardware_concurrency());
 }
 
+/// What the files of the data directory may need at once, however many connections want all descriptors there are.
+constexpr std::size_t storage_descriptors = 256;
+
 /// A channel that is created without a limit of its own gets the broker's.
 runtime::Limits limits_of(const Options& options) {
     auto limits = options.limits;
@@ -141,6 +144,9 @@ bool Application::listen() {
         if (!listener) {
             spdlog::error("{}", listener.error().message());
             return false;
+        }
+        if (store_) {
+            (*listener)->leave_descriptors(storage_descriptors);
         }
         listeners_.push_back(std::move(*listener));
     }

@@ -222,6 +222,8 @@ public:
     [[nodiscard]] bool wants_blocks(std::uint64_t ahead_bytes) const;
     /// A wanted block has been read; empty: it could not be, and the channel is damaged.
     void on_block_read(const commit::BlockRef& ref, const Payload& body);
+    /// It could not be read for now, and is wanted again.
+    void on_block_postponed(const commit::BlockRef& ref) noexcept;
     [[nodiscard]] std::vector<commit::BlockRef> take_dead_blocks() noexcept { return log_.take_dead_blocks(); }
 
 private:

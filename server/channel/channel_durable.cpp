@@ -229,6 +229,12 @@ std::vector<commit::BlockRef> Channel::take_wanted_blocks(std::uint64_t ahead_by
     return refs;
 }
 
+void Channel::on_block_postponed(const commit::BlockRef& ref) noexcept {
+    if (StoredBlock* block = log_.evicted_block(ref)) {
+        block->is_loading = false;
+    }
+}
+
 void Channel::on_block_read(const commit::BlockRef& ref, const Payload& body) {
     if (log_.evicted_block(ref) == nullptr) {
         return;  // Purged meanwhile.

@@ -162,9 +162,13 @@ std::uint64_t Rescue::count_missing() const {
     std::uint64_t found = 0;
     const auto add = [&](Offset first, Offset end) {
         living += end - first;
-        for (const auto& [begin, stop] : visited_) {
-            const Offset low = std::max(begin, first);
-            const Offset high = std::min(stop, end);
+        auto run = visited_.upper_bound(first);
+        if (run != visited_.begin()) {
+            --run;
+        }
+        for (; run != visited_.end() && run->first < end; ++run) {
+            const Offset low = std::max(run->first, first);
+            const Offset high = std::min(run->second, end);
             found += low < high ? high - low : 0;
         }
     };

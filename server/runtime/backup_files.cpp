@@ -67,8 +67,11 @@ Result<void> write_log(storage::FileSystem& files, const std::string& directory,
         }
         return writer.is_full() ? fail(storage::Errc::no_space, directory) : Result<void>{};
     };
+    const BackupPart::Stream* last = nullptr;
+    std::uint64_t number = 0;
     for (const auto& stream : part.streams) {
-        std::uint64_t number = 0;
+        last = stream.batches.empty() ? last : &stream;
+        number = stream.batches.empty() ? number : 0;
         for (const auto& batch : stream.batches) {
             writer.append(stream.stream, ++number, batch.head, batch.messages);
             if (writer.unsynced_bytes() >= group_bytes) {
@@ -78,7 +81,14 @@ Result<void> write_log(storage::FileSystem& files, const std::string& directory,
             }
         }
     }
-    return write_out();
+    auto written = write_out();
+    if (written && last != nullptr) {
+        // A group of its own that says nothing new, but that all before it was synced: what is wrong there is damage,
+        // and no torn tail with which everything behind it would go.
+        writer.append(last->stream, ++number, last->settings);
+        written = write_out();
+    }
+    return written;
 }
 
 Result<void> write_checkpoint(storage::FileSystem& files, const std::string& directory, const BackupPart& part) {

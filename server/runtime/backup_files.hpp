@@ -18,6 +18,7 @@ struct BackupPart {
     struct Stream {
         storage::StreamId stream{0};
         std::vector<std::byte> state;
+        std::vector<std::byte> settings;  ///< Its record.
         std::vector<storage::BlockRef> blocks;
         std::vector<channel::LoggedBatch> batches;
     };

@@ -47,6 +47,9 @@ void Backups::ask(ShardStore* store, SessionId session, std::uint64_t request_id
         }
         if (op == "backup.begin") {
             refuse_unknown_keys(request, {});
+            if (store->condition() == commit::Condition::full) {
+                throw Refusal{"disk_full", "the backup cannot be made: " + store->trouble(), {}};
+            }
             return begin(*store, question);
         }
         const auto name = text_of(request, "id", "");
@@ -175,8 +178,11 @@ void Backups::on(ShardStore& store, const BackupSnapshotCommand& command) {
     for (const auto id : channels_.durable_channels()) {
         const auto& channel = *channels_.find_channel(id);
         const auto state = channel.state();
+        std::vector<std::byte> settings;
+        channel::encode(state.settings, settings);
         part->streams.push_back({.stream = channel.stream(),
                                  .state = encode(state),
+                                 .settings = std::move(settings),
                                  .blocks = state.blocks,
                                  .batches = channel.logged_batches()});
     }

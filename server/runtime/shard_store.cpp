@@ -84,20 +84,23 @@ void ShardStore::request_blocks(ChannelId id, channel::Channel& channel) {
     for (const auto& ref : channel.take_wanted_blocks(read_ahead())) {
         struct Reading {
             ChunkRef chunk;
-            bool is_good = false;
+            Result<void> done;
         };
         auto reading = std::make_shared<Reading>();
         reading->chunk = ports_.pool->allocate(ref.size);
         ports_.bulk_queue->submit({[reading, stream = channel.stream(), ref](storage::FileSystem& files) {
-                                       const auto read = storage::read_block(
+                                       reading->done = storage::read_block(
                                            files, stream, ref, {reading->chunk.bytes(), ref.size});
-                                       reading->is_good = read.has_value();
                                    },
                                    [this, id, reading, ref] {
                                        if (auto* reader = channels_.find_channel(id)) {
+                                           if (!reading->done && reading->done.error().code == storage::Errc::no_space) {
+                                               reader->on_block_postponed(ref);  // No descriptor is left: the tick asks again.
+                                               return;
+                                           }
                                            const bool was_whole = reader->damage().empty();
                                            reader->on_block_read(
-                                               ref, reading->is_good ? Payload{reading->chunk, 0, ref.size} : Payload{});
+                                               ref, reading->done ? Payload{reading->chunk, 0, ref.size} : Payload{});
                                            if (was_whole && !reader->damage().empty()) {
                                                tell("channel \"" + name_text(as_bytes(reader->name())) + "\"" +
                                                     " is damaged and quarantined: " + reader->damage());

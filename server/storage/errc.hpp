@@ -8,7 +8,7 @@ namespace baton::storage {
 
 enum class Errc {
     io_error = 1,     ///< The system could not read or write; what is on the disk is unknown.
-    no_space,         ///< The file system is full, or a quota is. Nothing was lost; later it may work.
+    no_space,         ///< Of the file system, a quota, or the process's descriptors. Nothing was lost; later it may work.
     not_found,        ///< No such file or directory.
     exists,           ///< It is there already.
     not_permitted,    ///< Access refused, or the file system is read-only.

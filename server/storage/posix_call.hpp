@@ -45,6 +45,9 @@ template <class Call>
     switch (number) {
         case ENOSPC:
         case EDQUOT:
+        case EMFILE:
+        case ENFILE:
+        case ENOMEM:
             return Errc::no_space;
         case ENOENT:
             return Errc::not_found;

@@ -119,7 +119,14 @@ Result<std::vector<BlockRef>> SegmentWriter::append(FileSystem& files, std::span
         }
     }
     const std::uint32_t number = number_;
-    const std::uint64_t end = file_ ? end_ : 0;
+    const std::uint64_t end = end_;
+    if (end_ > 0) {
+        auto file = files.open(segment_path(stream_, number_), OpenMode::read_write);
+        if (!file) {
+            return fail(std::move(file).error());
+        }
+        file_ = *std::move(file);
+    }
     auto refs = write_blocks(files, blocks);
     if (refs && number_ != number) {
         if (auto synced = files.sync_directory(stream_directory(stream_)); !synced) {
@@ -129,6 +136,7 @@ Result<std::vector<BlockRef>> SegmentWriter::append(FileSystem& files, std::span
     if (!refs) {
         give_up(files, number, end);
     }
+    file_.reset();  // Descriptors are for connections: there may be as many writers as channels.
     return refs;
 }
 

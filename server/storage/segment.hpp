@@ -66,9 +66,9 @@ private:
 
     const StreamId stream_;
     const std::uint64_t segment_size_;
-    std::unique_ptr<File> file_;
+    std::unique_ptr<File> file_;  ///< The current one, during an append.
     std::uint32_t number_ = 0;  ///< Of the current or the last file; 0: the directory has not been looked at.
-    std::uint64_t end_ = 0;     ///< Of what is written in the current file.
+    std::uint64_t end_ = 0;     ///< Of what is written in the current file; 0: there is none.
 };
 
 /// Reads the body of a block into `out`, which has its size, and checks everything. `damaged` if anything is wrong,

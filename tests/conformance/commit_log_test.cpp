@@ -1,14 +1,14 @@
-// One suite for every implementation of the commit log port (server/commit/commit_log.hpp): what a channel may rely on, and
-// what a replicated log will have to keep as well. An implementation gives a Node: a log that can be made to commit, to
-// run out of space, to fail, and to be opened again, which says what records it then holds.
-#include <gtest/gtest.h>
-
+// One suite for every implementation of the commit log port (server/commit/commit_log.hpp): what a channel may rely on,
+// and what a replicated log will have to keep as well. An implementation gives a Node: a log that can be made to
+// commit, to run out of space, to fail, and to be opened again, which says what records it then holds.
 #include <deque>
 #include <functional>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "common/base/clock.hpp"
 #include "server/commit/local_commit_log.hpp"
@@ -28,7 +28,9 @@ struct Entry {
     friend bool operator==(const Entry&, const Entry&) = default;
 };
 
-std::string to_line(const Entry& entry) { return std::to_string(entry.stream) + ":" + entry.body; }
+std::string to_line(const Entry& entry) {
+    return std::to_string(entry.stream) + ":" + entry.body;
+}
 
 class Node : public CommitEvents {
 public:
@@ -58,7 +60,8 @@ public:
     Index submit(std::uint64_t stream, const std::string& head, const std::string& body = {},
                  Urgency urgency = Urgency::now) {
         is_submitting_ = true;
-        const Index index = log().submit(StreamId{stream}, as_bytes(head), Payload::copy_of(pool_, as_bytes(body)), urgency);
+        const Index index =
+            log().submit(StreamId{stream}, as_bytes(head), Payload::copy_of(pool_, as_bytes(body)), urgency);
         is_submitting_ = false;
         submitted_.push_back({stream, head + body});
         return index;
@@ -81,11 +84,14 @@ public:
     LocalNode() {
         EXPECT_TRUE(disk_.make_directory("log"));
         EXPECT_TRUE(disk_.sync_directory(""));
-        log_ = std::make_unique<LocalCommitLog>(
-            queue_, *this, clock_,
-            LocalLogSettings{.wal = {.directory = "log", .generation = 1, .shard = 0, .file_size = 64 * 1024, .zero_step = 16 * 1024},
-                             .settle_interval = std::chrono::milliseconds{15},
-                             .congestion_bytes = 256 * 1024});
+        log_ = std::make_unique<LocalCommitLog>(queue_, *this, clock_,
+                                                LocalLogSettings{.wal = {.directory = "log",
+                                                                         .generation = 1,
+                                                                         .shard = 0,
+                                                                         .file_size = 64 * 1024,
+                                                                         .zero_step = 16 * 1024},
+                                                                 .settle_interval = std::chrono::milliseconds{15},
+                                                                 .congestion_bytes = 256 * 1024});
     }
     CommitLog& log() override { return *log_; }
     void settle() override {
@@ -110,7 +116,8 @@ public:
             }
             void on_damage(const storage::WalDamage& damage) override { ADD_FAILURE() << damage.text; }
         } reader;
-        EXPECT_TRUE(storage::read_wal(disk_, {.directory = "log", .generation = 1, .shard = 0, .first_file = 1}, reader));
+        EXPECT_TRUE(
+            storage::read_wal(disk_, {.directory = "log", .generation = 1, .shard = 0, .first_file = 1}, reader));
         return std::move(reader.entries);
     }
 
@@ -167,7 +174,8 @@ TEST_P(CommitLogConformance, NothingIsCommittedBeforeTimeGoesOn) {
 
 TEST_P(CommitLogConformance, WhatIsCommittedSurvives) {
     for (int i = 0; i < 200; ++i) {
-        node->submit(static_cast<std::uint64_t>(1 + i % 3), "record " + std::to_string(i), std::string(static_cast<std::size_t>(i * 40), 'x'));
+        node->submit(static_cast<std::uint64_t>(1 + i % 3), "record " + std::to_string(i),
+                     std::string(static_cast<std::size_t>(i * 40), 'x'));
         if (i % 7 == 0) {
             node->settle();
         }

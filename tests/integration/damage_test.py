@@ -158,7 +158,7 @@ class DamageTest(DurableBrokerTest):
         last = content.rfind(b"BGRP", 0, end)
         number, first, _, _, records = struct.unpack_from("<QQQQI", content, last + 8)
         first += records
-        header = struct.pack("<QQQQIIQQ", number, first, first - 1, 9000, 1, 0, 0, 0)
+        header = struct.pack("<QQQQI", number, first, first - 1, 9000, 1) + content[last + 44:last + 64]
         with open(path, "r+b") as file:  # The beginning of a group that was being written.
             file.seek(end)
             file.write(b"BGRP" + struct.pack("<I", crc32c(header)) + header + b"half of a record")
@@ -276,6 +276,46 @@ class DamageTest(DurableBrokerTest):
         self.assertTrue(find_bytes(self.data, "**", b"hurt-01000 "), "what is not concerned is kept")
         server.kill()
         self.assert_quarantined(self.start())
+
+    def test_no_file_descriptors_left(self):
+        """That a segment cannot be opened for a while is no damage: the channel goes on when there are descriptors again."""
+        self.with_segments().kill()
+        server = self.start(wal_file_size="64k", segment_size="256k", open_files=64)
+        peer = self.peer(server)
+        others = []
+        try:
+            while len(others) < 200:
+                others.append(wire.Peer(server.listen_url, timeout=0.3))
+        except (TimeoutError, wire.Closed, OSError):
+            pass  # There are none left.
+        self.assertLess(len(others), 64)
+        peer.attach_receiver(1, b"hurt")
+        got = []
+        try:
+            while len(got) < 1500:
+                got += peer.expect(wire.DELIVER, 1, timeout=1).messages()
+        except TimeoutError:
+            pass
+        for other in others:
+            other.close()
+        while len(got) < 1500:
+            got += peer.expect(wire.DELIVER, 1).messages()
+        self.assertEqual([b"hurt-%05d " % number for number in range(1500)], [message.body[:11] for message in got])
+        self.assertEqual([], peer.admin("broker.show")["problems"])
+
+    def test_more_channels_with_segments_than_descriptors(self):
+        names = [b"channel-%d" % number for number in range(150)]
+        server = self.start(wal_file_size="64k", segment_size="256k", open_files=64)
+        peer = self.create(server, *names)
+        for link, name in enumerate(names, 1):
+            peer.attach_sender(link, name)
+            self.assertEqual([], peer.publish_all(link, 1, [bytes(4000)] * 5))
+        eventually(lambda: len(os.listdir(os.path.join(self.data, "channels"))) > 100, "most have segments")
+        self.assertEqual([], peer.admin("broker.show")["problems"])
+        server.kill()
+        peer = self.peer(self.start(wal_file_size="64k", open_files=64))
+        for name in names:
+            self.assertEqual(5, len(self.bodies(peer, name, 5)))
 
     def test_missing_segment(self):
         self.with_segments().kill()

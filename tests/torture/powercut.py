@@ -3,9 +3,9 @@
 
     powercut.py CUTS --script POWERCUT_SH [--seed N] [--batond FILE] [--baton FILE] [--peer FILE]
 
-Broker and clients run in a guest whose kernel is killed at a random moment (POWERCUT_SH IMAGE LOG SECONDS COMMAND...): its page cache
-is gone, what it had synced is in the image. What was confirmed stands in LOG, outside. The same image goes on from cut to cut,
-so each start but the first is a recovery. After each cut the image is mounted here, a broker is started on a copy of the data
+Broker and clients run in a guest whose kernel is killed at a random moment (POWERCUT_SH IMAGE LOG SECONDS COMMAND...): its page
+cache is gone, what it had synced is in the image. What was confirmed stands in LOG, outside. The same image goes on from cut to
+cut, so each start but the first is a recovery. After each cut the image is mounted here, a broker is started on a copy of the data
 directory, and everything is received and compared. Needs root, and loop devices.
 """
 import argparse
@@ -107,7 +107,8 @@ class PowerCuts:
         mount.mkdir(exist_ok=True)
         copy = self.folder / "copy"
         shutil.rmtree(copy, ignore_errors=True)
-        loop = subprocess.run(["losetup", "-f", "--show", str(self.image)], check=True, capture_output=True, text=True).stdout.strip()
+        loop = subprocess.run(["losetup", "-f", "--show", str(self.image)], check=True, capture_output=True,
+                              text=True).stdout.strip()
         try:
             subprocess.run(["mount", loop, str(mount)], check=True)
             try:

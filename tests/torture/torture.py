@@ -21,6 +21,8 @@ import sys
 import tempfile
 import time
 
+from churn import Churn
+
 # What a crash may bring back although it was acked: settle_sync_interval, a tick, a sync, and what the machine takes.
 ACK_WINDOW_US = 50_000
 
@@ -48,7 +50,8 @@ class Broker:
                  "--ready-file", str(ready), "--shards", str(shards),
                  "--wal-file-size", self.rng.choice(["64k", "256k", "1m", "4m"]),
                  "--segment-size", self.rng.choice(["256k", "1m", "16m"]),
-                 "--limits-message-size-max", "4m", "--limits-memory-max", self.rng.choice(["24m", "48m", "512m"])],
+                 "--drain-timeout", "1s", "--limits-message-size-max", "4m",
+                 "--limits-memory-max", self.rng.choice(["24m", "48m", "512m"])],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         if not wait:
             return True
@@ -61,7 +64,13 @@ class Broker:
             time.sleep(0.005)
         return True
 
+    def end_in_order(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=60)
+
     def kill(self) -> int:
+        if (code := self.process.poll()) is not None:
+            raise SystemExit(f"the broker ended by itself with {code}; see {self.folder}/broker.log")
         self.process.send_signal(signal.SIGKILL)
         at = now_us()
         self.process.wait()
@@ -139,6 +148,8 @@ class Torture:
         for channel, receipts, crash, receivers in (("busy", 1, 20, 2), ("small", 30, 500, 1), ("big", 20, 2_000, 2)):
             for _ in range(receivers):
                 self.receiver(channel, receipts, crash)
+        self.churn = Churn(self.options.baton, self.broker.url, self.rng.getrandbits(32))
+        self.churn.start()
         end = time.monotonic() + self.options.seconds
         is_backlog_read = False
         while time.monotonic() < end:
@@ -146,7 +157,12 @@ class Torture:
             if not is_backlog_read and time.monotonic() > end - self.options.seconds / 3:
                 is_backlog_read = True
                 self.receiver("backlog", 2, 20)
-            self.kills.append(self.broker.kill())
+            if self.rng.random() < 0.1:
+                self.numbers["ends in order"] += 1
+                if (code := self.broker.end_in_order()) != 0:
+                    self.finding(f"the broker ended with {code} after SIGTERM")
+            else:
+                self.kills.append(self.broker.kill())
             while self.rng.random() < 0.25:  # Again, in the middle of the start.
                 self.broker.start(wait=False)
                 time.sleep(self.rng.random() * 0.08)
@@ -158,6 +174,7 @@ class Torture:
         return self.report()
 
     def drain(self) -> None:
+        self.churn.stop()
         for peer in self.peers:
             if self.respawn[peer.pid][1] == "send":
                 peer.send_signal(signal.SIGTERM)
@@ -169,7 +186,10 @@ class Torture:
             self.revive_receivers_only()
             left = {}
             for channel in json.loads(self.baton("--output", "json", "channel", "list")):
-                left[channel["name"]] = (channel["ready"], channel["in_flight"])
+                if channel["name"] in self.channels:
+                    left[channel["name"]] = (channel["ready"], channel["in_flight"])
+                if channel.get("damage"):
+                    self.finding(f"{channel['name']} is damaged: {channel['damage']}")
             if all(ready == 0 and held == 0 for ready, held in left.values()):
                 break
             if time.monotonic() > deadline:
@@ -181,8 +201,9 @@ class Torture:
                 peer.send_signal(signal.SIGTERM)
         for peer in self.peers:
             peer.wait(timeout=60)
-        self.broker.process.send_signal(signal.SIGTERM)
-        code = self.broker.process.wait(timeout=60)
+        for text in self.churn.verify():
+            self.finding(text)
+        code = self.broker.end_in_order()
         if code != 0:
             self.finding(f"the broker ended with {code} after the drain")
 
@@ -196,7 +217,7 @@ class Torture:
     # --- What the logs say ----------------------------------------------------------------------------------------
 
     def verify(self) -> None:
-        self.worst_ack_us = 0
+        self.ack_ages: collections.Counter[int] = collections.Counter()  # Of each kill: the oldest ack that it undid.
         self.again = 0
         for channel in self.channels:
             self.verify_channel(channel)
@@ -217,11 +238,12 @@ class Torture:
                     acked[int(word[1])] = int(word[2])
                 elif word[0] == "S":
                     sure[int(word[1])] = int(word[2])
-        received.sort()
+        received.sort(key=lambda row: row[0])  # Of one receiver the order in its log is what counts.
         self.numbers["received"] += len(received)
         offset_of: dict[tuple[str, int], int] = {}
         message_at: dict[int, tuple[str, int]] = {}
         attempts: dict[int, int] = {}
+        newest = 0
         first_at: dict[int, int] = {}  # The delivery before the one with the present attempt: when it was started.
         seen_at: dict[int, list[int]] = collections.defaultdict(list)
         for at, sender, number, offset, attempt, redelivered in received:
@@ -237,6 +259,11 @@ class Torture:
             attempts[offset] = attempt
             if seen_at[offset]:
                 self.again += 1
+                if not redelivered and not self.was_killed_after(seen_at[offset][-1], at):
+                    self.finding(f"{channel}: offset {offset} came again and is not marked as redelivered")
+            elif channel == "small" and offset < newest:  # It has one receiver at a time.
+                self.finding(f"{channel}: offset {offset} came for the first time behind {newest}")
+            newest = max(newest, offset)
             seen_at[offset].append(at)
         for offset, at in sure.items():
             if any(again > at for again in seen_at[offset]):
@@ -248,8 +275,9 @@ class Torture:
         self.verify_senders(channel, offset_of)
 
     def was_killed_after(self, started_at: int, again_at: int) -> bool:
-        """That it was started is on the disk as soon as a settlement would be, and no sooner."""
-        index = bisect.bisect_left(self.kills, started_at)
+        """That it was given and started is on the disk as soon as a settlement would be, and no sooner. The broker may also have
+        been dead for a moment when the receiver took it out of what it had received."""
+        index = bisect.bisect_left(self.kills, started_at - 10 * ACK_WINDOW_US)
         return index < len(self.kills) and self.kills[index] < again_at and \
             self.kills[index] - started_at < 10 * ACK_WINDOW_US
 
@@ -260,7 +288,7 @@ class Torture:
             self.numbers["again without kill"] += 1
             return
         age = self.kills[index] - acked_at
-        self.worst_ack_us = max(self.worst_ack_us, age)
+        self.ack_ages[index] = max(self.ack_ages[index], age)
 
     def verify_senders(self, channel: str, offset_of: dict[tuple[str, int], int]) -> None:
         for log in self.logs[channel + " s"]:
@@ -281,13 +309,15 @@ class Torture:
                 self.finding(f"{channel}: {name}: order of sending and order in the channel differ")
 
     def report(self) -> int:
-        print(f"torture: {len(self.kills)} kills, {self.numbers['confirmed']} messages confirmed, "
-              f"{self.numbers['received']} deliveries, {self.again} of them again, "
-              f"oldest ack that a kill undid {self.worst_ack_us / 1000:.1f} ms before it "
-              f"(documented: {ACK_WINDOW_US / 1000:.0f} ms on an idle machine)")
+        ages = sorted(self.ack_ages.values()) or [0]
+        print(f"torture: {len(self.kills)} kills, {self.numbers['ends in order']} ends in order, {self.churn.commands} commands, "
+              f"{self.numbers['confirmed']} messages confirmed, {self.numbers['received']} deliveries, {self.again} of them again; "
+              f"age of the oldest ack that a kill undid: {ages[len(ages) // 2] / 1000:.1f} ms in the middle, "
+              f"{ages[-1] / 1000:.1f} ms at most (documented: {ACK_WINDOW_US / 1000:.0f} ms on an idle machine)")
         for text in self.findings:
             print(f"finding: {text}")
         if self.findings or self.options.keep:
+            (self.folder / "kills").write_text("".join(f"{at}\n" for at in self.kills))
             print(f"kept: {self.folder}")
         else:
             shutil.rmtree(self.folder)

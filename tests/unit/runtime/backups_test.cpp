@@ -1,5 +1,5 @@
-// Backups: what is in one, that all shards have the same moment, and that nothing of it stays. Two shards on a simulated
-// disk; a client fetches as `baton backup` does, and what it fetched is recovered.
+// Backups: what is in one, that all shards have the same moment, and that nothing of it stays. Two shards on a
+// simulated disk; a client fetches as `baton backup` does, and what it fetched is recovered.
 #include "server/runtime/backups.hpp"
 
 #include <algorithm>
@@ -38,7 +38,9 @@ public:
     explicit Listener(ShardBroker& broker) : id{broker.open_session(*this)} {}
     [[nodiscard]] LinkAddress link(std::uint16_t number) const { return {id, number}; }
 
-    void on_attached(std::uint16_t number, const Attachment& attachment) override { channels[number] = attachment.channel; }
+    void on_attached(std::uint16_t number, const Attachment& attachment) override {
+        channels[number] = attachment.channel;
+    }
     void on_attach_failed(std::uint16_t, std::error_code reason) override { FAIL() << reason.message(); }
     void on_confirmed(std::uint16_t, std::uint64_t sequence, channel::ConfirmLevel) noexcept override {
         confirmed = sequence;
@@ -71,16 +73,14 @@ protected:
         std::vector<ShardBroker*> all;
         for (std::uint32_t shard = 0; shard < shards; ++shard) {
             brokers.push_back(std::make_unique<ShardBroker>(shard, state, mail));
-            brokers.back()->open_store({.files = &disk,
-                                        .sync_queue = &sync[shard],
-                                        .bulk_queue = &bulk[shard],
-                                        .clock = &clock,
-                                        .pool = &pool,
-                                        .memory = &state.memory},
-                                       {.generation = start.generation(),
-                                        .shard = shard,
-                                        .shard_count = shards,
-                                        .wal_file_size = 64 * 1024});
+            brokers.back()->open_store(
+                {.files = &disk,
+                 .sync_queue = &sync[shard],
+                 .bulk_queue = &bulk[shard],
+                 .clock = &clock,
+                 .pool = &pool,
+                 .memory = &state.memory},
+                {.generation = start.generation(), .shard = shard, .shard_count = shards, .wal_file_size = 64 * 1024});
             all.push_back(brokers.back().get());
         }
         EXPECT_TRUE(start.install(all, [this] { return run_jobs(); }));
@@ -146,7 +146,8 @@ protected:
         AttachRequest sender{.name = names[shard], .is_sender = true, .create = false, .producer{}};
         sender.producer.bytes[0] = std::byte{7};
         brokers[0]->attach(session->link(sender_link(shard)), sender);
-        brokers[0]->attach(session->link(receiver_link(shard)), {.name = names[shard], .is_sender = false, .producer{}});
+        brokers[0]->attach(session->link(receiver_link(shard)),
+                           {.name = names[shard], .is_sender = false, .producer{}});
         run();
     }
     static std::uint16_t sender_link(std::uint32_t shard) { return static_cast<std::uint16_t>(1 + 2 * shard); }
@@ -323,7 +324,8 @@ TEST_F(BackupsTest, SegmentsStayForItWhenTheBrokerHasNoUseForThemAnyMore) {
     ASSERT_TRUE(std::ranges::any_of(in_backup, [](const std::string& path) { return path.contains("/segment-"); }));
     EXPECT_TRUE(ask(names[0], {{"op", "channel.delete"}})["ok"].get<bool>());
     ticks(40);
-    ASSERT_TRUE(std::ranges::none_of(disk.all_files(), [](const std::string& path) { return path.starts_with("channels/"); }));
+    ASSERT_TRUE(
+        std::ranges::none_of(disk.all_files(), [](const std::string& path) { return path.starts_with("channels/"); }));
     const auto recovery = recovered(begun["id"].get<std::string>());
     EXPECT_EQ(image_of(recovery, 0).live_messages(), sent);
     EXPECT_FALSE(image_of(recovery, 0).blocks().empty());
@@ -341,7 +343,8 @@ TEST_F(BackupsTest, AFetchedBackupCanBeStartedOn) {
     fetch(begun["id"].get<std::string>(), copy);
     StorageStart start{copy};
     ASSERT_TRUE(start.recover(pool));
-    EXPECT_EQ(start.generation(), brokers[0]->store()->settings().generation + 1) << "streams that are made stay unique";
+    EXPECT_EQ(start.generation(), brokers[0]->store()->settings().generation + 1)
+        << "streams that are made stay unique";
     EXPECT_EQ(start.recovery().channels.size(), 2U);
 }
 
@@ -394,6 +397,15 @@ TEST_F(BackupsTest, Refusals) {
     const auto end = ask("", {{"op", "backup.read"}, {"id", id}, {"path", "MANIFEST"}, {"offset", size}});
     EXPECT_EQ(end["body_base64"], "");
     EXPECT_FALSE(end["more"].get<bool>());
+}
+
+TEST_F(BackupsTest, NotOnADiskThatIsFull) {
+    disk.set_capacity(1);  // Below the watermark.
+    ticks(8);
+    const auto refused = ask("", {{"op", "backup.begin"}});
+    EXPECT_EQ(refused["error"]["code"], "disk_full") << refused;
+    EXPECT_TRUE(refused["error"]["retryable"].get<bool>());
+    EXPECT_EQ(leftovers(), Lines{});
 }
 
 TEST_F(BackupsTest, WithoutADataDirectory) {

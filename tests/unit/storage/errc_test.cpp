@@ -36,7 +36,7 @@ TEST(Errc, what_an_errno_comes_to) {
     EXPECT_EQ(errc_of(EROFS), Errc::not_permitted);
     EXPECT_EQ(errc_of(ENOTDIR), Errc::not_a_directory);
     EXPECT_EQ(errc_of(EIO), Errc::io_error);
-    EXPECT_EQ(errc_of(EMFILE), Errc::io_error);
+    EXPECT_EQ(errc_of(EMFILE), Errc::no_space);
 }
 
 TEST(Errc, the_context_has_path_call_and_the_systems_words) {
