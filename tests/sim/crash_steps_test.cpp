@@ -101,7 +101,17 @@ Played play(SimDisk& disk) {
     return played;
 }
 
-enum class After : std::uint8_t { nothing_survives, everything_survives, some_1, some_2, some_3, some_4, some_5, some_6, count };
+enum class After : std::uint8_t {
+    nothing_survives,
+    everything_survives,
+    some_1,
+    some_2,
+    some_3,
+    some_4,
+    some_5,
+    some_6,
+    count
+};
 
 void power_on(SimDisk& disk, After after, std::uint64_t step) {
     if (after == After::nothing_survives) {
