@@ -313,6 +313,25 @@ std::vector<StepLife::Found> StepLife::contents(const std::string& channel, bool
     return found;
 }
 
+std::uint64_t StepLife::shown(const std::string& channel, const std::string& key) {
+    const std::string text = ask(channel, R"({"op":"channel.show"})");
+    const std::string named = "\"" + key + "\":";
+    const std::size_t at = text.find(named);
+    std::uint64_t number = 0;
+    if (at != std::string::npos) {
+        std::from_chars(text.data() + at + named.size(), text.data() + text.size(), number);
+    }
+    return number;
+}
+
+std::uint64_t StepLife::segment_bytes_written() const {
+    std::uint64_t bytes = 0;
+    for (const auto& broker : brokers_) {
+        bytes += broker->store()->segment_bytes_written();
+    }
+    return bytes;
+}
+
 std::uint64_t StepLife::known_of_producer(const std::string& channel) {
     const Link* link = link_of(channel, true);
     return link != nullptr ? link->attachment.last_sequence : UINT64_MAX;

@@ -65,6 +65,9 @@ public:
     };
     /// Everything that is in the channel, by taking it; `is_there`: whether the channel is.
     [[nodiscard]] std::vector<Found> contents(const std::string& channel, bool& is_there);
+    /// A number that channel.show says; 0: it says nothing.
+    [[nodiscard]] std::uint64_t shown(const std::string& channel, const std::string& key);
+    [[nodiscard]] std::uint64_t segment_bytes_written() const;
     /// The last number of the producer that the channel knows.
     [[nodiscard]] std::uint64_t known_of_producer(const std::string& channel);
 

@@ -20,13 +20,15 @@ struct Played {
     StepFacts facts;
     std::vector<std::string> complaints;
     bool has_come_to_the_end = false;
+    std::uint64_t segment_bytes = 0;
+    std::uint64_t evicted_bytes = 0;
 };
 
 void take_over(Played& played, const StepLife& life) {
     played.complaints.insert(played.complaints.end(), life.complaints.begin(), life.complaints.end());
 }
 
-void first_life(StepLife& life) {
+void first_life(StepLife& life, Played& played) {
     life.create(main_channel);
     life.create(other_channel);
     life.publish(other_channel, 3, 100);
@@ -47,6 +49,8 @@ void first_life(StepLife& life) {
     life.take(main_channel, 3);
     life.settle(main_channel, 3, Outcome::done, false);
     life.tick(20);
+    played.segment_bytes = life.segment_bytes_written();
+    played.evicted_bytes = life.shown(main_channel, "bytes") - life.shown(main_channel, "resident_bytes");
     life.take(main_channel, 30);
     life.settle(main_channel, 25, Outcome::done, true);
     life.checkpoint();
@@ -80,7 +84,7 @@ Played play(SimDisk& disk) {
         if (!life.start()) {
             return played;
         }
-        first_life(life);
+        first_life(life, played);
         take_over(played, life);
         if (life.is_off()) {
             return played;
@@ -97,7 +101,7 @@ Played play(SimDisk& disk) {
     return played;
 }
 
-enum class After : std::uint8_t { nothing_survives, everything_survives, some_1, some_2, some_3, count };
+enum class After : std::uint8_t { nothing_survives, everything_survives, some_1, some_2, some_3, some_4, some_5, some_6, count };
 
 void power_on(SimDisk& disk, After after, std::uint64_t step) {
     if (after == After::nothing_survives) {
@@ -152,7 +156,10 @@ TEST(CrashSteps, AnUndisturbedRunReachesWhatItShould) {
     EXPECT_TRUE(played.complaints.empty()) << text_of(played.complaints);
     EXPECT_TRUE(played.has_come_to_the_end);
     EXPECT_GT(disk.operations(), 200U);
+    EXPECT_GT(played.segment_bytes, 50'000U);
+    EXPECT_GT(played.evicted_bytes, 50'000U);
     const auto& facts = played.facts.at(main_channel);
+    EXPECT_GT(facts.sent, 50U);
     EXPECT_TRUE(facts.is_deleted);
     EXPECT_TRUE(played.facts.at(other_channel).is_made);
 }
@@ -202,7 +209,7 @@ TEST(CrashSteps, AFailureAtEachStep) {
 /// A start that is cut off at each of its steps, and the one after it as well.
 TEST(CrashSteps, APowerCutAtEachStepOfARecovery) {
     const std::uint64_t operations = count_operations();
-    for (std::uint64_t step = operations / 12; step <= operations; step += operations / 12) {
+    for (std::uint64_t step = operations / 40; step <= operations; step += operations / 40) {
         SimDisk disk;
         disk.crash_at(step);
         const Played played = play(disk);

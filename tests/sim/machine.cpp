@@ -216,7 +216,7 @@ void Machine::fill_up() {
     if (!space) {
         return;
     }
-    is_full_ = true;
+    is_full_ = has_been_full_ = true;
     trouble_since_ = std::min(trouble_since_, scheduler_.now());
     disk_.set_capacity(space->total - space->available + fault_prng_.below(200'000));
     scheduler_.after(options_.storage.full_time.take(fault_prng_), [this] {
@@ -257,7 +257,7 @@ bool Machine::is_forgivable(wire::Status status, std::uint32_t channel) {
         case wire::Status::storage_failed:
             return has_failed_;
         case wire::Status::disk_full:
-            return has_failed_ || trouble_since_ != MonotonicTime::max();
+            return has_failed_ || has_been_full_;
         case wire::Status::channel_damaged:
             if (has_lost_segment_ && ledger_.is_durable(channel)) {
                 report_.note("channel " + std::to_string(channel) + " is abandoned");

@@ -75,6 +75,7 @@ private:
     bool is_calm_ = false;
     bool is_closed_ = false;  ///< To clients.
     bool is_full_ = false;
+    bool has_been_full_ = false;  ///< In this life or an earlier one.
     bool will_be_restarted_ = false;
     bool has_failed_ = false;  ///< In this life or an earlier one an operation of the disk was made to fail.
     bool has_lost_segment_ = false;
