@@ -214,7 +214,7 @@ Result<void> Reader::load(std::size_t file) {
     file_ = file;
     position_ = wal_alignment;
     content_.resize(static_cast<std::size_t>(files_[file].size));
-    const auto size = files_[file].file->read(0, content_);
+    const auto size = files_[file].read(0, content_);
     if (!size) {
         return fail(size.error());
     }
@@ -431,7 +431,7 @@ bool Reader::find_right_record(const GroupHeader& group, Bytes body, std::size_t
 }  // namespace
 
 Result<WalReport> read_wal(FileSystem& files, const WalSource& source, WalVisitor& visitor) {
-    auto found = open_wal_files(files, source);
+    auto found = list_wal_files(files, source);
     if (!found) {
         return fail(std::move(found.error()));
     }

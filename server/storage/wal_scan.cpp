@@ -14,7 +14,12 @@ constexpr std::size_t scan_step = 1U << 20U;
 
 }  // namespace
 
-Result<std::vector<WalFile>> open_wal_files(FileSystem& files, const WalSource& source) {
+Result<std::size_t> WalFile::read(std::uint64_t position, MutableBytes out) const {
+    const auto file = files->open(path, OpenMode::read);
+    return file ? (*file)->read(position, out) : fail(file.error());
+}
+
+Result<std::vector<WalFile>> list_wal_files(FileSystem& files, const WalSource& source) {
     const auto names = files.list(source.directory);
     if (!names) {
         return fail(names.error());
@@ -34,7 +39,7 @@ Result<std::vector<WalFile>> open_wal_files(FileSystem& files, const WalSource& 
         if (!size) {
             return fail(size.error());
         }
-        found.push_back({.number = *number, .size = *size, .file = std::move(*file), .path = std::move(path)});
+        found.push_back({.number = *number, .size = *size, .files = &files, .path = std::move(path)});
     }
     std::ranges::sort(found, {}, &WalFile::number);
     return found;
@@ -44,7 +49,7 @@ Result<std::optional<std::uint64_t>> WalScan::look_at_headers(const WalSource& s
     std::optional<std::uint64_t> salt;
     for (WalFile& file : files) {
         std::array<std::byte, wal_file_header_size> bytes;
-        const auto size = file.file->read(0, bytes);
+        const auto size = file.read(0, bytes);
         if (!size) {
             return fail(size.error());
         }
@@ -66,7 +71,7 @@ Result<std::optional<std::uint64_t>> WalScan::look_at_headers(const WalSource& s
 
 Result<std::optional<WalFileHeader>> WalScan::file_header(std::size_t file) const {
     std::array<std::byte, wal_file_header_size> bytes;
-    const auto size = files_[file].file->read(0, bytes);
+    const auto size = files_[file].read(0, bytes);
     if (!size) {
         return fail(size.error());
     }
@@ -120,7 +125,7 @@ Result<std::optional<WalSignpost>> WalScan::find_group(std::size_t file, std::ui
     const WalFile& in = files_[file];
     while (position < in.size) {
         buffer_.resize(static_cast<std::size_t>(std::min<std::uint64_t>(scan_step, in.size - position)));
-        const auto size = in.file->read(position, buffer_);
+        const auto size = in.read(position, buffer_);
         if (!size) {
             return fail(size.error());
         }

@@ -15,13 +15,16 @@ namespace baton::storage {
 struct WalFile {
     std::uint64_t number = 0;
     std::uint64_t size = 0;
-    std::unique_ptr<File> file;
+    FileSystem* files = nullptr;
     std::string path;
     bool is_foreign = false;  ///< Its header is right and says that it is one of another generation or shard.
+
+    /// As File::read. Opened for each: a log may have more files than a process may have descriptors.
+    [[nodiscard]] Result<std::size_t> read(std::uint64_t position, MutableBytes out) const;
 };
 
-/// The files from the source's first one on, in order, open.
-[[nodiscard]] Result<std::vector<WalFile>> open_wal_files(FileSystem& files, const WalSource& source);
+/// The files from the source's first one on, in order.
+[[nodiscard]] Result<std::vector<WalFile>> list_wal_files(FileSystem& files, const WalSource& source);
 
 /// Something that says which records come next: a group's header, or the header of a file, in front of which
 /// everything is durable.

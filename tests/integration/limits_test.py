@@ -219,7 +219,15 @@ class LimitTest(BrokerTest):
         self.assertLess(server.log().count("cannot accept"), 50, "not one line for every attempt")
         for sock in sockets:
             sock.close()
-        self.peer(server).ping()
+
+        def is_served_again():
+            try:
+                self.peer(server).ping()
+            except (wire.Closed, OSError):
+                return False  # The broker has not heard of all those ends yet.
+            return True
+
+        eventually(is_served_again, "new connections are served again")
         known.ping()
 
 
