@@ -310,7 +310,8 @@ class DamageTest(DurableBrokerTest):
         for link, name in enumerate(names, 1):
             peer.attach_sender(link, name)
             self.assertEqual([], peer.publish_all(link, 1, [bytes(4000)] * 5))
-        eventually(lambda: len(os.listdir(os.path.join(self.data, "channels"))) > 100, "most have segments")
+        folders = os.path.join(self.data, "channels")
+        eventually(lambda: os.path.isdir(folders) and len(os.listdir(folders)) > 100, "most have segments")
         self.assertEqual([], peer.admin("broker.show")["problems"])
         server.kill()
         peer = self.peer(self.start(wal_file_size="64k", open_files=64))

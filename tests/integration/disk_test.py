@@ -133,17 +133,17 @@ class FullDiskTest(DiskTest):
         self.assert_full_and_recovers(server, peer, 10, lambda: os.remove(filler))
 
     def test_full_by_what_is_sent(self):
-        self.mount("48M")
-        server = self.start()
+        self.mount("128M")
+        server = self.start(disk_free_min="24m")  # The watermark is looked at ten times a second.
         peer = self.create(server, b"c")
         peer.attach_sender(1, b"c")
         refused, number = self.send_until_refused(peer, 1, 1)
         confirmed = number - 1
         self.assertGreater(confirmed, 50)
-        print(f"\n48 MB file system: {confirmed} messages of {CHUNK} bytes, then {'refused' if refused else 'no credit'}")
+        print(f"\n128 MB file system: {confirmed} messages of {CHUNK} bytes, then {'refused' if refused else 'no credit'}")
         # What was confirmed is there after a kill in this state.
         server.kill()
-        server = self.start()
+        server = self.start(disk_free_min="24m")
         peer = self.peer(server)
         self.assertEqual(confirmed, peer.show(b"c")["ready"])
         messages = self.bodies(peer, b"c", confirmed)
