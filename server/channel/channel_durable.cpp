@@ -169,13 +169,7 @@ RelocationPlan Channel::begin_relocation(commit::Index below, Offset fresh_from,
             block_bytes = 0;
         }
         PlannedBlock& block = plan.blocks.back();
-        baton::encode(BatchHeader{.count = batch->count,
-                                  .flags = batch->flags,
-                                  .base_offset = batch->base,
-                                  .time_us = batch->time.us,
-                                  .crc32c = batch->crc32c,
-                                  .messages_size = batch->size},
-                      block.headers.emplace_back());
+        baton::encode(batch->header(), block.headers.emplace_back());
         block.messages.push_back(batch->messages);
         block.end = batch->end();
         block_bytes += bytes;

@@ -53,8 +53,8 @@ using Visitor = std::function<bool(const PeekedMessage&)>;
 // The batches of a block that is not in memory. False: the visitor has seen enough.
 bool visit_block(const Payload& body, Offset from, const Visitor& visitor) {
     for (std::size_t position = 0; body.size() - position >= batch_header_size;) {
-        const auto header = decode_batch_header(body.bytes().subspan(position));
-        if (!header || header->messages_size > body.size() - position - batch_header_size) {
+        const auto header = front_batch(body.bytes().subspan(position));
+        if (!header) {
             return true;
         }
         PeekedMessage peeked{.offset = header->base_offset,

@@ -68,11 +68,8 @@ bool Channel::install_block(const ChannelImage& image, const commit::BlockRef& r
     const Payload body = read(ref);
     std::vector<StoredBatch*> batches;
     for (std::size_t position = 0; position < body.size();) {
-        const Bytes rest = body.bytes().subspan(position);
-        const auto header = decode_batch_header(rest);
-        if (!header || header->messages_size > rest.size() - batch_header_size ||
-            header->base_offset < log_.next_offset() || header->base_offset + header->count > ref.end ||
-            !check_batch(rest.first(batch_header_size + header->messages_size))) {
+        const auto header = front_batch(body.bytes().subspan(position));
+        if (!header || header->base_offset < log_.next_offset() || header->base_offset + header->count > ref.end) {
             return false;
         }
         log_.begin_at(header->base_offset);

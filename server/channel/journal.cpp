@@ -17,8 +17,7 @@ commit::Index Journal::submit(commit::Urgency urgency, const Payload& body) {
     return index;
 }
 
-// --- Records
-// -----------------------------------------------------------------------------------------------------------
+// --- Records -----------------------------------------------------------------------------------------------
 
 void Journal::settings(const SettingsRecord& record) {
     encode(record, encoded_);
@@ -31,30 +30,13 @@ void Journal::deleted() {
 }
 
 commit::Index Journal::publish(const StoredBatch& batch, const ProducerId& producer, std::uint64_t last_sequence) {
-    encode(PublishRecord{.header = {.count = batch.count,
-                                    .flags = batch.flags,
-                                    .base_offset = batch.base,
-                                    .time_us = batch.time.us,
-                                    .crc32c = batch.crc32c,
-                                    .messages_size = batch.size},
-                         .producer = producer,
-                         .last_sequence = last_sequence,
-                         .messages{}},
+    encode(PublishRecord{.header = batch.header(), .producer = producer, .last_sequence = last_sequence, .messages{}},
            encoded_);
     return submit(commit::Urgency::now, batch.messages);
 }
 
 void Journal::encode_moved(const StoredBatch& batch, std::vector<std::byte>& out) {
-    encode(PublishRecord{.header = {.count = batch.count,
-                                    .flags = batch.flags,
-                                    .base_offset = batch.base,
-                                    .time_us = batch.time.us,
-                                    .crc32c = batch.crc32c,
-                                    .messages_size = batch.size},
-                         .producer{},
-                         .last_sequence = 0,
-                         .messages{}},
-           out);
+    encode(PublishRecord{.header = batch.header(), .producer{}, .last_sequence = 0, .messages{}}, out);
 }
 
 commit::Index Journal::move(const StoredBatch& batch) {

@@ -175,10 +175,8 @@ bool MessageLog::restore_block(const commit::BlockRef& ref, const Payload& body)
     Offset at = ref.first;
     std::uint64_t size = 0;
     for (std::size_t position = 0; position < body.size();) {
-        const Bytes rest = body.bytes().subspan(position);
-        const auto header = decode_batch_header(rest);
-        if (!header || header->messages_size > rest.size() - batch_header_size || header->base_offset != at ||
-            !check_batch(rest.first(batch_header_size + header->messages_size))) {
+        const auto header = front_batch(body.bytes().subspan(position));
+        if (!header || header->base_offset != at) {
             return false;
         }
         entries.push_back({*header, body.slice(position + batch_header_size, header->messages_size)});

@@ -33,4 +33,13 @@ Cut cut_count(Bytes region, std::uint32_t count) noexcept {
     return {count, static_cast<std::uint32_t>(messages_prefix_size(region, count))};
 }
 
+std::optional<BatchHeader> front_batch(Bytes batches) noexcept {
+    const auto header = decode_batch_header(batches);
+    if (!header || header->messages_size > batches.size() - batch_header_size ||
+        !check_batch(batches.first(batch_header_size + header->messages_size))) {
+        return std::nullopt;
+    }
+    return *header;
+}
+
 }  // namespace baton::channel

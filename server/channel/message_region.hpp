@@ -4,7 +4,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
+#include "common/base/batch.hpp"
 #include "common/base/bytes.hpp"
 
 namespace baton::channel {
@@ -28,6 +30,10 @@ struct CutLimits {
 
 /// The first `count` messages, which must be there.
 [[nodiscard]] Cut cut_count(Bytes region, std::uint32_t count) noexcept;
+
+/// The header of the batch that `batches` begin with, if it is whole and has passed check_batch; the next one follows at
+/// batch_header_size + messages_size. For the body of a block: batches one behind the other (docs/storage.md).
+[[nodiscard]] std::optional<BatchHeader> front_batch(Bytes batches) noexcept;
 
 /// What the first message needs in the region. The region is not empty.
 [[nodiscard]] std::uint64_t first_message_bytes(Bytes region) noexcept;

@@ -45,6 +45,15 @@ struct StoredBatch {
     StoredBatch* newer = nullptr;
 
     [[nodiscard]] Offset end() const noexcept { return base + count; }
+    /// As it is written in front of the messages, in a record and in a block.
+    [[nodiscard]] BatchHeader header() const noexcept {
+        return {.count = count,
+                .flags = flags,
+                .base_offset = base,
+                .time_us = time.us,
+                .crc32c = crc32c,
+                .messages_size = size};
+    }
 };
 
 /// Consecutive messages of one stored batch that share their state: what is given, held, settled and given back. Keeps

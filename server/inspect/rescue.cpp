@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 
+#include "server/channel/message_region.hpp"
 #include "server/runtime/recovery.hpp"
 
 namespace baton::inspect {
@@ -143,9 +144,8 @@ void Rescue::visit_block(const storage::BlockRef& block, const Visitor& visitor)
     }
     Bytes rest = body;
     while (!rest.empty()) {
-        const auto header = decode_batch_header(rest);
-        if (!header || header->messages_size > rest.size() - batch_header_size ||
-            !check_batch(rest.first(batch_header_size + header->messages_size))) {
+        const auto header = channel::front_batch(rest);
+        if (!header) {
             complaints_.push_back(storage::segment_path(image_.stream(), block.segment) + ": block at " +
                                   std::to_string(block.position) + ": a batch in it is not well formed");
             return;
