@@ -119,6 +119,9 @@ ClientErrc errc_of(wire::Status status) noexcept {
         case Status::disk_full:
         case Status::storage_failed:
         case Status::channel_damaged:
+        case Status::full:
+        case Status::in_use:
+        case Status::slow_subscriber:
             return ClientErrc::refused;
         case Status::ok:
         case Status::protocol_violation:

@@ -37,6 +37,7 @@ bool has_possible_size(const Property& property) noexcept {
             return property.value.size() == 1;
         case PropertyId::ttl_us:
         case PropertyId::delay_us:
+        case PropertyId::not_before_us:
             return property.value.size() == 8;
         case PropertyId::user_header:
             return property.value.size() >= name_size_size &&
@@ -57,6 +58,11 @@ std::chrono::microseconds microseconds_of(Bytes value) noexcept {
     return std::chrono::microseconds{static_cast<std::int64_t>(std::min(load_u64(value.data()), us_max))};
 }
 
+std::chrono::sys_time<std::chrono::microseconds> time_of(Bytes value) noexcept {
+    return std::chrono::sys_time<std::chrono::microseconds>{
+        std::chrono::microseconds{static_cast<std::int64_t>(load_u64(value.data()))}};
+}
+
 // Writes properties one after the other; remembers if one of them is too large for its 16-bit size.
 class BlockWriter {
 public:
@@ -72,6 +78,13 @@ public:
             BATON_ASSERT(value->count() >= 0);
             header(id, 8);
             writer_.u64(static_cast<std::uint64_t>(value->count()));
+        }
+    }
+
+    void time(PropertyId id, std::optional<std::chrono::sys_time<std::chrono::microseconds>> value) {
+        if (value) {
+            header(id, 8);
+            writer_.u64(static_cast<std::uint64_t>(value->time_since_epoch().count()));
         }
     }
 
@@ -146,13 +159,16 @@ void read_property(const Property& property, MessageProperties& properties) {
             return read_user_header(property.value, properties);
         case PropertyId::message_id:
             return read_text(property.value, properties.message_id);
+        case PropertyId::not_before_us:
+            properties.not_before = properties.not_before.value_or(time_of(property.value));
+            return;
     }
 }
 
 }  // namespace
 
 bool MessageProperties::empty() const noexcept {
-    return key.empty() && !priority && !ttl && !delay && content_type.empty() && reply_to.empty() &&
+    return key.empty() && !priority && !ttl && !delay && !not_before && content_type.empty() && reply_to.empty() &&
            correlation_id.empty() && trace_context.empty() && message_id.empty() && headers.empty();
 }
 
@@ -170,6 +186,7 @@ Result<std::vector<std::byte>> encode_properties(const MessageProperties& proper
         block.user_header(name, value);
     }
     block.text(PropertyId::message_id, properties.message_id);
+    block.time(PropertyId::not_before_us, properties.not_before);
     return std::move(block).finish();
 }
 

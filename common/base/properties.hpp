@@ -31,6 +31,7 @@ enum class PropertyId : std::uint8_t {
     trace_context = 8,
     user_header = 9,  // u16 name size, name, value; may repeat
     message_id = 10,
+    not_before_us = 11,  // i64, since 1970 UTC
 };
 
 inline constexpr std::size_t properties_size_max = 65'535;
@@ -41,6 +42,7 @@ struct MessageProperties {
     std::optional<std::uint8_t> priority{};
     std::optional<std::chrono::microseconds> ttl{};    // Not negative.
     std::optional<std::chrono::microseconds> delay{};  // Not negative.
+    std::optional<std::chrono::sys_time<std::chrono::microseconds>> not_before{};
     std::string content_type{};
     std::string reply_to{};
     std::string correlation_id{};

@@ -105,6 +105,7 @@ constexpr std::size_t confirm_head_size = 8;
 constexpr std::uint8_t confirm_level_min = 1;
 constexpr std::uint8_t confirm_level_max = 3;
 constexpr std::size_t settled_head_size = 8;
+constexpr std::size_t settle_note_head_size = 2;
 }  // namespace
 
 void put_confirm(Outbox& outbox, std::uint16_t link, std::uint64_t sequence, std::uint8_t level,
@@ -145,10 +146,19 @@ std::optional<Deliver> decode_deliver(Bytes body) noexcept {
                    .batch = body.subspan(deliver_head_size)};
 }
 
-void put_settle(Outbox& outbox, std::uint16_t link, std::uint64_t receipt,
-                std::span<const Settlement> settlements) noexcept {
+void put_settle(Outbox& outbox, std::uint16_t link, std::uint64_t receipt, std::span<const Settlement> settlements,
+                std::string_view note) noexcept {
     BATON_ASSERT(!settlements.empty());
-    begin(outbox, FrameType::settle, link, receipt, settlements.size() * settlement_size);
+    std::array<std::byte, settle_note_head_size + settle_note_size_max> head;
+    std::size_t head_size = 0;
+    if (!note.empty()) {
+        const std::size_t note_size = copy_text(note, MutableBytes{head}.subspan(settle_note_head_size));
+        store_u16(head.data(), static_cast<std::uint16_t>(note_size));
+        head_size = settle_note_head_size + note_size;
+    }
+    begin(outbox, FrameType::settle, link, receipt, head_size + settlements.size() * settlement_size,
+          note.empty() ? std::uint8_t{0} : flag_settle_note);
+    outbox.append(Bytes{head}.first(head_size));
     for (const auto& settlement : settlements) {
         std::array<std::byte, settlement_size> record{};
         store_u64(record.data(), settlement.first);
@@ -245,7 +255,20 @@ std::optional<Confirm> decode_confirm(Bytes body) noexcept {
     return Confirm{.level = level, .exceptions = RecordReader<ConfirmException>{records}};
 }
 
-std::optional<RecordReader<Settlement>> decode_settle(Bytes body) noexcept {
+std::optional<Settle> decode_settle(Bytes body, std::uint8_t flags) noexcept {
+    std::string_view note;
+    if ((flags & flag_settle_note) != 0) {
+        if (body.size() < settle_note_head_size) {
+            return std::nullopt;
+        }
+        const std::size_t note_size = load_u16(body.data());
+        if (note_size > settle_note_size_max || body.size() - settle_note_head_size < note_size ||
+            !is_valid_utf8(body.subspan(settle_note_head_size, note_size))) {
+            return std::nullopt;
+        }
+        note = as_text(body.subspan(settle_note_head_size, note_size));
+        body = body.subspan(settle_note_head_size + note_size);
+    }
     if (body.empty() || body.size() % settlement_size != 0) {
         return std::nullopt;
     }
@@ -254,7 +277,7 @@ std::optional<RecordReader<Settlement>> decode_settle(Bytes body) noexcept {
             return std::nullopt;
         }
     }
-    return RecordReader<Settlement>{body};
+    return Settle{RecordReader<Settlement>{body}, note};
 }
 
 std::optional<RecordReader<SettleException>> decode_settled(Bytes body) noexcept {
@@ -299,6 +322,7 @@ std::optional<CreditLimits> decode_credit(Bytes body) noexcept {
 void put_state(Outbox& outbox, std::uint16_t link, const State& state) noexcept {
     std::array<std::byte, state_size> body{};
     store_u16(body.data(), state.reason);
+    store_u32(body.data() + 4, state.delayed);
     store_u64(body.data() + 8, state.waiting_us);
     store_u64(body.data() + 16, state.ready);
     store_u64(body.data() + 24, state.in_flight);
@@ -310,20 +334,22 @@ void put_state_question(Outbox& outbox, std::uint16_t link) noexcept {
 }
 
 std::optional<State> decode_state(Bytes body) noexcept {
-    if (body.size() != state_size || load_u16(body.data() + 2) != 0 || load_u32(body.data() + 4) != 0) {
+    if (body.size() != state_size || load_u16(body.data() + 2) != 0) {
         return std::nullopt;
     }
     return State{.reason = load_u16(body.data()),
+                 .delayed = load_u32(body.data() + 4),
                  .waiting_us = load_u64(body.data() + 8),
                  .ready = load_u64(body.data() + 16),
                  .in_flight = load_u64(body.data() + 24)};
 }
 
 std::string_view wait_reason_name(std::uint16_t reason) noexcept {
-    static constexpr std::array<std::string_view, 16> names{
-        "none",       "empty",     "no_message_credit", "no_byte_credit", "slow_reader", "full",
-        "memory",     "draining",  "no_receiver",       "receivers_busy", "in_flight",   "loading",
-        "committing", "disk_full", "storage_failed",    "damaged"};
+    static constexpr std::array<std::string_view, 19> names{
+        "none",      "empty",   "no_message_credit", "no_byte_credit", "slow_reader",
+        "full",      "memory",  "draining",          "no_receiver",    "receivers_busy",
+        "in_flight", "loading", "committing",        "disk_full",      "storage_failed",
+        "damaged",   "delayed", "key_busy",          "standby"};
     return reason < names.size() ? names[reason] : "unknown";
 }
 

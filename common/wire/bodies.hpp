@@ -29,8 +29,8 @@ struct Attach {
     std::string_view options;  ///< JSON object, or empty.
 };
 struct CreditLimits;
-/// With `first_credit` a CREDIT follows in the same piece: nothing gets between the two, and no later CREDIT of the control
-/// lane in front of it.
+/// With `first_credit` a CREDIT follows in the same piece: nothing gets between the two, and no later CREDIT of the
+/// control lane in front of it.
 void put_attach(Outbox& outbox, std::uint16_t link, const Attach& attach,
                 const CreditLimits* first_credit = nullptr) noexcept;
 [[nodiscard]] std::optional<Attach> decode_attach(Bytes body) noexcept;
@@ -77,8 +77,11 @@ struct Settlement {
     friend bool operator==(const Settlement&, const Settlement&) = default;
 };
 inline constexpr std::size_t settlement_size = 24;
-void put_settle(Outbox& outbox, std::uint16_t link, std::uint64_t receipt,
-                std::span<const Settlement> settlements) noexcept;
+inline constexpr std::size_t settle_note_size_max = 1'024;
+/// A note (why these are retried or rejected, for people) goes in front, `size u16, text`, and sets flag_settle_note.
+/// Longer ones are cut at settle_note_size_max, between characters; bytes that are not UTF-8 become '?'.
+void put_settle(Outbox& outbox, std::uint16_t link, std::uint64_t receipt, std::span<const Settlement> settlements,
+                std::string_view note = {}) noexcept;
 
 /// One exception of SETTLED, 24 bytes: `first u64, count u32, attempt u32, status u32, 0 u32`.
 struct SettleException {
@@ -116,8 +119,13 @@ struct Confirm {
     RecordReader<ConfirmException> exceptions{{}};
 };
 [[nodiscard]] std::optional<Confirm> decode_confirm(Bytes body) noexcept;
-/// Nothing for an empty body, one that is not a multiple of 24 bytes, or one whose reserved fields are not 0.
-[[nodiscard]] std::optional<RecordReader<Settlement>> decode_settle(Bytes body) noexcept;
+/// SETTLE: its ranges, and the note that is about all of them.
+struct Settle : RecordReader<Settlement> {
+    std::string_view note;  ///< Empty: none.
+};
+/// `flags` are those of the frame: they say whether a note is there. Nothing for a body without a range, one whose
+/// ranges are not a multiple of 24 bytes or whose reserved fields are not 0, or a note that is too long or not UTF-8.
+[[nodiscard]] std::optional<Settle> decode_settle(Bytes body, std::uint8_t flags = 0) noexcept;
 [[nodiscard]] std::optional<RecordReader<SettleException>> decode_settled(Bytes body) noexcept;
 
 // --- Credit and state ------------------------------------------------------------------------------------------------
@@ -131,9 +139,10 @@ struct CreditLimits {
 void put_credit(Outbox& outbox, std::uint16_t link, const CreditLimits& limits) noexcept;
 [[nodiscard]] std::optional<CreditLimits> decode_credit(Bytes body) noexcept;
 
-/// STATE from the broker: `reason u16, 0 u16, 0 u32, waiting us u64, ready u64, in flight u64`.
+/// STATE from the broker: `reason u16, 0 u16, delayed u32, waiting us u64, ready u64, in flight u64`.
 struct State {
     std::uint16_t reason = 0;
+    std::uint32_t delayed = 0;
     std::uint64_t waiting_us = 0;
     std::uint64_t ready = 0;
     std::uint64_t in_flight = 0;

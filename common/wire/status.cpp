@@ -3,7 +3,7 @@
 namespace baton::wire {
 
 namespace {
-constexpr auto last_status = Status::channel_damaged;
+constexpr auto last_status = Status::slow_subscriber;
 }  // namespace
 
 std::string_view to_string(Status status) noexcept {
@@ -72,6 +72,12 @@ std::string_view to_string(Status status) noexcept {
             return "storage_failed";
         case Status::channel_damaged:
             return "channel_damaged";
+        case Status::full:
+            return "full";
+        case Status::in_use:
+            return "in_use";
+        case Status::slow_subscriber:
+            return "slow_subscriber";
     }
     return "unknown";
 }
@@ -94,6 +100,8 @@ bool is_retryable(Status status) noexcept {
         case Status::too_many_producers:
         case Status::internal:
         case Status::disk_full:
+        case Status::full:
+        case Status::slow_subscriber:
             return true;
         default:
             return false;

@@ -41,6 +41,9 @@ enum class Status : std::uint32_t {
     disk_full = 29,
     storage_failed = 30,
     channel_damaged = 31,
+    full = 32,
+    in_use = 33,
+    slow_subscriber = 34,
 };
 
 /// "not_found"; "unknown" for a number that this version does not know.

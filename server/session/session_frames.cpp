@@ -1,8 +1,9 @@
 // SessionProtocol, part two: frames that come in. Every value is checked here before the shard's broker sees it.
 #include <algorithm>
 #include <cstring>
-#include <nlohmann/json.hpp>
 #include <string>
+
+#include <nlohmann/json.hpp>
 
 #include "common/base/assert.hpp"
 #include "common/base/batch.hpp"
@@ -74,7 +75,8 @@ std::expected<AttachOptions, std::pair<Status, std::string>> parse_options(std::
 
 }  // namespace
 
-// --- Dispatch by type --------------------------------------------------------------------------------------------------
+// --- Dispatch by type
+// --------------------------------------------------------------------------------------------------
 
 void SessionProtocol::on_frame(const wire::Frame& frame, const BorrowedBytes& body) {
     if (!reads_answers(frame.header.type)) {
@@ -112,9 +114,8 @@ void SessionProtocol::on_frame(const wire::Frame& frame, const BorrowedBytes& bo
         case FrameType::grant:
         case FrameType::goaway:
         case FrameType::admin_reply:
-            return fail_connection(Status::protocol_violation,
-                                   std::string{"a client does not send "} + std::string{to_string(frame.header.type)} +
-                                       " here");
+            return fail_connection(Status::protocol_violation, std::string{"a client does not send "} +
+                                                                   std::string{to_string(frame.header.type)} + " here");
     }
     on_unknown_frame(frame, body);
 }
@@ -122,8 +123,8 @@ void SessionProtocol::on_frame(const wire::Frame& frame, const BorrowedBytes& bo
 /// Deliveries are bounded by credit; answers are bounded here, since the broker does not stop reading.
 bool SessionProtocol::reads_answers(FrameType type) const noexcept {
     const auto control_bytes = outbox_.size_bytes() - outbox_.data_bytes();
-    const bool is_request = type == FrameType::admin || type == FrameType::attach || type == FrameType::detach ||
-                            type == FrameType::state;
+    const bool is_request =
+        type == FrameType::admin || type == FrameType::attach || type == FrameType::detach || type == FrameType::state;
     return control_bytes <= limits_.outbox_low_water && (!is_request || outbox_.data_bytes() <= limits_.outbox_max);
 }
 
@@ -175,17 +176,25 @@ void SessionProtocol::on_link_frame(const wire::Frame& frame, const BorrowedByte
                                                                std::to_string(number) + " after DETACH");
     }
     switch (frame.header.type) {
-        case FrameType::detach: return on_detach(number, *link);
-        case FrameType::publish: return on_publish(number, *link, frame.header.sequence, body);
-        case FrameType::settle: return on_settle(number, *link, frame);
-        case FrameType::credit: return on_credit(number, *link, frame);
-        case FrameType::fragment: return on_fragment(number, *link, frame);
-        case FrameType::state: return on_question(number, *link, frame);
-        default: return fail_link(number, *link, Status::unknown_frame, unknown_text(frame.header.type));
+        case FrameType::detach:
+            return on_detach(number, *link);
+        case FrameType::publish:
+            return on_publish(number, *link, frame.header.sequence, body);
+        case FrameType::settle:
+            return on_settle(number, *link, frame);
+        case FrameType::credit:
+            return on_credit(number, *link, frame);
+        case FrameType::fragment:
+            return on_fragment(number, *link, frame);
+        case FrameType::state:
+            return on_question(number, *link, frame);
+        default:
+            return fail_link(number, *link, Status::unknown_frame, unknown_text(frame.header.type));
     }
 }
 
-// --- Links -------------------------------------------------------------------------------------------------------------
+// --- Links
+// -------------------------------------------------------------------------------------------------------------
 
 Link* SessionProtocol::find_link(std::uint16_t number) noexcept {
     return number < links_.size() ? links_[number].get() : nullptr;
@@ -202,9 +211,9 @@ void SessionProtocol::on_attach(const wire::Frame& frame) {
     }
     if (number > limits_.links_max) {
         has_refused_number_ = true;
-        return put_link_error(number, Status::too_many_links,
-                              "link numbers go from 1 to " + std::to_string(limits_.links_max) + ", this is " +
-                                  std::to_string(number));
+        return put_link_error(
+            number, Status::too_many_links,
+            "link numbers go from 1 to " + std::to_string(limits_.links_max) + ", this is " + std::to_string(number));
     }
     if (links_.size() <= number) {
         links_.resize(number + std::size_t{1});
@@ -213,8 +222,8 @@ void SessionProtocol::on_attach(const wire::Frame& frame) {
         links_[number] = std::make_unique<Link>();
     }
     Link& link = *links_[number];
-    if (link.next_attach || (link.state != Link::State::free && link.state != Link::State::failed &&
-                             link.state != Link::State::failing)) {
+    if (link.next_attach ||
+        (link.state != Link::State::free && link.state != Link::State::failed && link.state != Link::State::failing)) {
         return put_link_error(number, Status::link_in_use, "link " + std::to_string(number) + " is attached already");
     }
     const auto reject = [&](Status status, const std::string& text) {
@@ -288,11 +297,9 @@ void SessionProtocol::on_detach(std::uint16_t number, Link& link) {
 }
 
 void SessionProtocol::put_link_error(std::uint16_t number, Status status, std::string_view text) {
-    wire::put_error(outbox_, number, 0,
-                    {.status = status,
-                     .severity = wire::Severity::link,
-                     .retryable = wire::is_retryable(status),
-                     .text = text});
+    wire::put_error(
+        outbox_, number, 0,
+        {.status = status, .severity = wire::Severity::link, .retryable = wire::is_retryable(status), .text = text});
     host_.output_ready();
 }
 
@@ -328,7 +335,8 @@ void SessionProtocol::drop_link_state(std::uint16_t number, Link& link) {
     link.has_credit = link.has_question = false;
 }
 
-// --- Messages ----------------------------------------------------------------------------------------------------------
+// --- Messages
+// ----------------------------------------------------------------------------------------------------------
 
 void SessionProtocol::publish(std::uint16_t number, Link& link, std::uint64_t sequence, Payload batch,
                               bool is_assembled) {
@@ -353,9 +361,10 @@ void SessionProtocol::on_publish(std::uint16_t number, Link& link, std::uint64_t
 }
 
 void SessionProtocol::on_settle(std::uint16_t number, Link& link, const wire::Frame& frame) {
-    auto settlements = wire::decode_settle(frame.body);
+    auto settlements = wire::decode_settle(frame.body, frame.header.flags);
     if (link.role != wire::Role::receiver || !settlements) {
-        return fail_link(number, link, link.role == wire::Role::receiver ? Status::bad_frame : Status::protocol_violation,
+        return fail_link(number, link,
+                         link.role == wire::Role::receiver ? Status::bad_frame : Status::protocol_violation,
                          "SETTLE is not well formed, or on a sender's link");
     }
     if (link.state != Link::State::attached) {
@@ -377,7 +386,8 @@ void SessionProtocol::on_settle(std::uint16_t number, Link& link, const wire::Fr
 void SessionProtocol::on_credit(std::uint16_t number, Link& link, const wire::Frame& frame) {
     const auto limits = wire::decode_credit(frame.body);
     if (link.role != wire::Role::receiver || !limits) {
-        return fail_link(number, link, link.role == wire::Role::receiver ? Status::bad_frame : Status::protocol_violation,
+        return fail_link(number, link,
+                         link.role == wire::Role::receiver ? Status::bad_frame : Status::protocol_violation,
                          "CREDIT is not well formed, or on a sender's link");
     }
     link.credit = {limits->messages, limits->bytes};
@@ -397,7 +407,8 @@ void SessionProtocol::on_question(std::uint16_t number, Link& link, const wire::
     }
 }
 
-// --- Large messages ----------------------------------------------------------------------------------------------------
+// --- Large messages
+// ----------------------------------------------------------------------------------------------------
 
 void SessionProtocol::on_fragment(std::uint16_t number, Link& link, const wire::Frame& frame) {
     if (link.role != wire::Role::sender || link.state != Link::State::attached) {
@@ -467,7 +478,8 @@ void SessionProtocol::on_memory_granted(std::uint16_t number) {
     host_.output_ready();
 }
 
-// --- Administration ----------------------------------------------------------------------------------------------------
+// --- Administration
+// ----------------------------------------------------------------------------------------------------
 
 void SessionProtocol::on_admin(const wire::Frame& frame) {
     const auto admin = wire::decode_admin(frame.body);

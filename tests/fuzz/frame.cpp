@@ -66,9 +66,10 @@ bool put_again(Outbox& outbox, ChunkPool& pool, const Frame& frame) {
             return true;
         }
         case FrameType::settle:
-            if (const auto settle = decode_settle(frame.body)) {
-                put_settle(outbox, header.link, header.sequence, records_of(*settle));
-                return true;
+            if (const auto settle = decode_settle(frame.body, header.flags)) {
+                BATON_ASSERT(is_valid_utf8(as_bytes(settle->note)));
+                put_settle(outbox, header.link, header.sequence, records_of<Settlement>(*settle), settle->note);
+                return !settle->note.empty() || (header.flags & flag_settle_note) == 0;
             }
             return false;
         case FrameType::settled:

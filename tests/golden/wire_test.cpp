@@ -338,6 +338,20 @@ TEST_F(GoldenWire, PublishWithProperties) {
     EXPECT_EQ(hex_encode(message.properties), hex_encode(unknown));
 }
 
+TEST_F(GoldenWire, PublishWithTime) {
+    const MessageProperties properties{.not_before = std::chrono::sys_time<std::chrono::microseconds>{
+                                           std::chrono::microseconds{1'700'000'000'123'456}}};
+    const auto block = block_of(properties);
+    BatchBuilder builder;
+    builder.append(as_bytes("later"), block);
+    put_publish(outbox, 1, 8, builder.take(pool, BatchBuilder::Crc::off));
+    const Bytes batch = expect_frame("publish.not_before").body;
+    MessageCursor cursor{messages_of(batch), true};
+    MessageView message;
+    ASSERT_TRUE(cursor.next(message));
+    EXPECT_EQ(decode_properties(message.properties).value(), properties);
+}
+
 TEST_F(GoldenWire, Confirm) {
     const auto expect = [this](std::string_view name, std::uint16_t link, std::uint64_t sequence, std::uint8_t level,
                                const std::vector<ConfirmException>& exceptions) {
@@ -418,6 +432,16 @@ TEST_F(GoldenWire, Settle) {
             {.first = 9, .count = 2, .attempt = 1, .outcome = 6, .argument = 0}});
     expect("settle.max", last_link, u64_max,
            {{.first = u64_max, .count = u32_max, .attempt = u32_max, .outcome = 255, .argument = u32_max}});
+
+    const std::vector<Settlement> rejected{{.first = 41, .count = 2, .attempt = 3, .outcome = 4, .argument = 0},
+                                           {.first = 50, .count = 1, .attempt = 1, .outcome = 3, .argument = u32_max}};
+    put_settle(outbox, 2, 100, rejected, "no such customer: \u00e4");
+    const Frame frame = expect_frame("settle.note");
+    expect_header(frame, FrameType::settle, 2, 100, flag_settle_note);
+    const auto decoded = decode_settle(frame.body, frame.header.flags);
+    ASSERT_TRUE(decoded);
+    EXPECT_EQ(decoded->note, "no such customer: \u00e4");
+    EXPECT_EQ(records_of(*decoded), rejected);
 }
 
 TEST_F(GoldenWire, Settled) {
@@ -462,6 +486,8 @@ TEST_F(GoldenWire, State) {
     };
     expect("state.none", 1, {}, "none");
     expect("state.full", 1, {.reason = 5, .waiting_us = 1'500'000, .ready = 1'000, .in_flight = 0}, "full");
+    expect("state.delayed", 2, {.reason = 16, .delayed = u32_max, .waiting_us = 2'000'000, .ready = 0, .in_flight = 1},
+           "delayed");
     expect("state.in_flight", 2, {.reason = 10, .waiting_us = u64_max, .ready = u64_max, .in_flight = 3}, "in_flight");
 }
 

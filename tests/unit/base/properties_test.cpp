@@ -19,6 +19,7 @@ MessageProperties everything() {
             .priority = 9,
             .ttl = 1500ms,
             .delay = 2us,
+            .not_before = std::chrono::sys_time<std::chrono::microseconds>{-1us},
             .content_type = "text/plain",
             .reply_to = "replies",
             .correlation_id = "c-1",
@@ -65,6 +66,7 @@ TEST(properties, each_alone_makes_it_not_empty_and_comes_back) {
                                       {.priority = 0},
                                       {.ttl = 0us},
                                       {.delay = 0us},
+                                      {.not_before = std::chrono::sys_time<std::chrono::microseconds>{}},
                                       {.content_type = "x"},
                                       {.reply_to = "x"},
                                       {.correlation_id = "x"},
@@ -90,7 +92,7 @@ TEST(properties, unknown_ones_are_skipped_and_the_first_of_a_kind_counts) {
 
 TEST(properties, known_ones_have_a_possible_size) {
     for (const char* text : {"02 0000", "02 0200 0000", "03 0700 00000000000000", "04 0900 000000000000000000",
-                             "09 0000", "09 0100 00", "09 0200 0100", "09 0300 0200 61"}) {
+                             "0b 0700 00000000000000", "09 0000", "09 0100 00", "09 0200 0100", "09 0300 0200 61"}) {
         const auto block = from_hex(text);
         EXPECT_FALSE(is_well_formed_block(block)) << text;
         EXPECT_EQ(decode_properties(block).error(), BatchErrc::property_malformed) << text;
@@ -115,7 +117,7 @@ TEST(properties, a_block_that_is_cut_inside_a_property_is_malformed) {
         (void)find_property(cut, PropertyId::message_id);
         whole_count += is_whole ? 1 : 0;
     }
-    EXPECT_EQ(whole_count, 13U);  // In front of each of the 13 properties.
+    EXPECT_EQ(whole_count, 14U);  // In front of each of the 14 properties.
 }
 
 TEST(properties, too_large_a_block_is_refused) {

@@ -67,7 +67,7 @@ inline std::string decode_body(const FrameHeader& header, Bytes body) {
             break;
         }
         case FrameType::settle: {
-            auto settle = decode_settle(body);
+            auto settle = decode_settle(body, header.flags);
             if (!settle) {
                 return refused();
             }
@@ -111,7 +111,7 @@ inline std::string decode_body(const FrameHeader& header, Bytes body) {
             if (!state) {
                 return refused();
             }
-            say(state->reason, state->waiting_us, state->ready, state->in_flight);
+            say(state->reason, state->delayed, state->waiting_us, state->ready, state->in_flight);
             break;
         }
         case FrameType::error: {
