@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "common/base/assert.hpp"
+#include "server/channel/message_rules.hpp"
 
 namespace baton::channel {
 
@@ -13,11 +14,17 @@ namespace {
 ChannelOptions usable(ChannelOptions options) noexcept {
     options.messages_max = std::max<std::uint64_t>(options.messages_max, 1);
     options.bytes_max = std::max<std::uint64_t>(options.bytes_max, 1);
+    options.lease_max = std::max(options.lease_max, options.lease);
     return options;
 }
 
 IntakeLimits intake_limits(const ChannelOptions& options) noexcept {
-    return {options.messages_max, options.bytes_max, options.message_size_max};
+    return {options.messages_max, options.bytes_max, options.message_size_max, options.overflow,
+            options.kind == Kind::stream};
+}
+
+std::uint64_t seed_of(const std::string& name, const Clock& clock) noexcept {
+    return number_of(as_bytes(name)) ^ static_cast<std::uint64_t>(clock.wall_now().us);
 }
 
 }  // namespace
@@ -29,12 +36,17 @@ Channel::Channel(std::string name, const ChannelOptions& options, ChannelEvents&
       events_{events},
       clock_{clock},
       journal_{durability.log != nullptr ? std::make_unique<Journal>(*durability.log, durability.stream) : nullptr},
-      intake_{log_, journal_.get(), events, clock, intake_limits(options_)},
-      dispatcher_{events},
+      log_{options_.kind == Kind::stream ? MessageLog::Keep::until_trimmed : MessageLog::Keep::until_settled},
+      intake_{log_, journal_.get(), events, clock, dedupe_, *this, intake_limits(options_)},
+      prng_{seed_of(name_, clock)},
       producers_{options_.producers_max},
       gate_{events, budget, options_.sender_window},
       head_wait_{WaitReason::none, clock.now()} {
     options_.is_durable = journal_ != nullptr;
+    dedupe_.set_window(options_.dedupe_window);
+    if (options_.kind == Kind::queue) {
+        add_reader({}, {});
+    }
 }
 
 Channel::~Channel() {
@@ -111,13 +123,32 @@ void Channel::attach_producer(Sender& sender, const ProducerId& id) {
     sender.accepts_gap = producer->is_restored;
 }
 
-void Channel::attach_receiver(const LinkAddress& link) {
+std::error_code Channel::attach_receiver(const LinkAddress& link, const ReceiverRequest& request) {
     BATON_ASSERT(find_sender(link) == nullptr && find_receiver(link) == nullptr);
+    if (const auto refused = check_request(request)) {
+        return refused;
+    }
+    Subscription* reader = find_subscription(request.subscription);
+    if (reader == nullptr) {
+        const bool is_named = !request.subscription.empty();
+        reader = &add_reader({.id = is_named ? next_lasting_++ : next_of_link_++,
+                              .name = request.subscription,
+                              .filter = request.filter},
+                             request.from);
+    }
     auto receiver = std::make_unique<Receiver>();
     receiver->address = link;
-    refresh(*receiver);
+    receiver->name = request.name;
+    receiver->lease = request.lease > Duration{} ? request.lease : options_.lease;
+    receiver->lease_max = std::max(options_.lease_max, receiver->lease);
+    receiver->is_exclusive = request.is_exclusive;
+    reader->attach(*receiver);
     receivers_.emplace(link, std::move(receiver));
+    if (is_draining_) {
+        reader->begin_drain();
+    }
     state_changed();
+    return {};
 }
 
 void Channel::announce_credit(const LinkAddress& link) {
@@ -159,12 +190,15 @@ void Channel::end_sender(Sender& sender, std::error_code reason) {
 
 void Channel::end_receiver(Receiver& receiver, std::error_code reason) {
     const LinkAddress link = receiver.address;
-    returned_.put_all(receiver.in_flight.take_all());
-    dispatcher_.remove(receiver);
+    Subscription& reader = *receiver.subscription;
+    reader.detach(receiver);
     if (journal_ != nullptr) {
         journal_->forget(link);
     }
     receivers_.erase(link);
+    if (!reader.is_lasting()) {
+        remove_reader(reader);
+    }
     events_.closed(link, reason);
 }
 
@@ -179,8 +213,8 @@ void Channel::begin_drain() {
     for (const LinkAddress& link : addresses_of(senders_)) {
         gate_.examine(*find_sender(link), room(), ready(), clock_.now());
     }
-    for (const auto& entry : receivers_) {
-        refresh(*entry.second);
+    for (const auto& reader : readers_) {
+        reader->begin_drain();
     }
     state_changed();
 }
@@ -202,7 +236,9 @@ void Channel::close_all(std::error_code reason) {
 // --- Administration --------------------------------------------------------------------------------------------------
 
 void Channel::reconfigure(const ChannelOptions& options) {
+    const Kind kind = options_.kind;
     options_ = usable(options);
+    options_.kind = kind;
     options_.is_durable = journal_ != nullptr;
     if (journal_ != nullptr) {
         submit_settings();
@@ -210,7 +246,12 @@ void Channel::reconfigure(const ChannelOptions& options) {
     intake_.set_limits(intake_limits(options_));
     gate_.set_window_max(options_.sender_window);
     producers_.set_max(options_.producers_max);
-    intake_.apply_parked();
+    dedupe_.set_window(options_.dedupe_window);
+    for (const auto& reader : readers_) {
+        reader->options_changed();
+    }
+    trim();
+    apply_parked();
     examine_senders();
     state_changed();
 }
@@ -225,19 +266,16 @@ void Channel::examine_senders() {
 }
 
 std::uint64_t Channel::purge() {
-    if (journal_ != nullptr) {
-        for (std::size_t i = 0; i < returned_.runs().size(); ++i) {
-            journal_->note_settled(returned_.runs()[i].first, returned_.runs()[i].count);
-        }
-        if (log_.fresh() > 0) {
-            journal_->note_settled(log_.cursor(), log_.fresh());
-        }
+    std::uint64_t count = 0;
+    for (const auto& reader : readers_) {
+        count = std::max(count, reader->purge());
     }
-    const std::uint64_t count = returned_.purge(log_) + log_.purge_fresh();
-    purged_ += count;
-    for (const auto& entry : receivers_) {
-        entry.second->is_passed_over = false;  // Nobody waits for byte credit for a message that is gone.
-        refresh(*entry.second);
+    if (options_.kind == Kind::stream) {
+        count = log_.messages() - log_.uncommitted();
+        for (const StoredBatch* oldest = log_.oldest_kept(); oldest != nullptr && oldest->end() <= log_.visible_end();
+             oldest = log_.oldest_kept()) {
+            log_.trim_oldest();
+        }
     }
     room_changed();
     return count;

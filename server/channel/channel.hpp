@@ -1,11 +1,12 @@
-// A queue channel: the rules for publishing, choosing a receiver, settling, giving back and forgetting.
+// A channel: a log with one reader (queue) or several (topic, stream). Senders, publishing, links, limits, retention; what
+// becomes of a message for one reader is in subscription.hpp.
 // No I/O, no threads: bytes and values in, events out through ChannelEvents. One owner: a shard calls everything here.
 // Publish, store and dispatch are three visible steps: `publish` decides and applies (store), `dispatch` gives.
 // The implementation: channel.cpp (links and life), channel_messages.cpp (publish, settle, dispatch),
-// channel_report.cpp (questions), channel_durable.cpp (what only durable channels do), channel_restore.cpp.
-// Next files: message_log.hpp (order), in_flight.hpp (waiting for settlements),
-// redelivery_set.hpp (what came back), dispatcher.hpp (choice of a receiver), intake.hpp (limits), producer_table.hpp
-// (duplicates), sender_gate.hpp (sender credit and the reasons why it is withheld), journal.hpp (the commit log).
+// channel_subscriptions.cpp (readers), channel_report.cpp (questions), channel_durable.cpp (what only durable channels do),
+// channel_restore.cpp.
+// Next files: message_log.hpp (order), subscription.hpp (readers), intake.hpp (limits), producer_table.hpp and
+// dedupe_window.hpp (duplicates), sender_gate.hpp (sender credit and the reasons why it is withheld), journal.hpp (the commit log).
 //
 // A durable channel decides in the same way. What it decides is submitted to the commit log; messages are given out,
 // and senders are confirmed, when that is committed.
@@ -27,13 +28,14 @@
 #include "server/channel/channel_events.hpp"
 #include "server/channel/channel_image.hpp"
 #include "server/channel/channel_options.hpp"
-#include "server/channel/dispatcher.hpp"
+#include "server/channel/dedupe_window.hpp"
 #include "server/channel/errc.hpp"
 #include "server/channel/intake.hpp"
 #include "server/channel/journal.hpp"
 #include "server/channel/producer_table.hpp"
 #include "server/channel/relocation.hpp"
 #include "server/channel/sender_gate.hpp"
+#include "server/channel/subscription.hpp"
 #include "server/channel/types.hpp"
 
 namespace baton::channel {
@@ -50,18 +52,37 @@ struct LinkReport {
     std::uint64_t total = 0;    ///< Messages published by / delivered to this link since it was attached.
 };
 
+struct SubscriptionReport {
+    SubscriptionSettings settings;
+    bool is_lasting = false;
+    std::uint64_t ready = 0, delayed = 0, in_flight = 0, quarantined = 0;  ///< Messages.
+    std::uint64_t missed = 0;                                              ///< Given up by retention before they were read.
+    Offset next_offset = 1;                                                ///< Where it goes on.
+    std::uint64_t receivers = 0;
+    SubscriptionCounters counters;
+    Wait wait;
+};
+
 struct ChannelStats {
-    std::uint64_t ready = 0, in_flight = 0, parked = 0;  ///< Messages.
+    /// Messages. Of topics and streams: of the subscription that has most of them.
+    std::uint64_t ready = 0, in_flight = 0, parked = 0;
+    std::uint64_t delayed = 0, quarantined = 0;
+    std::uint64_t stored = 0;
     std::uint64_t committing = 0;                        ///< Messages that are not committed yet.
     std::uint64_t bytes = 0;                             ///< Stored bytes of message regions.
     std::uint64_t resident_bytes = 0;                    ///< Of those, bytes in memory.
     std::uint64_t published = 0, duplicates = 0, refused = 0, delivered = 0, redelivered = 0, settled = 0, purged = 0;
+    std::uint64_t retried = 0, rejected = 0, expired = 0, dropped = 0, leases_ended = 0;
+    std::uint64_t trimmed = 0;  ///< Streams: given up by retention.
+    Offset last_dropped_first = 0;  ///< The last range of messages that were dropped for lack of room; 0: none.
+    std::uint64_t last_dropped_count = 0;
     Offset next_offset = 1;       ///< Of the next message that is published.
     Offset oldest_offset = 0;     ///< Of the oldest message that is stored; 0 if none.
     WallTime oldest_time{};       ///< When the oldest stored message was accepted.
     std::uint64_t producers = 0;  ///< Remembered for duplicate detection.
     Wait wait;                    ///< Why ready messages are not given out (channel head).
     std::vector<LinkReport> links;
+    std::vector<SubscriptionReport> subscriptions;
 };
 
 /// A batch that is in the log only: the record that would write it again.
@@ -72,12 +93,33 @@ struct LoggedBatch {
 
 /// A message as `peek` shows it. `message` is valid until the visitor returns.
 struct PeekedMessage {
-    enum class State : std::uint8_t { ready, in_flight };
+    using State = MessageState;
     Offset offset = 0;
     std::uint32_t attempt = 1;  ///< The attempt that is under way, or would be next.
     State state = State::ready;
     WallTime time{};
     MessageView message;
+    WallTime due{};                              ///< Delayed: until then.
+    std::shared_ptr<const QuarantineNote> note;  ///< Quarantined: why.
+    const Receiver* receiver = nullptr;          ///< In flight: with whom.
+};
+
+/// Where a new subscription begins.
+struct StartPosition {
+    enum class Kind : std::uint8_t { standard, first, last, next, offset, time };
+    Kind kind = Kind::standard;  ///< Topic: next; stream: first.
+    Offset offset = 0;
+    WallTime time{};
+};
+
+/// What a receiver asks for.
+struct ReceiverRequest {
+    std::string subscription;        ///< Name; empty: one of this link alone (topic, stream), or the queue.
+    StartPosition from;
+    std::string filter;              ///< Empty: all messages.
+    Duration lease{};                ///< Zero: the channel's.
+    bool is_exclusive = false;
+    std::string name;                ///< What the peer calls itself.
 };
 
 /// What makes a channel durable. `log` outlives the channel.
@@ -89,14 +131,14 @@ struct Durability {
 /// Reads a block from the disk at once: its body, or empty if it cannot be read.
 using BlockReader = std::function<Payload(const commit::BlockRef&)>;
 
-class Channel {
+class Channel final : private RoomMaker {
 public:
     /// `events`, `clock` and `budget` outlive the channel. With a log it is durable, whatever the options say.
     Channel(std::string name, const ChannelOptions& options, ChannelEvents& events, const Clock& clock,
             MemoryBudget& budget, const Durability& durability = {});
     Channel(const Channel&) = delete;
     Channel& operator=(const Channel&) = delete;
-    ~Channel();
+    ~Channel() override;
 
     // --- Links -------------------------------------------------------------------------------------------------
 
@@ -108,8 +150,9 @@ public:
     /// again. `confirm`: `received` is told as soon as a message is here.
     [[nodiscard]] std::uint64_t attach_sender(const LinkAddress& link, const ProducerId& producer,
                                               ConfirmLevel confirm = ConfirmLevel::durable);
-    /// Attaches a receiver without credit.
-    void attach_receiver(const LinkAddress& link);
+    /// Attaches a receiver without credit. Not done: `not_supported` (this kind has no such thing), `incompatible_options`
+    /// (the subscription has another filter), `bad_filter`, `in_use` (too many subscriptions).
+    [[nodiscard]] std::error_code attach_receiver(const LinkAddress& link, const ReceiverRequest& request);
     /// Sends the sender its first credit, or its `blocked` state.
     void announce_credit(const LinkAddress& sender);
     /// Ends a link: a receiver's messages go back to their old places (one attempt is counted for the started ones
@@ -123,8 +166,9 @@ public:
     /// The batch has passed check_batch. `is_assembled`: it is one message that arrived in fragments, which costs one
     /// message and no bytes of the sender's credit.
     void publish(const LinkAddress& sender, std::uint64_t first_sequence, Payload batch, bool is_assembled = false);
-    /// Applies settlements in order. With `receipt` != 0 `settled` is reported afterwards.
-    void settle(const LinkAddress& receiver, std::span<const SettleRange> ranges, std::uint64_t receipt);
+    /// Applies settlements in order. With `receipt` != 0 `settled` is reported afterwards. `note`: why, for people.
+    void settle(const LinkAddress& receiver, std::span<const SettleRange> ranges, std::uint64_t receipt,
+                std::string_view note = {});
     /// The receiver's absolute credit. Lower than before is allowed and only stops further deliveries.
     void set_credit(const LinkAddress& receiver, Credit limit);
     /// The receiver's socket does not keep up (true) or does again (false).
@@ -136,7 +180,8 @@ public:
     /// is nothing to do. The runtime calls it at the end of each turn in which `needs_dispatch()`.
     void dispatch();
     [[nodiscard]] bool needs_dispatch() const noexcept;
-    /// Clock pulse (10 to 50 ms): re-examines senders blocked on memory, forgets old producers.
+    /// Clock pulse (10 to 50 ms): leases, delays, expiry, retention; re-examines senders blocked on memory, forgets old
+    /// producers.
     void tick();
 
     // --- Life --------------------------------------------------------------------------------------------------
@@ -153,12 +198,35 @@ public:
     [[nodiscard]] ChannelStats stats() const;
     /// Applies new limits at once; lower ones do not drop anything, they block until there is room again.
     void reconfigure(const ChannelOptions& options);
-    /// Forgets all ready messages (not those in flight) and returns how many.
+    /// Forgets all ready messages (not those in flight) of every reader, of a stream all, and returns how many.
     std::uint64_t purge();
-    /// Visits stored messages in offset order from `from`, until the visitor returns false. `read` is for those that
-    /// are not in memory; without it, or where it fails, they are passed over.
-    void peek(Offset from, const std::function<bool(const PeekedMessage&)>& visitor,
-              const BlockReader& read = {}) const;
+    /// Visits messages of a reader in this state (or in any) in offset order from `from`, until the visitor returns false.
+    /// `read` is for those that are not in memory; without it, or where it fails, they are passed over. Null: of a topic or
+    /// stream everything that is stored, as ready.
+    void peek(const Subscription* reader, std::optional<MessageState> state, Offset from,
+              const std::function<bool(const PeekedMessage&)>& visitor, const BlockReader& read = {}) const;
+    /// Of a queue, or of a topic or stream without regard to subscriptions.
+    void peek(Offset from, const std::function<bool(const PeekedMessage&)>& visitor, const BlockReader& read = {}) const {
+        peek(queue_or_null(), std::nullopt, from, visitor, read);
+    }
+
+    // --- Subscriptions -----------------------------------------------------------------------------------------------
+
+    /// The reader of a queue (empty name), or the subscription with this name; null if there is none.
+    [[nodiscard]] Subscription* find_subscription(std::string_view name) noexcept;
+    [[nodiscard]] const Subscription* queue_or_null() const noexcept {
+        return options_.kind == Kind::queue && !readers_.empty() ? readers_.front().get() : nullptr;
+    }
+    /// Makes a named subscription, or gives an existing one these settings (another filter: `incompatible_options`).
+    /// `settings.id` does not matter. Errors as for attach_receiver.
+    [[nodiscard]] std::error_code subscribe(const SubscriptionSettings& settings, const StartPosition& from);
+    /// Forgets the subscription and what only it wanted; its receivers are closed (`not_found`). The number of messages that
+    /// were ready for it.
+    std::uint64_t unsubscribe(Subscription& subscription);
+    /// After an administrator changed something in one of them.
+    void subscription_changed();
+    /// So many subscriptions, named and others.
+    static constexpr std::size_t subscriptions_max = 100'000;
 
     // --- Durable channels -------------------------------------------------------------------------------------------
 
@@ -175,9 +243,7 @@ public:
     void submit_deleted();
     /// At the end of each turn in which `has_notes()`: submits what was settled and started in it.
     void write_notes();
-    [[nodiscard]] bool has_notes() const noexcept {
-        return journal_ != nullptr && damage_.empty() && journal_->has_notes(log_.cursor());
-    }
+    [[nodiscard]] bool has_notes() const noexcept;
     /// The log has got further: gives out what became visible, answers who waited.
     void on_committed();
     /// Something was submitted that is not committed, and somebody or something waits for it.
@@ -198,9 +264,10 @@ public:
     [[nodiscard]] std::vector<LoggedBatch> logged_batches() const;
 
     /// Batches that are in the log only and whose records are before `below`, at most about `bytes_max` bytes of them;
-    /// with `fresh_from` != 0 only untouched ones from that offset on. They stay where they are until
-    /// `finish_relocation`. One relocation at a time; empty if there is nothing to move.
-    [[nodiscard]] RelocationPlan begin_relocation(commit::Index below, Offset fresh_from, std::uint64_t bytes_max);
+    /// with `keep_ahead` only untouched ones that no reader will want for the next so many bytes. They stay where they are
+    /// until `finish_relocation`. One relocation at a time; empty if there is nothing to move.
+    [[nodiscard]] RelocationPlan begin_relocation(commit::Index below, std::optional<std::uint64_t> keep_ahead,
+                                                  std::uint64_t bytes_max);
     /// Where the blocks of the plan are now, in its order; none if they could not be written.
     void finish_relocation(std::span<const commit::BlockRef> blocks);
     [[nodiscard]] bool is_relocating() const noexcept { return !relocating_.empty(); }
@@ -212,11 +279,9 @@ public:
     void move_in_log(commit::Index below);
 
     /// Drops messages from memory that are on the disk and far from being given: at least `bytes` if there are so many.
-    /// Keeps `keep` bytes in front of the cursor. Returns the bytes dropped.
+    /// Keeps `keep` bytes in front of each reader. Returns the bytes dropped.
     std::uint64_t evict(std::uint64_t bytes, std::uint64_t keep);
     [[nodiscard]] std::uint64_t resident_bytes() const noexcept { return log_.resident_bytes(); }
-    /// About so many bytes from the cursor on end at this offset.
-    [[nodiscard]] Offset offset_ahead(std::uint64_t bytes) const noexcept;
     /// Blocks that a receiver will want soon and that are not in memory. Each is returned once.
     [[nodiscard]] std::vector<commit::BlockRef> take_wanted_blocks(std::uint64_t ahead_bytes);
     [[nodiscard]] bool wants_blocks(std::uint64_t ahead_bytes) const;
@@ -246,31 +311,42 @@ private:
     void examine_senders();
     void tell_again(Sender& sender, std::uint64_t first, std::uint64_t last);
     void take_in(Sender& sender, Pending pending);
-    void settle_range(Receiver& receiver, const SettleRange& range);
-    void refresh(Receiver& receiver);
-    void forget(const Run& run);
+    void messages_visible();
+    void cut_off(Subscription& reader);
+    void trim();
     void close_all(std::error_code reason);
+
+    // Subscriptions.
+    [[nodiscard]] SubscriptionContext subscription_context() noexcept;
+    Subscription& add_reader(SubscriptionSettings settings, const StartPosition& from);
+    void remove_reader(Subscription& reader);
+    [[nodiscard]] std::error_code check_request(const ReceiverRequest& request) const;
+    [[nodiscard]] Offset offset_of(const StartPosition& from) const noexcept;
+    [[nodiscard]] std::uint64_t make_room(std::uint64_t messages, std::uint64_t bytes) override;
 
     // Durable channels.
     [[nodiscard]] bool install_contents(const ChannelImage& image, const BlockReader& read);
     [[nodiscard]] bool install_block(const ChannelImage& image, const commit::BlockRef& ref, const BlockReader& read);
     void install_live(const ChannelImage& image);
     [[nodiscard]] SettingsRecord settings() const;
-    [[nodiscard]] std::vector<ChannelState::LiveRange> live_below_cursor() const;
+    [[nodiscard]] Offset trimmed_end() const noexcept;
+    void install_readers(const ChannelImage& image);
+    void install_entries(const ChannelImage& image);
+    StoredBatch& install_batch(const BatchHeader& header, Payload messages);
 
     // What follows from a change; each public function ends with one of them.
+    void apply_parked();
     void room_changed();
     void state_changed();
     void note_head_wait();
 
     // Questions.
-    [[nodiscard]] std::uint64_t ready() const noexcept { return returned_.messages() + log_.fresh(); }
-    /// Ready and in memory.
-    [[nodiscard]] std::uint64_t givable() const noexcept { return returned_.messages() + log_.readable(); }
-    [[nodiscard]] bool takes_messages() const noexcept;
+    /// Of a queue; else of the reader that has most.
+    [[nodiscard]] std::uint64_t ready() const noexcept;
     [[nodiscard]] Room room() const noexcept;
     [[nodiscard]] WaitReason head_reason() const noexcept;
     [[nodiscard]] Offset oldest_offset() const noexcept;
+    [[nodiscard]] SubscriptionReport report_of(const Subscription& reader) const;
     void report_links(std::vector<LinkReport>& links) const;
 
     std::string name_;
@@ -285,9 +361,15 @@ private:
     // Messages: everything that refers to stored batches comes after the log.
     MessageLog log_;
     std::vector<std::vector<StoredBatch*>> relocating_;  // By block of the plan; pinned.
-    RedeliverySet returned_;
+    DedupeWindow dedupe_;
     Intake intake_;
-    Dispatcher dispatcher_;
+    Prng prng_;
+    std::vector<std::unique_ptr<Subscription>> readers_;  // Of a queue exactly one.
+    std::unordered_map<std::string, Subscription*> by_name_;
+    ReaderId next_lasting_ = 1;
+    ReaderId next_of_link_ = first_link_reader;
+    Offset noted_trim_ = 1;    // As the disk knows it.
+    std::uint64_t trimmed_ = 0;
 
     // Links: senders refer to producers.
     ProducerTable producers_;
@@ -295,9 +377,9 @@ private:
     Links<Sender> senders_;
     Links<Receiver> receivers_;
 
-    Settlement settlement_;  // Used during settle only.
     Wait head_wait_;
-    std::uint64_t duplicates_ = 0, delivered_ = 0, redelivered_ = 0, settled_ = 0, purged_ = 0;
+    SubscriptionCounters ended_;  // Of readers that are gone.
+    std::uint64_t duplicates_ = 0;
     bool is_draining_ = false;
     bool may_dispatch_ = false;  // Something changed since the last dispatch.
 };

@@ -22,15 +22,38 @@ void Channel::submit_deleted() {
     journal_->deleted();
 }
 
+bool Channel::has_notes() const noexcept {
+    if (journal_ == nullptr || !damage_.empty()) {
+        return false;
+    }
+    return journal_->has_receipts() || (options_.kind == Kind::stream && noted_trim_ != trimmed_end()) ||
+           std::ranges::any_of(readers_, [](const auto& reader) { return reader->has_notes(); });
+}
+
 void Channel::write_notes() {
-    journal_->write_notes(log_.cursor());
+    for (const auto& reader : readers_) {
+        if (reader->has_notes()) {
+            journal_->write_notes(reader->notes(), reader->cursor().offset());
+        }
+    }
+    if (options_.kind == Kind::stream && noted_trim_ != trimmed_end()) {
+        noted_trim_ = trimmed_end();
+        journal_->trimmed(noted_trim_);
+    }
+    journal_->notes_written();
     journal_->release(events_);
+}
+
+Offset Channel::trimmed_end() const noexcept {
+    const StoredBatch* oldest = log_.oldest_kept();
+    return oldest != nullptr ? oldest->base : log_.visible_end();
 }
 
 void Channel::on_committed() {
     const std::uint64_t visible = log_.commit(journal_->log().committed());
     journal_->release(events_);
     if (visible > 0) {
+        messages_visible();
         state_changed();
     }
     gate_.examine_short(room(), ready(), clock_.now());
@@ -72,10 +95,25 @@ ChannelState Channel::state() const {
     }
     ChannelState state{.settings = settings(),
                        .next_offset = log_.next_offset(),
-                       .cursor = log_.cursor(),
+                       .cursor = log_.next_offset(),
                        .producers{},
-                       .live = live_below_cursor(),
-                       .blocks = log_.blocks()};
+                       .live{},
+                       .blocks = log_.blocks(),
+                       .special{},
+                       .trimmed_end = options_.kind == Kind::stream ? trimmed_end() : 1,
+                       .ruled_blocks = log_.ruled_blocks(),
+                       .subscriptions{},
+                       .ids = dedupe_.ids()};
+    for (const auto& reader : readers_) {
+        if (reader->id() == queue_reader) {
+            const ReaderState queue = reader->state();
+            state.cursor = queue.cursor;
+            state.add_queue_entries(queue.entries);
+        } else if (reader->is_lasting()) {
+            state.subscriptions.push_back(reader->state());
+        }
+    }
+    std::ranges::sort(state.subscriptions, {}, [](const ReaderState& reader) { return reader.settings.id; });
     state.producers.reserve(producers_.size());
     producers_.for_each([&](const Producer& producer) {
         if (producer.last_stored > 0) {
@@ -93,34 +131,6 @@ std::vector<LoggedBatch> Channel::logged_batches() const {
         logged.messages = batch->messages;
     }
     return batches;
-}
-
-// What receivers hold and what came back, in the order of offsets. What was started has an attempt behind it.
-std::vector<ChannelState::LiveRange> Channel::live_below_cursor() const {
-    std::vector<ChannelState::LiveRange> ranges;
-    const auto add = [&](const Run& run) {
-        ranges.push_back({run.first, run.end(), run.attempt + (run.is_started ? 1 : 0)});
-    };
-    for (std::size_t i = 0; i < returned_.runs().size(); ++i) {
-        add(returned_.runs()[i]);
-    }
-    for (const auto& entry : receivers_) {
-        const Ring<Run>& held = entry.second->in_flight.runs();
-        for (std::size_t i = 0; i < held.size(); ++i) {
-            add(held[i]);
-        }
-    }
-    std::ranges::sort(ranges, {}, &ChannelState::LiveRange::first);
-    std::size_t kept = 0;
-    for (const ChannelState::LiveRange& range : ranges) {
-        if (kept > 0 && ranges[kept - 1].end == range.first && ranges[kept - 1].attempt == range.attempt) {
-            ranges[kept - 1].end = range.end;
-        } else {
-            ranges[kept++] = range;
-        }
-    }
-    ranges.resize(kept);
-    return ranges;
 }
 
 // --- From the log to segments
@@ -146,15 +156,17 @@ void Channel::move_in_log(commit::Index below) {
     }
 }
 
-RelocationPlan Channel::begin_relocation(commit::Index below, Offset fresh_from, std::uint64_t bytes_max) {
+RelocationPlan Channel::begin_relocation(commit::Index below, std::optional<std::uint64_t> keep_ahead,
+                                         std::uint64_t bytes_max) {
     BATON_ASSERT(!is_relocating());
+    const OffsetSet wanted = keep_ahead ? log_.wanted_soon(*keep_ahead) : OffsetSet{};
     std::vector<StoredBatch*> batches;
     RelocationPlan plan;
     const commit::Index committed = journal_->log().committed();
     for (StoredBatch* batch = log_.oldest_in_log();
          batch != nullptr && batch->index < below && batch->index <= committed && plan.bytes < bytes_max;
          batch = batch->newer) {
-        if (fresh_from == 0 || (batch->base >= fresh_from && log_.is_untouched(*batch))) {
+        if (!keep_ahead || (!overlaps(wanted, batch->base, batch->base + 1) && log_.is_untouched(*batch))) {
             batches.push_back(batch);
             plan.bytes += batch_header_size + batch->size;
         }
@@ -193,32 +205,33 @@ void Channel::finish_relocation(std::span<const commit::BlockRef> blocks) {
 // --- Out of memory and back
 // ------------------------------------------------------------------------------------------------
 
-Offset Channel::offset_ahead(std::uint64_t bytes) const noexcept {
-    const std::uint64_t message_bytes =
-        log_.messages() > 0 ? std::max<std::uint64_t>(log_.bytes() / log_.messages(), 1) : 1;
-    return log_.cursor() + bytes / message_bytes;
-}
-
 std::uint64_t Channel::evict(std::uint64_t bytes, std::uint64_t keep) {
     std::uint64_t evicted = 0;
-    for (StoredBlock* block : log_.evictable(offset_ahead(keep), bytes)) {
+    for (StoredBlock* block : log_.evictable(keep, bytes)) {
         evicted += log_.evict(*block);
     }
     return evicted;
 }
 
 bool Channel::wants_blocks(std::uint64_t ahead_bytes) const {
-    return damage_.empty() && dispatcher_.has_candidates() && !log_.missing_ahead(ahead_bytes).empty();
+    return damage_.empty() && std::ranges::any_of(readers_, [&](const auto& reader) {
+               return reader->wants_messages() && !log_.missing_ahead(reader->cursor(), ahead_bytes).empty();
+           });
 }
 
 std::vector<commit::BlockRef> Channel::take_wanted_blocks(std::uint64_t ahead_bytes) {
     std::vector<commit::BlockRef> refs;
-    if (!damage_.empty() || !dispatcher_.has_candidates()) {
+    if (!damage_.empty()) {
         return refs;
     }
-    for (StoredBlock* block : log_.missing_ahead(ahead_bytes)) {
-        block->is_loading = true;
-        refs.push_back(block->ref);
+    for (const auto& reader : readers_) {
+        if (!reader->wants_messages()) {
+            continue;
+        }
+        for (StoredBlock* block : log_.missing_ahead(reader->cursor(), ahead_bytes)) {
+            block->is_loading = true;
+            refs.push_back(block->ref);
+        }
     }
     return refs;
 }
@@ -237,6 +250,9 @@ void Channel::on_block_read(const commit::BlockRef& ref, const Payload& body) {
         return mark_damaged("block at position " + std::to_string(ref.position) + " of segment " +
                             std::to_string(ref.segment) + " (offsets " + std::to_string(ref.first) + " to " +
                             std::to_string(ref.end - 1) + ") cannot be read");
+    }
+    for (const auto& reader : readers_) {
+        reader->messages_visible();
     }
     state_changed();
 }

@@ -16,6 +16,7 @@ struct LinkState {
     Wait wait;
     std::uint64_t ready = 0;      ///< Messages in the channel that nobody holds.
     std::uint64_t in_flight = 0;  ///< Messages that this link holds (receivers).
+    std::uint64_t delayed = 0;    ///< Messages that wait for their time.
 };
 
 class ChannelEvents {

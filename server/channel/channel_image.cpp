@@ -2,20 +2,41 @@
 
 #include <algorithm>
 #include <iterator>
+#include <type_traits>
+#include <variant>
+
+#include "server/channel/message_rules.hpp"
 
 namespace baton::channel {
+
+namespace {
+
+// What a plain queue has is in the lists of version 1.
+ReaderState queue_state(const ChannelState& state) {
+    ReaderState reader{.settings{}, .cursor = state.cursor, .entries = state.special};
+    for (const auto& range : state.live) {
+        reader.entries.push_back({.first = range.first, .end = range.end, .attempt = range.attempt, .note{}});
+    }
+    std::ranges::sort(reader.entries, {}, &ReaderEntry::first);
+    return reader;
+}
+
+}  // namespace
 
 ChannelImage::ChannelImage(commit::StreamId stream, const ChannelState& state)
     : stream_{stream},
       settings_{state.settings},
       exists_{true},
       next_offset_{state.next_offset},
-      cursor_{state.cursor} {
+      trimmed_end_{state.trimmed_end},
+      ruled_blocks_{state.ruled_blocks},
+      ids_{state.ids} {
+    readers_.try_emplace(queue_reader, ReaderImage{queue_state(state)});
+    for (const ReaderState& reader : state.subscriptions) {
+        readers_.try_emplace(reader.settings.id, ReaderImage{reader});
+    }
     for (const auto& producer : state.producers) {
         producers_[producer.id] = producer.last_sequence;
-    }
-    for (const auto& range : state.live) {
-        live_.emplace_hint(live_.end(), range.first, Live{range.end, range.attempt});
     }
     for (const auto& block : state.blocks) {
         blocks_.emplace_hint(blocks_.end(), block.first, block);
@@ -29,15 +50,15 @@ bool ChannelImage::apply(Bytes record, ChunkPool& pool) {
     }
     if (const auto* publish = std::get_if<PublishRecord>(&*decoded)) {
         on(*publish, pool);
-    } else if (const auto* settled = std::get_if<SettledRecord>(&*decoded)) {
-        on(*settled);
-    } else if (const auto* started = std::get_if<StartedRecord>(&*decoded)) {
-        on(*started);
-    } else if (const auto* settings = std::get_if<SettingsRecord>(&*decoded)) {
-        on(*settings);
-    } else {
-        is_deleted_ = true;
+        return true;
     }
+    std::visit(
+        [this](const auto& other) {
+            if constexpr (!std::is_same_v<std::decay_t<decltype(other)>, PublishRecord>) {
+                on(other);
+            }
+        },
+        *decoded);
     return true;
 }
 
@@ -56,6 +77,7 @@ void ChannelImage::on(const PublishRecord& record, ChunkPool& pool) {
     const Offset end = header.base_offset + header.count;
     if (header.base_offset >= next_offset_) {  // Otherwise the saved state knows better, or the batch was moved.
         note_producer(record.producer, record.last_sequence);
+        note_ids(record);
     }
     next_offset_ = std::max(next_offset_, end);
     if (!is_in_block(header.base_offset, end)) {
@@ -68,24 +90,54 @@ void ChannelImage::on(const PublishRecord& record, ChunkPool& pool) {
 }
 
 void ChannelImage::on(const SettledRecord& record) {
-    advance(record.cursor);
+    ReaderImage& reader = readers_.at(queue_reader);
+    advance(reader, record.cursor);
     for (const OffsetRange& range : record.ranges) {
-        const Offset end = range.first + range.count;
-        split_live(range.first);
-        split_live(end);
-        live_.erase(live_.lower_bound(range.first), live_.lower_bound(end));
+        reader.set({.first = range.first, .end = range.first + range.count, .kind = ReaderEntryKind::settled, .note{}});
     }
 }
 
 void ChannelImage::on(const StartedRecord& record) {
-    advance(record.cursor);
+    ReaderImage& reader = readers_.at(queue_reader);
+    advance(reader, record.cursor);
     for (const StartedRange& range : record.ranges) {
-        const Offset end = range.first + range.count;
-        split_live(range.first);
-        split_live(end);
-        const auto stop = live_.lower_bound(end);
-        for (auto at = live_.lower_bound(range.first); at != stop; ++at) {
-            at->second.attempt = std::max(at->second.attempt, range.attempt + 1);
+        reader.start(range.first, range.first + range.count, range.attempt);
+    }
+}
+
+// Of a reader that is not there any more nothing matters.
+void ChannelImage::on(const ProgressRecord& record) {
+    const auto found = readers_.find(record.reader);
+    if (found == readers_.end()) {
+        return;
+    }
+    ReaderImage& reader = found->second;
+    advance(reader, record.cursor);
+    for (const StartedRange& range : record.started) {
+        reader.start(range.first, range.first + range.count, range.attempt);
+    }
+    for (const ReaderEntry& entry : record.entries) {
+        reader.set(entry);
+    }
+}
+
+void ChannelImage::on(const SubscribedRecord& record) {
+    const auto [found, is_new] = readers_.try_emplace(record.settings.id, record.settings, record.cursor);
+    if (!is_new) {
+        found->second.set_settings(record.settings);
+    }
+}
+
+// Who installs the image forgets those whose time is over.
+void ChannelImage::note_ids(const PublishRecord& record) {
+    if (settings_.options.dedupe_window == Duration{} || !record.header.has_properties()) {
+        return;
+    }
+    MessageCursor cursor{record.messages, true};
+    MessageView message;
+    while (cursor.next(message)) {
+        if (const Bytes id = id_of(message.properties); !id.empty()) {
+            ids_.push_back({std::string{as_text(id)}, {record.header.time_us}});
         }
     }
 }
@@ -96,32 +148,9 @@ void ChannelImage::note_producer(const ProducerId& id, std::uint64_t last_sequen
     }
 }
 
-// What the cursor passes has been given to somebody, for the first time.
-void ChannelImage::advance(Offset cursor) {
-    if (cursor <= cursor_) {
-        return;
-    }
+void ChannelImage::advance(ReaderImage& reader, Offset cursor) {
+    reader.advance(cursor);
     next_offset_ = std::max(next_offset_, cursor);
-    const auto last = live_.empty() ? live_.end() : std::prev(live_.end());
-    if (last != live_.end() && last->second.end == cursor_ && last->second.attempt == 1) {
-        last->second.end = cursor;
-    } else {
-        live_.emplace_hint(live_.end(), cursor_, Live{cursor, 1});
-    }
-    cursor_ = cursor;
-}
-
-// Afterwards no live range reaches across `at`.
-void ChannelImage::split_live(Offset at) {
-    auto after = live_.lower_bound(at);
-    if (after == live_.begin()) {
-        return;
-    }
-    auto& before = std::prev(after)->second;
-    if (before.end > at) {
-        live_.emplace_hint(after, at, Live{before.end, before.attempt});
-        before.end = at;
-    }
 }
 
 bool ChannelImage::is_in_block(Offset first, Offset end) const {
@@ -130,11 +159,15 @@ bool ChannelImage::is_in_block(Offset first, Offset end) const {
 }
 
 bool ChannelImage::is_alive(Offset first, Offset end) const {
-    if (end > cursor_) {
-        return true;
+    if (is_queue()) {
+        return queue().is_alive(first, end);
     }
-    const auto after = live_.lower_bound(end);
-    return after != live_.begin() && std::prev(after)->second.end > first;
+    if (settings_.options.kind == Kind::stream) {
+        return end > trimmed_end_ && first < end;
+    }
+    return std::ranges::any_of(readers_, [&](const auto& reader) {
+        return reader.first != queue_reader && reader.second.is_alive(first, end);
+    });
 }
 
 std::string ChannelImage::settle_contents() {
@@ -171,25 +204,90 @@ void ChannelImage::mark_damaged(const std::string& reason) {
     }
 }
 
-std::uint64_t ChannelImage::live_messages() const noexcept {
-    std::uint64_t count = next_offset_ - cursor_;
-    for (const auto& [first, range] : live_) {
-        count += range.end - first;
+// The one of a queue; of a topic the one that wants most. Null: it is a stream, or has none.
+const ReaderImage* ChannelImage::fullest_reader() const noexcept {
+    if (is_queue()) {
+        return &queue();
     }
-    return count;
+    const ReaderImage* fullest = nullptr;
+    for (const auto& [id, reader] : readers_) {
+        const bool counts = id != queue_reader && settings_.options.kind == Kind::topic;
+        if (counts && (fullest == nullptr || reader.live_messages(next_offset_) > fullest->live_messages(next_offset_))) {
+            fullest = &reader;
+        }
+    }
+    return fullest;
+}
+
+std::uint64_t ChannelImage::live_messages() const noexcept {
+    if (settings_.options.kind == Kind::stream) {
+        return next_offset_ - trimmed_end_;
+    }
+    const ReaderImage* reader = fullest_reader();
+    return reader != nullptr ? reader->live_messages(next_offset_) : 0;
+}
+
+std::map<Offset, Offset> ChannelImage::live_ranges() const {
+    std::map<Offset, Offset> ranges;
+    if (settings_.options.kind == Kind::stream) {
+        ranges.emplace(trimmed_end_, next_offset_);
+        return ranges;
+    }
+    const ReaderImage* reader = fullest_reader();
+    if (reader == nullptr) {
+        return ranges;
+    }
+    Offset at = reader->cursor();
+    for (const auto& [first, entry] : reader->entries()) {
+        if (first >= reader->cursor()) {
+            at < first ? static_cast<void>(ranges.emplace(at, first)) : void();
+            at = entry.end;
+        }
+        entry.is_alive() ? static_cast<void>(ranges.emplace(first, entry.end)) : void();
+    }
+    at < next_offset_ ? static_cast<void>(ranges.emplace(at, next_offset_)) : void();
+    return ranges;
+}
+
+std::uint32_t ChannelImage::attempt_of(Offset offset) const {
+    if (!is_queue()) {
+        return is_alive(offset, offset + 1) ? 1 : 0;
+    }
+    const auto& entries = queue().entries();
+    const auto after = entries.upper_bound(offset);
+    if (after != entries.begin() && std::prev(after)->second.end > offset) {
+        const ReaderEntry& entry = std::prev(after)->second;
+        return entry.is_alive() ? entry.attempt : 0;
+    }
+    return offset >= queue().cursor() ? 1 : 0;
 }
 
 ChannelState ChannelImage::state() const {
-    ChannelState state{
-        .settings = settings_, .next_offset = next_offset_, .cursor = cursor_, .producers{}, .live{}, .blocks{}};
+    ChannelState state{.settings = settings_,
+                       .next_offset = next_offset_,
+                       .cursor = is_queue() ? queue().cursor() : next_offset_,
+                       .producers{},
+                       .live{},
+                       .blocks{},
+                       .special{},
+                       .trimmed_end = trimmed_end_,
+                       .ruled_blocks{},
+                       .subscriptions{},
+                       .ids = ids_};
     for (const auto& [id, last_sequence] : producers_) {
         state.producers.push_back({id, last_sequence});
     }
-    for (const auto& [first, range] : live_) {
-        state.live.push_back({first, range.end, range.attempt});
+    state.add_queue_entries(queue().state().entries);
+    for (const auto& [id, reader] : readers_) {
+        if (id != queue_reader) {
+            state.subscriptions.push_back(reader.state());
+        }
     }
-    for (const auto& entry : blocks_) {
-        state.blocks.push_back(entry.second);
+    for (const auto& [first, block] : blocks_) {
+        state.blocks.push_back(block);
+        if (is_ruled(block)) {
+            state.ruled_blocks.push_back(first);
+        }
     }
     return state;
 }

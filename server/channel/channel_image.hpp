@@ -5,6 +5,7 @@
 // No I/O. One thread at a time. Next files: journal.hpp, channel_restore.cpp.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -12,6 +13,7 @@
 
 #include "common/base/payload.hpp"
 #include "server/channel/channel_state.hpp"
+#include "server/channel/reader_image.hpp"
 
 namespace baton::channel {
 
@@ -25,12 +27,9 @@ public:
         WallTime time{};
         Payload messages;
     };
-    struct Live {
-        Offset end = 0;
-        std::uint32_t attempt = 1;
-    };
+    using Readers = std::map<ReaderId, ReaderImage>;
 
-    explicit ChannelImage(commit::StreamId stream) noexcept : stream_{stream} {}
+    explicit ChannelImage(commit::StreamId stream) : stream_{stream} { readers_.try_emplace(queue_reader, SubscriptionSettings{}); }
     ChannelImage(commit::StreamId stream, const ChannelState& state);
 
     /// False: these are not a record of this version. Messages are copied into chunks of the pool.
@@ -46,12 +45,27 @@ public:
     [[nodiscard]] bool exists() const noexcept { return exists_; }
     [[nodiscard]] bool is_deleted() const noexcept { return is_deleted_; }
     [[nodiscard]] Offset next_offset() const noexcept { return next_offset_; }
-    [[nodiscard]] Offset cursor() const noexcept { return cursor_; }
+    /// The one reader of a queue, or the named subscriptions; a queue's is there in any case.
+    [[nodiscard]] const Readers& readers() const noexcept { return readers_; }
+    [[nodiscard]] const ReaderImage& queue() const noexcept { return readers_.at(queue_reader); }
+    [[nodiscard]] bool is_queue() const noexcept { return settings_.options.kind == Kind::queue; }
+    /// Stream: what is before it is given up.
+    [[nodiscard]] Offset trimmed_end() const noexcept { return trimmed_end_; }
+    /// Message ids of the duplicate window, and when they were accepted; oldest first.
+    [[nodiscard]] const std::vector<ChannelState::KnownId>& ids() const noexcept { return ids_; }
+    [[nodiscard]] bool is_ruled(const commit::BlockRef& block) const noexcept {
+        return std::ranges::binary_search(ruled_blocks_, block.first);
+    }
     [[nodiscard]] const std::map<ProducerId, std::uint64_t>& producers() const noexcept { return producers_; }
-    [[nodiscard]] const std::map<Offset, Live>& live() const noexcept { return live_; }
     [[nodiscard]] const std::map<Offset, Batch>& batches() const noexcept { return batches_; }
     [[nodiscard]] const std::map<Offset, commit::BlockRef>& blocks() const noexcept { return blocks_; }
     [[nodiscard]] std::uint64_t live_messages() const noexcept;
+    /// The next attempt of this message; 0: nobody wants it. Of a topic or stream 1 or 0.
+    [[nodiscard]] std::uint32_t attempt_of(Offset offset) const;
+    /// Those of live_messages(): first -> end, in order.
+    [[nodiscard]] std::map<Offset, Offset> live_ranges() const;
+    /// Whether somebody still wants one of these messages.
+    [[nodiscard]] bool is_alive(Offset first, Offset end) const;
     /// Without the batches that are in log files.
     [[nodiscard]] ChannelState state() const;
 
@@ -60,20 +74,27 @@ private:
     void on(const PublishRecord& record, ChunkPool& pool);
     void on(const SettledRecord& record);
     void on(const StartedRecord& record);
-    void advance(Offset cursor);
-    void split_live(Offset at);
+    void on(const ProgressRecord& record);
+    void on(const SubscribedRecord& record);
+    void on(const UnsubscribedRecord& record) { readers_.erase(record.reader); }
+    void on(const TrimmedRecord& record) { trimmed_end_ = std::max(trimmed_end_, record.end); }
+    void on(const DeletedRecord&) { is_deleted_ = true; }
+    void advance(ReaderImage& reader, Offset cursor);
+    [[nodiscard]] const ReaderImage* fullest_reader() const noexcept;
+    void note_ids(const PublishRecord& record);
     void note_producer(const ProducerId& id, std::uint64_t last_sequence);
     [[nodiscard]] bool is_in_block(Offset first, Offset end) const;
-    [[nodiscard]] bool is_alive(Offset first, Offset end) const;
 
     commit::StreamId stream_;
     SettingsRecord settings_;
     bool exists_ = false;
     bool is_deleted_ = false;
     Offset next_offset_ = 1;
-    Offset cursor_ = 1;
+    Offset trimmed_end_ = 1;
+    Readers readers_;
+    std::vector<Offset> ruled_blocks_;
+    std::vector<ChannelState::KnownId> ids_;
     std::map<ProducerId, std::uint64_t> producers_;
-    std::map<Offset, Live> live_;  // Below the cursor, by first offset.
     std::map<Offset, Batch> batches_;
     std::map<Offset, commit::BlockRef> blocks_;
 };

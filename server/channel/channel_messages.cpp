@@ -53,8 +53,42 @@ void Channel::publish(const LinkAddress& link, std::uint64_t first_sequence, Pay
     if (sender->decided >= first_sequence) {
         intake_.confirm(*sender);
     }
+    if (journal_ == nullptr) {
+        messages_visible();
+    }
     gate_.examine(*sender, room(), ready(), clock_.now());
     state_changed();
+}
+
+// Readers whose place is at the end may go on; messages that do not take their turn are taken out.
+void Channel::messages_visible() {
+    if (options_.kind == Kind::stream) {
+        trim();
+    }
+    if (log_.has_ruled()) {
+        const auto batches = log_.take_ruled();
+        for (const auto& reader : readers_) {
+            reader->take_ruled(batches);
+        }
+    }
+    for (std::size_t i = 0; i < readers_.size(); ++i) {
+        Subscription& reader = *readers_[i];
+        reader.messages_visible();
+        if (reader.is_over_backlog()) {
+            reader.keep_backlog_limit();
+            if (reader.settings().overflow == Overflow::disconnect) {
+                cut_off(reader);
+            }
+        }
+    }
+}
+
+// Its receivers are too slow for it. Those of one link take it along.
+void Channel::cut_off(Subscription& reader) {
+    const std::vector<Receiver*> receivers = reader.receivers();
+    for (Receiver* receiver : receivers) {
+        end_receiver(*receiver, Errc::slow_subscriber);
+    }
 }
 
 // Of what comes again, refusals: as duplicates they would be confirmed. What a link sends first says what the producer has
@@ -105,64 +139,21 @@ void Channel::close_sender(Sender& sender, Errc reason) {
 
 // --- Settle ----------------------------------------------------------------------------------------------------------
 
-void Channel::settle(const LinkAddress& link, std::span<const SettleRange> ranges, std::uint64_t receipt) {
+void Channel::settle(const LinkAddress& link, std::span<const SettleRange> ranges, std::uint64_t receipt,
+                     std::string_view note) {
     Receiver* receiver = find_receiver(link);
     if (receiver == nullptr) {
         return;
     }
     for (const SettleRange& range : ranges) {
-        settle_range(*receiver, range);
+        receiver->subscription->settle(*receiver, range, note);
     }
     if (receipt != 0 && journal_ != nullptr) {
         journal_->answer_later(link, receipt);
     } else if (receipt != 0) {
         events_.settled(link, receipt);
     }
-    refresh(*receiver);
     room_changed();
-}
-
-void Channel::settle_range(Receiver& receiver, const SettleRange& range) {
-    if (range.count == 0) {
-        return;
-    }
-    settlement_.clear();
-    switch (range.outcome) {
-        case Outcome::done:
-            receiver.in_flight.take(range, settlement_);
-            for (const Run& run : settlement_.held) {
-                settled_ += run.count;
-                forget(run);
-            }
-            break;
-        case Outcome::give_back:
-            receiver.in_flight.take(range, settlement_);
-            for (const Run& run : settlement_.held) {
-                returned_.put(run);
-            }
-            break;
-        case Outcome::started:
-            receiver.in_flight.start(range, settlement_);
-            if (journal_ != nullptr) {
-                for (const Run& run : settlement_.held) {
-                    journal_->note_started(run.first, run.count, run.attempt);
-                }
-            }
-            break;
-        default:  // Reserved, or any other value from the network.
-            events_.settle_refused(receiver.address, range, Errc::unsupported_outcome);
-            return;
-    }
-    for (const SettleRange& lost : settlement_.lost) {
-        events_.settle_refused(receiver.address, lost, Errc::lost_lease);
-    }
-}
-
-void Channel::forget(const Run& run) {
-    if (journal_ != nullptr) {
-        journal_->note_settled(run.first, run.count);
-    }
-    log_.forget(run);
 }
 
 // --- Dispatch --------------------------------------------------------------------------------------------------------
@@ -170,7 +161,7 @@ void Channel::forget(const Run& run) {
 void Channel::set_credit(const LinkAddress& link, Credit limit) {
     if (Receiver* receiver = find_receiver(link)) {
         receiver->limit = limit;
-        refresh(*receiver);
+        receiver->subscription->refresh(*receiver);
         state_changed();
     }
 }
@@ -178,7 +169,7 @@ void Channel::set_credit(const LinkAddress& link, Credit limit) {
 void Channel::set_slow(const LinkAddress& link, bool is_slow) {
     if (Receiver* receiver = find_receiver(link)) {
         receiver->is_slow = is_slow;
-        refresh(*receiver);
+        receiver->subscription->refresh(*receiver);
         state_changed();
     }
 }
@@ -186,38 +177,36 @@ void Channel::set_slow(const LinkAddress& link, bool is_slow) {
 void Channel::query(const LinkAddress& link) {
     dispatch();
     if (const Receiver* receiver = find_receiver(link)) {
+        const Subscription& reader = *receiver->subscription;
         Wait wait = receiver->wait;
-        if (wait.reason == WaitReason::empty && ready() > 0) {
+        if (wait.reason == WaitReason::empty && reader.is_blocked_on_disk()) {
             wait.reason = WaitReason::loading;
         }
-        events_.state(link, {wait, ready(), receiver->in_flight.messages()});
+        events_.state(link, {wait, reader.ready(), receiver->in_flight.messages(), reader.delayed()});
     } else if (const Sender* sender = find_sender(link)) {
-        events_.state(link, {sender->wait, ready(), 0});
+        std::uint64_t delayed = 0;
+        for (const auto& reader : readers_) {
+            delayed = std::max(delayed, reader->delayed());
+        }
+        events_.state(link, {sender->wait, ready(), 0, delayed});
     }
 }
 
 bool Channel::needs_dispatch() const noexcept {
-    return may_dispatch_ && !is_draining_ && dispatcher_.has_candidates() && givable() > 0;
+    return may_dispatch_ && !is_draining_ &&
+           std::ranges::any_of(readers_, [](const auto& reader) { return reader->needs_dispatch(); });
 }
 
 void Channel::dispatch() {
-    if (!needs_dispatch()) {
+    if (!may_dispatch_ || is_draining_) {
         return;
     }
-    const auto given = dispatcher_.run({log_, returned_}, clock_.now());
-    delivered_ += given.messages;
-    redelivered_ += given.redelivered;
     may_dispatch_ = false;
-    note_head_wait();
-}
-
-void Channel::refresh(Receiver& receiver) {
-    if (is_draining_) {
-        dispatcher_.remove(receiver);
-        set_wait(receiver.wait, WaitReason::draining, clock_.now());
-    } else {
-        dispatcher_.refresh(receiver, clock_.now());
+    for (const auto& reader : readers_) {
+        reader->dispatch();
+        may_dispatch_ = may_dispatch_ || reader->needs_dispatch();
     }
+    note_head_wait();
 }
 
 void Channel::tick() {
@@ -225,13 +214,72 @@ void Channel::tick() {
     if (options_.producer_retention <= now.time_since_epoch()) {
         producers_.forget_detached_before(now - options_.producer_retention);
     }
+    if (dedupe_.is_on()) {
+        dedupe_.forget_old(now);
+    }
+    for (const auto& reader : readers_) {
+        if (reader->tick()) {
+            may_dispatch_ = true;
+        }
+    }
+    if (options_.kind == Kind::stream) {
+        trim();
+    }
+    apply_parked();
     gate_.examine_short(room(), ready(), now);
+    may_dispatch_ = may_dispatch_ || std::ranges::any_of(readers_, [](const auto& reader) { return reader->needs_dispatch(); });
+}
+
+// --- Limits ------------------------------------------------------------------------------------------------------------
+
+// A stream gives its oldest messages up, batch by batch.
+void Channel::trim() {
+    if (options_.kind != Kind::stream) {
+        return;
+    }
+    for (const StoredBatch* oldest = log_.oldest_kept(); oldest != nullptr && oldest->end() <= log_.visible_end();
+         oldest = log_.oldest_kept()) {
+        const bool is_old = options_.age_max > Duration{} && age_of(*oldest, clock_) >= options_.age_max;
+        if (!is_old && log_.messages() <= options_.messages_max && log_.bytes() <= options_.bytes_max) {
+            return;
+        }
+        trimmed_ += oldest->count;
+        log_.trim_oldest();
+    }
+}
+
+std::uint64_t Channel::make_room(std::uint64_t messages, std::uint64_t bytes) {
+    std::uint64_t dropped = 0;
+    while (log_.messages() + messages > options_.messages_max || log_.bytes() + bytes > options_.bytes_max) {
+        std::uint64_t step = 0;
+        const std::uint64_t excess = log_.messages() + messages > options_.messages_max
+                                         ? log_.messages() + messages - options_.messages_max
+                                         : 1;
+        for (const auto& reader : readers_) {
+            step += reader->drop_oldest(excess);
+        }
+        if (step == 0) {
+            break;
+        }
+        dropped += step;
+    }
+    return dropped;
 }
 
 // --- What follows from a change --------------------------------------------------------------------------------------
 
-void Channel::room_changed() {
+void Channel::apply_parked() {
+    if (intake_.parked_messages() == 0) {
+        return;
+    }
     intake_.apply_parked();
+    if (journal_ == nullptr) {
+        messages_visible();
+    }
+}
+
+void Channel::room_changed() {
+    apply_parked();
     gate_.examine_short(room(), ready(), clock_.now());
     state_changed();
 }
@@ -244,17 +292,31 @@ void Channel::state_changed() {
 }
 
 void Channel::note_head_wait() {
+    if (options_.kind == Kind::queue) {
+        readers_.front()->note_head_wait();
+    }
     const WaitReason reason = head_reason();
     if (reason != head_wait_.reason) {
         head_wait_ = {reason, clock_.now()};
     }
 }
 
+std::uint64_t Channel::ready() const noexcept {
+    std::uint64_t most = 0;
+    for (const auto& reader : readers_) {
+        most = std::max(most, reader->ready());
+    }
+    return most;
+}
+
 Room Channel::room() const noexcept {
     const Credit free = intake_.free_room();
+    const bool is_held_up = std::ranges::any_of(readers_, [](const auto& reader) {
+        return reader->is_over_backlog() && reader->settings().overflow == Overflow::block;
+    });
     return {.is_congested = journal_ != nullptr && journal_->log().is_congested(),
             .is_disk_full = journal_ != nullptr && journal_->log().condition() == commit::Condition::full,
-            .is_full = free.messages == 0 || free.bytes == 0 || intake_.parked_messages() > 0,
+            .is_full = free.messages == 0 || free.bytes == 0 || intake_.parked_messages() > 0 || is_held_up,
             .is_draining = is_draining_,
             .free = free};
 }

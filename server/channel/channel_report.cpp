@@ -8,45 +8,8 @@ namespace baton::channel {
 
 namespace {
 
-// Runs from several ordered places (what came back, what each receiver holds) in the order of their offsets.
-class RunMerge {
-public:
-    void add(const Ring<Run>& runs, PeekedMessage::State state, Offset from) {
-        const Source source{&runs, find_run(runs, from), state};
-        if (source.index < runs.size()) {
-            sources_.push_back(source);
-            std::ranges::push_heap(sources_, is_after);
-        }
-    }
-
-    /// Null at the end.
-    const Run* next(PeekedMessage::State& state) {
-        if (sources_.empty()) {
-            return nullptr;
-        }
-        std::ranges::pop_heap(sources_, is_after);
-        Source& source = sources_.back();
-        const Run& run = (*source.runs)[source.index++];
-        state = source.state;
-        if (source.index < source.runs->size()) {
-            std::ranges::push_heap(sources_, is_after);
-        } else {
-            sources_.pop_back();
-        }
-        return &run;
-    }
-
-private:
-    struct Source {
-        const Ring<Run>* runs;
-        std::size_t index;
-        PeekedMessage::State state;
-        [[nodiscard]] Offset first() const { return (*runs)[index].first; }
-    };
-    static bool is_after(const Source& a, const Source& b) { return a.first() > b.first(); }
-
-    std::vector<Source> sources_;
-};
+// In the answer to one question.
+constexpr std::size_t subscriptions_reported_max = 1000;
 
 using Visitor = std::function<bool(const PeekedMessage&)>;
 
@@ -57,11 +20,9 @@ bool visit_block(const Payload& body, Offset from, const Visitor& visitor) {
         if (!header) {
             return true;
         }
-        PeekedMessage peeked{.offset = header->base_offset,
-                             .attempt = 1,
-                             .state = PeekedMessage::State::ready,
-                             .time = {header->time_us},
-                             .message{}};
+        PeekedMessage peeked;
+        peeked.offset = header->base_offset;
+        peeked.time = {header->time_us};
         MessageCursor cursor{body.bytes().subspan(position + batch_header_size, header->messages_size),
                              header->has_properties()};
         for (; cursor.next(peeked.message); ++peeked.offset) {
@@ -75,10 +36,16 @@ bool visit_block(const Payload& body, Offset from, const Visitor& visitor) {
 }
 
 // False: the visitor has seen enough.
-bool visit_run(const Run& run, PeekedMessage::State state, Offset from,
-               const Visitor& visitor) {
-    PeekedMessage peeked{
-        .offset = run.first, .attempt = run.attempt, .state = state, .time = run.batch->time, .message{}};
+bool visit_run(const Subscription::Entry& entry, Offset from, const Visitor& visitor) {
+    const Run& run = entry.run;
+    PeekedMessage peeked{.offset = run.first,
+                         .attempt = run.attempt,
+                         .state = entry.state,
+                         .time = run.batch->time,
+                         .message{},
+                         .due = entry.due,
+                         .note = entry.note,
+                         .receiver = entry.receiver};
     MessageCursor cursor{run.region(), (run.batch->flags & batch_has_properties) != 0};
     for (; cursor.next(peeked.message); ++peeked.offset) {
         if (peeked.offset >= from && !visitor(peeked)) {
@@ -88,45 +55,125 @@ bool visit_run(const Run& run, PeekedMessage::State state, Offset from,
     return true;
 }
 
-}  // namespace
+// In the log: in its place, in memory or not.
+bool visit_stored(const Run& run, Offset from, const Visitor& visitor, const BlockReader& read) {
+    if (run.batch->is_resident) {
+        return visit_run({.run = run, .due{}, .note{}}, from, visitor);
+    }
+    return !read || visit_block(read(run.batch->block->ref), from, visitor);
+}
 
-void Channel::peek(Offset from, const Visitor& visitor, const BlockReader& read) const {
-    RunMerge before_cursor;
-    before_cursor.add(returned_.runs(), PeekedMessage::State::ready, from);
-    for (const auto& entry : receivers_) {
-        before_cursor.add(entry.second->in_flight.runs(), PeekedMessage::State::in_flight, from);
-    }
-    PeekedMessage::State state{};
-    while (const Run* run = before_cursor.next(state)) {
-        if (!visit_run(*run, state, from, visitor)) {
-            return;
+// Messages of one reader: those in their place in the log, and the others, in the order of offsets.
+void visit_reader(const MessageLog& log, const Subscription& reader, std::optional<MessageState> state, Offset from,
+                  const Visitor& visitor, const BlockReader& read) {
+    constexpr std::size_t at_once = 256;
+    const bool with_fresh = !state || *state == MessageState::ready;
+    std::optional<Run> fresh = with_fresh ? log.fresh_run(reader.cursor(), nullptr, from) : std::nullopt;
+    while (true) {
+        const auto entries = reader.entries(state, from, at_once);
+        for (const Subscription::Entry& entry : entries) {
+            while (fresh && fresh->first < entry.run.first) {
+                if (!visit_stored(*fresh, from, visitor, read)) {
+                    return;
+                }
+                fresh = log.fresh_run(reader.cursor(), &*fresh, from);
+            }
+            if (!visit_run(entry, from, visitor)) {
+                return;
+            }
         }
+        if (entries.empty()) {
+            break;
+        }
+        from = std::max(from, entries.back().run.end());
     }
-    for (auto run = log_.fresh_run(nullptr, from); run; run = log_.fresh_run(&*run, from)) {
-        const bool goes_on = run->batch->is_resident
-                                 ? visit_run(*run, PeekedMessage::State::ready, from, visitor)
-                                 : !read || visit_block(read(run->batch->block->ref), from, visitor);
-        if (!goes_on) {
+    for (; fresh; fresh = log.fresh_run(reader.cursor(), &*fresh, 0)) {
+        if (!visit_stored(*fresh, 0, visitor, read)) {
             return;
         }
     }
 }
 
+}  // namespace
+
+void Channel::peek(const Subscription* reader, std::optional<MessageState> state, Offset from, const Visitor& visitor,
+                   const BlockReader& read) const {
+    if (reader != nullptr) {
+        const Offset first = from;
+        return visit_reader(
+            log_, *reader, state, from,
+            [&](const PeekedMessage& peeked) { return peeked.offset < first || visitor(peeked); }, read);
+    }
+    if (state && *state != MessageState::ready) {
+        return;
+    }
+    for (const StoredBatch* batch = log_.oldest_kept(); batch != nullptr && batch->base < log_.visible_end();
+         batch = batch->next) {
+        const Run run{.batch = const_cast<StoredBatch*>(batch), .first = batch->base, .count = batch->count, .bytes = batch->size};
+        if (batch->end() > from && !visit_stored(run, from, visitor, read)) {
+            return;
+        }
+    }
+}
+
+SubscriptionReport Channel::report_of(const Subscription& reader) const {
+    return {.settings = reader.settings(),
+            .is_lasting = reader.is_lasting(),
+            .ready = reader.ready(),
+            .delayed = reader.delayed(),
+            .in_flight = reader.in_flight(),
+            .quarantined = reader.quarantined(),
+            .missed = reader.cursor().missed(),
+            .next_offset = reader.cursor().offset(),
+            .receivers = reader.receivers().size(),
+            .counters = reader.counters(),
+            .wait = reader.head_wait()};
+}
+
 ChannelStats Channel::stats() const {
     ChannelStats stats;
-    stats.ready = ready();
     stats.committing = log_.uncommitted();
-    stats.in_flight = log_.messages() - stats.ready - stats.committing;
     stats.parked = intake_.parked_messages();
+    stats.stored = log_.messages();
     stats.bytes = log_.bytes();
     stats.resident_bytes = log_.resident_bytes();
     stats.published = intake_.counters().published;
-    stats.duplicates = duplicates_;
+    stats.duplicates = duplicates_ + intake_.counters().duplicates;
     stats.refused = intake_.counters().refused;
-    stats.delivered = delivered_;
-    stats.redelivered = redelivered_;
-    stats.settled = settled_;
-    stats.purged = purged_;
+    stats.trimmed = trimmed_;
+    SubscriptionCounters sum = ended_;
+    for (const auto& reader : readers_) {
+        const SubscriptionCounters& counters = reader->counters();
+        sum.delivered += counters.delivered;
+        sum.redelivered += counters.redelivered;
+        sum.settled += counters.settled;
+        sum.purged += counters.purged;
+        sum.retried += counters.retried;
+        sum.rejected += counters.rejected;
+        sum.expired += counters.expired;
+        sum.dropped += counters.dropped;
+        sum.leases_ended += counters.leases_ended;
+        if (counters.last_dropped_count > 0) {
+            stats.last_dropped_first = counters.last_dropped_first;
+            stats.last_dropped_count = counters.last_dropped_count;
+        }
+        stats.ready = std::max(stats.ready, reader->ready());
+        stats.in_flight += reader->in_flight();
+        stats.delayed = std::max(stats.delayed, reader->delayed());
+        stats.quarantined = std::max(stats.quarantined, reader->quarantined());
+        if (options_.kind != Kind::queue && stats.subscriptions.size() < subscriptions_reported_max) {
+            stats.subscriptions.push_back(report_of(*reader));
+        }
+    }
+    stats.delivered = sum.delivered;
+    stats.redelivered = sum.redelivered;
+    stats.settled = sum.settled;
+    stats.purged = sum.purged;
+    stats.retried = sum.retried;
+    stats.rejected = sum.rejected;
+    stats.expired = sum.expired;
+    stats.dropped = sum.dropped + intake_.counters().dropped;
+    stats.leases_ended = sum.leases_ended;
     stats.next_offset = log_.next_offset();
     stats.oldest_offset = oldest_offset();
     stats.oldest_time = log_.front() != nullptr ? log_.front()->time : WallTime{};
@@ -166,33 +213,27 @@ Offset Channel::oldest_offset() const noexcept {
     if (log_.messages() == 0) {
         return 0;
     }
-    Offset oldest = log_.cursor();
-    oldest = returned_.empty() ? oldest : std::min(oldest, returned_.head().first);
-    for (const auto& entry : receivers_) {
-        const InFlight& held = entry.second->in_flight;
-        oldest = held.empty() ? oldest : std::min(oldest, held.runs().front().first);
+    if (options_.kind == Kind::queue) {
+        return readers_.front()->oldest_offset();
     }
-    return oldest;
+    const StoredBatch* oldest = log_.oldest_kept();
+    return oldest != nullptr ? oldest->base : 0;
 }
 
-// Why ready messages are not given out. Only when no dispatch is due: then nobody can take them.
+// Why ready messages are not given out.
 WaitReason Channel::head_reason() const noexcept {
     if (!damage_.empty()) {
         return WaitReason::damaged;
     }
-    if (ready() == 0) {
-        if (log_.messages() > log_.uncommitted()) {
-            return WaitReason::in_flight;
-        }
-        return log_.uncommitted() > 0 ? WaitReason::committing : WaitReason::none;
+    if (options_.kind == Kind::queue) {
+        return readers_.front()->head_wait().reason;
     }
-    if (is_draining_) {
-        return WaitReason::draining;
+    // Of the reader that has most to do.
+    const Subscription* most = nullptr;
+    for (const auto& reader : readers_) {
+        most = most == nullptr || reader->ready() > most->ready() ? reader.get() : most;
     }
-    if (givable() == 0 && dispatcher_.has_candidates()) {
-        return WaitReason::loading;
-    }
-    return receivers_.empty() ? WaitReason::no_receiver : WaitReason::receivers_busy;
+    return most != nullptr ? most->head_wait().reason : WaitReason::none;
 }
 
 }  // namespace baton::channel

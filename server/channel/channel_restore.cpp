@@ -4,6 +4,7 @@
 
 #include "common/base/assert.hpp"
 #include "server/channel/channel.hpp"
+#include "server/channel/message_rules.hpp"
 
 namespace baton::channel {
 
@@ -13,8 +14,12 @@ bool Channel::install(const ChannelImage& image, const BlockReader& read) {
         producers_.restore(id, last_sequence, clock_.now());
     }
     damage_ = image.settings().damage;
+    install_readers(image);
     if (damage_.empty() && !install_contents(image, read)) {
         damage_ = "a block of a segment cannot be read";
+        for (const auto& reader : readers_) {
+            reader->clear();
+        }
         log_.clear();
     }
     if (!damage_.empty()) {
@@ -30,39 +35,76 @@ bool Channel::install(const ChannelImage& image, const BlockReader& read) {
             log_.set_record(*batch, journal_->move(*batch));
         }
     }
-    journal_->restored_at(log_.cursor());
+    noted_trim_ = trimmed_end();
+    dedupe_.restore(image.ids(), clock_);
+    for (const auto& reader : readers_) {
+        reader->begin_notes();
+    }
     state_changed();
     return true;
 }
 
-// Batches and blocks in the order of their offsets; then what of them is dead is forgotten.
+// Before there are messages: each will be wanted by all of them, until it is known better.
+void Channel::install_readers(const ChannelImage& image) {
+    for (const auto& [id, saved] : image.readers()) {
+        if (id == queue_reader) {
+            continue;
+        }
+        next_lasting_ = std::max(next_lasting_, id + 1);
+        auto& reader = readers_.emplace_back(std::make_unique<Subscription>(subscription_context(), saved.settings()));
+        log_.add_cursor(reader->cursor());
+        by_name_[reader->settings().name] = reader.get();
+    }
+}
+
+StoredBatch& Channel::install_batch(const BatchHeader& header, Payload messages) {
+    const bool has_rules = header.has_properties() && have_rules(messages.bytes());
+    StoredBatch& batch = log_.append_restored(header.count, header.flags, header.crc32c, {header.time_us},
+                                              std::move(messages));
+    batch.has_rules = has_rules;
+    return batch;
+}
+
+// Batches and blocks in the order of their offsets; then each reader gets what it has behind it, or forgets it.
 bool Channel::install_contents(const ChannelImage& image, const BlockReader& read) {
     auto batch = image.batches().begin();
     auto block = image.blocks().begin();
     while (batch != image.batches().end() || block != image.blocks().end()) {
         if (block == image.blocks().end() || (batch != image.batches().end() && batch->first < block->first)) {
-            log_.begin_at(batch->first);
-            log_.append_restored(batch->second.count, batch->second.flags, batch->second.crc32c, batch->second.time,
-                                 batch->second.messages);
+            if (log_.is_wanted()) {
+                const ChannelImage::Batch& saved = batch->second;
+                log_.begin_at(batch->first);
+                install_batch({.count = saved.count,
+                               .flags = saved.flags,
+                               .base_offset = batch->first,
+                               .time_us = saved.time.us,
+                               .crc32c = saved.crc32c,
+                               .messages_size = static_cast<std::uint32_t>(saved.messages.size())},
+                              saved.messages);
+            }
             ++batch;
         } else {
-            if (!install_block(image, block->second, read)) {
+            if (log_.is_wanted() && !install_block(image, block->second, read)) {
                 return false;
             }
             ++block;
         }
     }
-    log_.finish_restore(image.cursor(), image.next_offset());
-    install_live(image);
+    log_.finish_restore(image.next_offset());
+    install_entries(image);
     return true;
 }
 
-// Blocks behind the cursor stay on the disk until somebody wants them. Of the others some messages may be dead, so the
-// batches have to be known one by one.
+// Blocks of which every reader has all in front of it, or all behind it and settled, stay on the disk until somebody wants
+// them. Of the others the batches have to be known one by one.
 bool Channel::install_block(const ChannelImage& image, const commit::BlockRef& ref, const BlockReader& read) {
     log_.begin_at(ref.first);
-    if (ref.first >= image.cursor()) {
-        log_.append_evicted(ref, ref.size);
+    const bool is_simple =
+        !image.is_ruled(ref) && std::ranges::none_of(image.readers(), [&](const auto& saved) {
+            return (saved.first == queue_reader) == image.is_queue() && !saved.second.is_uniform(ref.first, ref.end);
+        });
+    if (is_simple) {
+        static_cast<void>(log_.append_evicted(ref, ref.size));
         return true;
     }
     const Payload body = read(ref);
@@ -73,8 +115,8 @@ bool Channel::install_block(const ChannelImage& image, const commit::BlockRef& r
             return false;
         }
         log_.begin_at(header->base_offset);
-        batches.push_back(&log_.append_restored(header->count, header->flags, header->crc32c, {header->time_us},
-                                                body.slice(position + batch_header_size, header->messages_size)));
+        batches.push_back(
+            &install_batch(*header, body.slice(position + batch_header_size, header->messages_size)));
         position += batch_header_size + header->messages_size;
     }
     if (batches.empty()) {
@@ -84,37 +126,84 @@ bool Channel::install_block(const ChannelImage& image, const commit::BlockRef& r
     return true;
 }
 
-void Channel::install_live(const ChannelImage& image) {
-    auto live = image.live().begin();
-    for (StoredBatch* batch = log_.front(); batch != nullptr && batch->base < image.cursor();) {
-        StoredBatch* next = batch->next;
-        const Offset end = std::min(batch->end(), image.cursor());
-        Offset at = batch->base;
-        const auto forget_until = [&](Offset stop) {
-            if (at < stop) {
-                log_.forget(MessageLog::restored_run(*batch, at, stop, 1));
+namespace {
+
+struct Part {
+    Offset first = 0;
+    Offset end = 0;
+};
+
+}  // namespace
+
+void Channel::install_entries(const ChannelImage& image) {
+    const bool is_stream = options_.kind == Kind::stream;
+    const WallTime newest = log_.newest_time();
+    struct Place {
+        Subscription* reader;
+        const ReaderImage* saved;
+        std::map<Offset, ReaderEntry>::const_iterator entry;
+    };
+    std::vector<Place> places;
+    for (const auto& reader : readers_) {
+        const ReaderImage& saved = image.readers().at(reader->id());
+        places.push_back({reader.get(), &saved, saved.entries().begin()});
+        OffsetSet skipped;
+        for (const auto& [first, entry] : saved.entries()) {
+            if (entry.end > saved.cursor()) {
+                add_range(skipped, std::max(first, saved.cursor()), entry.end);
             }
-            at = std::max(at, stop);
-        };
-        while (live != image.live().end() && live->second.end <= at) {
-            ++live;
         }
-        std::vector<Run> runs;
-        for (auto range = live; range != image.live().end() && range->first < end; ++range) {
-            const Offset first = std::max(range->first, at);
-            const Offset stop = std::min(range->second.end, end);
-            runs.push_back(MessageLog::restored_run(*batch, first, stop, range->second.attempt));
+        log_.place_restored(reader->cursor(), saved.cursor(), std::move(skipped));
+        reader->begin_restore(newest);
+    }
+    for (StoredBatch* batch = log_.front(); batch != nullptr;) {
+        StoredBatch* next = batch->next;
+        const Offset base = batch->base;
+        const Offset end = batch->end();
+        std::vector<Part> unwanted;  // With the last of them the batch itself goes.
+        for (Place& place : places) {
+            Offset at = base;
+            const auto unwanted_until = [&](Offset stop) {
+                if (!is_stream && at < stop) {
+                    unwanted.push_back({at, stop});
+                }
+                at = std::max(at, stop);
+            };
+            while (place.entry != place.saved->entries().end() && place.entry->second.end <= base) {
+                ++place.entry;
+            }
+            for (auto entry = place.entry; entry != place.saved->entries().end() && entry->first < end; ++entry) {
+                const Part part{std::max(entry->first, base), std::min(entry->second.end, end)};
+                unwanted_until(std::min(part.first, std::max(place.saved->cursor(), at)));
+                at = std::max(at, part.first);
+                if (entry->second.is_alive()) {
+                    place.reader->restore(entry->second, *batch, part.first, part.end);
+                    at = part.end;
+                } else {
+                    unwanted_until(part.end);
+                }
+            }
+            unwanted_until(std::min(end, std::max(place.saved->cursor(), at)));
         }
-        // What is dead last: with its last message the batch itself goes.
-        for (const Run& run : runs) {
-            forget_until(run.first);
-            at = run.end();
-        }
-        forget_until(end);
-        for (const Run& run : runs) {
-            returned_.put(run);
+        for (const Part& part : unwanted) {
+            log_.drop_restored(*batch, part.first, part.end);
         }
         batch = next;
+    }
+    std::vector<StoredBatch*> ruled;
+    for (StoredBatch* batch = log_.front(); batch != nullptr; batch = batch->next) {
+        if (batch->has_rules) {
+            ruled.push_back(batch);
+        }
+    }
+    for (const auto& reader : readers_) {
+        reader->take_ruled(ruled);
+        reader->end_restore();
+    }
+    if (is_stream) {
+        while (log_.oldest_kept() != nullptr && log_.oldest_kept()->end() <= image.trimmed_end()) {
+            log_.trim_oldest();
+        }
     }
 }
 

@@ -6,7 +6,8 @@ namespace baton::channel {
 
 namespace {
 
-constexpr std::uint8_t state_version = 1;
+constexpr std::uint8_t plain_version = 1;
+constexpr std::uint8_t state_version = 2;
 constexpr std::size_t producer_size = 24;
 constexpr std::size_t live_range_size = 24;
 constexpr std::size_t block_size = 32;
@@ -69,14 +70,97 @@ bool read_blocks(ByteReader& reader, ChannelState& state) {
     return true;
 }
 
+template <class Item, class Read>
+bool read_list(ByteReader& reader, std::size_t item_size, std::vector<Item>& items, Read read) {
+    std::uint32_t count = 0;
+    if (!read_count(reader, item_size, count)) {
+        return false;
+    }
+    items.resize(count);
+    return std::ranges::all_of(items, read);
+}
+
+bool read_entries(ByteReader& reader, std::vector<ReaderEntry>& entries) {
+    Offset before = 1;
+    return read_list(reader, reader_entry_size_min, entries, [&](ReaderEntry& entry) {
+        const bool is_sound = read_entry(reader, entry) && entry.first >= before;
+        before = entry.end;
+        return is_sound;
+    });
+}
+
+bool read_id(ByteReader& reader, ChannelState::KnownId& known) {
+    std::uint16_t size = 0;
+    Bytes id;
+    std::uint64_t time = 0;
+    if (!reader.read_u16(size) || !reader.read_bytes(size, id) || !reader.read_u64(time)) {
+        return false;
+    }
+    known = {std::string{as_text(id)}, {static_cast<std::int64_t>(time)}};
+    return true;
+}
+
+// What version 2 has behind version 1.
+bool read_special(ByteReader& reader, ChannelState& state) {
+    return read_entries(reader, state.special) && reader.read_u64(state.trimmed_end) && state.trimmed_end > 0 &&
+           state.trimmed_end <= state.next_offset &&
+           read_list(reader, 8, state.ruled_blocks, [&](Offset& first) { return reader.read_u64(first); }) &&
+           read_list(reader, 29, state.subscriptions,
+                     [&](ReaderState& subscription) {
+                         return read_subscription(reader, subscription.settings) &&
+                                reader.read_u64(subscription.cursor) && subscription.cursor > 0 &&
+                                read_entries(reader, subscription.entries);
+                     }) &&
+           read_list(reader, 10, state.ids, [&](ChannelState::KnownId& known) { return read_id(reader, known); });
+}
+
+void write_entries(const std::vector<ReaderEntry>& entries, std::vector<std::byte>& out) {
+    ByteWriter{out}.u32(static_cast<std::uint32_t>(entries.size()));
+    for (const ReaderEntry& entry : entries) {
+        encode_entry(entry, out);
+    }
+}
+
+void write_special(const ChannelState& state, std::vector<std::byte>& out) {
+    write_entries(state.special, out);
+    ByteWriter writer{out};
+    writer.u64(state.trimmed_end);
+    writer.u32(static_cast<std::uint32_t>(state.ruled_blocks.size()));
+    for (const Offset first : state.ruled_blocks) {
+        writer.u64(first);
+    }
+    writer.u32(static_cast<std::uint32_t>(state.subscriptions.size()));
+    for (const ReaderState& subscription : state.subscriptions) {
+        encode_subscription(subscription.settings, out);
+        writer.u64(subscription.cursor);
+        write_entries(subscription.entries, out);
+    }
+    writer.u32(static_cast<std::uint32_t>(state.ids.size()));
+    for (const auto& [id, time] : state.ids) {
+        writer.u16(static_cast<std::uint16_t>(id.size()));
+        writer.bytes(as_bytes(id));
+        writer.u64(static_cast<std::uint64_t>(time.us));
+    }
+}
+
 }  // namespace
+
+void ChannelState::add_queue_entries(const std::vector<ReaderEntry>& entries) {
+    for (const ReaderEntry& entry : entries) {
+        if (entry.kind == ReaderEntryKind::ready && entry.end <= cursor) {
+            live.push_back({entry.first, entry.end, entry.attempt});
+        } else {
+            special.push_back(entry);
+        }
+    }
+}
 
 std::vector<std::byte> encode(const ChannelState& state) {
     std::vector<std::byte> out;
     out.reserve(128 + state.producers.size() * producer_size + state.live.size() * live_range_size +
                 state.blocks.size() * block_size);
     ByteWriter writer{out};
-    writer.u8(state_version);
+    writer.u8(state.is_plain() ? plain_version : state_version);
     writer.u8(0);
     writer.u16(0);
     encode_settings(state.settings, out);
@@ -102,6 +186,9 @@ std::vector<std::byte> encode(const ChannelState& state) {
         writer.u64(block.first);
         writer.u64(block.end);
     }
+    if (!state.is_plain()) {
+        write_special(state, out);
+    }
     return out;
 }
 
@@ -111,7 +198,7 @@ std::optional<ChannelState> decode_state(Bytes bytes) {
     std::uint8_t version = 0;
     std::uint8_t zero = 0;
     std::uint16_t zeros = 0;
-    if (!reader.read_u8(version) || version != state_version || !reader.read_u8(zero) || zero != 0 ||
+    if (!reader.read_u8(version) || version < plain_version || version > state_version || !reader.read_u8(zero) || zero != 0 ||
         !reader.read_u16(zeros) || zeros != 0) {
         return std::nullopt;
     }
@@ -122,7 +209,8 @@ std::optional<ChannelState> decode_state(Bytes bytes) {
     state.settings = std::move(*settings);
     if (!reader.read_u64(state.next_offset) || !reader.read_u64(state.cursor) || state.cursor == 0 ||
         state.cursor > state.next_offset || !read_producers(reader, state) || !read_live(reader, state) ||
-        !read_blocks(reader, state) || reader.remaining() != 0) {
+        !read_blocks(reader, state) || (version > plain_version && !read_special(reader, state)) ||
+        reader.remaining() != 0) {
         return std::nullopt;
     }
     return state;

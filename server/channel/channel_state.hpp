@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "server/channel/durable_records.hpp"
@@ -25,6 +26,11 @@ struct ChannelState {
         std::uint32_t attempt = 1;  ///< The next one.
         friend bool operator==(const LiveRange&, const LiveRange&) = default;
     };
+    struct KnownId {
+        std::string id;
+        WallTime time{};
+        friend bool operator==(const KnownId&, const KnownId&) = default;
+    };
 
     SettingsRecord settings;
     Offset next_offset = 1;
@@ -32,6 +38,20 @@ struct ChannelState {
     std::vector<KnownProducer> producers;
     std::vector<LiveRange> live;            ///< In order, without overlaps.
     std::vector<commit::BlockRef> blocks;  ///< In order of `first`.
+
+    // What a plain queue does not have. A state without it is written in version 1.
+
+    std::vector<ReaderEntry> special{};  ///< Of the queue's reader: what is not in `live` and different from fresh.
+    Offset trimmed_end = 1;            ///< Stream: its messages before it are given up.
+    std::vector<Offset> ruled_blocks{};  ///< First offsets of blocks that a reader has to look into at once. In order.
+    std::vector<ReaderState> subscriptions{};  ///< Named ones, by id.
+    std::vector<KnownId> ids{};                ///< Message ids in the duplicate window, oldest first.
+
+    /// In order: what version 1 can say goes to `live`, the rest to `special`.
+    void add_queue_entries(const std::vector<ReaderEntry>& entries);
+    [[nodiscard]] bool is_plain() const noexcept {
+        return special.empty() && trimmed_end == 1 && ruled_blocks.empty() && subscriptions.empty() && ids.empty();
+    }
     friend bool operator==(const ChannelState&, const ChannelState&) = default;
 };
 

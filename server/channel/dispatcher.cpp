@@ -50,7 +50,7 @@ void Dispatcher::remove(Receiver& receiver) noexcept {
     }
 }
 
-Dispatcher::Delivered Dispatcher::run(ReadyMessages ready, MonotonicTime now) noexcept {
+Dispatcher::Delivered Dispatcher::run(ReadyMessages& ready, MonotonicTime now) noexcept {
     Delivered total;
     Share share;
     std::size_t round = 0;  // Receivers that still get this share before it is computed anew.
@@ -70,7 +70,7 @@ Dispatcher::Delivered Dispatcher::run(ReadyMessages ready, MonotonicTime now) no
         }
         --round;
         Receiver& receiver = *heap_.front();
-        const Delivered given = give(receiver, share, ready);
+        const Delivered given = give(receiver, share, ready, now);
         if (given.messages == 0) {
             pass_over(receiver, now);
             continue;
@@ -78,6 +78,7 @@ Dispatcher::Delivered Dispatcher::run(ReadyMessages ready, MonotonicTime now) no
         has_progress = true;
         total.messages += given.messages;
         total.redelivered += given.redelivered;
+        total.lease_end = std::min(total.lease_end, given.lease_end);
         receiver.last_served = ++servings_;
         receiver.is_passed_over = false;
         receiver.wait = {};  // It got something: if it waits now, then from now on.
@@ -102,21 +103,25 @@ Dispatcher::Share Dispatcher::share_of(std::uint64_t ready) const noexcept {
     return {std::min<std::uint64_t>(even, quantum_max), even};
 }
 
-Dispatcher::Delivered Dispatcher::give(Receiver& receiver, Share share, ReadyMessages& ready) noexcept {
-    Delivered given;
+Dispatcher::Delivered Dispatcher::give(Receiver& receiver, Share share, ReadyMessages& ready,
+                                       MonotonicTime now) noexcept {
+    Delivered given{.lease_end = lease_end(now, receiver.lease)};
+    const std::uint32_t lease_cap = lease_end(now, receiver.lease_max);
     while (share.messages > 0 && ready.count() > 0) {
         const Cut cut = fitting(receiver, ready.head(), share);
         if (cut.count == 0) {
             break;
         }
-        const Run run = ready.take(cut);
+        Run run = ready.take(cut);
+        run.lease_end = given.lease_end;
+        run.lease_cap = lease_cap;
         receiver.delivered.messages += run.count;
         receiver.delivered.bytes += run.bytes;
         receiver.in_flight.add(run);
         given.messages += run.count;
         given.redelivered += run.was_delivered ? run.count : 0;
         share.messages -= std::min<std::uint64_t>(share.messages, run.count);
-        share.whole_batches -= run.count;
+        share.whole_batches -= std::min<std::uint64_t>(share.whole_batches, run.count);
         events_.deliver(receiver.address, run.slice());
     }
     return given;

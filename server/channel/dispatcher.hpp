@@ -17,19 +17,9 @@
 
 #include "server/channel/channel_events.hpp"
 #include "server/channel/receiver.hpp"
-#include "server/channel/redelivery_set.hpp"
+#include "server/channel/ready_messages.hpp"
 
 namespace baton::channel {
-
-/// Ready messages in the order in which they are given: what came back first, then what is new. Only those in memory.
-struct ReadyMessages {
-    MessageLog& log;
-    RedeliverySet& returned;
-
-    [[nodiscard]] std::uint64_t count() const noexcept { return returned.messages() + log.readable(); }
-    [[nodiscard]] Run head() const noexcept { return returned.empty() ? log.fresh_head() : returned.head(); }
-    [[nodiscard]] Run take(Cut cut) noexcept { return returned.empty() ? log.take_fresh(cut) : returned.take(cut); }
-};
 
 class Dispatcher {
 public:
@@ -38,6 +28,7 @@ public:
     struct Delivered {
         std::uint64_t messages = 0;
         std::uint64_t redelivered = 0;
+        std::uint32_t lease_end = UINT32_MAX;  ///< The earliest of those that were given; LeaseTime steps.
     };
 
     explicit Dispatcher(ChannelEvents& events) noexcept : events_{events} {}
@@ -49,7 +40,7 @@ public:
     void remove(Receiver& receiver) noexcept;
 
     /// Gives ready messages until there are none or nobody can take the next one.
-    Delivered run(ReadyMessages ready, MonotonicTime now) noexcept;
+    Delivered run(ReadyMessages& ready, MonotonicTime now) noexcept;
 
     [[nodiscard]] bool has_candidates() const noexcept { return !heap_.empty(); }
 
@@ -60,7 +51,7 @@ private:
     };
 
     [[nodiscard]] Share share_of(std::uint64_t ready) const noexcept;
-    [[nodiscard]] Delivered give(Receiver& receiver, Share share, ReadyMessages& ready) noexcept;
+    [[nodiscard]] Delivered give(Receiver& receiver, Share share, ReadyMessages& ready, MonotonicTime now) noexcept;
     [[nodiscard]] Cut fitting(const Receiver& receiver, const Run& head, Share share) const noexcept;
     void pass_over(Receiver& receiver, MonotonicTime now) noexcept;
     void readmit() noexcept;

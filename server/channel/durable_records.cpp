@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <memory>
+#include <string_view>
+#include <utility>
 
 namespace baton::channel {
 
@@ -16,7 +19,49 @@ enum class Key : std::uint16_t {
     producer_retention_us = 5,
     sender_window_messages = 6,
     sender_window_bytes = 7,
+    // Written only if they are not the default.
+    kind = 8,
+    overflow = 9,
+    age_max_us = 10,
+    lease_us = 11,
+    lease_max_us = 12,
+    attempts_max = 13,
+    retry_first_us = 14,
+    retry_max_us = 15,
+    retry_factor_percent = 16,
+    retry_jitter_percent = 17,
+    flags = 18,
+    dedupe_window_us = 19,
+    has_texts = 20,  // Behind the pairs: how fairness is meant.
 };
+
+enum Flag : std::uint64_t {
+    flag_quarantines_expired = 1,
+    flag_drops_late = 2,
+    flag_is_ordered_by_key = 4,
+    flag_is_exclusive = 8,
+    flag_is_compacted = 16,
+};
+
+std::uint64_t flags_of(const ChannelOptions& options) {
+    std::uint64_t flags = 0;
+    if (options.quarantines_expired) {
+        flags |= flag_quarantines_expired;
+    }
+    if (options.drops_late) {
+        flags |= flag_drops_late;
+    }
+    if (options.is_ordered_by_key) {
+        flags |= flag_is_ordered_by_key;
+    }
+    if (options.is_exclusive) {
+        flags |= flag_is_exclusive;
+    }
+    if (options.is_compacted) {
+        flags |= flag_is_compacted;
+    }
+    return flags;
+}
 
 constexpr std::size_t name_size_max = 65'535;
 
@@ -40,11 +85,53 @@ std::optional<std::string> read_text(ByteReader& reader) {
     return std::string{as_text(text)};
 }
 
+void put_text(ByteWriter& writer, std::string_view text) {
+    text = text.substr(0, name_size_max);
+    writer.u16(static_cast<std::uint16_t>(text.size()));
+    writer.bytes(as_bytes(text));
+}
+
+bool read_fairness(ByteReader& reader, ChannelOptions& options) {
+    auto fair_by = read_text(reader);
+    std::uint32_t count = 0;
+    if (!fair_by || !reader.read_u32(count)) {
+        return false;
+    }
+    options.fair_by = std::move(*fair_by);
+    for (std::uint32_t i = 0; i < count; ++i) {
+        auto tenant = read_text(reader);
+        std::uint32_t weight = 0;
+        if (!tenant || !reader.read_u32(weight)) {
+            return false;
+        }
+        options.fair_weights[std::move(*tenant)] = weight;
+    }
+    return true;
+}
+
 std::uint64_t microseconds(Duration duration) {
     return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(duration).count());
 }
 
-void set_option(ChannelOptions& options, std::uint16_t key, std::uint64_t value) {
+Duration duration_of(std::uint64_t us) {
+    constexpr std::uint64_t us_max = 1ULL << 50U;
+    return std::chrono::microseconds{std::min(us, us_max)};
+}
+
+std::uint32_t small(std::uint64_t value) {
+    return static_cast<std::uint32_t>(std::min<std::uint64_t>(value, UINT32_MAX));
+}
+
+void set_flags(ChannelOptions& options, std::uint64_t flags) {
+    options.quarantines_expired = (flags & flag_quarantines_expired) != 0;
+    options.drops_late = (flags & flag_drops_late) != 0;
+    options.is_ordered_by_key = (flags & flag_is_ordered_by_key) != 0;
+    options.is_exclusive = (flags & flag_is_exclusive) != 0;
+    options.is_compacted = (flags & flag_is_compacted) != 0;
+}
+
+// False: a value that this version does not know, on which depends what becomes of messages.
+bool set_option(ChannelOptions& options, std::uint16_t key, std::uint64_t value) {
     constexpr std::uint64_t retention_us_max = 1ULL << 50U;
     switch (static_cast<Key>(key)) {
         case Key::messages_max:
@@ -68,7 +155,46 @@ void set_option(ChannelOptions& options, std::uint16_t key, std::uint64_t value)
         case Key::sender_window_bytes:
             options.sender_window.bytes = value;
             break;
+        case Key::kind:
+            options.kind = static_cast<Kind>(value);
+            return value <= static_cast<std::uint64_t>(Kind::stream);
+        case Key::overflow:
+            options.overflow = static_cast<Overflow>(value);
+            return value <= static_cast<std::uint64_t>(Overflow::drop_newest);
+        case Key::age_max_us:
+            options.age_max = duration_of(value);
+            break;
+        case Key::lease_us:
+            options.lease = duration_of(value);
+            break;
+        case Key::lease_max_us:
+            options.lease_max = duration_of(value);
+            break;
+        case Key::attempts_max:
+            options.attempts_max = small(value);
+            break;
+        case Key::retry_first_us:
+            options.retry_first = duration_of(value);
+            break;
+        case Key::retry_max_us:
+            options.retry_max = duration_of(value);
+            break;
+        case Key::retry_factor_percent:
+            options.retry_factor_percent = small(value);
+            break;
+        case Key::retry_jitter_percent:
+            options.retry_jitter_percent = small(value);
+            break;
+        case Key::flags:
+            set_flags(options, value);
+            break;
+        case Key::dedupe_window_us:
+            options.dedupe_window = duration_of(value);
+            break;
+        case Key::has_texts:
+            break;
     }
+    return true;
 }
 
 std::optional<DurableRecord> decode_publish(ByteReader& reader) {
@@ -103,6 +229,31 @@ std::optional<DurableRecord> decode_ranges(ByteReader& reader, std::size_t range
     return record;
 }
 
+std::optional<DurableRecord> decode_progress(ByteReader& reader) {
+    ProgressRecord record;
+    std::uint32_t started = 0;
+    std::uint32_t entries = 0;
+    if (!reader.read_u32(record.reader) || !reader.read_u64(record.cursor) || !reader.read_u32(started) ||
+        !reader.read_u32(entries) || started > reader.remaining() / 16 ||
+        entries > reader.remaining() / reader_entry_size_min) {
+        return std::nullopt;
+    }
+    record.started.resize(started);
+    for (StartedRange& range : record.started) {
+        if (!reader.read_u64(range.first) || !reader.read_u32(range.count) || !reader.read_u32(range.attempt) ||
+            range.first > UINT64_MAX - range.count) {
+            return std::nullopt;
+        }
+    }
+    record.entries.resize(entries);
+    for (ReaderEntry& entry : record.entries) {
+        if (!read_entry(reader, entry)) {
+            return std::nullopt;
+        }
+    }
+    return reader.remaining() == 0 ? std::optional<DurableRecord>{std::move(record)} : std::nullopt;
+}
+
 }  // namespace
 
 void encode_settings(const SettingsRecord& settings, std::vector<std::byte>& out) {
@@ -114,7 +265,7 @@ void encode_settings(const SettingsRecord& settings, std::vector<std::byte>& out
     writer.u16(static_cast<std::uint16_t>(damage.size()));
     writer.bytes(as_bytes(damage));
     const ChannelOptions& options = settings.options;
-    const std::array<std::pair<Key, std::uint64_t>, 7> pairs{{
+    std::vector<std::pair<Key, std::uint64_t>> pairs{
         {Key::messages_max, options.messages_max},
         {Key::bytes_max, options.bytes_max},
         {Key::message_size_max, options.message_size_max},
@@ -122,12 +273,115 @@ void encode_settings(const SettingsRecord& settings, std::vector<std::byte>& out
         {Key::producer_retention_us, microseconds(options.producer_retention)},
         {Key::sender_window_messages, options.sender_window.messages},
         {Key::sender_window_bytes, options.sender_window.bytes},
-    }};
+    };
+    const ChannelOptions plain;
+    const auto add = [&](Key key, std::uint64_t value, std::uint64_t default_value) {
+        if (value != default_value) {
+            pairs.emplace_back(key, value);
+        }
+    };
+    add(Key::kind, static_cast<std::uint64_t>(options.kind), 0);
+    add(Key::overflow, static_cast<std::uint64_t>(options.overflow), 0);
+    add(Key::age_max_us, microseconds(options.age_max), 0);
+    add(Key::lease_us, microseconds(options.lease), microseconds(plain.lease));
+    add(Key::lease_max_us, microseconds(options.lease_max), microseconds(plain.lease_max));
+    add(Key::attempts_max, options.attempts_max, plain.attempts_max);
+    add(Key::retry_first_us, microseconds(options.retry_first), microseconds(plain.retry_first));
+    add(Key::retry_max_us, microseconds(options.retry_max), microseconds(plain.retry_max));
+    add(Key::retry_factor_percent, options.retry_factor_percent, plain.retry_factor_percent);
+    add(Key::retry_jitter_percent, options.retry_jitter_percent, plain.retry_jitter_percent);
+    add(Key::flags, flags_of(options), 0);
+    add(Key::dedupe_window_us, microseconds(options.dedupe_window), 0);
+    const bool has_texts = !options.fair_by.empty() || !options.fair_weights.empty();
+    add(Key::has_texts, has_texts ? 1 : 0, 0);
     writer.u16(static_cast<std::uint16_t>(pairs.size()));
     for (const auto& [key, value] : pairs) {
         writer.u16(static_cast<std::uint16_t>(key));
         writer.u64(value);
     }
+    if (has_texts) {
+        put_text(writer, options.fair_by);
+        writer.u32(static_cast<std::uint32_t>(options.fair_weights.size()));
+        for (const auto& [tenant, weight] : options.fair_weights) {
+            put_text(writer, tenant);
+            writer.u32(weight);
+        }
+    }
+}
+
+void encode_subscription(const SubscriptionSettings& settings, std::vector<std::byte>& out) {
+    ByteWriter writer{out};
+    writer.u32(settings.id);
+    put_text(writer, settings.name);
+    put_text(writer, settings.filter);
+    writer.u8(static_cast<std::uint8_t>(settings.overflow));
+    writer.u64(settings.backlog_max);
+}
+
+bool read_subscription(ByteReader& reader, SubscriptionSettings& settings) {
+    std::uint8_t overflow = 0;
+    if (!reader.read_u32(settings.id)) {
+        return false;
+    }
+    auto name = read_text(reader);
+    auto filter = read_text(reader);
+    if (!name || !filter || !reader.read_u8(overflow) || !reader.read_u64(settings.backlog_max) ||
+        overflow > static_cast<std::uint8_t>(Overflow::disconnect) || settings.id >= first_link_reader) {
+        return false;
+    }
+    settings.name = std::move(*name);
+    settings.filter = std::move(*filter);
+    settings.overflow = static_cast<Overflow>(overflow);
+    return true;
+}
+
+void encode_entry(const ReaderEntry& entry, std::vector<std::byte>& out) {
+    ByteWriter writer{out};
+    writer.u8(static_cast<std::uint8_t>(entry.kind));
+    writer.u64(entry.first);
+    writer.u64(entry.end);
+    writer.u32(entry.attempt);
+    if (entry.kind == ReaderEntryKind::waiting) {
+        writer.u64(static_cast<std::uint64_t>(entry.due.us));
+    } else if (entry.kind == ReaderEntryKind::quarantined) {
+        writer.u8(static_cast<std::uint8_t>(entry.note->reason));
+        writer.u64(static_cast<std::uint64_t>(entry.note->time.us));
+        put_text(writer, entry.note->note);
+        put_text(writer, entry.note->receiver);
+    }
+}
+
+bool read_entry(ByteReader& reader, ReaderEntry& entry) {
+    std::uint8_t kind = 0;
+    if (!reader.read_u8(kind) || !reader.read_u64(entry.first) || !reader.read_u64(entry.end) ||
+        !reader.read_u32(entry.attempt) || kind < 1 || kind > 4 || entry.first == 0 || entry.end <= entry.first) {
+        return false;
+    }
+    entry.kind = static_cast<ReaderEntryKind>(kind);
+    std::uint64_t time = 0;
+    if (entry.kind == ReaderEntryKind::waiting) {
+        if (!reader.read_u64(time)) {
+            return false;
+        }
+        entry.due = {static_cast<std::int64_t>(time)};
+    } else if (entry.kind == ReaderEntryKind::quarantined) {
+        QuarantineNote note;
+        std::uint8_t reason = 0;
+        if (!reader.read_u8(reason) || reason < 1 || reason > 3 || !reader.read_u64(time)) {
+            return false;
+        }
+        auto text = read_text(reader);
+        auto receiver = read_text(reader);
+        if (!text || !receiver) {
+            return false;
+        }
+        entry.note = std::make_shared<const QuarantineNote>(
+            QuarantineNote{.reason = static_cast<QuarantineReason>(reason),
+                           .time = {static_cast<std::int64_t>(time)},
+                           .note = std::move(*text),
+                           .receiver = std::move(*receiver)});
+    }
+    return true;
 }
 
 std::optional<SettingsRecord> decode_settings(ByteReader& reader) {
@@ -141,13 +395,20 @@ std::optional<SettingsRecord> decode_settings(ByteReader& reader) {
     }
     settings.name = std::move(*name);
     settings.damage = std::move(*damage);
+    bool has_texts = false;
     for (std::uint16_t i = 0; i < count; ++i) {
         std::uint16_t key = 0;
         std::uint64_t value = 0;
         if (!reader.read_u16(key) || !reader.read_u64(value)) {
             return std::nullopt;
         }
-        set_option(settings.options, key, value);
+        if (!set_option(settings.options, key, value)) {
+            return std::nullopt;
+        }
+        has_texts = has_texts || static_cast<Key>(key) == Key::has_texts;
+    }
+    if (has_texts && !read_fairness(reader, settings.options)) {
+        return std::nullopt;
     }
     return settings;
 }
@@ -193,6 +454,39 @@ void encode(const StartedRecord& record, std::vector<std::byte>& out) {
 
 void encode(const DeletedRecord&, std::vector<std::byte>& out) { put_type(out, RecordType::deleted); }
 
+void encode(const ProgressRecord& record, std::vector<std::byte>& out) {
+    put_type(out, RecordType::progress);
+    ByteWriter writer{out};
+    writer.u32(record.reader);
+    writer.u64(record.cursor);
+    writer.u32(static_cast<std::uint32_t>(record.started.size()));
+    writer.u32(static_cast<std::uint32_t>(record.entries.size()));
+    for (const StartedRange& range : record.started) {
+        writer.u64(range.first);
+        writer.u32(range.count);
+        writer.u32(range.attempt);
+    }
+    for (const ReaderEntry& entry : record.entries) {
+        encode_entry(entry, out);
+    }
+}
+
+void encode(const SubscribedRecord& record, std::vector<std::byte>& out) {
+    put_type(out, RecordType::subscribed);
+    encode_subscription(record.settings, out);
+    ByteWriter{out}.u64(record.cursor);
+}
+
+void encode(const UnsubscribedRecord& record, std::vector<std::byte>& out) {
+    put_type(out, RecordType::unsubscribed);
+    ByteWriter{out}.u32(record.reader);
+}
+
+void encode(const TrimmedRecord& record, std::vector<std::byte>& out) {
+    put_type(out, RecordType::trimmed);
+    ByteWriter{out}.u64(record.end);
+}
+
 std::optional<DurableRecord> decode_record(Bytes body) {
     ByteReader reader{body};
     std::uint8_t type = 0;
@@ -215,6 +509,25 @@ std::optional<DurableRecord> decode_record(Bytes body) {
             return decode_ranges<StartedRecord>(reader, 16, [&](StartedRange& range) {
                 return reader.read_u64(range.first) && reader.read_u32(range.count) && reader.read_u32(range.attempt);
             });
+        case RecordType::progress:
+            return decode_progress(reader);
+        case RecordType::subscribed: {
+            SubscribedRecord record;
+            return read_subscription(reader, record.settings) && record.settings.id != queue_reader &&
+                           reader.read_u64(record.cursor) && record.cursor > 0 && reader.remaining() == 0
+                       ? std::optional<DurableRecord>{std::move(record)}
+                       : std::nullopt;
+        }
+        case RecordType::unsubscribed: {
+            UnsubscribedRecord record;
+            return reader.read_u32(record.reader) && reader.remaining() == 0 ? std::optional<DurableRecord>{record}
+                                                                            : std::nullopt;
+        }
+        case RecordType::trimmed: {
+            TrimmedRecord record;
+            return reader.read_u64(record.end) && reader.remaining() == 0 ? std::optional<DurableRecord>{record}
+                                                                         : std::nullopt;
+        }
         case RecordType::deleted:
             return reader.remaining() == 0 ? std::optional<DurableRecord>{DeletedRecord{}} : std::nullopt;
     }

@@ -34,6 +34,20 @@ const char* text_of(Errc code) noexcept {
             return "the broker's disk failed: durable channels take nothing until the broker is started again";
         case Errc::damaged:
             return "the channel's files are damaged: it takes and gives nothing (see baton-inspect)";
+        case Errc::full:
+            return "the channel is full, and its overflow is \"reject\"";
+        case Errc::slow_subscriber:
+            return "the subscription has more waiting messages than its backlog_max, and its overflow is \"disconnect\"";
+        case Errc::incompatible_options:
+            return "the subscription exists with another filter: delete it first, or use another name";
+        case Errc::not_supported:
+            return "a channel of this kind does not have that";
+        case Errc::not_found:
+            return "there is no such subscription";
+        case Errc::bad_filter:
+            return "the filter is not a pattern: words separated by '.', '*' for one word, '>' at the end for one or more";
+        case Errc::too_many_subscriptions:
+            return "the channel has as many subscriptions as it can have";
     }
     return "unknown channel error";
 }

@@ -19,6 +19,13 @@ enum class Errc {
     disk_full,            ///< Durable channels take nothing until there is space again; what was sent is not stored.
     storage_failed,       ///< The disk failed: durable channels take nothing until the broker is started again.
     damaged,              ///< The channel's files are damaged: it takes and gives nothing.
+    full,                 ///< The channel is full and refuses what has no room.
+    slow_subscriber,      ///< The subscription's backlog is over its limit; its receivers are cut off.
+    incompatible_options, ///< The subscription is there with other settings.
+    not_supported,        ///< This kind of channel has no such thing.
+    not_found,            ///< There is no such subscription or message.
+    bad_filter,           ///< It is not a pattern for keys.
+    too_many_subscriptions,
 };
 
 [[nodiscard]] const std::error_category& channel_category() noexcept;

@@ -136,6 +136,33 @@ void InFlight::start(const SettleRange& range, Settlement& out) noexcept {
     });
 }
 
+void InFlight::extend(const SettleRange& range, std::uint32_t lease_end, Settlement& out) noexcept {
+    visit(range, out, [&](std::size_t index) {
+        runs_[index].lease_end = std::min(lease_end, runs_[index].lease_cap);
+        out.held.push_back(runs_[index]);
+        return index + 1;
+    });
+}
+
+std::uint32_t InFlight::take_ended(std::uint32_t now, std::vector<Run>& out) noexcept {
+    std::uint32_t next = UINT32_MAX;
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < runs_.size(); ++i) {
+        if (runs_[i].lease_end <= now) {
+            uncount(runs_[i]);
+            out.push_back(runs_[i]);
+            continue;
+        }
+        next = std::min(next, runs_[i].lease_end);
+        if (kept != i) {
+            runs_[kept] = runs_[i];
+        }
+        ++kept;
+    }
+    runs_.erase(kept, runs_.size() - kept);
+    return next;
+}
+
 Ring<Run> InFlight::take_all() noexcept {
     Ring<Run> all;
     all.swap(runs_);

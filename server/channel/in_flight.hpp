@@ -1,6 +1,6 @@
 // Waiting for settlements: the runs that one receiver holds, in the order of their offsets.
 // Knows which settlement applies to what; what a settlement then means for the message is the channel's business.
-// One owner, the channel. Next file: redelivery_set.hpp.
+// One owner, the channel. Next file: ready_set.hpp.
 #pragma once
 
 #include <cstdint>
@@ -32,6 +32,11 @@ public:
     void take(const SettleRange& range, Settlement& out) noexcept;
     /// Marks what is held of the range with its attempt number as started. Again: no change.
     void start(const SettleRange& range, Settlement& out) noexcept;
+    /// The leases of what is held of the range with its attempt number end then; none beyond its cap.
+    void extend(const SettleRange& range, std::uint32_t lease_end, Settlement& out) noexcept;
+    /// Removes and adds to `out` the runs whose leases end at `now` or before. Returns the earliest end of the others;
+    /// UINT32_MAX if there are none.
+    std::uint32_t take_ended(std::uint32_t now, std::vector<Run>& out) noexcept;
     /// Removes and returns everything.
     [[nodiscard]] Ring<Run> take_all() noexcept;
 

@@ -1,10 +1,13 @@
 #include "server/channel/intake.hpp"
 
 #include <algorithm>
+#include <string_view>
+#include <unordered_set>
 #include <utility>
 
 #include "common/base/assert.hpp"
 #include "common/base/batch.hpp"
+#include "server/channel/message_rules.hpp"
 
 namespace baton::channel {
 
@@ -127,6 +130,9 @@ void Intake::confirm(const Sender& sender) noexcept {
 }
 
 Credit Intake::free_room() const noexcept {
+    if (limits_.is_stream || limits_.overflow != Overflow::block) {
+        return {limits_.messages_max, limits_.bytes_max};  // Whatever comes is decided at once.
+    }
     const std::uint64_t messages = log_.messages() + parked_messages_;
     const std::uint64_t bytes = log_.bytes() + parked_bytes_;
     return {limits_.messages_max > messages ? limits_.messages_max - messages : 0,
@@ -135,29 +141,107 @@ Credit Intake::free_room() const noexcept {
 
 // True if everything is decided; otherwise what is left waits for room.
 bool Intake::admit(Pending& pending) noexcept {
+    const bool is_deduped = dedupe_.is_on() && (pending.flags & batch_has_properties) != 0;
     while (pending.count > 0) {
-        const Cut cut = fitting(pending);
+        Cut wanted{pending.count, static_cast<std::uint32_t>(pending.messages.size())};
+        if (is_deduped) {
+            drop_duplicates(pending);
+            if (pending.count == 0) {
+                break;
+            }
+            wanted = new_front(pending);
+        }
+        if (!log_.is_wanted()) {
+            drop(pending, counters_.unwanted);
+            break;
+        }
+        const Cut cut = fitting(pending, wanted);
         if (cut.count > 0) {
             store(pending, cut);
         } else if (first_message_bytes(pending.messages.bytes()) > message_bytes_max(pending)) {
             refuse_too_large(pending);
-        } else {
+        } else if (limits_.overflow == Overflow::reject) {
+            refuse(pending, Errc::full);
+            pending.messages = {};
+            pending.count = 0;
+        } else if (limits_.overflow == Overflow::drop_newest) {
+            drop(pending, counters_.dropped);
+        } else if (limits_.overflow != Overflow::drop_oldest ||
+                   room_maker_.make_room(std::min<std::uint64_t>(wanted.count, limits_.messages_max),
+                                         std::min<std::uint64_t>(wanted.bytes, limits_.bytes_max)) == 0) {
             return false;
         }
     }
     return true;
 }
 
-// What can be stored now. In the ordinary case everything, without looking at single messages.
-Cut Intake::fitting(const Pending& pending) const noexcept {
-    const std::uint64_t messages = limits_.messages_max - std::min(limits_.messages_max, log_.messages());
-    const std::uint64_t bytes = limits_.bytes_max - std::min(limits_.bytes_max, log_.bytes());
-    const std::uint64_t message_bytes = message_bytes_max(pending);
-    const std::uint64_t size = pending.messages.size();
-    if (pending.count <= messages && size <= bytes && size <= message_bytes) {
-        return {pending.count, static_cast<std::uint32_t>(size)};
+// Decided and confirmed, not stored.
+void Intake::drop(Pending& pending, std::uint64_t& counter) noexcept {
+    counter += pending.count;
+    decide(*pending.sender, pending.first_sequence + pending.count - 1);
+    if (&counter == &counters_.unwanted) {
+        log_.pass(pending.count);
     }
-    return cut_front(pending.messages.bytes(), {.count = messages, .bytes = bytes, .message_bytes = message_bytes});
+    pending.messages = {};
+    pending.count = 0;
+}
+
+// The messages at the front whose ids are new, and differ from each other.
+Cut Intake::new_front(const Pending& pending) const {
+    MessageCursor cursor{pending.messages.bytes(), true};
+    MessageView message;
+    std::unordered_set<std::string_view> seen;
+    Cut cut;
+    while (cut.count < pending.count && cursor.next(message)) {
+        const std::string_view id = as_text(id_of(message.properties));
+        if (!id.empty() && (dedupe_.contains(id) || !seen.insert(id).second)) {
+            break;
+        }
+        cut = {cut.count + 1, static_cast<std::uint32_t>(cursor.position())};
+    }
+    return cut;
+}
+
+void Intake::drop_duplicates(Pending& pending) {
+    MessageCursor cursor{pending.messages.bytes(), true};
+    MessageView message;
+    Cut cut;
+    while (cut.count < pending.count && cursor.next(message)) {
+        const std::string_view id = as_text(id_of(message.properties));
+        if (id.empty() || !dedupe_.contains(id)) {
+            break;
+        }
+        cut = {cut.count + 1, static_cast<std::uint32_t>(cursor.position())};
+    }
+    if (cut.count > 0) {
+        counters_.duplicates += cut.count;
+        decide(*pending.sender, pending.first_sequence + cut.count - 1);
+        pending.drop_front(cut);
+    }
+}
+
+void Intake::remember_ids(Bytes region) {
+    MessageCursor cursor{region, true};
+    MessageView message;
+    while (cursor.next(message)) {
+        if (const Bytes id = id_of(message.properties); !id.empty()) {
+            dedupe_.add(as_text(id), clock_.now(), clock_.wall_now());
+        }
+    }
+}
+
+// What can be stored now of what is wanted. In the ordinary case everything, without looking at single messages.
+Cut Intake::fitting(const Pending& pending, Cut wanted) const noexcept {
+    const std::uint64_t messages =
+        limits_.is_stream ? UINT64_MAX : limits_.messages_max - std::min(limits_.messages_max, log_.messages());
+    const std::uint64_t bytes =
+        limits_.is_stream ? UINT64_MAX : limits_.bytes_max - std::min(limits_.bytes_max, log_.bytes());
+    const std::uint64_t message_bytes = message_bytes_max(pending);
+    if (wanted.count <= messages && wanted.bytes <= bytes && wanted.bytes <= message_bytes) {
+        return wanted;
+    }
+    return cut_front(pending.messages.bytes().first(wanted.bytes),
+                     {.count = messages, .bytes = bytes, .message_bytes = message_bytes});
 }
 
 // Region bytes of the largest message that this channel takes: its own limit, and what fits when it is empty.
@@ -184,11 +268,22 @@ void Intake::store(Pending& pending, Cut cut) noexcept {
 // The sender's `decided` is the number of the last of them.
 void Intake::append(const Pending& pending, std::uint32_t count, std::uint16_t flags, std::uint32_t crc32c,
                     Payload messages) noexcept {
+    const bool has_properties = (flags & batch_has_properties) != 0;
+    const bool has_rules = has_properties && have_rules(messages.bytes());
+    if (dedupe_.is_on() && has_properties) {
+        remember_ids(messages.bytes());
+    }
     if (journal_ == nullptr) {
-        log_.append(count, flags, crc32c, clock_.wall_now(), std::move(messages));
+        StoredBatch& batch = log_.append(count, flags, crc32c, clock_.wall_now(), std::move(messages));
+        batch.accepted = clock_.now();
+        if (has_rules) {
+            log_.set_rules(batch);
+        }
         return;
     }
     StoredBatch& batch = log_.append_uncommitted(count, flags, crc32c, clock_.wall_now(), std::move(messages));
+    batch.accepted = clock_.now();
+    batch.has_rules = has_rules;
     Producer* producer = pending.sender->producer;
     const ProducerId id = producer != nullptr ? producer->id : ProducerId{};
     log_.set_record(batch, journal_->publish(batch, id, pending.sender->decided));

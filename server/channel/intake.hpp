@@ -8,6 +8,7 @@
 
 #include "common/base/clock.hpp"
 #include "server/channel/channel_events.hpp"
+#include "server/channel/dedupe_window.hpp"
 #include "server/channel/errc.hpp"
 #include "server/channel/journal.hpp"
 #include "server/channel/message_log.hpp"
@@ -29,23 +30,45 @@ struct Pending {
     void drop_front(Cut cut) noexcept;
 };
 
+/// Who can make room when the channel drops its oldest messages.
+class RoomMaker {
+public:
+    RoomMaker() = default;
+    RoomMaker(const RoomMaker&) = delete;
+    RoomMaker& operator=(const RoomMaker&) = delete;
+    virtual ~RoomMaker() = default;
+    /// Drops the oldest messages that nobody holds until so many messages and bytes have room; returns how many it dropped.
+    [[nodiscard]] virtual std::uint64_t make_room(std::uint64_t messages, std::uint64_t bytes) = 0;
+};
+
 struct IntakeLimits {
     std::uint64_t messages_max = 0;      ///< Stored.
     std::uint64_t bytes_max = 0;         ///< Stored, as they are in message regions.
     std::uint64_t message_size_max = 0;  ///< Properties and payload of one message.
+    Overflow overflow = Overflow::block;
+    bool is_stream = false;  ///< Makes room itself, afterwards.
 };
 
 struct IntakeCounters {
     std::uint64_t published = 0;  ///< Stored.
     std::uint64_t refused = 0;
+    std::uint64_t duplicates = 0;  ///< By message id.
+    std::uint64_t dropped = 0;     ///< For lack of room (drop_newest); confirmed and not stored.
+    std::uint64_t unwanted = 0;    ///< There was no subscription; confirmed and not stored.
 };
 
 class Intake {
 public:
-    /// `log`, `events` and `clock` outlive the intake; so does `journal`, which is null for a memory channel.
-    Intake(MessageLog& log, Journal* journal, ChannelEvents& events, const Clock& clock,
-           const IntakeLimits& limits) noexcept
-        : log_{log}, journal_{journal}, events_{events}, clock_{clock}, limits_{limits} {}
+    /// All outlive the intake; `journal` is null for a memory channel.
+    Intake(MessageLog& log, Journal* journal, ChannelEvents& events, const Clock& clock, DedupeWindow& dedupe,
+           RoomMaker& room_maker, const IntakeLimits& limits) noexcept
+        : log_{log},
+          journal_{journal},
+          events_{events},
+          clock_{clock},
+          dedupe_{dedupe},
+          room_maker_{room_maker},
+          limits_{limits} {}
 
     /// Stores what has room, refuses what can never be stored, parks the rest. Confirms nothing itself: afterwards the
     /// sender's `decided` says how far it got.
@@ -73,7 +96,11 @@ public:
 
 private:
     [[nodiscard]] bool admit(Pending& pending) noexcept;
-    [[nodiscard]] Cut fitting(const Pending& pending) const noexcept;
+    [[nodiscard]] Cut fitting(const Pending& pending, Cut wanted) const noexcept;
+    [[nodiscard]] Cut new_front(const Pending& pending) const;
+    void drop_duplicates(Pending& pending);
+    void drop(Pending& pending, std::uint64_t& counter) noexcept;
+    void remember_ids(Bytes region);
     [[nodiscard]] std::uint64_t message_bytes_max(const Pending& pending) const noexcept;
     void store(Pending& pending, Cut cut) noexcept;
     void append(const Pending& pending, std::uint32_t count, std::uint16_t flags, std::uint32_t crc32c,
@@ -86,6 +113,8 @@ private:
     Journal* const journal_;
     ChannelEvents& events_;
     const Clock& clock_;
+    DedupeWindow& dedupe_;
+    RoomMaker& room_maker_;
     IntakeLimits limits_;
     IntakeCounters counters_;
     Ring<Pending> parked_;

@@ -1,6 +1,7 @@
 #include "server/channel/journal.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace baton::channel {
 
@@ -44,48 +45,114 @@ commit::Index Journal::move(const StoredBatch& batch) {
     return submit(commit::Urgency::relaxed, batch.messages);
 }
 
-void Journal::note_settled(Offset first, std::uint64_t count) {
-    if (!settled_.empty() && settled_.back().first + settled_.back().count == first) {
-        settled_.back().count += count;
+void Journal::subscribed(const SubscriptionSettings& settings, Offset cursor) {
+    encode(SubscribedRecord{.settings = settings, .cursor = cursor}, encoded_);
+    submit(commit::Urgency::now);
+}
+
+void Journal::unsubscribed(ReaderId reader) {
+    encode(UnsubscribedRecord{.reader = reader}, encoded_);
+    submit(commit::Urgency::now);
+}
+
+void Journal::trimmed(Offset end) {
+    encode(TrimmedRecord{.end = end}, encoded_);
+    submit(commit::Urgency::relaxed);
+}
+
+// --- Notes -------------------------------------------------------------------------------------------------
+
+void ReaderNotes::note_settled(Offset first, std::uint64_t count) {
+    if (!settled.empty() && settled.back().first + settled.back().count == first) {
+        settled.back().count += count;
     } else {
-        settled_.push_back({first, count});
+        settled.push_back({first, count});
     }
 }
 
-void Journal::note_started(Offset first, std::uint32_t count, std::uint32_t attempt) {
-    if (!started_.empty() && started_.back().first + started_.back().count == first &&
-        started_.back().attempt == attempt && started_.back().count <= UINT32_MAX - count) {
-        started_.back().count += count;
+void ReaderNotes::note_started(Offset first, std::uint32_t count, std::uint32_t attempt) {
+    if (!started.empty() && started.back().first + started.back().count == first &&
+        started.back().attempt == attempt && started.back().count <= UINT32_MAX - count) {
+        started.back().count += count;
     } else {
-        started_.push_back({first, count, attempt});
+        started.push_back({first, count, attempt});
     }
 }
 
-void Journal::write_notes(Offset cursor) {
+void ReaderNotes::note(ReaderEntry entry) {
+    if (!entries.empty() && entries.back().end == entry.first && entries.back().is_like(entry)) {
+        entries.back().end = entry.end;
+    } else {
+        entries.push_back(std::move(entry));
+    }
+}
+
+void Journal::write_notes(ReaderNotes& notes, Offset cursor) {
     const auto urgency = receipts_.empty() ? commit::Urgency::relaxed : commit::Urgency::now;
-    for (std::size_t at = 0; at < started_.size(); at += ranges_max) {
-        const std::size_t count = std::min(ranges_max, started_.size() - at);
-        encode(StartedRecord{.cursor = cursor,
-                             .ranges{started_.begin() + static_cast<std::ptrdiff_t>(at),
-                                     started_.begin() + static_cast<std::ptrdiff_t>(at + count)}},
-               encoded_);
+    if (notes.reader == queue_reader && notes.entries.empty()) {
+        write_queue_notes(notes, cursor, urgency);
+    } else {
+        write_progress(notes, cursor, urgency);
+    }
+    notes.started.clear();
+    notes.entries.clear();
+    notes.settled.clear();
+    notes.written_cursor = cursor;
+}
+
+void Journal::write_queue_notes(ReaderNotes& notes, Offset cursor, commit::Urgency urgency) {
+    for (std::size_t at = 0; at < notes.started.size(); at += ranges_max) {
+        const std::size_t count = std::min(ranges_max, notes.started.size() - at);
+        const auto first = notes.started.begin() + static_cast<std::ptrdiff_t>(at);
+        encode(StartedRecord{.cursor = cursor, .ranges{first, first + static_cast<std::ptrdiff_t>(count)}}, encoded_);
         submit(urgency);
     }
-    if (!settled_.empty() || (started_.empty() && cursor != written_cursor_)) {
-        std::size_t at = 0;
-        do {
-            const std::size_t count = std::min(ranges_max, settled_.size() - at);
-            encode(SettledRecord{.cursor = cursor,
-                                 .ranges{settled_.begin() + static_cast<std::ptrdiff_t>(at),
-                                         settled_.begin() + static_cast<std::ptrdiff_t>(at + count)}},
-                   encoded_);
-            submit(urgency);
-            at += count;
-        } while (at < settled_.size());
+    if (notes.settled.empty() && (!notes.started.empty() || cursor == notes.written_cursor)) {
+        return;
     }
-    started_.clear();
-    settled_.clear();
-    written_cursor_ = cursor;
+    std::size_t at = 0;
+    do {
+        const std::size_t count = std::min(ranges_max, notes.settled.size() - at);
+        const auto first = notes.settled.begin() + static_cast<std::ptrdiff_t>(at);
+        encode(SettledRecord{.cursor = cursor, .ranges{first, first + static_cast<std::ptrdiff_t>(count)}}, encoded_);
+        submit(urgency);
+        at += count;
+    } while (at < notes.settled.size());
+}
+
+void Journal::write_progress(ReaderNotes& notes, Offset cursor, commit::Urgency urgency) {
+    ProgressRecord record{.reader = notes.reader, .cursor = cursor, .started{}, .entries{}};
+    const auto flush = [&] {
+        encode(record, encoded_);
+        submit(urgency);
+        record.started.clear();
+        record.entries.clear();
+    };
+    for (const StartedRange& range : notes.started) {
+        record.started.push_back(range);
+        if (record.started.size() == ranges_max) {
+            flush();
+        }
+    }
+    for (ReaderEntry& entry : notes.entries) {
+        record.entries.push_back(std::move(entry));
+        if (record.entries.size() == ranges_max / 16) {  // Each may carry texts.
+            flush();
+        }
+    }
+    for (const OffsetRange& range : notes.settled) {
+        record.entries.push_back({.first = range.first,
+                                  .end = range.first + range.count,
+                                  .kind = ReaderEntryKind::settled,
+                                  .note{}});
+        if (record.entries.size() == ranges_max / 16) {
+            flush();
+        }
+    }
+    flush();
+}
+
+void Journal::notes_written() {
     for (Waiting& receipt : receipts_) {
         receipt.index = log_.submitted();
         waiting_.push_back(receipt);

@@ -17,6 +17,22 @@
 
 namespace baton::channel {
 
+/// What became of one reader's messages in this turn, and was not written yet. Owned by the reader.
+struct ReaderNotes {
+    ReaderId reader = queue_reader;
+    std::vector<OffsetRange> settled;   ///< Written behind the others.
+    std::vector<StartedRange> started;  ///< Written before the others.
+    std::vector<ReaderEntry> entries;   ///< Waiting, quarantined, ready again.
+    Offset written_cursor = 1;
+
+    void note_settled(Offset first, std::uint64_t count);
+    void note_started(Offset first, std::uint32_t count, std::uint32_t attempt);
+    void note(ReaderEntry entry);
+    [[nodiscard]] bool is_needed(Offset cursor) const noexcept {
+        return !settled.empty() || !started.empty() || !entries.empty() || cursor != written_cursor;
+    }
+};
+
 class Journal {
 public:
     /// `log` outlives the journal.
@@ -32,14 +48,14 @@ public:
     /// The batch moves to the end of the log; nobody waits for that.
     commit::Index move(const StoredBatch& batch);
 
-    void note_settled(Offset first, std::uint64_t count);
-    void note_started(Offset first, std::uint32_t count, std::uint32_t attempt);
+    void subscribed(const SubscriptionSettings& settings, Offset cursor);
+    void unsubscribed(ReaderId reader);
+    void trimmed(Offset end);
     /// Writes what was noted, and the cursor if it has moved since the last time. Urgent if a receipt waits for it.
-    void write_notes(Offset cursor);
-    [[nodiscard]] bool has_notes(Offset cursor) const noexcept {
-        return !settled_.empty() || !started_.empty() || !receipts_.empty() || cursor != written_cursor_;
-    }
-    void restored_at(Offset cursor) noexcept { written_cursor_ = cursor; }
+    void write_notes(ReaderNotes& notes, Offset cursor);
+    /// When the notes of all readers are written: the receipts wait for what was submitted.
+    void notes_written();
+    [[nodiscard]] bool has_receipts() const noexcept { return !receipts_.empty(); }
 
     // --- Waiting for the commit ----------------------------------------------------------------------------------
 
@@ -70,13 +86,12 @@ private:
     };
 
     commit::Index submit(commit::Urgency urgency, const Payload& body = {});
+    void write_queue_notes(ReaderNotes& notes, Offset cursor, commit::Urgency urgency);
+    void write_progress(ReaderNotes& notes, Offset cursor, commit::Urgency urgency);
 
     commit::CommitLog& log_;
     const commit::StreamId stream_;
     std::vector<std::byte> encoded_;  // Reused.
-    std::vector<OffsetRange> settled_;
-    std::vector<StartedRange> started_;
-    Offset written_cursor_ = 1;
     std::vector<Waiting> receipts_;  // Until the notes are written.
     Ring<Waiting> waiting_;          // In the order of their indexes.
 };

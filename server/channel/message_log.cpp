@@ -1,6 +1,7 @@
-// Order and life of batches. Where batches are, for durable channels, is in message_places.cpp.
+// Order and life of batches, and the cursors. Where batches are, for durable channels, is in message_places.cpp.
 #include "server/channel/message_log.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "common/base/assert.hpp"
@@ -12,6 +13,19 @@ namespace {
 // Enough for the batches that come and go between two turns; what a long backlog used goes back to the system.
 constexpr std::size_t free_batches_max = 1024;
 }  // namespace
+
+void add_range(OffsetSet& set, Offset first, Offset end) {
+    auto after = set.upper_bound(first);
+    if (after != set.end() && after->first == end) {
+        end = after->second;
+        after = set.erase(after);
+    }
+    if (after != set.begin() && std::prev(after)->second == first) {
+        std::prev(after)->second = end;
+    } else {
+        set.emplace_hint(after, first, end);
+    }
+}
 
 Run Run::take_front(Cut cut) noexcept {
     BATON_ASSERT(cut.count <= count && cut.bytes <= bytes);
@@ -27,7 +41,8 @@ Run Run::take_front(Cut cut) noexcept {
 
 bool Run::try_append(const Run& next) noexcept {
     if (next.batch != batch || next.first != end() || next.attempt != attempt || next.is_started != is_started ||
-        next.was_delivered != was_delivered) {
+        next.was_delivered != was_delivered || next.is_kept != is_kept ||
+        next.lease_end != lease_end || next.lease_cap != lease_cap) {
         return false;
     }
     BATON_ASSERT(next.position == position + bytes);
@@ -49,6 +64,7 @@ Slice Run::slice() const noexcept {
 }
 
 MessageLog::~MessageLog() {
+    cursors_.clear();  // They may be gone already.
     clear();
     for (StoredBatch* batch : free_) {
         delete batch;
@@ -61,21 +77,32 @@ void MessageLog::clear() noexcept {
         leave_block(*batch);
         delete batch;
     }
-    back_ = cursor_ = uncommitted_ = oldest_in_log_ = newest_in_log_ = nullptr;
-    cursor_index_ = cursor_position_ = 0;
+    back_ = uncommitted_ = oldest_in_log_ = newest_in_log_ = nullptr;
     next_offset_ = visible_end_ = 1;
     messages_ = bytes_ = resident_bytes_ = 0;
+    ended_ = cursors_;
+    for (LogCursor* cursor : cursors_) {
+        cursor->batch_ = nullptr;
+        cursor->index_ = cursor->position_ = 0;
+        cursor->offset_ = 1;
+        cursor->skipped_.clear();
+        cursor->skipped_messages_ = 0;
+    }
+    ruled_.clear();
     evicted_.clear();
     resident_blocks_.clear();
     dead_blocks_.clear();
 }
 
-void MessageLog::append(std::uint32_t count, std::uint16_t flags, std::uint32_t crc32c, WallTime time,
-                        Payload messages) noexcept {
+// --- Storing -----------------------------------------------------------------------------------------------------------
+
+StoredBatch& MessageLog::append(std::uint32_t count, std::uint16_t flags, std::uint32_t crc32c, WallTime time,
+                                Payload messages) noexcept {
     BATON_ASSERT(uncommitted_ == nullptr);
-    static_cast<void>(append_uncommitted(count, flags, crc32c, time, std::move(messages)));
+    StoredBatch& batch = append_uncommitted(count, flags, crc32c, time, std::move(messages));
     uncommitted_ = nullptr;
     visible_end_ = next_offset_;
+    return batch;
 }
 
 StoredBatch& MessageLog::append_uncommitted(std::uint32_t count, std::uint16_t flags, std::uint32_t crc32c,
@@ -93,16 +120,22 @@ StoredBatch& MessageLog::append_uncommitted(std::uint32_t count, std::uint16_t f
 }
 
 StoredBatch& MessageLog::link_at_end(std::uint32_t count, std::uint32_t size) noexcept {
-    BATON_ASSERT(count > 0);
+    BATON_ASSERT(count > 0 && is_wanted());
     StoredBatch* batch = new_batch();
     batch->base = next_offset_;
-    batch->count = batch->remaining = count;
+    batch->count = count;
+    batch->remaining = keep_ == Keep::until_trimmed ? count : std::uint64_t{count} * cursors_.size();
+    batch->is_exact = keep_ == Keep::until_settled && cursors_.size() == 1;
     batch->size = size;
     batch->previous = std::exchange(back_, batch);
     (batch->previous != nullptr ? batch->previous->next : front_) = batch;
-    if (cursor_ == nullptr) {
-        BATON_ASSERT(cursor_index_ == 0 && cursor_position_ == 0);
-        cursor_ = batch;
+    if (!ended_.empty()) {
+        for (LogCursor* cursor : ended_) {
+            cursor->batch_ = batch;
+            cursor->offset_ = batch->base;
+        }
+        batch->cursors = static_cast<std::uint32_t>(ended_.size());
+        ended_.clear();
     }
     next_offset_ += count;
     messages_ += count;
@@ -110,72 +143,280 @@ StoredBatch& MessageLog::link_at_end(std::uint32_t count, std::uint32_t size) no
     return *batch;
 }
 
+void MessageLog::pass(std::uint32_t count) noexcept {
+    BATON_ASSERT(!is_wanted());
+    next_offset_ += count;
+    if (uncommitted_ == nullptr) {
+        visible_end_ = next_offset_;
+    }
+}
+
 std::uint64_t MessageLog::commit(commit::Index index) noexcept {
     const Offset before = visible_end_;
     while (uncommitted_ != nullptr && uncommitted_->index <= index) {
         visible_end_ = uncommitted_->end();
+        if (uncommitted_->has_rules) {
+            ruled_.push_back(uncommitted_);
+        }
         uncommitted_ = uncommitted_->next;
+    }
+    if (uncommitted_ == nullptr) {
+        visible_end_ = next_offset_;  // Behind what was committed some may have come that nobody wants.
     }
     return visible_end_ - before;
 }
 
-Run MessageLog::fresh_head() const noexcept {
-    BATON_ASSERT(cursor_ != nullptr);
-    return {.batch = cursor_,
-            .first = cursor_->base + cursor_index_,
-            .count = cursor_->count - cursor_index_,
-            .position = cursor_position_,
-            .bytes = cursor_->size - cursor_position_};
+// --- Readers -----------------------------------------------------------------------------------------------------------
+
+void MessageLog::add_cursor(LogCursor& cursor) noexcept {
+    cursors_.push_back(&cursor);
+    ended_.push_back(&cursor);
+    cursor.offset_ = next_offset_;
 }
 
-std::optional<Run> MessageLog::fresh_run(const Run* run, Offset from) const noexcept {
-    StoredBatch* batch = run != nullptr ? run->batch->next : cursor_;
-    while (batch != nullptr && batch->end() <= from) {
+void MessageLog::add_cursor_at(LogCursor& cursor, Offset from) noexcept {
+    BATON_ASSERT(keep_ == Keep::until_trimmed);
+    add_cursor(cursor);
+    StoredBatch* batch = front_;
+    while (batch != nullptr && (batch->is_trimmed || batch->end() <= from)) {
         batch = batch->next;
     }
-    if (batch == nullptr || batch->base >= visible_end_) {
-        return std::nullopt;
+    if (batch == nullptr) {
+        return;
     }
-    return batch == cursor_ ? fresh_head()
-                            : Run{.batch = batch, .first = batch->base, .count = batch->count, .bytes = batch->size};
+    move_to(cursor, batch);
+    if (batch->base < from) {
+        // An evicted block is entered at its beginning: where its messages are is not known.
+        advance_to(cursor, batch->is_resident ? from : batch->base);
+    }
 }
 
-Run MessageLog::take_fresh(Cut cut) noexcept {
-    Run rest = fresh_head();
-    const Run taken = rest.take_front(cut);
-    cursor_index_ += cut.count;
-    cursor_position_ += cut.bytes;
-    if (rest.count == 0) {
-        cursor_ = cursor_->next;
-        cursor_index_ = 0;
-        cursor_position_ = 0;
+void MessageLog::remove_cursor(LogCursor& cursor) noexcept {
+    if (keep_ == Keep::until_settled) {
+        // Also what is not visible yet.
+        while (cursor.batch_ != nullptr) {
+            const Run head = fresh_head(cursor);
+            forget(take_fresh(cursor, {head.count, head.bytes}));
+        }
+    } else {
+        move_to(cursor, nullptr);
     }
+    std::erase(ended_, &cursor);
+    std::erase(cursors_, &cursor);
+}
+
+// The index in the batch is set to its beginning.
+void MessageLog::move_to(LogCursor& cursor, StoredBatch* batch) noexcept {
+    if (cursor.batch_ != nullptr) {
+        --cursor.batch_->cursors;
+    } else if (batch != nullptr) {
+        std::erase(ended_, &cursor);
+    }
+    if (batch != nullptr) {
+        ++batch->cursors;
+        cursor.offset_ = batch->base;
+    } else {
+        if (cursor.batch_ != nullptr) {
+            ended_.push_back(&cursor);
+        }
+        cursor.offset_ = next_offset_;
+    }
+    cursor.batch_ = batch;
+    cursor.index_ = cursor.position_ = 0;
+}
+
+// To an offset that is not before it. Within an evicted block only to its end.
+void MessageLog::advance_to(LogCursor& cursor, Offset offset) noexcept {
+    while (cursor.batch_ != nullptr && cursor.batch_->end() <= offset) {
+        move_to(cursor, cursor.batch_->next);
+    }
+    if (cursor.batch_ == nullptr || cursor.offset_ >= offset) {
+        return;
+    }
+    const StoredBatch& batch = *cursor.batch_;
+    const Cut cut = cut_count(batch.messages.bytes().subspan(cursor.position_),
+                              static_cast<std::uint32_t>(offset - cursor.offset_));
+    cursor.index_ += cut.count;
+    cursor.position_ += cut.bytes;
+    cursor.offset_ = offset;
+}
+
+void MessageLog::pass_skipped(LogCursor& cursor) noexcept {
+    while (!cursor.skipped_.empty() && cursor.skipped_.begin()->first <= cursor.offset_) {
+        const auto [first, end] = *cursor.skipped_.begin();
+        cursor.skipped_.erase(cursor.skipped_.begin());
+        cursor.skipped_messages_ -= end - first;
+        if (end > cursor.offset_) {
+            advance_to(cursor, end);
+        }
+    }
+}
+
+Offset MessageLog::lowest_cursor() const noexcept {
+    Offset lowest = next_offset_;
+    for (const LogCursor* cursor : cursors_) {
+        lowest = std::min(lowest, cursor->offset_);
+    }
+    return lowest;
+}
+
+std::uint64_t MessageLog::readable(const LogCursor& cursor) const noexcept {
+    const std::uint64_t all = fresh(cursor);
+    if (evicted_.empty() || all == 0) {
+        return all;
+    }
+    if (!cursor.batch_->is_resident) {
+        return 0;
+    }
+    const auto next = evicted_.lower_bound(cursor.offset_);
+    return next == evicted_.end() ? all : std::min(all, next->first - cursor.offset_);
+}
+
+Run MessageLog::fresh_head(const LogCursor& cursor) const noexcept {
+    BATON_ASSERT(cursor.batch_ != nullptr);
+    const StoredBatch& batch = *cursor.batch_;
+    Run head{.batch = cursor.batch_,
+             .first = cursor.offset_,
+             .count = batch.count - cursor.index_,
+             .position = cursor.position_,
+             .bytes = batch.size - cursor.position_};
+    if (!cursor.skipped_.empty() && cursor.skipped_.begin()->first < head.end()) {
+        return head.take_front(static_cast<std::uint32_t>(cursor.skipped_.begin()->first - head.first));
+    }
+    return head;
+}
+
+std::optional<Run> MessageLog::fresh_run(const LogCursor& cursor, const Run* previous, Offset from) const noexcept {
+    StoredBatch* batch = previous != nullptr ? previous->batch : cursor.batch_;
+    Offset at = previous != nullptr ? previous->end() : cursor.offset_;
+    auto skip = cursor.skipped_.upper_bound(at);
+    if (skip != cursor.skipped_.begin() && std::prev(skip)->second > at) {
+        at = std::prev(skip)->second;
+    }
+    for (; batch != nullptr && batch->base < visible_end_; batch = batch->next) {
+        at = std::max(at, batch->base);
+        while (at < batch->end()) {
+            while (skip != cursor.skipped_.end() && skip->second <= at) {
+                ++skip;
+            }
+            if (skip != cursor.skipped_.end() && skip->first <= at) {
+                at = skip->second;
+                continue;
+            }
+            const Offset end = skip != cursor.skipped_.end() ? std::min(skip->first, batch->end()) : batch->end();
+            if (end > from) {
+                Run run{.batch = batch, .first = batch->base, .count = batch->count, .bytes = batch->size};
+                if (at > run.first) {
+                    static_cast<void>(run.take_front(static_cast<std::uint32_t>(at - run.first)));
+                }
+                return end < run.end() ? run.take_front(static_cast<std::uint32_t>(end - at)) : run;
+            }
+            at = end;
+        }
+    }
+    return std::nullopt;
+}
+
+void MessageLog::hold(StoredBatch& batch, std::uint32_t count) noexcept {
+    batch.held += count;
+    if (keep_ == Keep::until_trimmed) {
+        batch.remaining += count;
+    }
+}
+
+Run MessageLog::take_fresh(LogCursor& cursor, Cut cut) noexcept {
+    Run rest = fresh_head(cursor);
+    const Run taken = rest.take_front(cut);
+    StoredBatch& batch = *cursor.batch_;
+    hold(batch, cut.count);
+    cursor.index_ += cut.count;
+    cursor.position_ += cut.bytes;
+    cursor.offset_ += cut.count;
+    if (cursor.index_ == batch.count) {
+        move_to(cursor, batch.next);
+    }
+    pass_skipped(cursor);
     return taken;
+}
+
+Run MessageLog::pick(LogCursor& cursor, StoredBatch& batch, Cut before, Cut cut) noexcept {
+    const Offset first = batch.base + before.count;
+    BATON_ASSERT(first >= cursor.offset_ && batch.is_resident);
+    if (first == cursor.offset_) {
+        return take_fresh(cursor, cut);
+    }
+    hold(batch, cut.count);
+    batch.is_picked = true;
+    add_range(cursor.skipped_, first, first + cut.count);
+    cursor.skipped_messages_ += cut.count;
+    return {.batch = &batch, .first = first, .count = cut.count, .position = before.bytes, .bytes = cut.bytes};
 }
 
 void MessageLog::forget(const Run& run) noexcept {
     StoredBatch* batch = run.batch;
-    BATON_ASSERT(run.count <= batch->remaining && run.bytes <= bytes_);
+    BATON_ASSERT(run.count <= batch->remaining && run.count <= batch->held);
     batch->remaining -= run.count;
-    messages_ -= run.count;
-    bytes_ -= run.bytes;
-    if (batch->block != nullptr) {
-        batch->block->live -= run.count;
+    batch->held -= run.count;
+    if (batch->is_exact) {
+        BATON_ASSERT(run.count <= messages_ && run.bytes <= bytes_);
+        messages_ -= run.count;
+        bytes_ -= run.bytes;
     }
+    if (batch->remaining == 0) {
+        if (!batch->is_exact && !batch->is_trimmed) {
+            messages_ -= batch->count;
+            bytes_ -= batch->size;
+        }
+        unlink(batch);
+        release(batch);
+    }
+}
+
+std::uint64_t MessageLog::purge_fresh(LogCursor& cursor) noexcept {
+    const std::uint64_t purged = fresh(cursor);
+    while (fresh(cursor) > 0) {
+        const Run head = fresh_head(cursor);
+        forget(take_fresh(cursor, {head.count, head.bytes}));
+    }
+    return purged;
+}
+
+// --- Streams: retention ------------------------------------------------------------------------------------------------
+
+const StoredBatch* MessageLog::oldest_kept() const noexcept {
+    const StoredBatch* batch = front_;
+    while (batch != nullptr && batch->is_trimmed) {
+        batch = batch->next;
+    }
+    return batch;
+}
+
+void MessageLog::trim_oldest() noexcept {
+    auto* batch = const_cast<StoredBatch*>(oldest_kept());
+    BATON_ASSERT(keep_ == Keep::until_trimmed && batch != nullptr && batch->end() <= visible_end_);
+    for (LogCursor* cursor : cursors_) {
+        if (batch->cursors == 0) {
+            break;
+        }
+        if (cursor->batch_ == batch) {
+            const Offset from = cursor->offset_;
+            const std::uint64_t skipped = cursor->skipped_messages_;
+            move_to(*cursor, batch->next);
+            pass_skipped(*cursor);
+            cursor->missed_ += batch->end() - from - std::min(skipped - cursor->skipped_messages_, batch->end() - from);
+        }
+    }
+    messages_ -= batch->count;
+    bytes_ -= batch->size;
+    batch->is_trimmed = true;
+    batch->remaining -= batch->count;
     if (batch->remaining == 0) {
         unlink(batch);
         release(batch);
     }
 }
 
-std::uint64_t MessageLog::purge_fresh() noexcept {
-    const std::uint64_t purged = fresh();
-    while (fresh() > 0) {
-        const Run head = fresh_head();
-        forget(take_fresh({head.count, head.bytes}));
-    }
-    return purged;
-}
+// --- Nodes -------------------------------------------------------------------------------------------------------------
 
 StoredBatch* MessageLog::new_batch() noexcept {
     if (free_.empty()) {
@@ -187,7 +428,10 @@ StoredBatch* MessageLog::new_batch() noexcept {
 }
 
 void MessageLog::unlink(StoredBatch* batch) noexcept {
-    BATON_ASSERT(batch != cursor_ && batch != uncommitted_);
+    BATON_ASSERT(batch->cursors == 0);
+    if (batch == uncommitted_) {
+        uncommitted_ = batch->next;
+    }
     (batch->previous != nullptr ? batch->previous->next : front_) = batch->next;
     (batch->next != nullptr ? batch->next->previous : back_) = batch->previous;
     if (batch->is_resident) {

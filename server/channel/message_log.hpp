@@ -1,11 +1,15 @@
-// Order: the stored batches of a channel in the order of their offsets, and the cursor between messages that were never
-// given to anybody (at and after it: *fresh*) and those that were (before it).
-// Not here: who holds a message (in_flight.hpp), what came back (redelivery_set.hpp), limits (intake.hpp), when a batch
+// Order: the stored batches of a channel in the order of their offsets, and cursors: a reader's place between messages
+// that it was never given (at and after it: *fresh*) and those that it was (before it). A queue has one reader, a topic and
+// a stream one for each subscription.
+// Not here: who holds a message (in_flight.hpp), what came back (ready_set.hpp), limits (intake.hpp), when a batch
 // moves to a segment or leaves memory (relocation.hpp).
 // One owner, the channel. Next file: in_flight.hpp.
 //
-// A batch is forgotten as a whole as soon as nothing of it remains, wherever it is in the log: one old message that
-// nobody settles pins its own batch and nothing else. Hence a linked list, whose nodes are recycled.
+// A batch is forgotten as a whole as soon as nobody wants anything of it, wherever it is in the log: one old message that
+// nobody settles pins its own batch and nothing else. Hence a linked list, whose nodes are recycled. A stream wants its
+// messages itself, until its retention gives them up.
+//
+// A reader may *pick* a message before its turn: the cursor later passes over it.
 //
 // In a durable channel a batch is appended when its record is submitted and becomes visible when that is committed. Of
 // a long backlog only the beginning and the end are in memory; in between, blocks in segment files stand for it:
@@ -24,54 +28,125 @@
 
 namespace baton::channel {
 
+/// Ranges of offsets, without overlaps: first -> end.
+using OffsetSet = std::map<Offset, Offset>;
+/// Adds a range that touches none of the others, and joins it with its neighbours.
+void add_range(OffsetSet& set, Offset first, Offset end);
+
+[[nodiscard]] bool overlaps(const OffsetSet& set, Offset first, Offset end) noexcept;
+
+/// A reader's place in a log. Plain state; the log moves it. At one address while it is in a log.
+class LogCursor {
+public:
+    LogCursor() = default;
+    LogCursor(const LogCursor&) = delete;
+    LogCursor& operator=(const LogCursor&) = delete;
+
+    /// Of the first fresh message, or of the next one that comes.
+    [[nodiscard]] Offset offset() const noexcept { return offset_; }
+    /// Messages beyond it that were picked, or are not there.
+    [[nodiscard]] const OffsetSet& skipped() const noexcept { return skipped_; }
+    /// Messages that a stream's retention gave up before this reader came to them.
+    [[nodiscard]] std::uint64_t missed() const noexcept { return missed_; }
+
+private:
+    friend class MessageLog;
+    StoredBatch* batch_ = nullptr;  // Of the first fresh message; null: at the end.
+    std::uint32_t index_ = 0;       // Messages of it before the cursor,
+    std::uint32_t position_ = 0;    // and their bytes.
+    Offset offset_ = 1;
+    OffsetSet skipped_;
+    std::uint64_t skipped_messages_ = 0;
+    std::uint64_t missed_ = 0;
+};
+
 class MessageLog {
 public:
-    MessageLog() = default;
+    /// How long a message stays.
+    enum class Keep : std::uint8_t { until_settled, until_trimmed };
+
+    explicit MessageLog(Keep keep = Keep::until_settled) noexcept : keep_{keep} {}
     MessageLog(const MessageLog&) = delete;
     MessageLog& operator=(const MessageLog&) = delete;
     ~MessageLog();
 
+    // --- Readers ---------------------------------------------------------------------------------------------------
+
+    /// A reader of what will be appended from now on.
+    void add_cursor(LogCursor& cursor) noexcept;
+    /// A stream: a reader of everything from this offset on that is there. Linear in the batches before it.
+    void add_cursor_at(LogCursor& cursor, Offset from) noexcept;
+    /// What was fresh for it is not wanted by it any more.
+    void remove_cursor(LogCursor& cursor) noexcept;
+    /// Whether what is appended will be wanted by anybody.
+    [[nodiscard]] bool is_wanted() const noexcept { return keep_ == Keep::until_trimmed || !cursors_.empty(); }
+    [[nodiscard]] std::size_t cursors() const noexcept { return cursors_.size(); }
+
+    // --- Messages --------------------------------------------------------------------------------------------------
+
     /// Stores `count` (at least one) messages at the end. `messages` is the region without the batch header. They are
     /// visible at once.
-    void append(std::uint32_t count, std::uint16_t flags, std::uint32_t crc32c, WallTime time,
-                Payload messages) noexcept;
+    StoredBatch& append(std::uint32_t count, std::uint16_t flags, std::uint32_t crc32c, WallTime time,
+                        Payload messages) noexcept;
     /// The same, not visible before commit(index) with the index that is given to the result by set_record().
     [[nodiscard]] StoredBatch& append_uncommitted(std::uint32_t count, std::uint16_t flags, std::uint32_t crc32c,
                                                   WallTime time, Payload messages) noexcept;
+    /// So many messages came that nobody wants: only their offsets are used up.
+    void pass(std::uint32_t count) noexcept;
     /// The batch is in the record with this index, the newest of all.
     void set_record(StoredBatch& batch, commit::Index index) noexcept;
     /// What is in records up to this index is visible. Returns how many messages became so.
     std::uint64_t commit(commit::Index index) noexcept;
-
-    /// Visible messages that were never given to anybody.
-    [[nodiscard]] std::uint64_t fresh() const noexcept { return visible_end_ - cursor(); }
-    /// Of those, the ones that come before the first that would have to be read from the disk.
-    [[nodiscard]] std::uint64_t readable() const noexcept {
-        return (evicted_.empty() ? visible_end_ : evicted_.begin()->first) - cursor();
+    /// The batch, which is visible, has rules.
+    void set_rules(StoredBatch& batch) {
+        batch.has_rules = true;
+        ruled_.push_back(&batch);
     }
+    /// Batches with rules that became visible since the last call, in order.
+    [[nodiscard]] std::vector<StoredBatch*> take_ruled() noexcept { return std::exchange(ruled_, {}); }
+    [[nodiscard]] bool has_ruled() const noexcept { return !ruled_.empty(); }
+
+    /// Visible messages that this reader was never given.
+    [[nodiscard]] std::uint64_t fresh(const LogCursor& cursor) const noexcept {
+        return visible_end_ > cursor.offset_ ? visible_end_ - cursor.offset_ - cursor.skipped_messages_ : 0;
+    }
+    /// Of those, the ones that come before the first that would have to be read from the disk: 0 exactly if there are none,
+    /// otherwise perhaps more than there are.
+    [[nodiscard]] std::uint64_t readable(const LogCursor& cursor) const noexcept;
     [[nodiscard]] std::uint64_t uncommitted() const noexcept { return next_offset_ - visible_end_; }
-    /// Offset of the first fresh message, or of the next one that comes.
-    [[nodiscard]] Offset cursor() const noexcept {
-        return cursor_ != nullptr ? cursor_->base + cursor_index_ : next_offset_;
-    }
-    /// What is left of the batch at the cursor. Only if there are fresh messages; may be evicted.
-    [[nodiscard]] Run fresh_head() const noexcept;
-    /// The fresh messages from the batch of `from` on, run by run: the one after `run`, or the first that reaches
-    /// beyond `from` if `run` is null. Empty at the end. Moves nothing. May be evicted.
-    [[nodiscard]] std::optional<Run> fresh_run(const Run* run, Offset from) const noexcept;
+    /// The next messages that are fresh, from one batch. Only if there are some; may be evicted.
+    [[nodiscard]] Run fresh_head(const LogCursor& cursor) const noexcept;
+    /// The fresh messages run by run: the first that reach beyond `from`, not before the end of `previous` (null: from the
+    /// cursor on). Empty at the end. Moves nothing. May be evicted.
+    [[nodiscard]] std::optional<Run> fresh_run(const LogCursor& cursor, const Run* previous, Offset from) const noexcept;
     /// Moves the cursor over the first messages of `fresh_head()`.
-    [[nodiscard]] Run take_fresh(Cut cut) noexcept;
+    [[nodiscard]] Run take_fresh(LogCursor& cursor, Cut cut) noexcept;
+    /// Takes fresh messages of this batch that are not at the cursor: `before` is what comes before them in the batch.
+    [[nodiscard]] Run pick(LogCursor& cursor, StoredBatch& batch, Cut before, Cut cut) noexcept;
 
-    /// These messages are settled or purged. The run is dead afterwards, its batch may be gone.
+    /// The reader wants these messages no more. The run is dead afterwards, its batch may be gone.
     void forget(const Run& run) noexcept;
-    /// Forgets all fresh messages and returns how many.
-    std::uint64_t purge_fresh() noexcept;
+    /// Forgets all that is fresh for this reader and returns how many.
+    std::uint64_t purge_fresh(LogCursor& cursor) noexcept;
 
+    // --- Streams: retention ------------------------------------------------------------------------------------------
+
+    /// The oldest batch that is not given up; null if there is none.
+    [[nodiscard]] const StoredBatch* oldest_kept() const noexcept;
+    /// Gives it up: it must be visible. Readers that had not come to it go on behind it.
+    void trim_oldest() noexcept;
+
+    /// Stored; of batches with several readers all or none.
     [[nodiscard]] std::uint64_t messages() const noexcept { return messages_; }
     [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
     /// Of those, bytes in memory. Wholly in memory or not is decided by batch, not by message.
     [[nodiscard]] std::uint64_t resident_bytes() const noexcept { return resident_bytes_; }
     [[nodiscard]] Offset next_offset() const noexcept { return next_offset_; }
+    [[nodiscard]] Offset visible_end() const noexcept { return visible_end_; }
+    /// The lowest offset at which some reader will go on; the next one without readers.
+    [[nodiscard]] Offset lowest_cursor() const noexcept;
+    /// When the newest batch was accepted; zero if it is not known.
+    [[nodiscard]] WallTime newest_time() const noexcept { return back_ != nullptr ? back_->time : WallTime{}; }
     /// The oldest batch of which something remains, or null.
     [[nodiscard]] const StoredBatch* front() const noexcept { return front_; }
     [[nodiscard]] StoredBatch* front() noexcept { return front_; }
@@ -80,7 +155,8 @@ public:
 
     /// The oldest batch that is in the log only, by the order of records; null if there is none.
     [[nodiscard]] StoredBatch* oldest_in_log() const noexcept { return oldest_in_log_; }
-    /// Whether the batch may leave memory: no message of it was given, none is gone, all are visible.
+    /// Whether the batch may leave memory: nobody holds anything of it, all of it is visible, and each reader has either
+    /// all of it before it or all of it behind it.
     [[nodiscard]] bool is_untouched(const StoredBatch& batch) const noexcept;
     /// Keeps the node alive until unpin(), which says whether anything of it remains.
     static void pin(StoredBatch& batch) noexcept { batch.is_pinned = true; }
@@ -89,31 +165,42 @@ public:
     void set_block(const std::vector<StoredBatch*>& batches, const commit::BlockRef& ref) noexcept;
     /// The block's batches leave memory; all must be untouched and neighbours. Returns the bytes.
     std::uint64_t evict(StoredBlock& block) noexcept;
-    /// Blocks with all their batches untouched and in memory, highest offsets first, beyond `from`.
-    [[nodiscard]] std::vector<StoredBlock*> evictable(Offset from, std::uint64_t bytes_max) const;
-    /// Blocks that have to be read next, in order, as far as `bytes` reach from the cursor on. Not those under way.
-    [[nodiscard]] std::vector<StoredBlock*> missing_ahead(std::uint64_t bytes) const;
+    /// Blocks with all their batches untouched and in memory, highest offsets first, of which no reader will want
+    /// anything for the next `keep_bytes` (an estimate).
+    [[nodiscard]] std::vector<StoredBlock*> evictable(std::uint64_t keep_bytes, std::uint64_t bytes_max) const;
+    /// Blocks that have to be read next for this reader, in order, as far as `bytes` reach from its cursor on. Not those under way.
+    [[nodiscard]] std::vector<StoredBlock*> missing_ahead(const LogCursor& cursor, std::uint64_t bytes) const;
     /// The block at this place has been read: batches with their headers, as it was written. False: it is not what it
     /// should be, and nothing was changed. No block there (it was purged meanwhile): true.
     [[nodiscard]] bool restore_block(const commit::BlockRef& ref, const Payload& body) noexcept;
     [[nodiscard]] StoredBlock* evicted_block(const commit::BlockRef& ref) const noexcept;
+    /// What readers will want within about so many bytes.
+    [[nodiscard]] OffsetSet wanted_soon(std::uint64_t keep_bytes) const;
+    /// About so many bytes from `from` on end at this offset.
+    [[nodiscard]] Offset offset_ahead(Offset from, std::uint64_t bytes) const noexcept;
 
-    /// Building a log from its image, in the order of offsets; the next batch has this offset.
+    /// Building a log from its image, in the order of offsets, when all its readers are there; the next batch has this offset.
     void begin_at(Offset next_offset) noexcept;
     StoredBatch& append_restored(std::uint32_t count, std::uint16_t flags, std::uint32_t crc32c, WallTime time,
                                  Payload messages) noexcept;
-    void append_evicted(const commit::BlockRef& ref, std::uint32_t region_bytes) noexcept;
+    StoredBatch& append_evicted(const commit::BlockRef& ref, std::uint32_t region_bytes) noexcept;
     /// Gives the building up: the log is empty and new again, and nothing of its blocks is reported as dead.
     void clear() noexcept;
-    /// Ends the building: where fresh messages begin, and where the next offset is.
-    void finish_restore(Offset cursor, Offset next_offset) noexcept;
-    /// The run of live messages first .. end - 1 of a batch that was restored.
-    [[nodiscard]] static Run restored_run(StoredBatch& batch, Offset first, Offset end, std::uint32_t attempt) noexcept;
+    /// Ends the building: the next offset.
+    void finish_restore(Offset next_offset) noexcept;
+    /// Where fresh messages begin for this reader, and what it has to pass over behind that.
+    void place_restored(LogCursor& cursor, Offset offset, OffsetSet skipped) noexcept;
+    /// The run of messages first .. end - 1 of a batch that was restored, held from now on.
+    [[nodiscard]] Run restored_run(StoredBatch& batch, Offset first, Offset end, std::uint32_t attempt) noexcept;
+    /// One reader does not want these messages of a restored batch. The batch may be gone.
+    void drop_restored(StoredBatch& batch, Offset first, Offset end) noexcept;
 
     /// Blocks that died since the last call: their space may be given back.
     [[nodiscard]] std::vector<commit::BlockRef> take_dead_blocks() noexcept { return std::exchange(dead_blocks_, {}); }
     /// Every living block, in order of offsets.
     [[nodiscard]] std::vector<commit::BlockRef> blocks() const;
+    /// Of those, the first offsets of the ones whose batches have rules.
+    [[nodiscard]] std::vector<Offset> ruled_blocks() const;
 
 private:
     [[nodiscard]] StoredBatch* new_batch() noexcept;
@@ -124,17 +211,24 @@ private:
     void leave_log(StoredBatch& batch) noexcept;
     void leave_block(StoredBatch& batch) noexcept;
 
+    void move_to(LogCursor& cursor, StoredBatch* batch) noexcept;
+    void advance_to(LogCursor& cursor, Offset offset) noexcept;
+    void pass_skipped(LogCursor& cursor) noexcept;
+    void hold(StoredBatch& batch, std::uint32_t count) noexcept;
+    [[nodiscard]] bool is_evictable(const StoredBlock& block) const noexcept;
+
+    const Keep keep_;
+    std::vector<LogCursor*> cursors_;
+    std::vector<LogCursor*> ended_;  // Those at the end.
     StoredBatch* front_ = nullptr;
     StoredBatch* back_ = nullptr;
-    StoredBatch* cursor_ = nullptr;      // Batch of the first message that was not given, or null.
-    std::uint32_t cursor_index_ = 0;     // Messages of it before the cursor,
-    std::uint32_t cursor_position_ = 0;  // and their bytes.
     Offset next_offset_ = 1;
     Offset visible_end_ = 1;
     StoredBatch* uncommitted_ = nullptr;  // The first batch at or after the visible end.
     std::uint64_t messages_ = 0;
     std::uint64_t bytes_ = 0;
     std::uint64_t resident_bytes_ = 0;
+    std::vector<StoredBatch*> ruled_;
     std::vector<StoredBatch*> free_;  // Nodes to use again, so that a steady state allocates nothing.
     StoredBatch* oldest_in_log_ = nullptr;
     StoredBatch* newest_in_log_ = nullptr;

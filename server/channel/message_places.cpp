@@ -49,8 +49,8 @@ void MessageLog::set_block(const std::vector<StoredBatch*>& batches, const commi
             leave_log(*batch);
         }
         batch->block = block;
-        block->live += batch->remaining;
         ++block->batches;
+        block->has_rules = block->has_rules || batch->has_rules;
         if (batch->base == ref.first) {
             block->first = batch;
         }
@@ -87,23 +87,85 @@ std::vector<commit::BlockRef> MessageLog::blocks() const {
     return refs;
 }
 
+std::vector<Offset> MessageLog::ruled_blocks() const {
+    std::vector<Offset> firsts;
+    for (const auto& [first, block] : resident_blocks_) {
+        if (block->has_rules) {
+            firsts.push_back(first);
+        }
+    }
+    return firsts;
+}
+
 // --- Out of memory and back --------------------------------------------------------------------------------------------
 
 bool MessageLog::is_untouched(const StoredBatch& batch) const noexcept {
-    return batch.base >= cursor() && batch.remaining == batch.count && batch.end() <= visible_end_;
+    if (batch.held > 0 || batch.is_picked || batch.has_rules || batch.remaining % batch.count != 0 ||
+        batch.end() > visible_end_) {
+        return false;
+    }
+    return batch.cursors == 0 || std::ranges::none_of(cursors_, [&](const LogCursor* cursor) {
+               return cursor->batch_ == &batch && cursor->index_ > 0;
+           });
 }
 
-std::vector<StoredBlock*> MessageLog::evictable(Offset from, std::uint64_t bytes_max) const {
+Offset MessageLog::offset_ahead(Offset from, std::uint64_t bytes) const noexcept {
+    return from + bytes / std::max<std::uint64_t>(messages_ > 0 ? bytes_ / messages_ : 1, 1);
+}
+
+OffsetSet MessageLog::wanted_soon(std::uint64_t keep_bytes) const {
+    std::vector<Offset> offsets;
+    offsets.reserve(cursors_.size());
+    for (const LogCursor* cursor : cursors_) {
+        offsets.push_back(cursor->offset_);
+    }
+    std::ranges::sort(offsets);
+    OffsetSet wanted;
+    for (const Offset offset : offsets) {
+        const Offset end = offset_ahead(offset, keep_bytes);
+        if (!wanted.empty() && wanted.rbegin()->second >= offset) {
+            wanted.rbegin()->second = std::max(wanted.rbegin()->second, end);
+        } else if (offset < end) {
+            wanted.emplace_hint(wanted.end(), offset, end);
+        }
+    }
+    return wanted;
+}
+
+bool overlaps(const OffsetSet& set, Offset first, Offset end) noexcept {
+    const auto after = set.lower_bound(end);
+    return after != set.begin() && std::prev(after)->second > first;
+}
+
+// Neighbours without a gap, each untouched, and wanted by equally many: so that one node can stand for all of them.
+bool MessageLog::is_evictable(const StoredBlock& block) const noexcept {
+    const StoredBatch* batch = block.first;
+    if (batch == nullptr || block.has_rules) {
+        return false;
+    }
+    const std::uint64_t wanted = batch->remaining / batch->count;
+    for (Offset at = block.ref.first; at < block.ref.end; batch = batch->next) {
+        if (batch == nullptr || batch->base != at || batch->block != &block || batch->is_pinned ||
+            !is_untouched(*batch) || batch->remaining / batch->count != wanted ||
+            (batch != block.first && batch->cursors > 0) || batch->is_exact != block.first->is_exact ||
+            batch->is_trimmed) {
+            return false;
+        }
+        at = batch->end();
+    }
+    return true;
+}
+
+std::vector<StoredBlock*> MessageLog::evictable(std::uint64_t keep_bytes, std::uint64_t bytes_max) const {
     std::vector<StoredBlock*> found;
+    const OffsetSet wanted = wanted_soon(keep_bytes);
     std::uint64_t bytes = 0;
     for (auto at = resident_blocks_.rbegin(); at != resident_blocks_.rend() && bytes < bytes_max; ++at) {
         StoredBlock* block = at->second;
-        if (block->ref.first < from || block->ref.first < cursor()) {
-            break;
+        if (keep_ == Keep::until_settled && block->ref.end <= lowest_cursor()) {
+            break;  // What all readers have behind them and still hold.
         }
-        // Untouched as a whole: nothing given (the cursor is in front of it), nothing forgotten, all visible.
-        if (block->first != nullptr && block->live == block->ref.end - block->ref.first &&
-            block->ref.end <= visible_end_) {
+        if (!overlaps(wanted, block->ref.first, block->ref.first + 1) && is_evictable(*block)) {
             found.push_back(block);
             bytes += block->ref.size;
         }
@@ -112,13 +174,13 @@ std::vector<StoredBlock*> MessageLog::evictable(Offset from, std::uint64_t bytes
 }
 
 std::uint64_t MessageLog::evict(StoredBlock& block) noexcept {
+    BATON_ASSERT(is_evictable(block));
     StoredBatch* first = block.first;
-    BATON_ASSERT(first != nullptr && first->base == block.ref.first && is_untouched(*first));
     std::uint64_t bytes = first->size;
     // The first node stands for all; the others go.
     while (first->end() < block.ref.end) {
         StoredBatch* next = first->next;
-        BATON_ASSERT(next->base == first->end() && next->block == &block && next->is_resident && next != cursor_);
+        first->remaining += next->remaining;
         first->count += next->count;
         first->size += next->size;
         bytes += next->size;
@@ -130,7 +192,6 @@ std::uint64_t MessageLog::evict(StoredBlock& block) noexcept {
         release(next);
     }
     BATON_ASSERT(first->end() == block.ref.end && block.batches == 1);
-    first->remaining = first->count;
     first->flags = 0;
     first->crc32c = 0;
     first->messages = {};
@@ -141,11 +202,12 @@ std::uint64_t MessageLog::evict(StoredBlock& block) noexcept {
     return bytes;
 }
 
-std::vector<StoredBlock*> MessageLog::missing_ahead(std::uint64_t bytes) const {
+std::vector<StoredBlock*> MessageLog::missing_ahead(const LogCursor& cursor, std::uint64_t bytes) const {
     std::vector<StoredBlock*> missing;
-    const std::uint64_t message_bytes = messages_ > 0 ? bytes_ / messages_ : 0;  // An estimate is enough here.
-    for (const auto& [base, batch] : evicted_) {
-        if ((base - cursor()) * message_bytes >= bytes) {
+    const Offset end = offset_ahead(cursor.offset_, bytes);
+    for (auto at = evicted_.lower_bound(cursor.offset_); at != evicted_.end(); ++at) {
+        StoredBatch* batch = at->second;
+        if (batch->base >= end && batch->base > cursor.offset_) {
             break;
         }
         if (!batch->block->is_loading) {
@@ -188,10 +250,13 @@ bool MessageLog::restore_block(const commit::BlockRef& ref, const Payload& body)
         return false;
     }
     StoredBatch* first = nullptr;
+    const std::uint64_t wanted = stand_in->remaining / stand_in->count;
     for (Entry& entry : entries) {
         StoredBatch* batch = new_batch();
         batch->base = entry.header.base_offset;
-        batch->count = batch->remaining = entry.header.count;
+        batch->count = entry.header.count;
+        batch->remaining = batch->count * wanted;
+        batch->is_exact = stand_in->is_exact;
         batch->size = entry.header.messages_size;
         batch->flags = entry.header.flags;
         batch->crc32c = entry.header.crc32c;
@@ -203,9 +268,11 @@ bool MessageLog::restore_block(const commit::BlockRef& ref, const Payload& body)
         insert_before(stand_in, batch);
         first = first != nullptr ? first : batch;
     }
-    if (cursor_ == stand_in) {
-        BATON_ASSERT(cursor_index_ == 0);
-        cursor_ = first;
+    first->cursors = std::exchange(stand_in->cursors, 0);
+    if (first->cursors > 0) {
+        for (LogCursor* cursor : cursors_) {
+            cursor->batch_ = cursor->batch_ == stand_in ? first : cursor->batch_;
+        }
     }
     BATON_ASSERT(uncommitted_ != stand_in);
     --block->batches;
@@ -242,25 +309,31 @@ StoredBatch& MessageLog::append_restored(std::uint32_t count, std::uint16_t flag
     return batch;
 }
 
-void MessageLog::append_evicted(const commit::BlockRef& ref, std::uint32_t region_bytes) noexcept {
+StoredBatch& MessageLog::append_evicted(const commit::BlockRef& ref, std::uint32_t region_bytes) noexcept {
     StoredBatch& batch = link_at_end(static_cast<std::uint32_t>(ref.end - ref.first), region_bytes);
-    batch.block = new StoredBlock{.ref = ref, .live = batch.count, .batches = 1, .first = &batch};
+    batch.block = new StoredBlock{.ref = ref, .batches = 1, .first = &batch};
     batch.is_resident = false;
     evicted_.emplace(batch.base, &batch);
+    return batch;
 }
 
-void MessageLog::finish_restore(Offset cursor, Offset next_offset) noexcept {
+void MessageLog::finish_restore(Offset next_offset) noexcept {
     begin_at(next_offset);
     visible_end_ = next_offset;
-    while (cursor_ != nullptr && cursor_->end() <= cursor) {
-        cursor_ = cursor_->next;
+    for (LogCursor* cursor : ended_) {
+        cursor->offset_ = next_offset;
     }
-    if (cursor_ != nullptr && cursor_->base < cursor) {
-        BATON_ASSERT(cursor_->is_resident);
-        const Cut given = cut_count(cursor_->messages.bytes(), static_cast<std::uint32_t>(cursor - cursor_->base));
-        cursor_index_ = given.count;
-        cursor_position_ = given.bytes;
+}
+
+void MessageLog::place_restored(LogCursor& cursor, Offset offset, OffsetSet skipped) noexcept {
+    advance_to(cursor, offset);
+    cursor.offset_ = std::max(cursor.offset_, offset);
+    cursor.skipped_ = std::move(skipped);
+    cursor.skipped_messages_ = 0;
+    for (const auto& [first, end] : cursor.skipped_) {
+        cursor.skipped_messages_ += end - first;
     }
+    pass_skipped(cursor);
 }
 
 Run MessageLog::restored_run(StoredBatch& batch, Offset first, Offset end, std::uint32_t attempt) noexcept {
@@ -274,7 +347,21 @@ Run MessageLog::restored_run(StoredBatch& batch, Offset first, Offset end, std::
     if (before > 0) {
         static_cast<void>(run.take_front(before));
     }
-    return run.end() > end ? run.take_front(static_cast<std::uint32_t>(end - first)) : run;
+    if (run.end() > end) {
+        run = run.take_front(static_cast<std::uint32_t>(end - first));
+    }
+    hold(batch, run.count);
+    return run;
+}
+
+void MessageLog::drop_restored(StoredBatch& batch, Offset first, Offset end) noexcept {
+    const auto count = static_cast<std::uint32_t>(end - first);
+    if (first == batch.base && end == batch.end()) {
+        batch.held += count;  // Also of a block that has not been read.
+        return forget({.batch = &batch, .first = first, .count = count, .bytes = batch.size});
+    }
+    const Run run = restored_run(batch, first, end, 1);
+    forget(run);
 }
 
 }  // namespace baton::channel

@@ -1,18 +1,39 @@
 // One attached receiver: its credit, what it holds and why it waits. Plain state; the rules are in dispatcher.hpp.
 #pragma once
 
+#include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 #include "server/channel/in_flight.hpp"
 #include "server/channel/types.hpp"
 
 namespace baton::channel {
 
+class Subscription;
+
+/// Times of leases: steps of 16 ms on the monotonic clock, rounded up so that what is given within a thirty-second of a
+/// lease ends together and stays one run.
+inline constexpr Duration lease_step = std::chrono::milliseconds{16};
+[[nodiscard]] inline std::uint32_t lease_time(MonotonicTime now) noexcept {
+    return static_cast<std::uint32_t>(now.time_since_epoch() / lease_step);
+}
+[[nodiscard]] inline std::uint32_t lease_end(MonotonicTime now, Duration lease) noexcept {
+    const auto grain = static_cast<std::uint32_t>(std::max<Duration::rep>(lease / lease_step / 32, 1));
+    return (lease_time(now + lease) / grain + 1) * grain;
+}
+
 struct Receiver {
     static constexpr std::size_t not_a_candidate = SIZE_MAX;
 
     LinkAddress address;
+    Subscription* subscription = nullptr;
+    std::string name;  ///< What the peer calls itself; kept with what it rejects.
+    Duration lease = std::chrono::seconds{30};
+    Duration lease_max = std::chrono::hours{12};
+    bool is_exclusive = false;
     Credit limit;      ///< Absolute, as the receiver said.
     Credit delivered;  ///< Since it was attached. Bytes are those of message regions, lengths included.
     bool is_slow = false;

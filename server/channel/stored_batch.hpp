@@ -16,10 +16,10 @@ struct StoredBatch;
 /// A block in a segment file that still has living messages. Shared by the batches in it; gone with the last of them.
 struct StoredBlock {
     commit::BlockRef ref;
-    std::uint64_t live = 0;        ///< Messages that are neither settled nor purged.
     std::uint32_t batches = 0;     ///< That refer to it.
     StoredBatch* first = nullptr;  ///< The batch at ref.first; null when that is gone.
     bool is_loading = false;
+    bool has_rules = false;  ///< One of its batches has.
 };
 
 /// A batch as it was published, or what was left of it when it had to be cut. Or, without messages in memory, several
@@ -27,13 +27,22 @@ struct StoredBlock {
 struct StoredBatch {
     Offset base = 0;
     std::uint32_t count = 0;
-    std::uint32_t remaining = 0;  ///< Messages that are neither settled nor purged. Never 0 in the log.
     std::uint32_t size = 0;       ///< Bytes of the messages region, in memory or not.
+    /// For each message as many as still want it: readers that have not settled it, the retention of a stream. Never 0 in
+    /// the log.
+    std::uint64_t remaining = 0;
+    std::uint64_t held = 0;       ///< Of those, the ones that are in somebody's Run: it refers to this node.
+    std::uint32_t cursors = 0;    ///< Readers that will go on here.
     std::uint32_t crc32c = 0;     ///< Of `messages`, if the flag says so.
     std::uint16_t flags = 0;      ///< As in batch.hpp.
     bool is_resident = true;
+    bool is_exact = true;     ///< One reader: a message is gone as soon as it is settled. Else the batch counts as a whole.
+    bool is_trimmed = false;  ///< Given up by the retention of a stream; somebody still holds something of it.
+    bool is_picked = false;   ///< A reader took a message out of it before its turn.
+    bool has_rules = false;   ///< Some of its messages have a priority or a time (message_rules.hpp).
     bool is_pinned = false;  ///< Being written to a segment: the node stays until that is done, even if it is dead.
     WallTime time{};
+    MonotonicTime accepted{};  ///< When, if it came in this life of the broker; else zero.
     Payload messages;  ///< Empty if not resident.
     StoredBatch* previous = nullptr;
     StoredBatch* next = nullptr;
@@ -65,8 +74,11 @@ struct Run {
     std::uint32_t attempt = 1;   ///< Under way (held), or the next one (ready).
     std::uint32_t position = 0;  ///< Of the first message in the batch's region.
     std::uint32_t bytes = 0;
+    std::uint32_t lease_end = 0;   ///< While held: when it ends, in LeaseTime steps; 0: never.
+    std::uint32_t lease_cap = 0;   ///< While held: until then it can be extended.
     bool is_started = false;  ///< Only while held.
     bool was_delivered = false;
+    bool is_kept = false;  ///< However old it is, it will be given once more: an administrator wants it.
 
     [[nodiscard]] Offset end() const noexcept { return first + count; }
     /// Only of a resident batch.

@@ -36,6 +36,12 @@ std::string_view to_string(WaitReason reason) noexcept {
             return "storage failed";
         case WaitReason::damaged:
             return "damaged";
+        case WaitReason::delayed:
+            return "delayed";
+        case WaitReason::key_busy:
+            return "key busy";
+        case WaitReason::standby:
+            return "standby";
     }
     return "unknown";
 }

@@ -40,8 +40,7 @@ struct ProducerId {
 /// How far a message had got when it was confirmed. Numbers are those of the wire.
 enum class ConfirmLevel : std::uint8_t { received = 1, durable = 2, replicated = 3 };
 
-/// What a receiver decided. Numbers are those of the wire. `retry`, `reject` and `extend` are reserved: a channel that
-/// cannot do them answers `Errc::unsupported_outcome`.
+/// What a receiver decided (docs/protocol.md, section 10). Numbers are those of the wire.
 enum class Outcome : std::uint8_t { done = 1, give_back = 2, retry = 3, reject = 4, extend = 5, started = 6 };
 
 /// A settlement of `count` consecutive messages that were delivered with the same attempt number.
@@ -50,7 +49,9 @@ struct SettleRange {
     std::uint32_t count = 0;
     std::uint32_t attempt = 1;
     Outcome outcome = Outcome::done;
+    std::uint32_t argument = 0;  ///< Milliseconds: of retry (retry_by_back_off: as the channel says), of extend (0: a lease).
 };
+inline constexpr std::uint32_t retry_by_back_off = UINT32_MAX;
 
 /// Absolute credit, counted since the link was attached: the peer may go on until its totals reach these.
 struct Credit {
@@ -89,6 +90,9 @@ enum class WaitReason : std::uint8_t {
     disk_full = 13,         ///< Sender: the broker's disk is full.
     storage_failed = 14,    ///< Anyone: the broker's disk failed.
     damaged = 15,           ///< Anyone: the channel's files are damaged.
+    delayed = 16,           ///< Messages: the time of the next one has not come.
+    key_busy = 17,          ///< Messages: others with their keys are with receivers or wait to be tried again.
+    standby = 18,           ///< Receiver: another one has the subscription to itself.
 };
 [[nodiscard]] std::string_view to_string(WaitReason reason) noexcept;
 

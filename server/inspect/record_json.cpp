@@ -45,6 +45,40 @@ Json settings_json(const channel::SettingsRecord& record) {
     return json;
 }
 
+const char* kind_text(channel::ReaderEntryKind kind) {
+    switch (kind) {
+        case channel::ReaderEntryKind::settled: return "settled";
+        case channel::ReaderEntryKind::ready: return "ready";
+        case channel::ReaderEntryKind::waiting: return "waiting";
+        case channel::ReaderEntryKind::quarantined: return "quarantined";
+    }
+    return "unknown";
+}
+
+Json entries_json(const std::vector<channel::ReaderEntry>& entries) {
+    auto list = Json::array();
+    for (const auto& entry : entries) {
+        Json json{{"kind", kind_text(entry.kind)},
+                  {"first", entry.first},
+                  {"end", entry.end},
+                  {"attempt", entry.attempt}};
+        if (entry.kind == channel::ReaderEntryKind::waiting) {
+            json["due"] = time_text(entry.due);
+        }
+        if (entry.note) {
+            json["note"] = shown(entry.note->note);
+            json["receiver"] = shown(entry.note->receiver);
+            json["time"] = time_text(entry.note->time);
+        }
+        list.push_back(std::move(json));
+    }
+    return list;
+}
+
+Json subscription_json(const channel::SubscriptionSettings& settings) {
+    return {{"reader", settings.id}, {"name", name_text(as_bytes(settings.name))}, {"filter", settings.filter}};
+}
+
 struct AsJson {
     Json operator()(const channel::SettingsRecord& record) const {
         Json json{{"type", "settings"}};
@@ -75,6 +109,26 @@ struct AsJson {
         return {{"type", "started"}, {"cursor", record.cursor}, {"ranges", std::move(ranges)}};
     }
     Json operator()(const channel::DeletedRecord&) const { return {{"type", "deleted"}}; }
+    Json operator()(const channel::ProgressRecord& record) const {
+        auto started = Json::array();
+        for (const auto& range : record.started) {
+            started.push_back({{"first", range.first}, {"count", range.count}, {"attempt", range.attempt}});
+        }
+        return {{"type", "progress"},
+                {"reader", record.reader},
+                {"cursor", record.cursor},
+                {"started", std::move(started)},
+                {"entries", entries_json(record.entries)}};
+    }
+    Json operator()(const channel::SubscribedRecord& record) const {
+        Json json{{"type", "subscribed"}, {"cursor", record.cursor}};
+        json.update(subscription_json(record.settings));
+        return json;
+    }
+    Json operator()(const channel::UnsubscribedRecord& record) const {
+        return {{"type", "unsubscribed"}, {"reader", record.reader}};
+    }
+    Json operator()(const channel::TrimmedRecord& record) const { return {{"type", "trimmed"}, {"end", record.end}}; }
 };
 
 void add_properties(Json& json, Bytes block) {
@@ -140,6 +194,19 @@ Json state_json(const channel::ChannelState& state) {
         live.push_back({{"first", range.first}, {"end", range.end}, {"attempt", range.attempt}});
     }
     json["live"] = std::move(live);
+    if (!state.is_plain()) {
+        json["special"] = entries_json(state.special);
+        json["trimmed_end"] = state.trimmed_end;
+        auto subscriptions = Json::array();
+        for (const auto& reader : state.subscriptions) {
+            auto shown = subscription_json(reader.settings);
+            shown["cursor"] = reader.cursor;
+            shown["entries"] = entries_json(reader.entries);
+            subscriptions.push_back(std::move(shown));
+        }
+        json["subscriptions"] = std::move(subscriptions);
+        json["ids"] = state.ids.size();
+    }
     auto blocks = Json::array();
     for (const auto& block : state.blocks) {
         blocks.push_back(block_json(block));

@@ -86,18 +86,8 @@ void Rescue::add_damaged_generations() {
     }
 }
 
-std::uint32_t Rescue::attempt_of(Offset offset) const {
-    // Of a damaged channel it is not certain where it ends.
-    if (offset >= image_.cursor()) {
-        return 1;
-    }
-    const auto after = image_.live().upper_bound(offset);
-    if (after == image_.live().begin()) {
-        return 0;
-    }
-    const auto& range = std::prev(after)->second;
-    return offset < range.end ? range.attempt : 0;
-}
+// Of a damaged channel it is not certain where it ends.
+std::uint32_t Rescue::attempt_of(Offset offset) const { return image_.attempt_of(offset); }
 
 bool Rescue::mark(Offset offset) {
     auto after = visited_.upper_bound(offset);
@@ -172,10 +162,9 @@ std::uint64_t Rescue::count_missing() const {
             found += low < high ? high - low : 0;
         }
     };
-    for (const auto& [first, range] : image_.live()) {
-        add(first, range.end);
+    for (const auto& [first, end] : image_.live_ranges()) {
+        add(first, end);
     }
-    add(image_.cursor(), image_.next_offset());
     return living - found;
 }
 

@@ -4,13 +4,12 @@
 #include <chrono>
 #include <optional>
 
-#include "common/base/base64.hpp"
-#include "common/base/properties.hpp"
 #include "common/base/text_form.hpp"
-#include "common/base/utf8.hpp"
 #include "server/channel/errc.hpp"
 #include "server/runtime/admin_json.hpp"
+#include "server/runtime/channel_settings.hpp"
 #include "server/runtime/errc.hpp"
+#include "server/runtime/message_admin.hpp"
 
 namespace baton::runtime {
 
@@ -18,15 +17,6 @@ namespace {
 
 using channel::Channel;
 using channel::ChannelOptions;
-
-constexpr std::size_t peek_body_size_max = 64 * 1024;
-Channel& existing(ChannelDirectory& directory, std::string_view name) {
-    auto* channel = directory.find(name);
-    if (channel == nullptr) {
-        throw Refusal{"not_found", "no channel named \"" + name_text(as_bytes(name)) + "\""};
-    }
-    return *channel;
-}
 
 std::uint64_t milliseconds(Duration duration) {
     return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(duration).count());
@@ -37,23 +27,9 @@ std::uint64_t milliseconds(Duration duration) {
 const char* storage_name(bool is_durable) { return is_durable ? "durable" : "memory"; }
 
 Json settings_json(const Channel& channel) {
-    const auto& options = channel.options();
-    return {{"name", name_text(as_bytes(channel.name()))},
-            {"kind", "queue"},
-            {"storage", storage_name(options.is_durable)},
-            {"messages_max", options.messages_max},
-            {"bytes_max", options.bytes_max},
-            {"message_size_max", options.message_size_max}};
-}
-
-/// With the names of docs/protocol.md, section 8.
-Json wait_json(const channel::Wait& wait, MonotonicTime now) {
-    std::string reason{channel::to_string(wait.reason)};
-    std::ranges::replace(reason, ' ', '_');
-    Json json{{"reason", std::move(reason)}};
-    if (wait.reason != channel::WaitReason::none) {
-        json["for_ms"] = milliseconds(now - wait.since);
-    }
+    auto json = channel_settings_json(channel.options());
+    json["name"] = name_text(as_bytes(channel.name()));
+    json["storage"] = storage_name(channel.options().is_durable);
     return json;
 }
 
@@ -79,7 +55,10 @@ Json counters_json(const channel::ChannelStats& stats) {
             {"bytes", stats.bytes},          {"published", stats.published},     {"duplicates", stats.duplicates},
             {"refused", stats.refused},      {"delivered", stats.delivered},     {"redelivered", stats.redelivered},
             {"settled", stats.settled},      {"purged", stats.purged},           {"next_offset", stats.next_offset},
-            {"producers", stats.producers},  {"committing", stats.committing},   {"resident_bytes", stats.resident_bytes}};
+            {"producers", stats.producers},  {"committing", stats.committing},   {"resident_bytes", stats.resident_bytes},
+            {"delayed", stats.delayed},      {"quarantined", stats.quarantined}, {"stored", stats.stored},
+            {"retried", stats.retried},      {"rejected", stats.rejected},       {"expired_messages", stats.expired},
+            {"dropped", stats.dropped},      {"leases_ended", stats.leases_ended}, {"trimmed", stats.trimmed}};
 }
 
 constexpr std::size_t links_shown_max = 200;
@@ -97,9 +76,26 @@ Json describe(const Channel& channel, const BrokerState& state, std::size_t repl
     if (stats.oldest_offset != 0) {
         json["oldest"] = {{"offset", stats.oldest_offset}, {"time_us", stats.oldest_time.us}};
     }
+    if (stats.last_dropped_count > 0) {
+        json["last_dropped"] = {{"first", stats.last_dropped_first}, {"count", stats.last_dropped_count}};
+    }
+    auto size = dump(json).size() + frame_of_reply;
+    bool has_more = false;
+    if (channel.options().kind != channel::Kind::queue) {
+        auto subscriptions = Json::array();
+        for (const auto& report : stats.subscriptions) {
+            auto shown = subscription_json(report, now);
+            size += dump(shown).size() + 1;
+            has_more = size > reply_size_max / 2;
+            if (has_more) {
+                break;
+            }
+            subscriptions.push_back(std::move(shown));
+        }
+        json["subscriptions"] = std::move(subscriptions);
+    }
     std::uint64_t receivers = 0;
     auto links = Json::array();
-    auto size = dump(json).size() + frame_of_reply;
     for (const auto& link : stats.links) {
         receivers += link.is_sender ? 0U : 1U;
         auto shown = link_json(link, now);
@@ -110,7 +106,7 @@ Json describe(const Channel& channel, const BrokerState& state, std::size_t repl
     }
     json["receivers"] = receivers;
     json["senders"] = stats.links.size() - receivers;
-    const bool has_more = links.size() < stats.links.size();
+    has_more = has_more || links.size() < stats.links.size();
     json["links"] = std::move(links);
     return {{"ok", true}, {"channel", std::move(json)}, {"more", has_more}};
 }
@@ -134,17 +130,22 @@ bool wanted_durability(const Json& request, bool is_durable, bool is_new) {
     return is_wanted_durable;
 }
 
-ChannelOptions wanted_options(const Json& request, const ChannelOptions& current, const Limits& limits) {
-    refuse_unknown_keys(request, {"kind", "storage", "messages_max", "bytes_max", "message_size_max"});
-    if (const auto value = text_of(request, "kind", "queue"); value != "queue") {
-        throw Refusal{"unsupported", "kind \"" + value + "\" is not supported by this broker; use \"queue\"", {}};
+ChannelOptions wanted_options(const Json& request, const ChannelOptions& current, const Limits& limits, bool is_new) {
+    for (const auto& [key, value] : request.items()) {
+        if (key != "op" && key != "storage" && !is_channel_setting(key)) {
+            throw Refusal{"unsupported", "this broker does not know the argument \"" + key + "\"", {}};
+        }
     }
-    constexpr auto huge = std::uint64_t{1} << 62U;
     auto options = current;
-    options.messages_max = number_of(request, "messages_max", 1, huge, current.messages_max);
-    options.bytes_max = number_of(request, "bytes_max", 1, huge, current.bytes_max);
-    options.message_size_max =
-        number_of(request, "message_size_max", 1, limits.message_size_max, current.message_size_max);
+    apply_settings(options, request, limits.message_size_max);
+    if (!is_new && options.kind != current.kind) {
+        const std::string is = kind_name(current.kind);
+        const std::string wanted = kind_name(options.kind);
+        throw Refusal{"incompatible_options",
+                      "the channel exists as a " + is + " and a " + wanted +
+                          " is wanted: that cannot change; use another name, or delete it first",
+                      {{"kind", {{"is", is}, {"wanted", wanted}}}}};
+    }
     return options;
 }
 
@@ -175,7 +176,8 @@ Json create_channel(ChannelDirectory& directory, std::string_view name, const Js
     const bool is_durable = wanted_durability(
         request, is_new ? default_options(state, name).is_durable : channel->is_durable(), is_new);
     const auto options = wanted_options(
-        request, is_new ? options_with_storage(name, limits, is_durable, state.policies) : channel->options(), limits);
+        request, is_new ? options_with_storage(name, limits, is_durable, state.policies) : channel->options(), limits,
+        is_new);
     if (is_new) {
         const auto made = directory.create(name, options);
         if (!made) {
@@ -192,111 +194,31 @@ Json create_channel(ChannelDirectory& directory, std::string_view name, const Js
 Json show_channel(ChannelDirectory& directory, std::string_view name, const Json& request,
                   std::size_t reply_size_max) {
     refuse_unknown_keys(request, {});
-    return describe(existing(directory, name), directory.broker_state(), reply_size_max);
+    return describe(existing_channel(directory, name), directory.broker_state(), reply_size_max);
 }
 
 Json delete_channel(ChannelDirectory& directory, std::string_view name, const Json& request) {
-    refuse_unknown_keys(request, {});
-    const auto stats = existing(directory, name).stats();
+    refuse_unknown_keys(request, {"force"});
+    const auto stats = existing_channel(directory, name).stats();
+    if (!stats.links.empty() && !request.value("force", false)) {
+        throw Refusal{"in_use",
+                      std::to_string(stats.links.size()) +
+                          " senders and receivers are attached: stop them, or use force (baton channel delete --force)",
+                      {}};
+    }
     directory.erase(name);
     return {{"ok", true}, {"messages", stats.ready + stats.in_flight}};
 }
 
 Json purge_channel(ChannelDirectory& directory, std::string_view name, const Json& request) {
     refuse_unknown_keys(request, {});
-    auto& channel = existing(directory, name);
+    auto& channel = existing_channel(directory, name);
     if (!channel.damage().empty()) {
         throw Refusal{"channel_damaged", "the channel's files are damaged: " + channel.damage(), {}};
     }
     const auto dropped = channel.purge();
     directory.touch(channel);
     return {{"ok", true}, {"messages", dropped}};
-}
-
-Json properties_json(Bytes block) {
-    auto json = Json::object();
-    const auto decoded = decode_properties(block);
-    if (!decoded) {
-        return json;
-    }
-    const auto text = [&](const char* key, const std::string& value) {
-        if (!value.empty()) {
-            json[key] = is_valid_utf8(as_bytes(value)) ? value : name_text(as_bytes(value));
-        }
-    };
-    text("key", decoded->key);
-    text("content_type", decoded->content_type);
-    text("reply_to", decoded->reply_to);
-    text("correlation_id", decoded->correlation_id);
-    text("id", decoded->message_id);
-    for (const auto& [name, value] : decoded->headers) {
-        json["headers"][name_text(as_bytes(name))] = is_valid_utf8(as_bytes(value)) ? value : name_text(as_bytes(value));
-    }
-    return json;
-}
-
-/// At most `size_max` bytes of JSON: long properties are left out, a long body is cut.
-Json peeked_json(const channel::PeekedMessage& peeked, std::size_t size_max) {
-    auto properties = properties_json(peeked.message.properties);
-    const auto properties_size = dump(properties).size();
-    const bool are_properties_shown = properties_size <= size_max / 2;
-    const auto room = size_max - (are_properties_shown ? properties_size : 0) - frame_of_reply;
-    const auto body = peeked.message.payload;
-    const auto shown = body.first(std::min({body.size(), peek_body_size_max, room / 4 * 3}));
-    Json json{{"offset", peeked.offset},
-              {"attempt", peeked.attempt},
-              {"state", peeked.state == channel::PeekedMessage::State::ready ? "ready" : "in-flight"},
-              {"time_us", peeked.time.us},
-              {"size", body.size()},
-              {"body_base64", base64_encode(shown)}};
-    if (shown.size() < body.size()) {
-        json["truncated"] = true;
-    }
-    if (!are_properties_shown) {
-        json["properties_truncated"] = true;
-    } else if (!peeked.message.properties.empty()) {
-        json["properties"] = std::move(properties);
-    }
-    return json;
-}
-
-Json peek_channel(ChannelDirectory& directory, std::string_view name, const Json& request,
-                  std::size_t reply_size_max) {
-    refuse_unknown_keys(request, {"state", "from", "count"});
-    auto& channel = existing(directory, name);
-    const auto state = text_of(request, "state", "");
-    if (state != "" && state != "ready" && state != "in-flight") {
-        throw Refusal{"unsupported", "state \"" + state + "\" is not supported by this broker; use \"ready\" or \"in-flight\""};
-    }
-    const auto count = number_of(request, "count", 1, 1000, 10);
-    const auto from = number_of(request, "from", 0, ~std::uint64_t{0}, 0);
-    auto messages = Json::array();
-    std::size_t size = 0;
-    std::optional<channel::Offset> next;
-    channel.peek(from, [&](const channel::PeekedMessage& peeked) {
-        const bool is_ready = peeked.state == channel::PeekedMessage::State::ready;
-        if (!state.empty() && is_ready != (state == "ready")) {
-            return true;
-        }
-        if (messages.size() >= count) {
-            next = peeked.offset;
-            return false;
-        }
-        auto json = peeked_json(peeked, reply_size_max - frame_of_reply);
-        const auto json_size = dump(json).size() + 1;
-        if (!messages.empty() && size + json_size > reply_size_max - frame_of_reply) {
-            next = peeked.offset;
-            return false;
-        }
-        size += json_size;
-        messages.push_back(std::move(json));
-        return true;
-    }, [&](const storage::BlockRef& ref) { return directory.read_block(channel, ref); });
-    Json reply{{"ok", true}, {"messages", std::move(messages)}, {"more", next.has_value()}};
-    if (next) {
-        reply["next"] = *next;
-    }
-    return reply;
 }
 
 Json list_part(ChannelDirectory& directory, const Json& request) {
@@ -376,6 +298,12 @@ Json dispatch(ChannelDirectory& directory, std::string_view name, const Json& re
     if (op == "channel.delete") { return delete_channel(directory, name, request); }
     if (op == "channel.purge") { return purge_channel(directory, name, request); }
     if (op == "channel.peek") { return peek_channel(directory, name, request, reply_size_max); }
+    if (op == "channel.retry") { return retry_messages(directory, name, request); }
+    if (op == "channel.drop") { return drop_messages(directory, name, request); }
+    if (op == "channel.explain") { return explain_channel(directory, name, request, reply_size_max); }
+    if (op == "subscription.create") { return create_subscription(directory, name, request); }
+    if (op == "subscription.list") { return list_subscriptions(directory, name, request, reply_size_max); }
+    if (op == "subscription.delete") { return delete_subscription(directory, name, request); }
     if (op == "channel.list") { return list_part(directory, request); }
     if (op == "broker.show") { return broker_part(directory, request); }
     throw Refusal{"unsupported", "this broker does not know the operation \"" + op + "\""};
@@ -468,7 +396,8 @@ Json merge_broker(const std::vector<Json>& parts, const BrokerState& state) {
 bool admin_changes(std::string_view json) {
     const auto request = parse_object(json);
     const auto op = request ? request->value("op", Json{}) : Json{};
-    return op == "channel.create" || op == "channel.delete" || op == "channel.purge";
+    return op == "channel.create" || op == "channel.delete" || op == "channel.purge" || op == "channel.retry" ||
+           op == "channel.drop" || op == "subscription.create" || op == "subscription.delete";
 }
 
 AdminScope admin_scope(std::string_view json) {

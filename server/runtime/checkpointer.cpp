@@ -106,7 +106,7 @@ bool Checkpointer::relocate(ChannelId id) {
         channel->move_in_log(below_);
         return true;
     }
-    auto plan = channel->begin_relocation(below_, 0, relocate_bytes);
+    auto plan = channel->begin_relocation(below_, std::nullopt, relocate_bytes);
     if (plan.blocks.empty()) {
         return false;  // Not committed yet.
     }

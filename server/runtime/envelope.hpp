@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "common/base/payload.hpp"
+#include "server/channel/channel.hpp"
 #include "server/channel/types.hpp"
 #include "server/runtime/backup_files.hpp"
 #include "server/runtime/session_events.hpp"
@@ -23,6 +24,7 @@ struct AttachRequest {
     channel::ProducerId producer;
     /// Sender: confirm as soon as this level is reached. `durable` on a memory channel means `received`.
     channel::ConfirmLevel confirm = channel::ConfirmLevel::durable;
+    channel::ReceiverRequest receiver{};  ///< Receivers only.
 };
 
 // Commands. `link` names the link; `channel` the channel on the receiving shard.
@@ -40,6 +42,7 @@ struct SettleCommand {
     ChannelId channel{0};
     std::uint64_t receipt = 0;
     std::vector<channel::SettleRange> ranges;
+    std::string note;
 };
 struct CreditCommand { channel::LinkAddress link; ChannelId channel{0}; channel::Credit limit; };
 struct SlowCommand { channel::LinkAddress link; ChannelId channel{0}; bool is_slow = false; };

@@ -8,6 +8,7 @@
 #include <system_error>
 
 #include "server/channel/channel_events.hpp"
+#include "server/channel/channel_options.hpp"
 #include "server/channel/types.hpp"
 
 namespace baton::runtime {
@@ -28,6 +29,11 @@ struct Attachment {
     std::uint64_t message_size_max = 0;  ///< In bytes, of this channel.
     bool created = false;
     bool is_durable = false;
+    channel::Kind kind = channel::Kind::queue;
+    std::string subscription{};  ///< Receiver: name, if it has one.
+    Duration lease{};            ///< Receiver: of a delivery,
+    Duration lease_max{};        ///< and how long it can be extended.
+    std::uint32_t attempts_max = 0;
 };
 
 /// A link's state with its waiting time made relative, since it may have crossed shards.
@@ -36,6 +42,7 @@ struct LinkStateReport {
     Duration waiting{};
     std::uint64_t ready = 0;
     std::uint64_t in_flight = 0;
+    std::uint64_t delayed = 0;
 };
 
 class SessionEvents {

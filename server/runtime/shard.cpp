@@ -200,7 +200,7 @@ void Shard::end_turn() noexcept {
         }
         flush_dirty();
     }
-    if (!dirty_.empty()) {
+    if (!dirty_.empty() || broker_.has_more()) {
         asio::post(io_, [this] { end_turn(); });
     }
 }

@@ -78,11 +78,12 @@ void ShardBroker::publish(LinkAddress link, ChannelRef channel, std::uint64_t se
 }
 
 void ShardBroker::settle(LinkAddress link, ChannelRef channel, std::span<const channel::SettleRange> ranges,
-                         std::uint64_t receipt) {
+                         std::uint64_t receipt, std::string_view note) {
     if (channel.shard != shard_) {
-        post(channel.shard, SettleCommand{link, channel.id, receipt, {ranges.begin(), ranges.end()}});
+        post(channel.shard,
+             SettleCommand{link, channel.id, receipt, {ranges.begin(), ranges.end()}, std::string{note}});
     } else if (auto* slot = slot_of(channel.id)) {
-        slot->channel->settle(link, ranges, receipt);
+        slot->channel->settle(link, ranges, receipt, note);
         touch(*slot);
     }
 }
@@ -139,11 +140,22 @@ void ShardBroker::handle(AttachCommand& command) {
     if (is_durable && request.is_sender && store_->condition() == commit::Condition::failed) {
         return refuse(channel::Errc::storage_failed);
     }
-    Attachment attachment{{shard_, slot.id}, 0, slot.channel->options().message_size_max, created, is_durable};
+    const channel::ChannelOptions& options = slot.channel->options();
+    Attachment attachment{.channel = {shard_, slot.id},
+                          .message_size_max = options.message_size_max,
+                          .created = created,
+                          .is_durable = is_durable,
+                          .kind = options.kind};
     if (request.is_sender) {
         attachment.last_sequence = slot.channel->attach_sender(command.link, request.producer, request.confirm);
+    } else if (const auto refused = slot.channel->attach_receiver(command.link, request.receiver)) {
+        return refuse(refused);
     } else {
-        slot.channel->attach_receiver(command.link);
+        attachment.subscription = request.receiver.subscription;
+        attachment.lease = request.receiver.lease > Duration{} ? request.receiver.lease : options.lease;
+        attachment.lease_max = std::max(options.lease_max, attachment.lease);
+        attachment.attempts_max = options.attempts_max;
+        touch(slot);
     }
     answer(AttachedEvent{command.link, attachment});
     if (request.is_sender) {
@@ -167,7 +179,7 @@ void ShardBroker::handle(PublishCommand& command) {
 
 void ShardBroker::handle(SettleCommand& command) {
     if (auto* slot = slot_of(command.channel)) {
-        slot->channel->settle(command.link, command.ranges, command.receipt);
+        slot->channel->settle(command.link, command.ranges, command.receipt, command.note);
         touch(*slot);
     }
 }
@@ -218,7 +230,7 @@ void ShardBroker::sender_credit(const LinkAddress& sender, channel::Credit limit
     answer(SenderCreditEvent{sender, limit});
 }
 void ShardBroker::state(const LinkAddress& link, const channel::LinkState& state) noexcept {
-    LinkStateReport report{state.wait.reason, {}, state.ready, state.in_flight};
+    LinkStateReport report{state.wait.reason, {}, state.ready, state.in_flight, state.delayed};
     if (state.wait.reason != channel::WaitReason::none) {
         report.waiting = state_.clock.now() - state.wait.since;
     }
@@ -321,7 +333,7 @@ void ShardBroker::end_turn_of(Slot& slot) {
     channel::Channel& channel = *slot.channel;
     channel.dispatch();
     if (!channel.is_durable()) {
-        return;
+        return touch(slot);  // There may be more than one turn shall take.
     }
     if (channel.has_notes()) {
         channel.write_notes();
@@ -329,10 +341,7 @@ void ShardBroker::end_turn_of(Slot& slot) {
     if (channel.wants_blocks(store_->read_ahead())) {
         store_->request_blocks(slot.id, channel);
     }
-    if (!slot.is_committing && channel.is_committing()) {
-        slot.is_committing = true;
-        committing_.push_back(slot.id);
-    }
+    touch(slot);
 }
 
 bool ShardBroker::end_turn() {

@@ -55,7 +55,7 @@ public:
     void publish(channel::LinkAddress link, ChannelRef channel, std::uint64_t sequence, Payload batch,
                  bool is_assembled);
     void settle(channel::LinkAddress link, ChannelRef channel, std::span<const channel::SettleRange> ranges,
-                std::uint64_t receipt);
+                std::uint64_t receipt, std::string_view note = {});
     void set_credit(channel::LinkAddress link, ChannelRef channel, channel::Credit limit);
     void set_slow(channel::LinkAddress link, ChannelRef channel, bool is_slow);
     void query(channel::LinkAddress link, ChannelRef channel);
@@ -82,6 +82,8 @@ public:
     /// New messages are refused and nothing more is dispatched from now on.
     void begin_drain();
 
+    /// Channels have more to do than one turn shall take.
+    [[nodiscard]] bool has_more() const noexcept { return !dirty_.empty(); }
     [[nodiscard]] std::uint32_t shard() const noexcept { return shard_; }
     [[nodiscard]] BrokerState& shared() noexcept { return state_; }
     [[nodiscard]] std::uint64_t in_flight() const;  ///< Messages that receivers of this shard's channels hold.

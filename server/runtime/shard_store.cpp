@@ -233,7 +233,7 @@ void ShardStore::keep_memory_in_bounds() {
         if (channel.is_relocating() || log_.condition() != commit::Condition::open) {
             continue;
         }
-        auto plan = channel.begin_relocation(UINT64_MAX, channel.offset_ahead(keep), spill_bytes);
+        auto plan = channel.begin_relocation(UINT64_MAX, keep, spill_bytes);
         if (plan.blocks.empty()) {
             continue;
         }

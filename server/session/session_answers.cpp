@@ -6,6 +6,8 @@
 #include <span>
 
 #include "common/base/assert.hpp"
+#include "common/base/text_form.hpp"
+#include "server/runtime/channel_settings.hpp"
 #include "server/session/session_protocol.hpp"
 #include "server/session/status_mapping.hpp"
 
@@ -121,10 +123,21 @@ void SessionProtocol::on_attached(std::uint16_t number, const runtime::Attachmen
     }
     BATON_ASSERT(state_ == State::open && link.state == Link::State::attaching);
     link.state = Link::State::attached;
-    const nlohmann::json settings{{"kind", "queue"},
-                                  {"storage", attachment.is_durable ? "durable" : "memory"},
-                                  {"message_size_max", attachment.message_size_max},
-                                  {"created", attachment.created}};
+    nlohmann::json settings{{"kind", runtime::kind_name(attachment.kind)},
+                            {"storage", attachment.is_durable ? "durable" : "memory"},
+                            {"message_size_max", attachment.message_size_max},
+                            {"created", attachment.created}};
+    if (link.role == wire::Role::receiver) {
+        const auto milliseconds = [](Duration duration) {
+            return std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
+        };
+        settings["lease_ms"] = milliseconds(attachment.lease);
+        settings["lease_max_ms"] = milliseconds(attachment.lease_max);
+        settings["attempts_max"] = attachment.attempts_max;
+        if (!attachment.subscription.empty()) {
+            settings["subscription"] = name_text(as_bytes(attachment.subscription));
+        }
+    }
     wire::put_attached(outbox_, number, attachment.last_sequence, settings.dump());
     host_.output_ready();
     if (link.role == wire::Role::receiver) {
@@ -240,6 +253,7 @@ void SessionProtocol::on_state(std::uint16_t number, const runtime::LinkStateRep
     const auto waiting = std::chrono::duration_cast<std::chrono::microseconds>(state.waiting).count();
     wire::put_state(outbox_, number,
                     {.reason = static_cast<std::uint16_t>(state.reason),
+                     .delayed = static_cast<std::uint32_t>(std::min<std::uint64_t>(state.delayed, UINT32_MAX)),
                      .waiting_us = static_cast<std::uint64_t>(waiting),
                      .ready = state.ready,
                      .in_flight = state.in_flight});

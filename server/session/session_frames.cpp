@@ -8,6 +8,8 @@
 #include "common/base/assert.hpp"
 #include "common/base/batch.hpp"
 #include "common/base/hex.hpp"
+#include "common/base/text_form.hpp"
+#include "server/runtime/start_position.hpp"
 #include "server/session/session_protocol.hpp"
 
 namespace baton::session {
@@ -31,15 +33,55 @@ struct AttachOptions {
     bool create = true;
     channel::ProducerId producer;
     channel::ConfirmLevel confirm = channel::ConfirmLevel::durable;
+    channel::ReceiverRequest receiver;
 };
+
+using AttachFailure = std::pair<Status, std::string>;
 
 bool is_for_senders(std::string_view key) noexcept {
     return key == "producer" || key == "confirm";
 }
 
+bool is_for_receivers(std::string_view key) noexcept {
+    return key == "subscription" || key == "from" || key == "filter" || key == "lease_ms" || key == "exclusive";
+}
+
+/// What is allowed instead; null: the option has been set.
+const char* set_receiver_option(channel::ReceiverRequest& receiver, const std::string& key, const nlohmann::json& value,
+                                std::size_t name_size_max) {
+    constexpr std::uint64_t lease_ms_max = 86'400'000;
+    if (key == "subscription") {
+        const auto name = value.is_string() ? name_from_text(value.get_ref<const std::string&>()) : std::nullopt;
+        if (!name || name->empty() || name->size() > name_size_max) {
+            return "the text form of a name, no longer than that of a channel";
+        }
+        receiver.subscription = *name;
+        return nullptr;
+    }
+    if (key == "from") {
+        const auto from = runtime::start_position_of(value);
+        receiver.from = from.value_or(channel::StartPosition{});
+        return from ? nullptr : runtime::start_positions_allowed;
+    }
+    if (key == "filter") {
+        receiver.filter = value.is_string() ? value.get<std::string>() : std::string{};
+        return value.is_string() ? nullptr : "a pattern for keys";
+    }
+    if (key == "lease_ms") {
+        if (!value.is_number_unsigned() || value.get<std::uint64_t>() < 100 || value.get<std::uint64_t>() > lease_ms_max) {
+            return "whole numbers from 100 to 86400000";
+        }
+        receiver.lease = std::chrono::milliseconds{value.get<std::uint64_t>()};
+        return nullptr;
+    }
+    receiver.is_exclusive = value.is_boolean() && value.get<bool>();
+    return value.is_boolean() ? nullptr : "true and false";
+}
+
 /// The JSON of ATTACH; the error is what to tell the peer.
-std::expected<AttachOptions, std::pair<Status, std::string>> parse_options(std::string_view text, wire::Role role) {
-    using Failure = std::unexpected<std::pair<Status, std::string>>;
+std::expected<AttachOptions, AttachFailure> parse_options(std::string_view text, wire::Role role,
+                                                          std::size_t name_size_max) {
+    using Failure = std::unexpected<AttachFailure>;
     AttachOptions options;
     if (text.empty()) {
         return options;
@@ -64,6 +106,10 @@ std::expected<AttachOptions, std::pair<Status, std::string>> parse_options(std::
                 return Failure{{Status::bad_frame, "confirm must be \"received\" or \"durable\""}};
             }
             options.confirm = level == "received" ? channel::ConfirmLevel::received : channel::ConfirmLevel::durable;
+        } else if (is_for_receivers(key) && role == wire::Role::receiver) {
+            if (const char* allowed = set_receiver_option(options.receiver, key, value, name_size_max)) {
+                return Failure{{Status::bad_frame, "the option \"" + key + "\" is " + value.dump() + ", allowed are " + allowed}};
+            }
         } else if (key == "create" || (is_for_senders(key) && role == wire::Role::sender)) {
             return Failure{{Status::bad_frame, "the option \"" + key + "\" has a value of the wrong type"}};
         } else {
@@ -236,7 +282,7 @@ void SessionProtocol::on_attach(const wire::Frame& frame) {
         return reject(Status::bad_name, "a channel name has 1 to " + std::to_string(limits_.channel_name_size_max) +
                                             " bytes, this one has " + std::to_string(attach->name.size()));
     }
-    const auto options = parse_options(attach->options, attach->role);
+    const auto options = parse_options(attach->options, attach->role, limits_.channel_name_size_max);
     if (!options) {
         return reject(options.error().first, options.error().second);
     }
@@ -244,7 +290,8 @@ void SessionProtocol::on_attach(const wire::Frame& frame) {
     link.role = attach->role;
     link.credit = {};  // Of the number's last life: credit for a sender may have come until it was detached.
     runtime::AttachRequest request{std::string{as_text(attach->name)}, attach->role == wire::Role::sender,
-                                   options->create, options->producer, options->confirm};
+                                   options->create, options->producer, options->confirm, options->receiver};
+    request.receiver.name = peer_name_;
     if (must_wait) {
         link.next_attach = std::move(request);  // The old channel has not let go yet; its last events are under way.
     } else {
@@ -378,9 +425,9 @@ void SessionProtocol::on_settle(std::uint16_t number, Link& link, const wire::Fr
                              "SETTLE with outcome " + std::to_string(settlement.outcome) + ", allowed are 1 to 6");
         }
         settle_ranges_.push_back({settlement.first, settlement.count, settlement.attempt,
-                                  static_cast<channel::Outcome>(settlement.outcome)});
+                                  static_cast<channel::Outcome>(settlement.outcome), settlement.argument});
     }
-    broker_.settle(address(number), link.channel, settle_ranges_, frame.header.sequence);
+    broker_.settle(address(number), link.channel, settle_ranges_, frame.header.sequence, settlements->note);
 }
 
 void SessionProtocol::on_credit(std::uint16_t number, Link& link, const wire::Frame& frame) {

@@ -126,6 +126,7 @@ void SessionProtocol::on_hello(const wire::Frame& frame) {
                                    std::to_string(limits_.connections_max) + ")");
     }
     peer_agent_ = hello->agent;
+    peer_name_ = hello->name.empty() ? hello->agent : hello->name;
     const auto to_ms = [](Duration duration) {
         return static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::milliseconds>(duration).count());
     };

@@ -146,6 +146,7 @@ private:
     std::vector<channel::SettleRange> settle_ranges_;  ///< Reused.
     DeliveryWriter writer_;
     std::string peer_agent_;
+    std::string peer_name_;
 };
 
 }  // namespace baton::session

@@ -25,6 +25,13 @@ Status from_channel(channel::Errc code) noexcept {
         case channel::Errc::disk_full: return Status::disk_full;
         case channel::Errc::storage_failed: return Status::storage_failed;
         case channel::Errc::damaged: return Status::channel_damaged;
+        case channel::Errc::full: return Status::full;
+        case channel::Errc::slow_subscriber: return Status::slow_subscriber;
+        case channel::Errc::incompatible_options: return Status::incompatible_options;
+        case channel::Errc::not_supported: return Status::unsupported;
+        case channel::Errc::not_found: return Status::not_found;
+        case channel::Errc::bad_filter: return Status::bad_request;
+        case channel::Errc::too_many_subscriptions: return Status::too_many_links;
     }
     return Status::internal;
 }

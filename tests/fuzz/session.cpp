@@ -558,7 +558,7 @@ private:
             R"({"op":"channel.show"})",
             R"({"op":"channel.list","limit":2})",
             R"({"op":"channel.list","after":"b"})",
-            R"({"op":"channel.delete"})",
+            R"({"op":"channel.delete","force":true})",
             R"({"op":"channel.purge"})",
             R"({"op":"channel.peek","count":1000})",
             R"({"op":"channel.peek","state":"ready","from":3})",

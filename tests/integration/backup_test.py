@@ -50,7 +50,7 @@ class BackupTest(InspectedBrokerTest):
         self.assertEqual([], peer.settle_and_wait(3, first, 3))
         peer.attach_sender(4, b"gone")
         peer.publish_all(4, 1, [b"g"])
-        self.assertTrue(peer.admin("channel.delete", b"gone")["ok"])
+        self.assertTrue(peer.admin("channel.delete", b"gone", force=True)["ok"])
         directory = self.backup(server)
         # What comes later is not in it.
         peer.publish(2, 11, b"late")

@@ -168,7 +168,7 @@ class SurvivalTest(DurableBrokerTest):
             peer.attach_sender(link, name)
             peer.publish_all(link, 1, [b"old"] * 4)
         self.assertEqual(4, peer.admin("channel.purge", b"purged")["messages"])
-        self.assertEqual(4, peer.admin("channel.delete", b"deleted")["messages"])
+        self.assertEqual(4, peer.admin("channel.delete", b"deleted", force=True)["messages"])
         peer.publish(1, 5, b"new")
         peer.confirmed(1, 5)
         server.kill()
@@ -191,7 +191,7 @@ class SurvivalTest(DurableBrokerTest):
             peer.publish_all(link, 1, [os.urandom(1000) for _ in range(300)])
         segments = os.path.join(self.data, "channels")
         eventually(lambda: os.path.isdir(segments) and files_below(segments), "the backlog is in segments")
-        self.assertTrue(peer.admin("channel.delete", b"c")["ok"])
+        self.assertTrue(peer.admin("channel.delete", b"c", force=True)["ok"])
         eventually(lambda: not files_below(segments), "its segments are gone")
         # So is, with the next checkpoint, what the log had of it.
         eventually(lambda: self.bytes_used() < 1_500_000, "the log has become short")

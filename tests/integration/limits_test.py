@@ -175,7 +175,7 @@ class LimitTest(BrokerTest):
         self.assertEqual("too_many_channels", peer.expect_fault(3).status)
         self.assertEqual("too_many_channels", peer.admin("channel.create", b"three")["error"]["code"])
         peer.attach_receiver(3, b"one")
-        self.assertTrue(peer.admin("channel.delete", b"two")["ok"])
+        self.assertTrue(peer.admin("channel.delete", b"two", force=True)["ok"])
         peer.attach_sender(4, b"three")
 
     def test_links(self):

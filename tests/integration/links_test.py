@@ -34,7 +34,10 @@ class SenderLinkTest(BrokerTest):
             self.assertEqual(0, attached.sequence)
             self.assertEqual({"kind": "queue", "storage": "memory", "message_size_max": 67_108_864, "created": True},
                              attached.json())
-            self.assertIs(False, self.sender.attach_receiver(name[0] + 100, name, credit=None).json()["created"])
+            receiver = self.sender.attach_receiver(name[0] + 100, name, credit=None).json()
+            self.assertIs(False, receiver["created"])
+            self.assertEqual((30_000, 43_200_000, 10),
+                             (receiver["lease_ms"], receiver["lease_max_ms"], receiver["attempts_max"]))
 
     def test_create_false_is_not_found(self):
         for link, role in ((1, wire.SENDER), (2, wire.RECEIVER)):
@@ -206,7 +209,7 @@ class SenderLinkTest(BrokerTest):
         self.sender.publish(1, 1, b"x")
         self.sender.confirmed(1, 1)
         other = self.peer(self.server)
-        self.assertEqual({"ok": True, "messages": 1}, other.admin("channel.delete", b"c"))
+        self.assertEqual({"ok": True, "messages": 1}, other.admin("channel.delete", b"c", force=True))
         for link in (1, 2):
             self.expect_link_fault(self.sender, link, "channel_deleted")
         self.assertTrue(self.sender.attach_sender(1, b"c").json()["created"])
@@ -295,14 +298,15 @@ class ReceiverLinkTest(BrokerTest):
         self.assertEqual([(1, 1, 1, "lost_lease")], frame.exceptions())
         self.assertEqual(0, frame.sequence)
 
-    def test_reserved_outcomes(self):
+    def test_outcomes(self):
         self.fill(3)
         self.receiver.attach_receiver(1, b"c")
         self.receiver.deliveries(1, 3)
         for receipt, outcome in enumerate((wire.RETRY, wire.REJECT, wire.EXTEND), 1):
-            self.assertEqual([(receipt, 1, 1, "unsupported_outcome")],
-                             self.receiver.settle_and_wait(1, receipt, outcome=outcome, receipt=receipt))
-        self.assertEqual(3, self.other.show(b"c")["in_flight"])
+            self.assertEqual([], self.receiver.settle_and_wait(1, receipt, outcome=outcome, receipt=receipt))
+        channel = self.other.show(b"c")
+        self.assertEqual((1, 1), (channel["in_flight"], channel["quarantined"]))
+        self.assertEqual(1, channel["delayed"] + channel["ready"])
 
     def test_given_back_to_its_old_place(self):
         self.fill(4)

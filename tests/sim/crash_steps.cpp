@@ -155,7 +155,7 @@ void StepLife::create(const std::string& channel) {
 void StepLife::remove(const std::string& channel) {
     StepChannel& facts = facts_[channel];
     facts.is_deletion_asked = true;
-    if (ask(channel, R"({"op":"channel.delete"})").find("\"ok\":true") != std::string::npos) {
+    if (ask(channel, R"({"op":"channel.delete","force":true})").find("\"ok\":true") != std::string::npos) {
         facts.is_deleted = true;
     }
 }

@@ -407,7 +407,7 @@ void Simulation::peek(std::uint32_t channel, std::uint64_t from) {
 
 void Simulation::delete_channels() {
     for (std::uint32_t channel = 0; channel < options_.channels && !report_.is_violated(); ++channel) {
-        ask(channel, R"({"op":"channel.delete"})", [](const Json&) {});
+        ask(channel, R"({"op":"channel.delete","force":true})", [](const Json&) {});
     }
     run_until("deleting", seconds{5}, [this] { return questions_ == 0; });
     run_for(seconds{1});

@@ -13,8 +13,8 @@ using Encoded = std::vector<std::byte>;
 /// One line: next offset, cursor, live ranges, batches, producers.
 std::string to_line(const ChannelImage& image) {
     std::string line =
-        "next " + std::to_string(image.next_offset()) + " cursor " + std::to_string(image.cursor()) + " live";
-    for (const auto& [first, range] : image.live()) {
+        "next " + std::to_string(image.next_offset()) + " cursor " + std::to_string(image.queue().cursor()) + " live";
+    for (const auto& [first, range] : image.queue().entries()) {
         line += " " + std::to_string(first) + "-" + std::to_string(range.end - 1) + "/" + std::to_string(range.attempt);
     }
     line += " batches";

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "common/base/prng.hpp"
+#include "common/base/properties.hpp"
 #include "tests/unit/channel/model_checks.hpp"
 
 namespace baton::channel::test {
@@ -23,6 +24,8 @@ ChannelOptions random_options(Prng& prng) {
     options.message_size_max = prng.chance(1, 4) ? prng.range(5, 40) : 1'000'000;
     options.producer_retention = std::chrono::hours{24 * 365 * keep_forever_years};
     options.sender_window = {prng.range(1, 200), prng.range(1, 20'000)};
+    options.attempts_max = prng.chance(1, 3) ? 0 : static_cast<std::uint32_t>(prng.range(1, 5));
+    options.quarantines_expired = prng.chance(1, 2);
     return options;
 }
 
@@ -74,12 +77,31 @@ private:
         } else if (dice < 88) {
             trace("tick");
             world_.clock.advance(std::chrono::milliseconds{50});
+            model_.now += 50;
             world_.channel.tick();
+            model_.tick();
+        } else if (dice < 89) {
+            administrate();
         } else {
             trace("dispatch");
             world_.channel.dispatch();
             has_dispatched_ = true;
         }
+    }
+
+    void administrate() {
+        Subscription& reader = *world_.channel.find_subscription("");
+        const MessageChoice all{{}, true};
+        const std::uint64_t dice = prng_.below(8);
+        trace("administrate " + std::to_string(dice));
+        if (dice < 5) {
+            EXPECT_EQ(reader.retry(all), model_.retry_all());
+        } else {
+            const bool is_quarantined = dice < 7;
+            EXPECT_EQ(reader.drop(is_quarantined ? MessageState::quarantined : MessageState::delayed, all),
+                      model_.drop(is_quarantined));
+        }
+        world_.channel.subscription_changed();
     }
 
     // The last tenth of the steps: nothing more is let in or given out, settlements go on.
@@ -114,7 +136,7 @@ private:
         const std::uint16_t link = ++last_link_;
         trace("attach_receiver " + std::to_string(link));
         receivers_[link] = {};
-        world_.channel.attach_receiver(link_of(link));
+        EXPECT_FALSE(world_.channel.attach_receiver(link_of(link), {}));
     }
 
     void detach() {
@@ -171,9 +193,9 @@ private:
     Payload make_batch(int producer, std::uint64_t first, std::uint64_t count,
                        std::vector<QueueModel::Message>& messages) {
         const bool has_properties = prng_.chance(1, 4);
-        std::vector<std::byte> properties{std::byte{2}, std::byte{1}, std::byte{0}, std::byte{9}};
         for (std::uint64_t i = 0; i < count; ++i) {
             QueueModel::Message message;
+            const std::vector<std::byte> properties = has_properties ? random_rules(message) : std::vector<std::byte>{};
             message.text = std::to_string(producer) + ":" + std::to_string(first + i) + ":";
             message.text.append(
                 (static_cast<std::uint64_t>(producer) + first + i) % 37 * ((first + i) % 11 == 0 ? 5 : 1), 'x');
@@ -185,15 +207,35 @@ private:
         return builder_.take(pool_);
     }
 
+    std::vector<std::byte> random_rules(QueueModel::Message& message) {
+        MessageProperties properties;
+        properties.key = "k";
+        if (prng_.chance(1, 3)) {
+            message.priority = static_cast<int>(prng_.below(10));
+            properties.priority = static_cast<std::uint8_t>(message.priority);
+        }
+        if (prng_.chance(1, 3)) {
+            message.delay = prng_.below(200);
+            properties.delay = std::chrono::milliseconds{message.delay};
+        }
+        if (prng_.chance(1, 3)) {
+            message.ttl = prng_.range(1, 400);
+            properties.ttl = std::chrono::milliseconds{message.ttl};
+        }
+        return encode_properties(properties).value();
+    }
+
     void settle() {
         if (receivers_.empty()) {
             return;
         }
         const std::uint16_t link = random_of(receivers_);
-        const Outcome outcomes[] = {Outcome::done, Outcome::done, Outcome::give_back, Outcome::started};
+        const Outcome outcomes[] = {Outcome::done,    Outcome::done,  Outcome::give_back, Outcome::started,
+                                    Outcome::started, Outcome::retry, Outcome::reject,    Outcome::extend};
         std::vector<SettleRange> ranges(prng_.range(1, 3));
         for (SettleRange& range : ranges) {
-            range.outcome = outcomes[prng_.below(4)];
+            range.outcome = outcomes[prng_.below(8)];
+            range.argument = range.outcome == Outcome::extend ? 0 : static_cast<std::uint32_t>(prng_.below(200));
             range.count = static_cast<std::uint32_t>(prng_.range(1, prng_.chance(1, 2) ? 4 : 30));
             range.first = prng_.range(1, model_.next_offset);
             if (const auto held = random_held(link); held && !prng_.chance(1, 8)) {
@@ -234,6 +276,8 @@ private:
     void reconfigure() {
         trace("reconfigure");
         ChannelOptions options = random_options(prng_);
+        options.attempts_max = world_.channel.options().attempts_max;
+        options.quarantines_expired = world_.channel.options().quarantines_expired;
         model_.messages_max = options.messages_max;
         model_.bytes_max = options.bytes_max;
         model_.message_size_max = options.message_size_max;

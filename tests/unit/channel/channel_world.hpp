@@ -177,7 +177,11 @@ struct ChannelWorld {
         return decided;
     }
     void attach_receiver(std::uint16_t link, Credit credit = plenty) {
-        channel.attach_receiver(link_of(link));
+        attach_reader(link, {}, credit);
+    }
+    void attach_reader(std::uint16_t link, const ReceiverRequest& request, Credit credit = plenty) {
+        const std::error_code refused = channel.attach_receiver(link_of(link), request);
+        BATON_ASSERT(!refused);
         channel.set_credit(link_of(link), credit);
     }
     void publish(std::uint16_t link, std::uint64_t first_sequence, const Lines& words) {

@@ -14,6 +14,7 @@ constexpr MonotonicTime now{std::chrono::seconds{1}};
 constexpr MonotonicTime later{std::chrono::seconds{2}};
 
 struct DispatcherTest : testing::Test {
+    DispatcherTest() { log.add_cursor(ready.cursor()); }
     Receiver& receiver(Credit credit = plenty) {
         Receiver& added = receivers.emplace_back();
         added.address = link_of(static_cast<std::uint16_t>(receivers.size()));
@@ -28,7 +29,7 @@ struct DispatcherTest : testing::Test {
         log.append(count, 0, 0, WallTime{}, press.region_of(count, size));
     }
     Lines run(MonotonicTime when = now) {
-        (void)dispatcher.run({log, returned}, when);
+        (void)dispatcher.run(ready, when);
         Lines lines;
         for (const Event& event : events.take()) {
             lines.push_back(to_line(event));
@@ -47,7 +48,7 @@ struct DispatcherTest : testing::Test {
     Press press;
     RecordingEvents events;
     MessageLog log;
-    RedeliverySet returned;
+    ReadyMessages ready{log};
     Dispatcher dispatcher{events};
     std::deque<Receiver> receivers;
 };
@@ -191,7 +192,15 @@ TEST_F(DispatcherTest, WhatCameBackGoesFirstAndIsMarked) {
     Settlement settlement;
     first.in_flight.start({3, 1, 1, Outcome::started}, settlement);
     first.in_flight.take({1, 1, 1, Outcome::done}, settlement);
-    returned.put_all(first.in_flight.take_all());
+    const Ring<channel::Run> held = first.in_flight.take_all();
+    for (std::size_t i = 0; i < held.size(); ++i) {
+        channel::Run back = held[i];
+        back.attempt += back.is_started ? 1 : 0;
+        back.is_started = false;
+        back.was_delivered = true;
+        back.lease_end = back.lease_cap = 0;
+        ready.put(back);
+    }
     dispatcher.refresh(first, now);
     append(1);
     receiver();

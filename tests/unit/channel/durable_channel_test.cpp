@@ -247,7 +247,7 @@ TEST_F(DurableBlocks, WhatIsSettledWhileItIsWrittenIsDeadAfterwards) {
     world().attach_receiver(9);
     world().publish(1, 1, {"a", "b"});
     static_cast<void>(durable.commit());
-    const auto plan = channel().begin_relocation(UINT64_MAX, 0, UINT64_MAX);
+    const auto plan = channel().begin_relocation(UINT64_MAX, {}, UINT64_MAX);
     settle(9, 1, 2, 0);
     const auto written = durable.store.write(plan);
     channel().finish_relocation(written);

@@ -97,7 +97,7 @@ protected:
             const std::uint16_t link = ++last_link_;
             trace("attach_receiver " + std::to_string(link));
             receivers_[link] = {};
-            channel_->attach_receiver(link_of(link));
+            EXPECT_FALSE(channel_->attach_receiver(link_of(link), {}));
         }
     }
 
@@ -298,9 +298,10 @@ protected:
             return;
         }
         const auto below = prng_.chance(1, 2) ? UINT64_MAX : prng_.range(1, log_->submitted() + 1);
-        const Offset fresh_from = prng_.chance(1, 2) ? 0 : channel_->offset_ahead(prng_.below(500)) + 1;
-        plan_ = channel_->begin_relocation(below, fresh_from, prng_.chance(1, 3) ? UINT64_MAX : prng_.range(1, 800));
-        trace("relocate below " + std::to_string(below) + " fresh from " + std::to_string(fresh_from) + ": " +
+        const auto keep_ahead =
+            prng_.chance(1, 2) ? std::nullopt : std::optional<std::uint64_t>{prng_.below(500)};
+        plan_ = channel_->begin_relocation(below, keep_ahead, prng_.chance(1, 3) ? UINT64_MAX : prng_.range(1, 800));
+        trace("relocate below " + std::to_string(below) + " keep " + std::to_string(keep_ahead.value_or(0)) + ": " +
               std::to_string(plan_.blocks.size()) + " blocks");
         EXPECT_EQ(channel_->is_relocating(), !plan_.blocks.empty());
     }

@@ -10,11 +10,12 @@ namespace {
 
 struct InFlightTest : testing::Test {
     InFlightTest() {
+        log.add_cursor(cursor);
         log.append(10, 0, 0, WallTime{}, press.region_of(10, 6));
         log.append(5'000, 0, 0, WallTime{}, press.region_of(5'000, 6));
     }
     channel::Run run(std::uint32_t count, std::uint32_t attempt = 1) {
-        channel::Run taken = log.take_fresh(cut_count(log.fresh_head().region(), count));
+        channel::Run taken = log.take_fresh(cursor, cut_count(log.fresh_head(cursor).region(), count));
         taken.attempt = attempt;
         return taken;
     }
@@ -44,6 +45,7 @@ struct InFlightTest : testing::Test {
 
     Press press;
     MessageLog log;
+    LogCursor cursor;
     InFlight held;
     Settlement settlement;
 };

@@ -8,8 +8,13 @@
 namespace baton::channel::test {
 namespace {
 
+struct NoRoom final : RoomMaker {
+    std::uint64_t make_room(std::uint64_t, std::uint64_t) override { return 0; }
+};
+
 struct IntakeTest : testing::Test {
     IntakeTest() {
+        log.add_cursor(cursor);
         first.address = link_of(1);
         second.address = link_of(2);
     }
@@ -25,7 +30,7 @@ struct IntakeTest : testing::Test {
     }
     void forget_stored(std::uint32_t count) {
         while (count > 0) {
-            const channel::Run run = log.take_fresh(cut_count(log.fresh_head().region(), 1));
+            const channel::Run run = log.take_fresh(cursor, cut_count(log.fresh_head(cursor).region(), 1));
             log.forget(run);
             --count;
         }
@@ -42,7 +47,10 @@ struct IntakeTest : testing::Test {
     RecordingEvents events;
     ManualClock clock;
     MessageLog log;
-    Intake intake{log, nullptr, events, clock, {.messages_max = 5, .bytes_max = 100, .message_size_max = 90}};
+    LogCursor cursor;
+    DedupeWindow dedupe;
+    NoRoom no_room;
+    Intake intake{log, nullptr, events, clock, dedupe, no_room, {.messages_max = 5, .bytes_max = 100, .message_size_max = 90}};
     Sender first, second;
 };
 

@@ -9,13 +9,15 @@ namespace baton::channel::test {
 namespace {
 
 struct MessageLogTest : testing::Test {
+    MessageLogTest() { log.add_cursor(cursor); }
     void append(std::uint32_t count, std::size_t size = 6, std::uint16_t flags = 0) {
         log.append(count, flags, 77, WallTime{5}, press.region_of(count, size));
     }
-    channel::Run take(std::uint32_t count) { return log.take_fresh(cut_count(log.fresh_head().region(), count)); }
+    channel::Run take(std::uint32_t count) { return log.take_fresh(cursor, cut_count(log.fresh_head(cursor).region(), count)); }
 
     Press press;
     MessageLog log;
+    LogCursor cursor;
 };
 
 TEST_F(MessageLogTest, OffsetsStartAtOneAndGoOnAcrossBatches) {
@@ -28,9 +30,9 @@ TEST_F(MessageLogTest, OffsetsStartAtOneAndGoOnAcrossBatches) {
     const channel::Run second = take(1);
     EXPECT_EQ(second.first, 4U);
     EXPECT_EQ(second.position, 0U);
-    EXPECT_EQ(log.fresh(), 1U);
-    EXPECT_EQ(log.fresh_head().first, 5U);
-    EXPECT_EQ(log.fresh_head().position, 10U);
+    EXPECT_EQ(log.fresh(cursor), 1U);
+    EXPECT_EQ(log.fresh_head(cursor).first, 5U);
+    EXPECT_EQ(log.fresh_head(cursor).position, 10U);
 }
 
 TEST_F(MessageLogTest, ABatchInTheMiddleIsForgottenWhenNothingOfItRemains) {
@@ -67,7 +69,7 @@ TEST_F(MessageLogTest, ForgettingABatchReleasesItsPayload) {
 
 TEST_F(MessageLogTest, OnlyAWholeBatchKeepsItsChecksum) {
     append(3, 6, batch_has_crc);
-    const Slice whole = log.fresh_head().slice();
+    const Slice whole = log.fresh_head(cursor).slice();
     EXPECT_EQ(whole.batch_flags, batch_has_crc);
     EXPECT_EQ(whole.crc32c, 77U);
     const Slice part = take(2).slice();
@@ -81,12 +83,12 @@ TEST_F(MessageLogTest, PurgeForgetsWhatIsFreshAndKeepsTheRest) {
     append(3);
     append(4);
     const channel::Run held = take(1);
-    EXPECT_EQ(log.purge_fresh(), 6U);
-    EXPECT_EQ(log.fresh(), 0U);
+    EXPECT_EQ(log.purge_fresh(cursor), 6U);
+    EXPECT_EQ(log.fresh(cursor), 0U);
     EXPECT_EQ(log.messages(), 1U);
     EXPECT_EQ(log.bytes(), 10U);
     append(1);
-    EXPECT_EQ(log.fresh_head().first, 8U);
+    EXPECT_EQ(log.fresh_head(cursor).first, 8U);
     log.forget(held);
     EXPECT_EQ(log.front()->base, 8U);
 }
@@ -96,18 +98,18 @@ TEST_F(MessageLogTest, WalksOverFreshRunsWithoutMovingTheCursor) {
     append(2);
     append(2);
     (void)take(1);
-    auto run = log.fresh_run(nullptr, 0);
+    auto run = log.fresh_run(cursor, nullptr, 0);
     ASSERT_TRUE(run);
     EXPECT_EQ(run->first, 2U);
     EXPECT_EQ(run->count, 1U);
-    run = log.fresh_run(&*run, 0);
+    run = log.fresh_run(cursor, &*run, 0);
     ASSERT_TRUE(run);
     EXPECT_EQ(run->first, 3U);
-    run = log.fresh_run(nullptr, 6);
+    run = log.fresh_run(cursor, nullptr, 6);
     ASSERT_TRUE(run);
     EXPECT_EQ(run->first, 5U);
-    EXPECT_FALSE(log.fresh_run(&*run, 0));
-    EXPECT_EQ(log.fresh(), 5U);
+    EXPECT_FALSE(log.fresh_run(cursor, &*run, 0));
+    EXPECT_EQ(log.fresh(cursor), 5U);
 }
 
 TEST_F(MessageLogTest, RunsJoinOnlyWhenTheyContinueInTheSameState) {

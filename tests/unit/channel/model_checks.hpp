@@ -26,6 +26,8 @@ public:
     explicit ModelChecks(const ChannelOptions& options, std::size_t memory) : world_{options, memory} {
         model_.messages_max = world_.channel.options().messages_max;
         model_.bytes_max = world_.channel.options().bytes_max;
+        model_.attempts_max = world_.channel.options().attempts_max;
+        model_.quarantines_expired = world_.channel.options().quarantines_expired;
         model_.message_size_max = world_.channel.options().message_size_max;
     }
 
@@ -57,6 +59,10 @@ public:
         reached["redelivered"] += stats.redelivered;
         reached["settled"] += stats.settled;
         reached["purged"] += stats.purged;
+        reached["retried"] += stats.retried;
+        reached["rejected"] += stats.rejected;
+        reached["expired"] += stats.expired;
+        reached["dropped"] += stats.dropped;
         reached["parked"] += most_parked_;
         reached["lost leases"] += lost_leases_;
         reached["blocked on memory"] += blocked_on_memory_;
@@ -143,7 +149,6 @@ private:
         const bool holds_nothing = model_.held_by(event.link.link) == 0;
         const bool has_properties = (slice.batch_flags & batch_has_properties) != 0;
         const Lines words = words_of(slice.messages.bytes(), has_properties);
-        EXPECT_EQ(model_.first_ready(), slice.first) << "not the oldest ready message";
         EXPECT_FALSE(receiver.is_slow || model_.is_draining);
         EXPECT_LT(receiver.delivered.bytes, receiver.limit.bytes);
         ASSERT_EQ(words.size(), slice.count);
@@ -153,6 +158,8 @@ private:
             ASSERT_NE(found, model_.stored.end());
             QueueModel::Message& message = found->second;
             EXPECT_EQ(message.holder, 0) << "given twice";
+            EXPECT_EQ(model_.first_ready(), slice.first + i) << "not the first ready message";
+            message.is_pardoned = false;
             EXPECT_EQ(message.text, words[i]);
             EXPECT_EQ(message.attempt, slice.attempt);
             EXPECT_EQ(message.was_delivered, slice.redelivered);
@@ -175,18 +182,29 @@ private:
 
     // First deliveries of one producer are in the order of its numbers.
     void check_order(const QueueModel::Message& message) {
-        if (!message.was_delivered) {
+        if (!message.was_delivered && message.delay == 0) {
             const std::size_t colon = message.text.find(':');
-            std::uint64_t& last = first_delivered_[message.text.substr(0, colon)];
+            std::uint64_t& last =
+                first_delivered_[message.text.substr(0, colon) + "/" + std::to_string(message.priority)];
             const std::uint64_t sequence = std::stoull(message.text.substr(colon + 1));
             EXPECT_GT(sequence, last);
             last = sequence;
         }
     }
 
+    static MessageState state_of(const QueueModel::Message& message) {
+        if (message.holder != 0) {
+            return MessageState::in_flight;
+        }
+        if (message.is_quarantined) {
+            return MessageState::quarantined;
+        }
+        return message.is_waiting ? MessageState::delayed : MessageState::ready;
+    }
+
     void check_stored() {
         auto expected = model_.stored.begin();
-        std::uint64_t ready = 0;
+        std::uint64_t ready = 0, held = 0, delayed = 0;
         world_.channel.peek(0, [&](const PeekedMessage& peeked) {
             if (expected == model_.stored.end()) {
                 ADD_FAILURE() << "more is stored than should be: " << peeked.offset;
@@ -195,21 +213,27 @@ private:
             EXPECT_EQ(peeked.offset, expected->first);
             EXPECT_EQ(as_text(peeked.message.payload), expected->second.text);
             EXPECT_EQ(peeked.attempt, expected->second.attempt);
-            EXPECT_EQ(peeked.state == PeekedMessage::State::ready, expected->second.holder == 0);
-            ready += expected->second.holder == 0 ? 1 : 0;
+            EXPECT_EQ(peeked.state, state_of(expected->second)) << peeked.offset;
+            ready += expected->second.is_ready() ? 1 : 0;
+            held += expected->second.holder != 0 ? 1 : 0;
+            delayed += expected->second.is_waiting ? 1 : 0;
             ++expected;
             return true;
         });
         EXPECT_TRUE(expected == model_.stored.end()) << "missing: " << expected->first;
         const ChannelStats stats = world_.channel.stats();
         EXPECT_EQ(stats.ready, ready);
-        EXPECT_EQ(stats.in_flight, model_.stored.size() - ready);
+        EXPECT_EQ(stats.in_flight, held);
+        EXPECT_EQ(stats.delayed, delayed);
+        EXPECT_EQ(stats.quarantined, model_.stored.size() - ready - held - delayed);
+        EXPECT_EQ(stats.expired, model_.expired);
+        EXPECT_EQ(stats.dropped, model_.dropped);
         EXPECT_EQ(stats.bytes, model_.stored_bytes());
         EXPECT_EQ(stats.parked, model_.parked.size());
         most_parked_ = std::max(most_parked_, stats.parked);
         EXPECT_EQ(stats.next_offset, model_.next_offset);
         EXPECT_EQ(stats.oldest_offset, model_.stored.empty() ? 0 : model_.stored.begin()->first);
-        EXPECT_EQ(stats.published, stats.settled + stats.purged + model_.stored.size());
+        EXPECT_EQ(stats.published, stats.settled + stats.purged + stats.dropped + model_.expired_away + model_.stored.size());
         for (const LinkReport& link : stats.links) {
             if (!link.is_sender) {
                 EXPECT_EQ(link.in_flight, model_.held_by(link.address.link));

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <set>
@@ -25,6 +26,16 @@ public:
         std::uint32_t attempt = 1;
         bool was_delivered = false;
         bool is_started = false;
+        int priority = 0;
+        std::uint64_t delay = 0;  // Milliseconds, all times.
+        std::uint64_t ttl = 0;    // 0: none.
+        std::uint64_t due = 0;
+        std::uint64_t expires = UINT64_MAX;
+        bool is_waiting = false;
+        bool is_quarantined = false;
+        bool is_pardoned = false;  // However old, it is given once more.
+
+        bool is_ready() const { return holder == 0 && !is_waiting && !is_quarantined; }
     };
     struct Sender {
         std::uint8_t producer = 0;  // 0: anonymous.
@@ -40,6 +51,10 @@ public:
     };
 
     std::uint64_t messages_max = 0, bytes_max = 0, message_size_max = 0;
+    std::uint32_t attempts_max = 0;
+    bool quarantines_expired = false;
+    std::uint64_t now = 0;
+    std::uint64_t expired = 0, expired_away = 0, dropped = 0;
     bool is_draining = false;
     std::map<Offset, Message> stored;
     std::deque<Parked> parked;
@@ -70,6 +85,49 @@ public:
                 give_back(entry.second);
             }
         }
+        forget_expired();
+    }
+    // Time has gone on, and the channel has looked at its clock.
+    void tick() {
+        for (auto& entry : stored) {
+            Message& message = entry.second;
+            message.is_waiting = message.is_waiting && message.due > now;
+        }
+        forget_expired();
+    }
+    // Whoever holds a message may finish it; nobody looks at quarantined ones.
+    void forget_expired() {
+        for (auto entry = stored.begin(); entry != stored.end();) {
+            Message& message = entry->second;
+            const bool is_over = message.holder == 0 && !message.is_quarantined && message.expires <= now &&
+                                 !message.is_pardoned;
+            expired += is_over ? 1 : 0;
+            expired_away += is_over && !quarantines_expired ? 1 : 0;
+            message.is_quarantined = message.is_quarantined || is_over;
+            message.is_waiting = message.is_waiting && !is_over;
+            entry = is_over && !quarantines_expired ? stored.erase(entry) : std::next(entry);
+        }
+        apply();
+    }
+    std::uint64_t retry_all() {
+        std::uint64_t count = 0;
+        for (auto& entry : stored) {
+            if (std::exchange(entry.second.is_quarantined, false)) {
+                entry.second.attempt = 1;
+                entry.second.was_delivered = true;
+                entry.second.is_pardoned = true;
+                ++count;
+            }
+        }
+        return count;
+    }
+    std::uint64_t drop(bool is_quarantined) {
+        const std::uint64_t count = std::erase_if(stored, [&](const auto& entry) {
+            return is_quarantined ? entry.second.is_quarantined : entry.second.is_waiting;
+        });
+        dropped += count;
+        apply();
+        return count;
     }
     // False: a gap, the link is closed.
     bool publish(int link, std::uint64_t first, const std::vector<Message>& batch) {
@@ -96,7 +154,11 @@ public:
             if (is_draining || head.message.bytes > bytes_max || head.message.size > message_size_max) {
                 refused.emplace(head.sender, head.sequence);
             } else if (stored.size() + 1 <= messages_max && stored_bytes() + head.message.bytes <= bytes_max) {
-                stored[next_offset++] = head.message;
+                Message message = head.message;
+                message.is_waiting = message.delay > 0;
+                message.due = now + message.delay;
+                message.expires = message.ttl > 0 ? now + message.ttl : UINT64_MAX;
+                stored[next_offset++] = message;
             } else {
                 return;
             }
@@ -120,30 +182,43 @@ public:
                 stored.erase(found);
             } else if (range.outcome == Outcome::give_back) {
                 give_back(found->second);
-            } else {
+            } else if (range.outcome == Outcome::retry) {
+                found->second.is_started = true;
+                give_back(found->second);
+                found->second.is_waiting = !found->second.is_quarantined;
+                found->second.due = now + range.argument;
+            } else if (range.outcome == Outcome::reject) {
+                found->second.holder = 0;
+                found->second.is_started = false;
+                found->second.is_quarantined = true;
+            } else if (range.outcome == Outcome::started) {
                 found->second.is_started = true;
             }
         }
-        apply();
+        forget_expired();
         return lost;
     }
     std::uint64_t purge() {
-        const std::uint64_t count = std::erase_if(stored, [](const auto& entry) { return entry.second.holder == 0; });
+        const std::uint64_t count = std::erase_if(stored, [](const auto& entry) { return entry.second.is_ready(); });
         apply();
         return count;
     }
-    static void give_back(Message& message) {
+    void give_back(Message& message) {
         message.holder = 0;
-        message.attempt += message.is_started ? 1 : 0;
+        message.is_quarantined = message.is_started && attempts_max > 0 && message.attempt >= attempts_max;
+        message.attempt += message.is_started && !message.is_quarantined ? 1 : 0;
         message.is_started = false;
     }
     std::optional<Offset> first_ready() const {
+        std::optional<Offset> first;
+        int priority = -1;
         for (const auto& [offset, message] : stored) {
-            if (message.holder == 0) {
-                return offset;
+            if (message.is_ready() && message.priority > priority) {
+                first = offset;
+                priority = message.priority;
             }
         }
-        return std::nullopt;
+        return first;
     }
     std::uint64_t stored_bytes() const {
         std::uint64_t sum = 0;

@@ -260,9 +260,9 @@ TEST_F(BackupsTest, WhatWasConfirmedIsInItAndWhatWasSettledIsNot) {
     EXPECT_EQ(whole.producers().begin()->second, 10U);
     const auto& used = image_of(recovery, 1);
     EXPECT_EQ(used.live_messages(), 8U);
-    EXPECT_EQ(used.cursor(), 6U);
+    EXPECT_EQ(used.queue().cursor(), 6U);
     std::vector<std::pair<channel::Offset, std::uint32_t>> live;
-    for (const auto& [first, range] : used.live()) {
+    for (const auto& [first, range] : used.queue().entries()) {
         for (auto offset = first; offset < range.end; ++offset) {
             live.emplace_back(offset, range.attempt);
         }
@@ -322,7 +322,7 @@ TEST_F(BackupsTest, SegmentsStayForItWhenTheBrokerHasNoUseForThemAnyMore) {
     ASSERT_TRUE(begun["ok"].get<bool>()) << begun;
     const auto in_backup = leftovers();
     ASSERT_TRUE(std::ranges::any_of(in_backup, [](const std::string& path) { return path.contains("/segment-"); }));
-    EXPECT_TRUE(ask(names[0], {{"op", "channel.delete"}})["ok"].get<bool>());
+    EXPECT_TRUE(ask(names[0], {{"op", "channel.delete"}, {"force", true}})["ok"].get<bool>());
     ticks(40);
     ASSERT_TRUE(
         std::ranges::none_of(disk.all_files(), [](const std::string& path) { return path.starts_with("channels/"); }));

@@ -253,7 +253,7 @@ TEST_P(Routing, CommandsForAChannelThatIsGoneAreDropped) {
     session.attach_receiver(2, name);
     run();
     static_cast<void>(session.heard());
-    brokers[0]->admin(session.id, 1, name, R"({"op":"channel.delete"})");
+    brokers[0]->admin(session.id, 1, name, R"({"op":"channel.delete","force":true})");
     brokers[0]->publish(session.link(1), session.channel, 1, batch(1), false);
     brokers[0]->settle(session.link(2), session.channel, std::vector<channel::SettleRange>{{1, 1, 1}}, 5);
     brokers[0]->set_credit(session.link(2), session.channel, {1, 1});
@@ -279,7 +279,7 @@ TEST_P(Routing, ChannelsAreCountedForTheWholeBroker) {
     }
     run();
     EXPECT_EQ(state.channels, 10U);
-    brokers[0]->admin(session.id, 1, "n3", R"({"op":"channel.delete"})");
+    brokers[0]->admin(session.id, 1, "n3", R"({"op":"channel.delete","force":true})");
     run();
     EXPECT_EQ(state.channels, 9U);
     brokers[0]->close_session(session.id);

@@ -48,7 +48,7 @@ TEST_F(Administration, CreatesAndChangesChannels) {
 
 TEST_F(Administration, RefusesWhatItDoesNotKnow) {
     EXPECT_EQ(error_of("x", {{"op", "channel.create"}, {"colour", 1}}), "unsupported");
-    EXPECT_EQ(error_of("x", {{"op", "channel.create"}, {"kind", "topic"}}), "unsupported");
+    EXPECT_EQ(error_of("x", {{"op", "channel.create"}, {"kind", "tree"}}), "bad_request");
     EXPECT_EQ(error_of("x", {{"op", "channel.create"}, {"storage", "disk"}}), "unsupported");
     EXPECT_EQ(error_of("x", {{"op", "channel.create"}, {"messages_max", 0}}), "bad_request");
     EXPECT_EQ(error_of("x", {{"op", "channel.create"}, {"messages_max", -1}}), "bad_request");
@@ -247,7 +247,7 @@ TEST_F(Administration, DeletesWithAllThatIsInIt) {
     receiver.attach_receiver(1, far);
     receiver.credit(1, 1, 100);
     static_cast<void>(receiver.hears());
-    EXPECT_EQ(peer.asks(far, {{"op", "channel.delete"}})["messages"], 3);
+    EXPECT_EQ(peer.asks(far, {{"op", "channel.delete"}, {"force", true}})["messages"], 3);
     EXPECT_EQ(receiver.hears(), Lines{"ERROR 1 channel_deleted"});
     EXPECT_EQ(dialogue.world.state.channels, 0U);
     EXPECT_EQ(error_of(far, {{"op", "channel.show"}}), "not_found");

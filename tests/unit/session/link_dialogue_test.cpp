@@ -24,7 +24,13 @@ TEST(Links, AttachedCarriesTheSettingsInEffect) {
     const auto frames = peer.take_frames();
     ASSERT_EQ(frames.size(), 1U);
     EXPECT_EQ(Json::parse(as_text(frames[0].body)),
-              (Json{{"kind", "queue"}, {"storage", "memory"}, {"message_size_max", 4321}, {"created", true}}));
+              (Json{{"kind", "queue"},
+                    {"storage", "memory"},
+                    {"message_size_max", 4321},
+                    {"created", true},
+                    {"lease_ms", 30'000},
+                    {"lease_max_ms", 43'200'000},
+                    {"attempts_max", 10}}));
 }
 
 TEST(Links, AReceiverMayGiveCreditAndAskRightBehindAttach) {
@@ -228,7 +234,7 @@ TEST(Links, ADeletedChannelEndsItsLinks) {
     peer.attach_receiver(1, name);
     peer.attach_sender(2, name);
     static_cast<void>(peer.hears());
-    EXPECT_EQ(admin.asks(name, {{"op", "channel.delete"}})["ok"], true);
+    EXPECT_EQ(admin.asks(name, {{"op", "channel.delete"}, {"force", true}})["ok"], true);
     EXPECT_EQ(peer.hears_sorted(), (Lines{"ERROR 1 channel_deleted", "ERROR 2 channel_deleted"}));
     peer.publish(2, 1, {"late"});
     peer.attach_sender(2, name);

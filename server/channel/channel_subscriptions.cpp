@@ -1,0 +1,148 @@
+// Readers of topics and streams: made, found, forgotten. What one reader does is in subscription.cpp.
+#include <algorithm>
+#include <utility>
+
+#include "common/base/assert.hpp"
+#include "server/channel/channel.hpp"
+
+namespace baton::channel {
+
+SubscriptionContext Channel::subscription_context() noexcept {
+    return {.log = log_, .events = events_, .clock = clock_, .options = options_, .prng = prng_};
+}
+
+// The settings, but for the id, have passed check_request.
+Subscription& Channel::add_reader(SubscriptionSettings settings, const StartPosition& from) {
+    auto owned = std::make_unique<Subscription>(subscription_context(), std::move(settings));
+    Subscription& reader = *owned;
+    if (options_.kind == Kind::stream) {
+        log_.add_cursor_at(reader.cursor(), offset_of(from));
+    } else {
+        log_.add_cursor(reader.cursor());
+    }
+    readers_.push_back(std::move(owned));
+    if (!reader.settings().name.empty()) {
+        by_name_[reader.settings().name] = &reader;
+    }
+    if (journal_ != nullptr && reader.is_lasting()) {
+        if (reader.id() != queue_reader) {
+            journal_->subscribed(reader.settings(), reader.cursor().offset());
+        }
+        reader.begin_notes();
+    }
+    return reader;
+}
+
+void Channel::remove_reader(Subscription& reader) {
+    BATON_ASSERT(reader.receivers().empty());
+    const SubscriptionCounters& counters = reader.counters();
+    for (auto member : {&SubscriptionCounters::delivered, &SubscriptionCounters::redelivered,
+                        &SubscriptionCounters::settled, &SubscriptionCounters::purged, &SubscriptionCounters::retried,
+                        &SubscriptionCounters::rejected, &SubscriptionCounters::expired, &SubscriptionCounters::dropped,
+                        &SubscriptionCounters::leases_ended}) {
+        ended_.*member += counters.*member;
+    }
+    if (journal_ != nullptr && reader.is_lasting()) {
+        journal_->unsubscribed(reader.id());
+    }
+    reader.forget_all();
+    log_.remove_cursor(reader.cursor());
+    by_name_.erase(reader.settings().name);
+    std::erase_if(readers_, [&](const auto& other) { return other.get() == &reader; });
+}
+
+Offset Channel::offset_of(const StartPosition& from) const noexcept {
+    switch (from.kind) {
+        case StartPosition::Kind::standard:
+        case StartPosition::Kind::first:
+            return 1;
+        case StartPosition::Kind::last:
+            return log_.visible_end() > 1 ? log_.visible_end() - 1 : 1;
+        case StartPosition::Kind::next:
+            return log_.next_offset();
+        case StartPosition::Kind::offset:
+            return from.offset;
+        case StartPosition::Kind::time:
+            break;
+    }
+    const StoredBatch* batch = log_.oldest_kept();
+    while (batch != nullptr && batch->time < from.time) {
+        batch = batch->next;
+    }
+    return batch != nullptr ? batch->base : log_.next_offset();
+}
+
+std::error_code Channel::check_request(const ReceiverRequest& request) const {
+    const bool is_queue = options_.kind == Kind::queue;
+    const bool is_topic = options_.kind == Kind::topic;
+    const auto position = request.from.kind;
+    if (is_queue && (!request.subscription.empty() || !request.filter.empty() ||
+                     position != StartPosition::Kind::standard)) {
+        return Errc::not_supported;
+    }
+    if (is_topic && position != StartPosition::Kind::standard && position != StartPosition::Kind::next) {
+        return Errc::not_supported;
+    }
+    if (!request.filter.empty() && !KeyFilter::parse(request.filter)) {
+        return Errc::bad_filter;
+    }
+    const auto found = by_name_.find(request.subscription);
+    if (!request.subscription.empty() && found != by_name_.end()) {
+        return found->second->settings().filter == request.filter ? std::error_code{} : Errc::incompatible_options;
+    }
+    return !is_queue && readers_.size() >= subscriptions_max ? make_error_code(Errc::too_many_subscriptions)
+                                                             : std::error_code{};
+}
+
+Subscription* Channel::find_subscription(std::string_view name) noexcept {
+    if (options_.kind == Kind::queue) {
+        return name.empty() ? readers_.front().get() : nullptr;
+    }
+    const auto found = name.empty() ? by_name_.end() : by_name_.find(std::string{name});
+    return found != by_name_.end() ? found->second : nullptr;
+}
+
+std::error_code Channel::subscribe(const SubscriptionSettings& settings, const StartPosition& from) {
+    if (settings.name.empty()) {
+        return Errc::not_supported;
+    }
+    ReceiverRequest request;
+    request.subscription = settings.name;
+    request.filter = settings.filter;
+    request.from = from;
+    if (const auto refused = check_request(request)) {
+        return refused;
+    }
+    SubscriptionSettings wanted = settings;
+    Subscription* reader = find_subscription(settings.name);
+    if (reader == nullptr) {
+        wanted.id = next_lasting_++;
+        add_reader(std::move(wanted), from);
+    } else {
+        wanted.id = reader->id();
+        reader->set_settings(wanted);
+        if (journal_ != nullptr) {
+            journal_->subscribed(wanted, reader->cursor().offset());
+        }
+        reader->keep_backlog_limit();
+    }
+    room_changed();
+    return {};
+}
+
+std::uint64_t Channel::unsubscribe(Subscription& subscription) {
+    const std::uint64_t count = subscription.ready();
+    const std::vector<Receiver*> receivers = subscription.receivers();
+    for (Receiver* receiver : receivers) {
+        end_receiver(*receiver, Errc::not_found);
+    }
+    remove_reader(subscription);
+    room_changed();
+    return count;
+}
+
+void Channel::subscription_changed() {
+    room_changed();
+}
+
+}  // namespace baton::channel

@@ -1,0 +1,49 @@
+// Duplicates by message id: the ids of messages that were accepted within a window of time, for senders that begin anew. The
+// sequence numbers of producers (producer_table.hpp) are another matter. One owner. Next file: intake.hpp.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "common/base/clock.hpp"
+#include "server/channel/channel_state.hpp"
+
+namespace baton::channel {
+
+class DedupeWindow {
+public:
+    /// Zero: off; then nothing is remembered.
+    void set_window(Duration window);
+    [[nodiscard]] bool is_on() const noexcept { return window_ > Duration{}; }
+
+    [[nodiscard]] bool contains(std::string_view id) const { return known_.contains(id); }
+    void add(std::string_view id, MonotonicTime now, WallTime wall);
+    void forget_old(MonotonicTime now);
+
+    [[nodiscard]] std::size_t size() const noexcept { return known_.size(); }
+    /// Oldest first.
+    [[nodiscard]] std::vector<ChannelState::KnownId> ids() const;
+    /// What was accepted that long ago is forgotten.
+    void restore(const std::vector<ChannelState::KnownId>& ids, const Clock& clock);
+
+private:
+    struct Known {
+        std::string id;
+        MonotonicTime at{};
+        WallTime wall{};
+    };
+    struct Hash {
+        using is_transparent = void;
+        std::size_t operator()(std::string_view id) const noexcept { return std::hash<std::string_view>{}(id); }
+    };
+
+    Duration window_{};
+    std::deque<Known> by_age_;
+    std::unordered_map<std::string, std::uint64_t, Hash, std::equal_to<>> known_;  // How often it is in by_age_.
+};
+
+}  // namespace baton::channel

@@ -1,0 +1,158 @@
+#include "server/channel/ready_messages.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/base/assert.hpp"
+#include "server/channel/message_rules.hpp"
+#include "server/channel/subscription.hpp"
+
+namespace baton::channel {
+
+void ReadyMessages::set_mode(bool is_absorbing, std::string fair_by, TenantWeights weights) {
+    is_absorbing_ = is_absorbing;
+    weights_ = std::move(weights);
+    if (fair_by != fair_by_) {
+        auto all = take_all();
+        fair_by_ = std::move(fair_by);
+        for (const Run& run : all) {
+            put(run);
+        }
+    }
+}
+
+// Plain messages and fresh ones share a priority: the lower offset goes first.
+bool ReadyMessages::is_plain_before_fresh() const noexcept {
+    return !plain_.empty() &&
+           (is_absorbing_ || plain_.head().first < cursor_.offset() || log_.readable(cursor_) == 0);
+}
+
+Run ReadyMessages::head() const noexcept {
+    if (!fair_.empty()) {
+        return fair_.begin()->second.head();
+    }
+    if (!high_.empty()) {
+        return high_.begin()->second.head();
+    }
+    return is_plain_before_fresh() ? plain_.head() : log_.fresh_head(cursor_);
+}
+
+Run ReadyMessages::take(Cut cut) noexcept {
+    if (!fair_.empty()) {
+        taken_ -= cut.count;
+        const auto lane = fair_.begin();
+        const Run run = lane->second.take(cut);
+        if (lane->second.empty()) {
+            fair_.erase(lane);
+        }
+        return run;
+    }
+    if (!high_.empty()) {
+        taken_ -= cut.count;
+        const auto lane = high_.begin();
+        const Run run = lane->second.take(cut);
+        if (lane->second.empty()) {
+            high_.erase(lane);
+        }
+        return run;
+    }
+    if (is_plain_before_fresh()) {
+        taken_ -= cut.count;
+        return plain_.take(cut);
+    }
+    return log_.take_fresh(cursor_, cut);
+}
+
+void ReadyMessages::put(const Run& run) {
+    if (fair_by_.empty() && (!run.batch->has_rules || (run.batch->flags & batch_has_properties) == 0)) {
+        taken_ += run.count;
+        return plain_.put(run);
+    }
+    Run rest = run;
+    while (rest.count > 1) {
+        put_one(rest.take_front(1U));
+    }
+    put_one(rest);
+}
+
+void ReadyMessages::put_one(const Run& message) {
+    taken_ += message.count;
+    const Bytes properties = properties_of(message);
+    const std::uint8_t priority = message.batch->has_rules ? rules_of(properties).priority : 0;
+    if (!fair_by_.empty()) {
+        const std::uint64_t tenant = number_of(tenant_of(properties, fair_by_));
+        fair_.try_emplace(priority, weights_).first->second.put(message, tenant);
+    } else if (priority > 0) {
+        high_[priority].put(message);
+    } else {
+        plain_.put(message);
+    }
+}
+
+std::optional<Run> ReadyMessages::take_at(Offset offset) {
+    std::optional<Run> taken = plain_.take_at(offset);
+    for (auto lane = high_.begin(); !taken && lane != high_.end(); ++lane) {
+        taken = lane->second.take_at(offset);
+        if (taken && lane->second.empty()) {
+            high_.erase(lane);
+            break;
+        }
+    }
+    for (auto lane = fair_.begin(); !taken && lane != fair_.end(); ++lane) {
+        taken = lane->second.take_at(offset);
+        if (taken && lane->second.empty()) {
+            fair_.erase(lane);
+            break;
+        }
+    }
+    taken_ -= taken ? 1 : 0;
+    return taken;
+}
+
+std::optional<Run> ReadyMessages::take_oldest() {
+    std::optional<Offset> oldest;
+    const auto offer = [&](const ReadySet& set) {
+        if (!set.empty()) {
+            oldest = std::min(oldest.value_or(set.head().first), set.head().first);
+        }
+    };
+    offer(plain_);
+    for (const auto& lane : high_) {
+        offer(lane.second);
+    }
+    for (const Run& run : fair_.empty() ? std::vector<Run>{} : runs(0, 1)) {
+        oldest = std::min(oldest.value_or(run.first), run.first);
+    }
+    if (log_.readable(cursor_) > 0 && (!oldest || cursor_.offset() < *oldest)) {
+        Run head = log_.fresh_head(cursor_);
+        return log_.take_fresh(cursor_, {head.count, head.bytes});
+    }
+    return oldest ? take_at(*oldest) : std::nullopt;
+}
+
+std::vector<Run> ReadyMessages::runs(Offset from, std::size_t limit) const {
+    std::vector<Run> all;
+    const auto append = [&](const ReadySet& set) { set.append_runs(from, limit, all); };
+    append(plain_);
+    for (const auto& lane : high_) {
+        append(lane.second);
+    }
+    for (const auto& lane : fair_) {
+        lane.second.append_runs(from, limit, all);
+    }
+    if (!high_.empty() || !fair_.empty()) {
+        std::ranges::sort(all, {}, &Run::first);
+    }
+    return all;
+}
+
+std::vector<Run> ReadyMessages::take_all() {
+    std::vector<Run> all = runs();
+    plain_ = {};
+    high_.clear();
+    fair_.clear();
+    taken_ = 0;
+    return all;
+}
+
+}  // namespace baton::channel

@@ -1,0 +1,75 @@
+// What a subscription can give now, and in which order: by priority; within one, what is in its place in the log and what
+// came back or was picked, by offset; or tenant by tenant where the channel is fair.
+//
+// In the ordinary case messages stay in the log until they are given. Where each has to be looked at (order by key,
+// fairness, a filter) the subscription *absorbs* them first: only what it has put here is given.
+// One owner, the subscription. Next file: dispatcher.hpp.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "server/channel/fair_lane.hpp"
+#include "server/channel/ready_set.hpp"
+
+namespace baton::channel {
+
+class ReadyMessages {
+public:
+    /// `log` outlives it. The cursor is not in the log yet.
+    explicit ReadyMessages(MessageLog& log) noexcept : log_{log} {}
+    ReadyMessages(const ReadyMessages&) = delete;
+    ReadyMessages& operator=(const ReadyMessages&) = delete;
+
+    [[nodiscard]] LogCursor& cursor() noexcept { return cursor_; }
+    [[nodiscard]] const LogCursor& cursor() const noexcept { return cursor_; }
+
+    /// Before anything is put. `fair_by` as in ChannelOptions; empty: not fair.
+    void set_mode(bool is_absorbing, std::string fair_by, TenantWeights weights);
+    [[nodiscard]] bool is_absorbing() const noexcept { return is_absorbing_; }
+
+    /// In memory; 0 exactly if there is nothing to give, otherwise perhaps more than there are.
+    [[nodiscard]] std::uint64_t count() const noexcept {
+        return taken_ + (is_absorbing_ ? 0 : log_.readable(cursor_));
+    }
+    /// All that nobody holds, also what is on the disk or was not looked at yet.
+    [[nodiscard]] std::uint64_t total() const noexcept { return taken_ + log_.fresh(cursor_); }
+    /// Of those, the ones that are here and not in their place in the log.
+    [[nodiscard]] std::uint64_t taken() const noexcept { return taken_; }
+
+    [[nodiscard]] Run head() const noexcept;
+    /// The first messages of `head()`.
+    [[nodiscard]] Run take(Cut cut) noexcept;
+    /// Messages that the subscription holds and that can be given (again).
+    void put(const Run& run);
+    /// Removes and returns a message that is here, not in its place in the log.
+    [[nodiscard]] std::optional<Run> take_at(Offset offset);
+    /// Removes and returns the run with the lowest offset, from here or from the log. Not of a block on the disk; nothing if
+    /// there is none.
+    [[nodiscard]] std::optional<Run> take_oldest();
+    /// Those that are here, in the order of offsets, from `from` on; at least the first `limit` of them.
+    [[nodiscard]] std::vector<Run> runs(Offset from = 0, std::size_t limit = SIZE_MAX) const;
+    /// Removes them.
+    [[nodiscard]] std::vector<Run> take_all();
+
+private:
+    [[nodiscard]] bool is_plain_before_fresh() const noexcept;
+    void put_one(const Run& message);
+
+    MessageLog& log_;
+    LogCursor cursor_;
+    bool is_absorbing_ = false;
+    std::string fair_by_;
+    TenantWeights weights_;
+    std::uint64_t taken_ = 0;
+    ReadySet plain_;                                             // Priority 0.
+    std::map<std::uint8_t, ReadySet, std::greater<>> high_;      // Others; none is empty.
+    std::map<std::uint8_t, FairLane, std::greater<>> fair_;      // Instead of both where the channel is fair.
+};
+
+}  // namespace baton::channel

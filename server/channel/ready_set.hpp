@@ -1,0 +1,39 @@
+// Ready messages that are not in their place in the log any more, in the order of their offsets: what came back, and what
+// was picked before its turn. Runs that belong together are joined, so that a channel that is given back whole is a few of them.
+// One owner. Next file: ready_messages.hpp.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "server/channel/message_log.hpp"
+
+namespace baton::channel {
+
+class ReadySet {
+public:
+    /// None of its messages is in the set.
+    void put(const Run& run);
+    /// The lowest run. Not if empty.
+    [[nodiscard]] const Run& head() const noexcept { return runs_.begin()->second; }
+    /// Removes and returns the first messages of the lowest run.
+    [[nodiscard]] Run take(Cut cut) noexcept;
+    /// Removes and returns the message with this offset, if it is here.
+    [[nodiscard]] std::optional<Run> take_at(Offset offset);
+
+    /// Adds the runs that reach beyond `from`, at most `limit`, to `out`.
+    void append_runs(Offset from, std::size_t limit, std::vector<Run>& out) const;
+
+    [[nodiscard]] bool empty() const noexcept { return runs_.empty(); }
+    [[nodiscard]] std::uint64_t messages() const noexcept { return messages_; }
+    /// By first offset.
+    [[nodiscard]] const std::map<Offset, Run>& runs() const noexcept { return runs_; }
+
+private:
+    std::map<Offset, Run> runs_;
+    std::uint64_t messages_ = 0;
+};
+
+}  // namespace baton::channel

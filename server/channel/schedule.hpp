@@ -1,0 +1,60 @@
+// Messages that wait for their time: delayed ones and those that are to be tried again. They are in nobody's hands and
+// use nobody's credit. One node and one heap entry a message, so that a million of them cost the others nothing.
+// Relative times are monotonic; only an absolute schedule follows the wall clock. One owner. Next file: subscription.hpp.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "common/base/clock.hpp"
+#include "server/channel/message_log.hpp"
+
+namespace baton::channel {
+
+class Schedule {
+public:
+    struct Due {
+        MonotonicTime at{};
+        std::optional<WallTime> wall;  ///< Instead, and it follows the wall clock.
+    };
+    struct Waiting {
+        Run run;
+        Due due;
+    };
+
+    /// `run` is one message that does not wait yet.
+    void put(const Run& run, const Due& due);
+    [[nodiscard]] std::optional<Run> take(Offset offset);
+    /// One message whose time has come; nothing if there is none.
+    [[nodiscard]] std::optional<Run> take_due(MonotonicTime now, WallTime wall);
+    [[nodiscard]] bool has_due(MonotonicTime now, WallTime wall) const noexcept;
+
+    [[nodiscard]] std::uint64_t messages() const noexcept { return waiting_.size(); }
+    [[nodiscard]] const Waiting* find(Offset offset) const noexcept;
+    [[nodiscard]] const std::map<Offset, Waiting>& waiting() const noexcept { return waiting_; }
+    /// When the wait ends, as wall time.
+    [[nodiscard]] static WallTime wall_of(const Due& due, const Clock& clock) noexcept;
+
+private:
+    template <class Time>
+    struct Entry {
+        Time at;
+        Offset offset;
+        [[nodiscard]] bool operator<(const Entry& other) const noexcept {  // For a heap with the earliest first.
+            return at != other.at ? at > other.at : offset > other.offset;
+        }
+    };
+    template <class Time>
+    [[nodiscard]] std::optional<Run> pop(std::vector<Entry<Time>>& heap, Time now);
+    [[nodiscard]] bool is_current(const Entry<MonotonicTime>& entry) const noexcept;
+    [[nodiscard]] bool is_current(const Entry<WallTime>& entry) const noexcept;
+
+    std::map<Offset, Waiting> waiting_;
+    // Entries of messages that were taken stay until their time comes.
+    std::vector<Entry<MonotonicTime>> by_time_;
+    std::vector<Entry<WallTime>> by_wall_;
+};
+
+}  // namespace baton::channel

@@ -1,0 +1,444 @@
+// Receivers, giving, and what time brings. What receivers decide is in subscription_settle.cpp.
+#include "server/channel/subscription.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/base/assert.hpp"
+
+namespace baton::channel {
+
+namespace {
+
+// What one step does before others get their turn: some milliseconds at most.
+constexpr std::uint64_t messages_per_step = 10'000;
+// A filter is asked as far ahead as receivers may want soon; order and fairness need to see everything.
+constexpr std::uint64_t filtered_ahead = 4'096;
+
+}  // namespace
+
+Duration age_of(const StoredBatch& batch, const Clock& clock) noexcept {
+    if (batch.accepted != MonotonicTime{}) {
+        return clock.now() - batch.accepted;
+    }
+    return std::chrono::microseconds{std::max<std::int64_t>(clock.wall_now().us - batch.time.us, 0)};
+}
+
+Bytes properties_of(const Run& message) noexcept {
+    if ((message.batch->flags & batch_has_properties) == 0) {
+        return {};
+    }
+    MessageCursor cursor{message.region(), true};
+    MessageView view;
+    return cursor.next(view) ? view.properties : Bytes{};
+}
+
+Subscription::Subscription(const SubscriptionContext& context, SubscriptionSettings settings)
+    : context_{context},
+      log_{context.log},
+      settings_{std::move(settings)},
+      ready_{context.log},
+      dispatcher_{context.events},
+      head_wait_{WaitReason::none, context.clock.now()} {
+    if (!settings_.filter.empty()) {
+        filter_ = KeyFilter::parse(settings_.filter).value_or(KeyFilter{});
+    }
+    notes_.reader = settings_.id;
+    options_changed();
+}
+
+void Subscription::options_changed() {
+    TenantWeights weights;
+    for (const auto& [tenant, weight] : context_.options.fair_weights) {
+        weights[number_of(as_bytes(tenant))] = weight;
+    }
+    const bool was_ordered = keys_.keys() > 0;
+    ready_.set_mode(is_ordered() || !context_.options.fair_by.empty() || !filter_.matches_all(),
+                    context_.options.fair_by, std::move(weights));
+    if (was_ordered && !is_ordered()) {
+        for (const Run& run : keys_.take_all()) {
+            ready_.put(run);
+        }
+        keys_ = {};
+    }
+    refresh_all();
+}
+
+// --- Receivers -----------------------------------------------------------------------------------------------------------
+
+void Subscription::attach(Receiver& receiver) {
+    receiver.subscription = this;
+    receivers_.push_back(&receiver);
+    exclusive_receivers_ += receiver.is_exclusive ? 1 : 0;
+    refresh_all();
+    may_dispatch_ = true;
+}
+
+void Subscription::detach(Receiver& receiver) {
+    Ring<Run> held = receiver.in_flight.take_all();
+    for (std::size_t i = 0; i < held.size(); ++i) {
+        come_back(held[i]);
+    }
+    dispatcher_.remove(receiver);
+    std::erase(receivers_, &receiver);
+    exclusive_receivers_ -= receiver.is_exclusive ? 1 : 0;
+    if (receiver.is_exclusive || context_.options.is_exclusive) {
+        refresh_all();
+    }
+    may_dispatch_ = true;
+}
+
+void Subscription::refresh(Receiver& receiver) {
+    const MonotonicTime now = context_.clock.now();
+    if (is_draining_) {
+        dispatcher_.remove(receiver);
+        set_wait(receiver.wait, WaitReason::draining, now);
+    } else if (is_exclusive() && !receivers_.empty() && receivers_.front() != &receiver) {
+        dispatcher_.remove(receiver);
+        set_wait(receiver.wait, WaitReason::standby, now);
+    } else {
+        dispatcher_.refresh(receiver, now);
+    }
+    may_dispatch_ = true;
+}
+
+void Subscription::refresh_all() {
+    for (Receiver* receiver : receivers_) {
+        refresh(*receiver);
+    }
+}
+
+void Subscription::begin_drain() {
+    is_draining_ = true;
+    refresh_all();
+}
+
+std::uint64_t Subscription::in_flight() const noexcept {
+    std::uint64_t count = 0;
+    for (const Receiver* receiver : receivers_) {
+        count += receiver->in_flight.messages();
+    }
+    return count;
+}
+
+// --- The way to ready ----------------------------------------------------------------------------------------------------
+
+bool Subscription::matches(Bytes properties) const noexcept {
+    return filter_.matches_all() || filter_.matches(as_text(key_of(properties)));
+}
+
+// Where each message has to be looked at this happens when it is absorbed.
+void Subscription::take_ruled(std::span<StoredBatch* const> batches) {
+    may_dispatch_ = true;
+    if (is_ordered() || !context_.options.fair_by.empty()) {
+        absorbs_at_once_ = true;
+        return;
+    }
+    LogCursor& cursor_place = ready_.cursor();
+    for (StoredBatch* batch : batches) {
+        MessageCursor cursor{batch->messages.bytes(), true};
+        MessageView view;
+        Cut before;
+        for (std::uint32_t count = batch->count; count > 0; --count) {
+            if (!cursor.next(view)) {
+                break;
+            }
+            const Cut one{1, static_cast<std::uint32_t>(cursor.position()) - before.bytes};
+            const Offset offset = batch->base + before.count;
+            if (offset >= cursor_place.offset() && rules_of(view.properties).any() && matches(view.properties) &&
+                (!present_until_ || !overlaps(cursor_place.skipped(), offset, offset + 1))) {
+                const bool is_last = count == 1;
+                route(log_.pick(cursor_place, *batch, before, one), view);
+                if (is_last) {
+                    break;  // With its last message the batch may be gone.
+                }
+            }
+            before = {before.count + 1, before.bytes + one.bytes};
+        }
+    }
+}
+
+// The subscription holds the message. Nobody was given it, as far as its rules are concerned.
+void Subscription::route(const Run& message, const MessageView& view) {
+    const MessageRules rules = message.batch->has_rules ? rules_of(view.properties) : MessageRules{};
+    if (rules.ttl) {
+        schedule_expiry(message);
+    }
+    const Duration age = age_of(*message.batch, context_.clock);
+    const WallTime wall = context_.clock.wall_now();
+    Run waiting = message;
+    waiting.was_delivered = false;
+    if (rules.not_before && rules.not_before->us > wall.us) {
+        schedule_.put(waiting, {.at{}, .wall = *rules.not_before});
+    } else if (rules.delay && *rules.delay > age) {
+        schedule_.put(waiting, {.at = context_.clock.now() + (*rules.delay - age), .wall{}});
+    } else if (is_late(message, rules)) {
+        expire(message, Key::free);
+    } else {
+        admit(message, view.properties);
+    }
+}
+
+// Its time came while the broker was not there, as far as anybody can tell, and it was not given since.
+bool Subscription::is_late(const Run& message, const MessageRules& rules) const noexcept {
+    if (!present_until_ || !context_.options.drops_late || (!rules.delay && !rules.not_before) || message.attempt > 1) {
+        return false;
+    }
+    const std::int64_t delay =
+        rules.delay ? std::chrono::duration_cast<std::chrono::microseconds>(*rules.delay).count() : 0;
+    return std::max(rules.not_before ? rules.not_before->us : 0, message.batch->time.us + delay) > present_until_->us;
+}
+
+// Its time has come; only its key can hold it up.
+void Subscription::admit(const Run& message, Bytes properties) {
+    if (is_ordered()) {
+        const std::uint64_t key = number_of(key_of(properties));
+        if (key != 0 && !keys_.admit(message, key)) {
+            return;
+        }
+    }
+    put_if_young(message);
+}
+
+void Subscription::absorb(std::uint64_t& budget) {
+    if (!ready_.is_absorbing()) {
+        return;
+    }
+    const bool sees_everything = is_ordered() || !context_.options.fair_by.empty();
+    LogCursor& cursor = ready_.cursor();
+    while (budget > 0 && log_.readable(cursor) > 0 && (sees_everything || ready_.taken() < filtered_ahead)) {
+        Run head = log_.fresh_head(cursor);
+        const bool has_properties = (head.batch->flags & batch_has_properties) != 0;
+        if (!has_properties && sees_everything && context_.options.fair_by.empty()) {
+            ready_.put(log_.take_fresh(cursor, {head.count, head.bytes}));  // Without keys there is no order to keep.
+            budget -= std::min<std::uint64_t>(budget, head.count);
+            continue;
+        }
+        MessageCursor messages{head.region(), has_properties};
+        MessageView view;
+        std::uint32_t position = 0;
+        for (std::uint32_t left = head.count; left > 0 && budget > 0 && messages.next(view); --left, --budget) {
+            const Cut one{1, static_cast<std::uint32_t>(messages.position()) - position};
+            position += one.bytes;
+            const Run message = log_.take_fresh(cursor, one);
+            if (matches(view.properties)) {
+                route(message, view);
+            } else {
+                forget(message, Key::free);
+            }
+        }
+    }
+}
+
+// Messages that were given to somebody, or wait, and can be given again. Their keys are theirs still.
+void Subscription::make_ready(const Run& run) {
+    if (!run.batch->has_rules && context_.options.age_max == Duration{}) {
+        return ready_.put(run);
+    }
+    Run rest = run;
+    while (rest.count > 1) {
+        put_if_young(rest.take_front(1U));
+    }
+    put_if_young(rest);
+}
+
+void Subscription::put_if_young(const Run& run) {
+    if (const auto left = life_left(run); left && *left <= Duration{} && !run.is_kept) {
+        return expire(run, Key::held);
+    }
+    ready_.put(run);
+}
+
+// --- Dispatch ------------------------------------------------------------------------------------------------------------
+
+bool Subscription::needs_dispatch() const noexcept {
+    if (!may_dispatch_ || is_draining_) {
+        return false;
+    }
+    if (ready_.is_absorbing() && log_.readable(cursor()) > 0) {
+        return dispatcher_.has_candidates() || absorbs_at_once_;
+    }
+    return dispatcher_.has_candidates() && ready_.count() > 0;
+}
+
+void Subscription::dispatch() {
+    if (!needs_dispatch()) {
+        return;
+    }
+    may_dispatch_ = false;
+    std::uint64_t budget = messages_per_step;
+    const MonotonicTime now = context_.clock.now();
+    do {
+        absorb(budget);
+        const auto given = dispatcher_.run(ready_, now);
+        counters_.delivered += given.messages;
+        counters_.redelivered += given.redelivered;
+        next_lease_end_ = std::min(next_lease_end_, given.messages > 0 ? given.lease_end : UINT32_MAX);
+    } while (ready_.is_absorbing() && budget > 0 && ready_.taken() == 0 && log_.readable(cursor()) > 0 &&
+             dispatcher_.has_candidates());
+    if (budget == 0 && log_.readable(cursor()) > 0) {
+        may_dispatch_ = true;  // The rest in the next turn.
+    }
+    note_head_wait();
+}
+
+void Subscription::note_head_wait() {
+    const WaitReason reason = head_reason();
+    if (reason != head_wait_.reason) {
+        head_wait_ = {reason, context_.clock.now()};
+    }
+}
+
+// Why ready messages are not given out. Only when no dispatch is due: then nobody can take them.
+WaitReason Subscription::head_reason() const noexcept {
+    if (ready() == 0) {
+        if (in_flight() > 0) {
+            return WaitReason::in_flight;
+        }
+        if (delayed() > 0) {
+            return WaitReason::delayed;
+        }
+        return log_.uncommitted() > 0 ? WaitReason::committing : WaitReason::none;
+    }
+    if (is_draining_) {
+        return WaitReason::draining;
+    }
+    if (receivers_.empty()) {
+        return WaitReason::no_receiver;
+    }
+    if (!dispatcher_.has_candidates()) {
+        return WaitReason::receivers_busy;
+    }
+    if (is_blocked_on_disk()) {
+        return WaitReason::loading;
+    }
+    return ready_.total() == 0 ? WaitReason::key_busy : WaitReason::receivers_busy;
+}
+
+// --- Time ----------------------------------------------------------------------------------------------------------------
+
+bool Subscription::tick() {
+    bool has_more = release_due(messages_per_step);
+    end_leases();
+    has_more = expire_due(messages_per_step) || has_more;
+    has_more = expire_old(messages_per_step) || has_more;
+    return has_more;
+}
+
+bool Subscription::release_due(std::uint64_t budget) {
+    const MonotonicTime now = context_.clock.now();
+    const WallTime wall = context_.clock.wall_now();
+    for (; schedule_.has_due(now, wall); --budget) {
+        if (budget == 0) {
+            return true;
+        }
+        const auto run = schedule_.take_due(now, wall);
+        if (!run) {
+            break;
+        }
+        may_dispatch_ = true;
+        // What was given before has its key still.
+        run->was_delivered ? put_if_young(*run) : admit(*run, properties_of(*run));
+    }
+    return false;
+}
+
+void Subscription::end_leases() {
+    const std::uint32_t now = lease_time(context_.clock.now());
+    if (next_lease_end_ > now) {
+        return;
+    }
+    next_lease_end_ = UINT32_MAX;
+    for (Receiver* receiver : receivers_) {
+        taken_back_.clear();
+        next_lease_end_ = std::min(next_lease_end_, receiver->in_flight.take_ended(now, taken_back_));
+        if (taken_back_.empty()) {
+            continue;
+        }
+        for (const Run& run : taken_back_) {
+            counters_.leases_ended += run.count;
+            come_back(run);
+        }
+        refresh(*receiver);
+    }
+}
+
+// How long this message has to live; nothing: for ever.
+std::optional<Duration> Subscription::life_left(const Run& message) const noexcept {
+    std::optional<Duration> life;
+    if (message.batch->has_rules) {
+        life = rules_of(properties_of(message)).ttl;
+    }
+    if (context_.options.age_max > Duration{} && context_.options.kind != Kind::stream) {
+        life = std::min(life.value_or(Duration::max()), context_.options.age_max);
+    }
+    return life ? std::optional{*life - age_of(*message.batch, context_.clock)} : std::nullopt;
+}
+
+void Subscription::schedule_expiry(const Run& message) {
+    if (const auto left = life_left(message)) {
+        expiries_.push_back({context_.clock.now() + std::max(*left, Duration{}), message.first});
+        std::ranges::push_heap(expiries_, std::less<>{});
+    }
+}
+
+// Whoever holds the message may finish it; it is looked at again when it comes back. So are those behind a busy key.
+bool Subscription::expire_due(std::uint64_t budget) {
+    const MonotonicTime now = context_.clock.now();
+    for (; !expiries_.empty() && expiries_.front().at <= now; --budget) {
+        if (budget == 0) {
+            return true;
+        }
+        const Offset offset = expiries_.front().offset;
+        std::ranges::pop_heap(expiries_, std::less<>{});
+        expiries_.pop_back();
+        auto run = ready_.take_at(offset);
+        const bool is_waiting = !run;
+        if (is_waiting) {
+            run = schedule_.take(offset);
+        }
+        const bool is_admitted = run && (run->was_delivered || !is_waiting);
+        if (run && run->is_kept) {
+            ready_.put(*run);
+        } else if (run) {
+            expire(*run, is_admitted ? Key::held : Key::free);
+        }
+    }
+    return false;
+}
+
+// The channel's own limit: by age the messages are in order.
+bool Subscription::expire_old(std::uint64_t budget) {
+    if (context_.options.age_max == Duration{} || context_.options.kind == Kind::stream) {
+        return false;
+    }
+    LogCursor& cursor = ready_.cursor();
+    while (log_.readable(cursor) > 0) {
+        const Run head = log_.fresh_head(cursor);
+        if (age_of(*head.batch, context_.clock) < context_.options.age_max) {
+            break;
+        }
+        if (budget < head.count) {
+            return true;
+        }
+        budget -= head.count;
+        expire(log_.take_fresh(cursor, {head.count, head.bytes}), Key::free);
+    }
+    if (ready_.taken() == 0 || context_.clock.now() < next_age_check_) {
+        return false;
+    }
+    next_age_check_ = context_.clock.now() + std::chrono::seconds{1};
+    for (const Run& run : ready_.runs()) {
+        if (age_of(*run.batch, context_.clock) < context_.options.age_max) {
+            break;
+        }
+        for (Offset offset = run.is_kept ? run.end() : run.first; offset < run.end(); ++offset) {
+            if (auto message = ready_.take_at(offset)) {
+                expire(*message, Key::held);
+            }
+        }
+    }
+    return false;
+}
+
+}  // namespace baton::channel

@@ -1,0 +1,257 @@
+// One reader of a channel with its receivers: the only one of a queue, or a subscription of a topic or stream. Everything
+// about a message between being published and being settled: waiting for its time, ready, with a receiver, tried again,
+// quarantined, expired.
+// The implementation: subscription.cpp (receivers, giving, time), subscription_settle.cpp (what receivers decide, attempts,
+// quarantine), subscription_admin.cpp (questions, what administrators do, saving and restoring).
+// Not here: publishing and senders (channel.hpp), which receiver gets what (dispatcher.hpp).
+// One owner, the channel. Next files: ready_messages.hpp, schedule.hpp, key_order.hpp.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/base/clock.hpp"
+#include "common/base/prng.hpp"
+#include "server/channel/channel_events.hpp"
+#include "server/channel/channel_options.hpp"
+#include "server/channel/dispatcher.hpp"
+#include "server/channel/journal.hpp"
+#include "server/channel/key_filter.hpp"
+#include "server/channel/key_order.hpp"
+#include "server/channel/message_rules.hpp"
+#include "server/channel/reader_image.hpp"
+#include "server/channel/ready_messages.hpp"
+#include "server/channel/receiver.hpp"
+#include "server/channel/schedule.hpp"
+
+namespace baton::channel {
+
+/// What a subscription shares with its channel; all of it outlives the subscription.
+struct SubscriptionContext {
+    MessageLog& log;
+    ChannelEvents& events;
+    const Clock& clock;
+    const ChannelOptions& options;
+    Prng& prng;
+};
+
+enum class MessageState : std::uint8_t { ready, delayed, in_flight, quarantined };
+
+struct SubscriptionCounters {
+    std::uint64_t delivered = 0, redelivered = 0, settled = 0, purged = 0;
+    std::uint64_t retried = 0;        ///< Retried by a receiver's decision.
+    std::uint64_t rejected = 0;       ///< Quarantined by a receiver's decision.
+    std::uint64_t quarantined = 0;    ///< All that were.
+    std::uint64_t expired = 0;        ///< Dropped or quarantined because of their age, or late.
+    std::uint64_t leases_ended = 0;   ///< Messages that were taken back.
+    std::uint64_t dropped = 0;        ///< For lack of room, or by an administrator.
+    Offset last_dropped_first = 0;    ///< The last range of those that were dropped for lack of room; 0: none.
+    std::uint64_t last_dropped_count = 0;
+};
+
+/// Which messages an administrator means: those with these offsets, or all.
+struct MessageChoice {
+    std::span<const Offset> offsets;
+    bool is_all = false;
+};
+
+class Subscription {
+public:
+    Subscription(const SubscriptionContext& context, SubscriptionSettings settings);
+    Subscription(const Subscription&) = delete;
+    Subscription& operator=(const Subscription&) = delete;
+
+    [[nodiscard]] ReaderId id() const noexcept { return settings_.id; }
+    [[nodiscard]] const SubscriptionSettings& settings() const noexcept { return settings_; }
+    void set_settings(const SubscriptionSettings& settings) noexcept { settings_ = settings; }
+    /// Named ones and that of a queue; not that of one link.
+    [[nodiscard]] bool is_lasting() const noexcept { return settings_.id < first_link_reader; }
+    [[nodiscard]] LogCursor& cursor() noexcept { return ready_.cursor(); }
+    [[nodiscard]] const LogCursor& cursor() const noexcept { return ready_.cursor(); }
+    /// The channel's options have changed.
+    void options_changed();
+
+    // --- Receivers ---------------------------------------------------------------------------------------------------
+
+    void attach(Receiver& receiver);
+    /// What it held goes back; the receiver can be destroyed.
+    void detach(Receiver& receiver);
+    /// Its credit or slowness has changed.
+    void refresh(Receiver& receiver);
+    [[nodiscard]] const std::vector<Receiver*>& receivers() const noexcept { return receivers_; }
+    void begin_drain();
+
+    // --- Messages ----------------------------------------------------------------------------------------------------
+
+    /// These batches with rules have become visible: messages that do not take their turn are taken out.
+    void take_ruled(std::span<StoredBatch* const> batches);
+    void settle(Receiver& receiver, const SettleRange& range, std::string_view note);
+    /// More has become visible.
+    void messages_visible() noexcept { may_dispatch_ = true; }
+    [[nodiscard]] bool needs_dispatch() const noexcept;
+    void dispatch();
+    /// What time has brought. True: there is more to do at once.
+    bool tick();
+    /// Forgets up to so many messages of those that nobody holds, oldest first, because there is no room.
+    std::uint64_t drop_oldest(std::uint64_t count);
+    /// Those that nobody holds beyond `backlog_max` go, the newest of them first, or the oldest.
+    void keep_backlog_limit();
+    [[nodiscard]] bool is_over_backlog() const noexcept {
+        return settings_.backlog_max > 0 && ready() > settings_.backlog_max;
+    }
+
+    // --- Administration ------------------------------------------------------------------------------------------------
+
+    /// Forgets all ready messages.
+    std::uint64_t purge();
+    /// Everything that it holds, before it is removed. Nothing is noted.
+    void forget_all();
+    /// From quarantine back to ready, with the first attempt.
+    std::uint64_t retry(const MessageChoice& choice);
+    /// Forgets messages in this state, which is not `in_flight`.
+    std::uint64_t drop(MessageState state, const MessageChoice& choice);
+    /// Where messages are that are not in their place in the log, in the order of offsets from `from` on: all up to some
+    /// offset, about `limit` runs.
+    struct Entry {
+        Run run;
+        MessageState state = MessageState::ready;
+        WallTime due{};
+        std::shared_ptr<const QuarantineNote> note;
+        const Receiver* receiver = nullptr;
+    };
+    [[nodiscard]] std::vector<Entry> entries(std::optional<MessageState> state, Offset from, std::size_t limit) const;
+    [[nodiscard]] std::optional<Entry> find(Offset offset) const;
+
+    // --- Questions -----------------------------------------------------------------------------------------------------
+
+    /// Messages that nobody holds and whose time has come, also those behind a busy key.
+    [[nodiscard]] std::uint64_t ready() const noexcept { return ready_.total() + keys_.messages(); }
+    [[nodiscard]] std::uint64_t delayed() const noexcept { return schedule_.messages(); }
+    [[nodiscard]] std::uint64_t quarantined() const noexcept { return quarantine_.size(); }
+    [[nodiscard]] std::uint64_t in_flight() const noexcept;
+    [[nodiscard]] const SubscriptionCounters& counters() const noexcept { return counters_; }
+    [[nodiscard]] bool wants_messages() const noexcept { return dispatcher_.has_candidates(); }
+    [[nodiscard]] bool is_blocked_on_disk() const noexcept {
+        return ready_.count() == 0 && log_.fresh(cursor()) > 0 && log_.readable(cursor()) == 0;
+    }
+    [[nodiscard]] const Wait& head_wait() const noexcept { return head_wait_; }
+    void note_head_wait();
+    [[nodiscard]] Offset oldest_offset() const noexcept;
+    /// The subscription that has it to itself, if one has.
+    [[nodiscard]] bool is_exclusive() const noexcept { return context_.options.is_exclusive || exclusive_receivers_ > 0; }
+    [[nodiscard]] bool is_ordered() const noexcept { return context_.options.is_ordered_by_key; }
+
+    // --- Durable channels ------------------------------------------------------------------------------------------------
+
+    [[nodiscard]] ReaderNotes& notes() noexcept { return notes_; }
+    [[nodiscard]] bool has_notes() const noexcept { return is_noting_ && notes_.is_needed(cursor().offset()); }
+    /// The reader's state is saved: from now on changes are noted.
+    void begin_notes() noexcept {
+        is_noting_ = true;
+        notes_.written_cursor = cursor().offset();
+    }
+    [[nodiscard]] ReaderState state() const;
+    /// Restoring. `newest`: the time of the newest message: until then the broker was there.
+    void begin_restore(WallTime newest) noexcept { present_until_ = newest; }
+    void end_restore() noexcept { present_until_.reset(); }
+    /// Messages of a restored batch that this reader wants and has behind its cursor, or picked. In the order of offsets.
+    void restore(const ReaderEntry& entry, StoredBatch& batch, Offset first, Offset end);
+    /// Gives it up: it holds nothing, and the log is cleared.
+    void clear() noexcept;
+
+private:
+    friend class SubscriptionTest;
+
+    // Receivers.
+    void refresh_all();
+
+    // The way to ready.
+    void absorb(std::uint64_t& budget);
+    void route(const Run& message, const MessageView& view);
+    void admit(const Run& message, Bytes properties);
+    [[nodiscard]] bool is_late(const Run& message, const MessageRules& rules) const noexcept;
+    void come_back(Run run);
+    void make_ready(const Run& run);
+    void put_if_young(const Run& run);
+    [[nodiscard]] bool matches(Bytes properties) const noexcept;
+
+    // Away.
+    /// Whether a message is the one of its key that the others wait for. It is not before it is admitted, and not in quarantine.
+    enum class Key : bool { free, held };
+    void forget(const Run& run, Key key);
+    void release_keys(const Run& run);
+    void quarantine(const Run& run, QuarantineReason reason, std::string_view note, const Receiver* receiver, Key key);
+    void expire(const Run& run, Key key);
+    void note_drop(const Run& run);
+    [[nodiscard]] bool has_attempts_left(const Run& run) const noexcept;
+    [[nodiscard]] Duration back_off(std::uint32_t attempt) noexcept;
+    void retry_later(Run run, std::uint32_t argument);
+    void note_entry(const Run& run, ReaderEntryKind kind, WallTime due = {},
+                    std::shared_ptr<const QuarantineNote> note = {});
+
+    // Time.
+    [[nodiscard]] std::optional<Duration> life_left(const Run& message) const noexcept;
+    void schedule_expiry(const Run& message);
+    bool release_due(std::uint64_t budget);
+    void end_leases();
+    bool expire_due(std::uint64_t budget);
+    bool expire_old(std::uint64_t budget);
+
+    [[nodiscard]] WaitReason head_reason() const noexcept;
+    [[nodiscard]] std::optional<Run> take_chosen(MessageState state, Offset offset);
+    [[nodiscard]] std::vector<ReaderEntry> held_entries() const;
+
+    SubscriptionContext context_;
+    MessageLog& log_;
+    SubscriptionSettings settings_;
+    KeyFilter filter_;
+    ReadyMessages ready_;
+    KeyOrder keys_;
+    Schedule schedule_;
+    struct Quarantined {
+        Run run;
+        std::shared_ptr<const QuarantineNote> note;
+    };
+    std::map<Offset, Quarantined> quarantine_;  // One message each.
+    Dispatcher dispatcher_;
+    std::vector<Receiver*> receivers_;  // In the order in which they were attached.
+    std::uint32_t exclusive_receivers_ = 0;
+
+    struct Expiry {
+        MonotonicTime at{};
+        Offset offset = 0;
+        [[nodiscard]] bool operator<(const Expiry& other) const noexcept {  // For a heap with the earliest first.
+            return at > other.at;
+        }
+    };
+    std::vector<Expiry> expiries_;      // Of messages with a TTL; may be settled meanwhile.
+    std::uint32_t next_lease_end_ = UINT32_MAX;  // None ends before it.
+    MonotonicTime next_age_check_{};
+
+    ReaderNotes notes_;
+    bool is_noting_ = false;
+    std::optional<WallTime> present_until_;  // While it is restored.
+    bool is_draining_ = false;
+    bool may_dispatch_ = true;  // Something has changed since the last dispatch.
+    Wait head_wait_;
+    Settlement settlement_;      // Used during settle only.
+    std::vector<Run> taken_back_;  // Used during end_leases only.
+    std::vector<Run> released_;    // Their keys are free now; used during release_keys only.
+    bool is_releasing_ = false;
+    bool absorbs_at_once_ = false;  // Something that came has a time.
+    SubscriptionCounters counters_;
+};
+
+/// How long ago it was accepted.
+[[nodiscard]] Duration age_of(const StoredBatch& batch, const Clock& clock) noexcept;
+/// The properties of a run of one message; empty if it has none.
+[[nodiscard]] Bytes properties_of(const Run& message) noexcept;
+
+}  // namespace baton::channel

@@ -1,0 +1,331 @@
+// Questions, what administrators do, saving and restoring. Receivers, giving and time are in subscription.cpp.
+#include <algorithm>
+#include <utility>
+
+#include "common/base/assert.hpp"
+#include "server/channel/subscription.hpp"
+
+namespace baton::channel {
+
+// --- Questions -----------------------------------------------------------------------------------------------------------
+
+std::vector<Subscription::Entry> Subscription::entries(std::optional<MessageState> state, Offset from,
+                                                       std::size_t limit) const {
+    std::vector<Entry> found;
+    Offset end = UINT64_MAX;  // Up to here every source was read.
+    const auto wants = [&](MessageState wanted) { return !state || *state == wanted; };
+    const auto add_runs = [&](const std::vector<Run>& runs, MessageState kind, const Receiver* receiver) {
+        std::size_t count = 0;
+        for (const Run& run : runs) {
+            if (run.end() <= from) {
+                continue;
+            }
+            if (++count > limit) {
+                end = std::min(end, run.first);
+                break;
+            }
+            found.push_back({.run = run, .state = kind, .due{}, .note{}, .receiver = receiver});
+        }
+    };
+    if (wants(MessageState::ready)) {
+        add_runs(ready_.runs(from, limit + 1), MessageState::ready, nullptr);
+        add_runs(keys_.waiting(from, limit + 1), MessageState::ready, nullptr);
+    }
+    if (wants(MessageState::in_flight)) {
+        for (const Receiver* receiver : receivers_) {
+            std::vector<Run> runs;
+            const Ring<Run>& held = receiver->in_flight.runs();
+            for (std::size_t i = find_run(held, from); i < held.size() && runs.size() <= limit; ++i) {
+                runs.push_back(held[i]);
+            }
+            add_runs(runs, MessageState::in_flight, receiver);
+        }
+    }
+    std::size_t count = 0;
+    for (auto at = schedule_.waiting().lower_bound(from); wants(MessageState::delayed) && at != schedule_.waiting().end();
+         ++at) {
+        if (++count > limit) {
+            end = std::min(end, at->first);
+            break;
+        }
+        found.push_back({.run = at->second.run,
+                         .state = MessageState::delayed,
+                         .due = Schedule::wall_of(at->second.due, context_.clock),
+                         .note{}});
+    }
+    count = 0;
+    for (auto at = quarantine_.lower_bound(from); wants(MessageState::quarantined) && at != quarantine_.end(); ++at) {
+        if (++count > limit) {
+            end = std::min(end, at->first);
+            break;
+        }
+        found.push_back(
+            {.run = at->second.run, .state = MessageState::quarantined, .due{}, .note = at->second.note});
+    }
+    std::erase_if(found, [&](const Entry& entry) { return entry.run.first >= end; });
+    std::ranges::sort(found, {}, [](const Entry& entry) { return entry.run.first; });
+    return found;
+}
+
+std::optional<Subscription::Entry> Subscription::find(Offset offset) const {
+    const auto found = entries(std::nullopt, offset, 1);
+    const auto entry = std::ranges::find_if(
+        found, [&](const Entry& candidate) { return candidate.run.first <= offset && offset < candidate.run.end(); });
+    return entry != found.end() ? std::optional{*entry} : std::nullopt;
+}
+
+Offset Subscription::oldest_offset() const noexcept {
+    Offset oldest = log_.fresh(cursor()) > 0 ? cursor().offset() : UINT64_MAX;
+    const auto offer = [&](Offset offset) { oldest = std::min(oldest, offset); };
+    for (const Run& run : ready_.runs(0, 1)) {
+        offer(run.first);
+    }
+    for (const Receiver* receiver : receivers_) {
+        receiver->in_flight.empty() ? void() : offer(receiver->in_flight.runs().front().first);
+    }
+    schedule_.waiting().empty() ? void() : offer(schedule_.waiting().begin()->first);
+    quarantine_.empty() ? void() : offer(quarantine_.begin()->first);
+    return oldest == UINT64_MAX ? 0 : oldest;
+}
+
+// --- Administration ------------------------------------------------------------------------------------------------------
+
+std::uint64_t Subscription::purge() {
+    const std::uint64_t count = ready();
+    for (const Run& run : keys_.take_all()) {
+        forget(run, Key::free);
+    }
+    for (const Run& run : ready_.take_all()) {
+        forget(run, Key::held);
+    }
+    LogCursor& cursor = ready_.cursor();
+    while (log_.fresh(cursor) > 0) {
+        const Run head = log_.fresh_head(cursor);
+        forget(log_.take_fresh(cursor, {head.count, head.bytes}), Key::free);
+    }
+    counters_.purged += count;
+    for (Receiver* receiver : receivers_) {
+        receiver->is_passed_over = false;  // Nobody waits for byte credit for a message that is gone.
+    }
+    refresh_all();
+    return count;
+}
+
+void Subscription::forget_all() {
+    for (const Run& run : keys_.take_all()) {
+        log_.forget(run);
+    }
+    for (const Run& run : ready_.take_all()) {
+        log_.forget(run);
+    }
+    for (const auto& entry : schedule_.waiting()) {
+        log_.forget(entry.second.run);
+    }
+    for (const auto& entry : quarantine_) {
+        log_.forget(entry.second.run);
+    }
+    schedule_ = {};
+    quarantine_.clear();
+}
+
+std::uint64_t Subscription::retry(const MessageChoice& choice) {
+    std::uint64_t count = 0;
+    const auto retry_one = [&](Offset offset) {
+        auto node = quarantine_.extract(offset);
+        if (node.empty()) {
+            return;
+        }
+        Run run = node.mapped().run;
+        run.attempt = 1;
+        run.is_kept = true;
+        note_entry(run, ReaderEntryKind::ready);
+        may_dispatch_ = true;
+        ++count;
+        const std::uint64_t key = is_ordered() ? number_of(key_of(properties_of(run))) : 0;
+        if (key == 0 || keys_.admit(run, key)) {
+            ready_.put(run);
+        }
+    };
+    if (choice.is_all) {
+        while (!quarantine_.empty()) {
+            retry_one(quarantine_.begin()->first);
+        }
+    } else {
+        std::ranges::for_each(choice.offsets, retry_one);
+    }
+    return count;
+}
+
+std::optional<Run> Subscription::take_chosen(MessageState state, Offset offset) {
+    switch (state) {
+        case MessageState::ready: {
+            if (auto run = ready_.take_at(offset)) {
+                return run;
+            }
+            if (auto run = keys_.take_at(offset)) {
+                return run;
+            }
+            LogCursor& cursor = ready_.cursor();
+            auto fresh = log_.fresh_run(cursor, nullptr, offset);
+            if (!fresh || fresh->first > offset || !fresh->batch->is_resident) {
+                return std::nullopt;
+            }
+            Run run = *fresh;
+            if (run.first < offset) {
+                static_cast<void>(run.take_front(static_cast<std::uint32_t>(offset - run.first)));
+            }
+            const Run one = run.count > 1 ? run.take_front(1U) : run;
+            return log_.pick(cursor, *one.batch, {static_cast<std::uint32_t>(one.first - one.batch->base), one.position},
+                             {one.count, one.bytes});
+        }
+        case MessageState::delayed:
+            return schedule_.take(offset);
+        case MessageState::quarantined: {
+            auto node = quarantine_.extract(offset);
+            return node.empty() ? std::nullopt : std::optional{node.mapped().run};
+        }
+        case MessageState::in_flight:
+            break;
+    }
+    return std::nullopt;
+}
+
+std::uint64_t Subscription::drop(MessageState state, const MessageChoice& choice) {
+    if (choice.is_all && state == MessageState::ready) {
+        return purge();
+    }
+    std::vector<Offset> offsets{choice.offsets.begin(), choice.offsets.end()};
+    if (choice.is_all) {
+        offsets.clear();
+        for (const auto& entry : quarantine_) {
+            state == MessageState::quarantined ? offsets.push_back(entry.first) : void();
+        }
+        for (const auto& entry : schedule_.waiting()) {
+            state == MessageState::delayed ? offsets.push_back(entry.first) : void();
+        }
+    }
+    std::uint64_t count = 0;
+    for (const Offset offset : offsets) {
+        const bool is_active = is_ordered() && state == MessageState::ready && !ready_.is_absorbing();
+        if (auto run = take_chosen(state, offset)) {
+            ++count;
+            ++counters_.dropped;
+            const bool has_key = is_active || (state == MessageState::delayed && run->was_delivered);
+            forget(*run, has_key ? Key::held : Key::free);
+        }
+    }
+    refresh_all();
+    return count;
+}
+
+// --- Durable channels ----------------------------------------------------------------------------------------------------
+
+// What is not fresh. What was started has an attempt behind it. A message that waits because of its own properties is ready
+// for whoever reads them again.
+std::vector<ReaderEntry> Subscription::held_entries() const {
+    std::vector<ReaderEntry> held;
+    const auto add = [&](const Run& run, ReaderEntryKind kind, std::uint32_t attempt, WallTime due = {},
+                         std::shared_ptr<const QuarantineNote> note = {}) {
+        held.push_back({.first = run.first,
+                        .end = run.end(),
+                        .kind = kind,
+                        .attempt = attempt,
+                        .due = due,
+                        .note = std::move(note)});
+    };
+    for (const Run& run : ready_.runs()) {
+        add(run, ReaderEntryKind::ready, run.attempt);
+    }
+    for (const Run& run : keys_.waiting()) {
+        add(run, ReaderEntryKind::ready, run.attempt);
+    }
+    for (const Receiver* receiver : receivers_) {
+        const Ring<Run>& runs = receiver->in_flight.runs();
+        for (std::size_t i = 0; i < runs.size(); ++i) {
+            add(runs[i], ReaderEntryKind::ready, runs[i].attempt + (runs[i].is_started ? 1 : 0));
+        }
+    }
+    for (const auto& [offset, waiting] : schedule_.waiting()) {
+        if (waiting.run.was_delivered) {
+            add(waiting.run, ReaderEntryKind::waiting, waiting.run.attempt,
+                Schedule::wall_of(waiting.due, context_.clock));
+        } else {
+            add(waiting.run, ReaderEntryKind::ready, waiting.run.attempt);
+        }
+    }
+    for (const auto& [offset, entry] : quarantine_) {
+        add(entry.run, ReaderEntryKind::quarantined, entry.run.attempt, {}, entry.note);
+    }
+    std::ranges::sort(held, {}, &ReaderEntry::first);
+    std::size_t kept = 0;
+    for (ReaderEntry& entry : held) {
+        const bool is_behind = entry.first < cursor().offset();
+        if (kept > 0 && held[kept - 1].end == entry.first && held[kept - 1].is_like(entry) &&
+            (is_behind || entry.first > cursor().offset())) {
+            held[kept - 1].end = entry.end;
+        } else if (&held[kept++] != &entry) {
+            held[kept - 1] = std::move(entry);
+        }
+    }
+    held.resize(kept);
+    return held;
+}
+
+ReaderState Subscription::state() const {
+    ReaderState state{.settings = settings_, .cursor = cursor().offset(), .entries = held_entries()};
+    // In front of the cursor: what was passed over and is not held is settled.
+    std::vector<ReaderEntry> settled;
+    auto held = std::ranges::lower_bound(state.entries, state.cursor, {}, &ReaderEntry::first);
+    for (const auto& [first, end] : cursor().skipped()) {
+        Offset at = first;
+        const auto add = [&](Offset stop) {
+            if (at < stop) {
+                settled.push_back({.first = at, .end = stop, .kind = ReaderEntryKind::settled, .note{}});
+            }
+        };
+        for (; held != state.entries.end() && held->first < end; ++held) {
+            add(held->first);
+            at = std::max(at, held->end);
+        }
+        add(end);
+    }
+    state.entries.insert(state.entries.end(), settled.begin(), settled.end());
+    std::ranges::sort(state.entries, {}, &ReaderEntry::first);
+    return state;
+}
+
+void Subscription::clear() noexcept {
+    static_cast<void>(keys_.take_all());
+    static_cast<void>(ready_.take_all());
+    keys_ = {};
+    schedule_ = {};
+    quarantine_.clear();
+    expiries_.clear();
+}
+
+void Subscription::restore(const ReaderEntry& entry, StoredBatch& batch, Offset first, Offset end) {
+    Run run = log_.restored_run(batch, first, end, entry.attempt);
+    if (entry.kind == ReaderEntryKind::ready && !batch.has_rules && !is_ordered()) {
+        return ready_.put(run);
+    }
+    const bool has_properties = (batch.flags & batch_has_properties) != 0;
+    while (run.count > 0) {
+        const Run one = run.count > 1 ? run.take_front(1U) : std::exchange(run, {});
+        MessageCursor cursor{one.region(), has_properties};
+        MessageView view;
+        static_cast<void>(cursor.next(view));
+        if (entry.kind == ReaderEntryKind::quarantined) {
+            quarantine_.emplace(one.first, Quarantined{one, entry.note});
+        } else if (entry.kind == ReaderEntryKind::ready) {
+            route(one, view);
+        } else {
+            const std::uint64_t key = is_ordered() ? number_of(key_of(view.properties)) : 0;
+            static_cast<void>(key != 0 && keys_.admit(one, key));
+            const std::int64_t left = entry.due.us - context_.clock.wall_now().us;
+            schedule_.put(one, {.at = context_.clock.now() + std::chrono::microseconds{std::max<std::int64_t>(left, 0)},
+                                .wall{}});
+        }
+    }
+}
+
+}  // namespace baton::channel

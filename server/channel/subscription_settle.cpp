@@ -1,0 +1,277 @@
+// What receivers decide, attempts, quarantine. Receivers, giving and time are in subscription.cpp.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "common/base/assert.hpp"
+#include "server/channel/errc.hpp"
+#include "server/channel/subscription.hpp"
+
+namespace baton::channel {
+
+void Subscription::settle(Receiver& receiver, const SettleRange& range, std::string_view note) {
+    if (range.count == 0) {
+        return;
+    }
+    settlement_.clear();
+    InFlight& held = receiver.in_flight;
+    switch (range.outcome) {
+        case Outcome::done:
+            held.take(range, settlement_);
+            for (const Run& run : settlement_.held) {
+                counters_.settled += run.count;
+                forget(run, Key::held);
+            }
+            break;
+        case Outcome::give_back:
+            held.take(range, settlement_);
+            for (const Run& run : settlement_.held) {
+                come_back(run);
+            }
+            break;
+        case Outcome::retry:
+            held.take(range, settlement_);
+            for (const Run& run : settlement_.held) {
+                counters_.retried += run.count;
+                if (run.attempt < std::numeric_limits<std::uint32_t>::max() && has_attempts_left(run)) {
+                    retry_later(run, range.argument);
+                } else {
+                    quarantine(run, QuarantineReason::attempts, note, &receiver, Key::held);
+                }
+            }
+            break;
+        case Outcome::reject:
+            held.take(range, settlement_);
+            for (const Run& run : settlement_.held) {
+                counters_.rejected += run.count;
+                quarantine(run, QuarantineReason::rejected, note, &receiver, Key::held);
+            }
+            break;
+        case Outcome::extend: {
+            const Duration wished = std::chrono::milliseconds{range.argument};
+            const std::uint32_t end = lease_end(context_.clock.now(), range.argument == 0 ? receiver.lease : wished);
+            held.extend(range, end, settlement_);
+            for (const Run& run : settlement_.held) {
+                next_lease_end_ = std::min(next_lease_end_, run.lease_end);
+            }
+            break;
+        }
+        case Outcome::started:
+            held.start(range, settlement_);
+            if (is_noting_) {
+                for (const Run& run : settlement_.held) {
+                    notes_.note_started(run.first, run.count, run.attempt);
+                }
+            }
+            break;
+        default:  // Any other value from the network.
+            context_.events.settle_refused(receiver.address, range, Errc::unsupported_outcome);
+            return;
+    }
+    for (const SettleRange& lost : settlement_.lost) {
+        context_.events.settle_refused(receiver.address, lost, Errc::lost_lease);
+    }
+    refresh(receiver);
+}
+
+// Whether there may be one more attempt after the one that is under way.
+bool Subscription::has_attempts_left(const Run& run) const noexcept {
+    const std::uint32_t attempts_max = context_.options.attempts_max;
+    return attempts_max == 0 || run.attempt < attempts_max;
+}
+
+// Nobody holds it any more, and nothing was decided. Only what was started has cost an attempt.
+void Subscription::come_back(Run run) {
+    may_dispatch_ = true;
+    if (run.is_started && !has_attempts_left(run)) {
+        return quarantine(run, QuarantineReason::attempts, {}, nullptr, Key::held);
+    }
+    if (run.is_started && run.attempt < std::numeric_limits<std::uint32_t>::max()) {
+        ++run.attempt;
+    }
+    run.is_started = run.is_kept = false;
+    run.was_delivered = true;
+    run.lease_end = run.lease_cap = 0;
+    make_ready(run);
+}
+
+Duration Subscription::back_off(std::uint32_t attempt) noexcept {
+    const ChannelOptions& options = context_.options;
+    const double factor = std::max(options.retry_factor_percent, 100U) / 100.0;
+    const double first = std::chrono::duration<double>{options.retry_first}.count();
+    const double longest = std::chrono::duration<double>{options.retry_max}.count();
+    const double wait = std::min(first * std::pow(factor, std::min(attempt, 1000U) - 1), longest);
+    const double random = static_cast<double>(context_.prng.below(1'000'001)) / 1e6;
+    const double part = 1.0 - random * std::min(options.retry_jitter_percent, 100U) / 100.0;
+    return std::chrono::duration_cast<Duration>(std::chrono::duration<double>{wait * part});
+}
+
+void Subscription::retry_later(Run run, std::uint32_t argument) {
+    const Duration wait = argument == retry_by_back_off ? back_off(run.attempt)
+                                                        : Duration{std::chrono::milliseconds{argument}};
+    ++run.attempt;
+    run.is_started = run.is_kept = false;
+    run.was_delivered = true;
+    run.lease_end = run.lease_cap = 0;
+    const Schedule::Due due{.at = context_.clock.now() + wait, .wall{}};
+    note_entry(run, ReaderEntryKind::waiting, Schedule::wall_of(due, context_.clock));
+    while (run.count > 0) {
+        const Run one = run.count > 1 ? run.take_front(1U) : std::exchange(run, {});
+        const auto left = life_left(one);
+        if (left && *left <= Duration{}) {
+            expire(one, Key::held);
+        } else {
+            schedule_.put(one, due);
+        }
+    }
+}
+
+void Subscription::note_entry(const Run& run, ReaderEntryKind kind, WallTime due,
+                              std::shared_ptr<const QuarantineNote> note) {
+    if (is_noting_) {
+        notes_.note({.first = run.first,
+                     .end = run.end(),
+                     .kind = kind,
+                     .attempt = run.attempt,
+                     .due = due,
+                     .note = std::move(note)});
+    }
+}
+
+// --- Away ----------------------------------------------------------------------------------------------------------------
+
+// This reader is done with it.
+void Subscription::forget(const Run& run, Key key) {
+    if (is_noting_) {
+        notes_.note_settled(run.first, run.count);
+    }
+    if (key == Key::held && is_ordered()) {
+        release_keys(run);
+    }
+    log_.forget(run);
+}
+
+// These messages do not hold up the others with their keys any more.
+void Subscription::release_keys(const Run& run) {
+    if ((run.batch->flags & batch_has_properties) == 0) {
+        return;
+    }
+    MessageCursor cursor{run.region(), true};
+    MessageView view;
+    while (cursor.next(view)) {
+        const std::uint64_t key = number_of(key_of(view.properties));
+        if (key == 0) {
+            continue;
+        }
+        if (const auto next = keys_.release(key)) {
+            released_.push_back(*next);
+        }
+    }
+    // Those that are too old release their keys in turn: here, and not one inside the other.
+    if (std::exchange(is_releasing_, true)) {
+        return;
+    }
+    while (!released_.empty()) {
+        const Run next = released_.back();
+        released_.pop_back();
+        may_dispatch_ = true;
+        put_if_young(next);
+    }
+    is_releasing_ = false;
+}
+
+void Subscription::quarantine(const Run& run, QuarantineReason reason, std::string_view text, const Receiver* receiver,
+                              Key key) {
+    const auto note = std::make_shared<const QuarantineNote>(
+        QuarantineNote{.reason = reason,
+                       .time = context_.clock.wall_now(),
+                       .note = std::string{text},
+                       .receiver = receiver != nullptr ? receiver->name : std::string{}});
+    counters_.quarantined += run.count;
+    note_entry(run, ReaderEntryKind::quarantined, {}, note);
+    Run rest = run;
+    rest.is_started = rest.is_kept = false;
+    rest.was_delivered = true;
+    rest.lease_end = rest.lease_cap = 0;
+    while (rest.count > 0) {
+        Run one = rest.count > 1 ? rest.take_front(1U) : std::exchange(rest, {});
+        quarantine_.emplace(one.first, Quarantined{one, note});
+    }
+    if (key == Key::held && is_ordered()) {
+        release_keys(run);
+    }
+}
+
+void Subscription::expire(const Run& run, Key key) {
+    counters_.expired += run.count;
+    if (context_.options.quarantines_expired) {
+        quarantine(run, QuarantineReason::expired, {}, nullptr, key);
+    } else {
+        forget(run, key);
+    }
+}
+
+void Subscription::note_drop(const Run& run) {
+    counters_.dropped += run.count;
+    if (counters_.last_dropped_first + counters_.last_dropped_count != run.first) {
+        counters_.last_dropped_first = run.first;
+        counters_.last_dropped_count = 0;
+    }
+    counters_.last_dropped_count += run.count;
+}
+
+std::uint64_t Subscription::drop_oldest(std::uint64_t count) {
+    std::uint64_t dropped = 0;
+    while (dropped < count) {
+        const Offset fresh = cursor().offset();
+        auto run = ready_.take_oldest();
+        if (!run) {
+            break;
+        }
+        const Key key = run->first == fresh ? Key::free : Key::held;
+        if (run->count > count - dropped) {
+            const Run front = run->take_front(static_cast<std::uint32_t>(count - dropped));
+            ready_.put(*run);
+            run = front;
+        }
+        dropped += run->count;
+        note_drop(*run);
+        forget(*run, key);
+    }
+    return dropped;
+}
+
+void Subscription::keep_backlog_limit() {
+    if (!is_over_backlog()) {
+        return;
+    }
+    std::uint64_t excess = ready() - settings_.backlog_max;
+    if (settings_.overflow == Overflow::drop_oldest) {
+        static_cast<void>(drop_oldest(excess));
+    } else if (settings_.overflow == Overflow::drop_newest) {
+        // What lies in its place in the log, from the last batch on backwards.
+        std::vector<Run> fresh;
+        for (auto run = log_.fresh_run(cursor(), nullptr, cursor().offset()); run;
+             run = log_.fresh_run(cursor(), &*run, cursor().offset())) {
+            fresh.push_back(*run);
+        }
+        while (excess > 0 && !fresh.empty()) {
+            Run run = fresh.back();
+            fresh.pop_back();
+            if (!run.batch->is_resident) {
+                break;
+            }
+            if (run.count > excess) {
+                static_cast<void>(run.take_front(static_cast<std::uint32_t>(run.count - excess)));
+            }
+            excess -= run.count;
+            const Cut before{static_cast<std::uint32_t>(run.first - run.batch->base), run.position};
+            const Run dropped = log_.pick(ready_.cursor(), *run.batch, before, {run.count, run.bytes});
+            note_drop(dropped);
+            forget(dropped, Key::free);
+        }
+    }
+}
+
+}  // namespace baton::channel

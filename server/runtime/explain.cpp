@@ -1,0 +1,141 @@
+// `channel.explain`: why a message, a sender or a receiver waits, since when, and who can change it: the stored reasons, in words.
+#include <algorithm>
+#include <string>
+
+#include "server/runtime/channel_settings.hpp"
+#include "server/runtime/message_admin.hpp"
+
+namespace baton::runtime {
+
+namespace {
+
+using channel::WaitReason;
+
+/// What it means, and who can change it.
+std::string text_of_reason(WaitReason reason) {
+    switch (reason) {
+        case WaitReason::none: return "does not wait";
+        case WaitReason::empty: return "nothing is ready: it waits for a sender";
+        case WaitReason::no_message_credit:
+            return "holds as many unsettled messages as it allows: it has to settle some, or allow more (--window)";
+        case WaitReason::no_byte_credit:
+            return "holds as many unsettled bytes as it allows: it has to settle some, or allow more";
+        case WaitReason::slow_reader: return "its socket is not read: the receiving program or its network is slow";
+        case WaitReason::full:
+            return "the channel is full: receivers have to settle messages, or an administrator raises messages_max or "
+                   "bytes_max, or sets another overflow";
+        case WaitReason::memory:
+            return "the broker's memory limit is reached: receivers have to drain channels, or limits.memory_max be raised";
+        case WaitReason::draining: return "the broker is going down";
+        case WaitReason::no_receiver: return "nobody is attached: start a receiver";
+        case WaitReason::receivers_busy:
+            return "every receiver has all that it allows, or is slow: they have to settle, or more receivers are needed";
+        case WaitReason::in_flight: return "all messages are with receivers, who have not settled them";
+        case WaitReason::loading: return "the next messages are being read from the disk";
+        case WaitReason::committing: return "the last messages are on their way to the disk";
+        case WaitReason::disk_full: return "the broker's disk has too little space: an administrator has to make some";
+        case WaitReason::storage_failed: return "the broker's disk failed: it has to be replaced and the broker started again";
+        case WaitReason::damaged: return "the channel's files are damaged: see baton-inspect";
+        case WaitReason::delayed: return "the time of the next message has not come";
+        case WaitReason::key_busy:
+            return "earlier messages with the same keys are with receivers or wait to be tried again: they have to be settled";
+        case WaitReason::standby: return "another receiver has the subscription to itself; this one takes over when it ends";
+    }
+    return "";
+}
+
+Json wait_entry(const char* who, const std::string& what, const channel::Wait& wait, MonotonicTime now) {
+    Json json = wait_json(wait, now);
+    json["who"] = who;
+    json["text"] = what + " " + text_of_reason(wait.reason);
+    return json;
+}
+
+std::string link_name(const channel::LinkReport& link) {
+    return std::string{link.is_sender ? "sender" : "receiver"} + " (session " +
+           std::to_string(link.address.session.value()) + ", link " + std::to_string(link.address.link) + ")";
+}
+
+std::string text_of_message(const channel::PeekedMessage& peeked, const channel::Wait& head) {
+    const std::string offset = "message " + std::to_string(peeked.offset) + " ";
+    switch (peeked.state) {
+        case channel::MessageState::delayed:
+            return offset + "waits for its time (due_us " + std::to_string(peeked.due.us) + ")";
+        case channel::MessageState::in_flight:
+            return offset + "is with a receiver, which has to settle it or loses it when its lease ends";
+        case channel::MessageState::quarantined:
+            return offset + "is quarantined: an administrator can retry, move or drop it";
+        case channel::MessageState::ready:
+            break;
+    }
+    return head.reason == WaitReason::none ? offset + "is ready" : offset + "is ready: " + text_of_reason(head.reason);
+}
+
+void explain_message(ChannelDirectory& directory, channel::Channel& channel, const Json& request, Json& reply,
+                     std::size_t reply_size_max) {
+    const auto offset = number_of(request, "offset", 1, ~std::uint64_t{0}, 1);
+    Json question{{"from", std::uint64_t{offset}}, {"count", 1U}};
+    if (request.contains("subscription")) {
+        question["subscription"] = request["subscription"];
+    }
+    const auto peeked = peek_channel(directory, channel.name(), question, reply_size_max / 2);
+    const auto& messages = peeked.at("messages");
+    if (messages.empty() || messages[0].at("offset").get<std::uint64_t>() != offset) {
+        const auto stats = channel.stats();
+        reply["text"] = "there is no message " + std::to_string(offset) + ": " +
+                        (offset >= stats.next_offset
+                             ? "the next one that is sent gets offset " + std::to_string(stats.next_offset)
+                             : std::string{"it was settled, expired or dropped"});
+        return;
+    }
+    reply["message"] = messages[0];
+    const auto* reader = channel.find_subscription(request.value("subscription", std::string{}));
+    channel.peek(
+        reader, std::nullopt, offset,
+        [&](const channel::PeekedMessage& found) {
+            reply["text"] = text_of_message(found, reader != nullptr ? reader->head_wait() : channel::Wait{});
+            return false;
+        },
+        [&](const storage::BlockRef& ref) { return directory.read_block(channel, ref); });
+}
+
+}  // namespace
+
+Json explain_channel(ChannelDirectory& directory, std::string_view name, const Json& request,
+                     std::size_t reply_size_max) {
+    refuse_unknown_keys(request, {"offset", "subscription"});
+    auto& channel = existing_channel(directory, name);
+    const auto now = directory.broker_state().clock.now();
+    const auto stats = channel.stats();
+    auto waits = Json::array();
+    std::size_t size = frame_of_reply;
+    const auto add = [&](Json entry) {
+        size += dump(entry).size() + 1;
+        if (size < reply_size_max / 2) {
+            waits.push_back(std::move(entry));
+        }
+    };
+    if (stats.wait.reason != WaitReason::none) {
+        add(wait_entry("channel", std::to_string(stats.ready) + " ready messages:", stats.wait, now));
+    }
+    for (const auto& report : stats.subscriptions) {
+        if (report.wait.reason != WaitReason::none) {
+            add(wait_entry("channel",
+                           "subscription \"" + report.settings.name + "\", " + std::to_string(report.ready) +
+                               " ready messages:",
+                           report.wait, now));
+        }
+    }
+    for (const auto& link : stats.links) {
+        if (link.wait.reason != WaitReason::none) {
+            add(wait_entry(link.is_sender ? "sender" : "receiver", link_name(link), link.wait, now));
+        }
+    }
+    Json reply{{"ok", true}, {"waits", std::move(waits)}};
+    if (request.contains("offset")) {
+        explain_message(directory, channel, request, reply, reply_size_max);
+    }
+    return reply;
+}
+
+}  // namespace baton::runtime

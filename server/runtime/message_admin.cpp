@@ -1,0 +1,383 @@
+#include "server/runtime/message_admin.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/base/base64.hpp"
+#include "common/base/properties.hpp"
+#include "common/base/text_form.hpp"
+#include "common/base/utf8.hpp"
+#include "server/channel/errc.hpp"
+#include "server/runtime/channel_settings.hpp"
+#include "server/runtime/start_position.hpp"
+
+namespace baton::runtime {
+
+namespace {
+
+using channel::Channel;
+using channel::MessageState;
+using channel::Subscription;
+
+constexpr std::size_t peek_body_size_max = 64 * 1024;
+constexpr std::size_t offsets_max = 1'000;
+
+std::uint64_t milliseconds(Duration duration) {
+    return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(duration).count());
+}
+
+const char* state_name(MessageState state) {
+    switch (state) {
+        case MessageState::ready: return "ready";
+        case MessageState::delayed: return "delayed";
+        case MessageState::in_flight: return "in-flight";
+        case MessageState::quarantined: return "quarantined";
+    }
+    return "ready";
+}
+
+std::optional<MessageState> state_of(const Json& request) {
+    const auto text = text_of(request, "state", "");
+    for (const auto state :
+         {MessageState::ready, MessageState::delayed, MessageState::in_flight, MessageState::quarantined}) {
+        if (text == state_name(state)) {
+            return state;
+        }
+    }
+    if (!text.empty()) {
+        throw Refusal{"unsupported",
+                      "state \"" + text + "\" is not supported; use \"ready\", \"delayed\", \"in-flight\" or \"quarantined\"", {}};
+    }
+    return std::nullopt;
+}
+
+const char* reason_name(channel::QuarantineReason reason) {
+    switch (reason) {
+        case channel::QuarantineReason::rejected: return "rejected";
+        case channel::QuarantineReason::attempts: return "attempts";
+        case channel::QuarantineReason::expired: return "expired";
+    }
+    return "rejected";
+}
+
+std::string readable(const std::string& text) {
+    return is_valid_utf8(as_bytes(text)) ? text : name_text(as_bytes(text));
+}
+
+Json properties_json(Bytes block) {
+    auto json = Json::object();
+    const auto decoded = decode_properties(block);
+    if (!decoded) {
+        return json;
+    }
+    const auto text = [&](const char* key, const std::string& value) {
+        if (!value.empty()) {
+            json[key] = readable(value);
+        }
+    };
+    text("key", decoded->key);
+    text("content_type", decoded->content_type);
+    text("reply_to", decoded->reply_to);
+    text("correlation_id", decoded->correlation_id);
+    text("id", decoded->message_id);
+    if (decoded->priority) {
+        json["priority"] = *decoded->priority;
+    }
+    if (decoded->ttl) {
+        json["ttl_us"] = decoded->ttl->count();
+    }
+    if (decoded->delay) {
+        json["delay_us"] = decoded->delay->count();
+    }
+    for (const auto& [name, value] : decoded->headers) {
+        json["headers"][name_text(as_bytes(name))] = readable(value);
+    }
+    return json;
+}
+
+void add_state(Json& json, const channel::PeekedMessage& peeked) {
+    if (peeked.state == MessageState::delayed) {
+        json["due_us"] = peeked.due.us;
+    }
+    if (peeked.note) {
+        json["reason"] = reason_name(peeked.note->reason);
+        json["note"] = readable(peeked.note->note);
+        json["receiver"] = readable(peeked.note->receiver);
+        json["quarantined_us"] = peeked.note->time.us;
+    }
+    if (peeked.receiver != nullptr) {
+        json["receiver"] = readable(peeked.receiver->name);
+        json["session"] = peeked.receiver->address.session.value();
+    }
+}
+
+/// At most `size_max` bytes of JSON: long properties are left out, a long body is cut.
+Json peeked_json(const channel::PeekedMessage& peeked, std::size_t size_max) {
+    auto properties = properties_json(peeked.message.properties);
+    const auto properties_size = dump(properties).size();
+    const bool are_properties_shown = properties_size <= size_max / 2;
+    const auto room = size_max - (are_properties_shown ? properties_size : 0) - frame_of_reply;
+    const auto body = peeked.message.payload;
+    const auto shown = body.first(std::min({body.size(), peek_body_size_max, room / 4 * 3}));
+    Json json{{"offset", peeked.offset},
+              {"attempt", peeked.attempt},
+              {"state", state_name(peeked.state)},
+              {"time_us", peeked.time.us},
+              {"size", body.size()},
+              {"body_base64", base64_encode(shown)}};
+    add_state(json, peeked);
+    if (shown.size() < body.size()) {
+        json["truncated"] = true;
+    }
+    if (!are_properties_shown) {
+        json["properties_truncated"] = true;
+    } else if (!peeked.message.properties.empty()) {
+        json["properties"] = std::move(properties);
+    }
+    return json;
+}
+
+std::string subscription_name(const Json& request) {
+    const auto name = name_from_text(text_of(request, "subscription", ""));
+    if (!name) {
+        throw Refusal{"bad_request", "\"subscription\" is not the text form of a name", {}};
+    }
+    return *name;
+}
+
+/// The reader that the request names; of a queue the only one. Throws Refusal.
+Subscription& reader_of(Channel& channel, const Json& request) {
+    const auto name = subscription_name(request);
+    auto* reader = channel.find_subscription(name);
+    if (reader != nullptr) {
+        return *reader;
+    }
+    if (channel.options().kind == channel::Kind::queue) {
+        throw Refusal{"unsupported", "a queue has no subscriptions: leave \"subscription\" out", {}};
+    }
+    if (name.empty()) {
+        throw Refusal{"bad_request",
+                      std::string{"a "} + kind_name(channel.options().kind) + " needs \"subscription\": the name of one", {}};
+    }
+    throw Refusal{"not_found", "no subscription named \"" + name_text(as_bytes(name)) + "\"", {}};
+}
+
+void refuse_damaged(const Channel& channel) {
+    if (!channel.damage().empty()) {
+        throw Refusal{"channel_damaged", "the channel's files are damaged: " + channel.damage(), {}};
+    }
+}
+
+struct Choice {
+    std::vector<channel::Offset> offsets;
+    bool is_all = false;
+    [[nodiscard]] channel::MessageChoice view() const { return {offsets, is_all}; }
+};
+
+Choice choice_of(const Json& request) {
+    Choice choice;
+    const auto all = request.find("all");
+    if (all != request.end() && !all->is_boolean()) {
+        throw Refusal{"bad_request", "all is " + dump(*all) + ", allowed is true or false", {}};
+    }
+    choice.is_all = all != request.end() && all->get<bool>();
+    const auto offsets = request.find("offsets");
+    if (choice.is_all != (offsets == request.end())) {
+        throw Refusal{"bad_request", "either \"offsets\" or \"all\": true is needed", {}};
+    }
+    if (choice.is_all) {
+        return choice;
+    }
+    if (!offsets->is_array() || offsets->size() > offsets_max ||
+        !std::ranges::all_of(*offsets, [](const Json& offset) { return offset.is_number_unsigned(); })) {
+        throw Refusal{"bad_request", "offsets must be a list of up to 1,000 whole numbers", {}};
+    }
+    choice.offsets = offsets->get<std::vector<channel::Offset>>();
+    return choice;
+}
+
+}  // namespace
+
+Channel& existing_channel(ChannelDirectory& directory, std::string_view name) {
+    auto* channel = directory.find(name);
+    if (channel == nullptr) {
+        throw Refusal{"not_found", "no channel named \"" + name_text(as_bytes(name)) + "\"", {}};
+    }
+    return *channel;
+}
+
+Json wait_json(const channel::Wait& wait, MonotonicTime now) {
+    std::string reason{channel::to_string(wait.reason)};
+    std::ranges::replace(reason, ' ', '_');
+    Json json{{"reason", std::move(reason)}};
+    if (wait.reason != channel::WaitReason::none) {
+        json["for_ms"] = milliseconds(now - wait.since);
+    }
+    return json;
+}
+
+Json subscription_json(const channel::SubscriptionReport& report, MonotonicTime now) {
+    return {{"name", name_text(as_bytes(report.settings.name))},
+            {"filter", report.settings.filter},
+            {"overflow", overflow_name(report.settings.overflow)},
+            {"backlog_max", report.settings.backlog_max},
+            {"ready", report.ready},
+            {"delayed", report.delayed},
+            {"in_flight", report.in_flight},
+            {"quarantined", report.quarantined},
+            {"next_offset", report.next_offset},
+            {"dropped", report.counters.dropped},
+            {"expired", report.counters.expired},
+            {"missed", report.missed},
+            {"delivered", report.counters.delivered},
+            {"settled", report.counters.settled},
+            {"receivers", report.receivers},
+            {"wait", wait_json(report.wait, now)}};
+}
+
+// --- Messages ------------------------------------------------------------------------------------------------------------
+
+Json peek_channel(ChannelDirectory& directory, std::string_view name, const Json& request, std::size_t reply_size_max) {
+    refuse_unknown_keys(request, {"state", "from", "count", "subscription"});
+    auto& channel = existing_channel(directory, name);
+    const auto state = state_of(request);
+    const bool is_of_reader = channel.options().kind == channel::Kind::queue || request.contains("subscription");
+    const Subscription* reader = is_of_reader ? &reader_of(channel, request) : nullptr;
+    const auto count = number_of(request, "count", 1, 1000, 10);
+    const auto from = number_of(request, "from", 0, ~std::uint64_t{0}, 0);
+    auto messages = Json::array();
+    std::size_t size = 0;
+    std::optional<channel::Offset> next;
+    channel.peek(
+        reader, state, from,
+        [&](const channel::PeekedMessage& peeked) {
+            if (messages.size() >= count) {
+                next = peeked.offset;
+                return false;
+            }
+            auto json = peeked_json(peeked, reply_size_max - frame_of_reply);
+            const auto json_size = dump(json).size() + 1;
+            if (!messages.empty() && size + json_size > reply_size_max - frame_of_reply) {
+                next = peeked.offset;
+                return false;
+            }
+            size += json_size;
+            messages.push_back(std::move(json));
+            return true;
+        },
+        [&](const storage::BlockRef& ref) { return directory.read_block(channel, ref); });
+    Json reply{{"ok", true}, {"messages", std::move(messages)}, {"more", next.has_value()}};
+    if (next) {
+        reply["next"] = *next;
+    }
+    return reply;
+}
+
+Json retry_messages(ChannelDirectory& directory, std::string_view name, const Json& request) {
+    refuse_unknown_keys(request, {"subscription", "offsets", "all"});
+    auto& channel = existing_channel(directory, name);
+    refuse_damaged(channel);
+    const auto choice = choice_of(request);
+    const auto count = reader_of(channel, request).retry(choice.view());
+    channel.subscription_changed();
+    directory.touch(channel);
+    return {{"ok", true}, {"messages", count}};
+}
+
+Json drop_messages(ChannelDirectory& directory, std::string_view name, const Json& request) {
+    refuse_unknown_keys(request, {"subscription", "state", "offsets", "all"});
+    auto& channel = existing_channel(directory, name);
+    refuse_damaged(channel);
+    const auto choice = choice_of(request);
+    const auto state = state_of(request).value_or(MessageState::quarantined);
+    if (state == MessageState::in_flight) {
+        throw Refusal{"unsupported", "messages that a receiver holds cannot be dropped; use ready, delayed or quarantined", {}};
+    }
+    const auto count = reader_of(channel, request).drop(state, choice.view());
+    channel.subscription_changed();
+    directory.touch(channel);
+    return {{"ok", true}, {"messages", count}};
+}
+
+// --- Subscriptions -------------------------------------------------------------------------------------------------------
+
+Json create_subscription(ChannelDirectory& directory, std::string_view name, const Json& request) {
+    refuse_unknown_keys(request, {"subscription", "from", "filter", "overflow", "backlog_max"});
+    auto& channel = existing_channel(directory, name);
+    refuse_damaged(channel);
+    const auto wanted = subscription_name(request);
+    if (wanted.empty() || wanted.size() > directory.broker_state().limits.channel_name_size_max) {
+        throw Refusal{"bad_name", "a subscription's name has 1 to 255 bytes, this one has " + std::to_string(wanted.size()), {}};
+    }
+    const auto* before = channel.find_subscription(wanted);
+    channel::SubscriptionSettings settings = before != nullptr ? before->settings() : channel::SubscriptionSettings{};
+    settings.name = wanted;
+    settings.filter = text_of(request, "filter", settings.filter);
+    settings.overflow = overflow_of(request, settings.overflow, true);
+    settings.backlog_max = number_of(request, "backlog_max", 0, std::uint64_t{1} << 62U, settings.backlog_max);
+    channel::StartPosition from;
+    if (const auto found = request.find("from"); found != request.end()) {
+        const auto position = start_position_of(*found);
+        if (!position) {
+            throw Refusal{"bad_request", "from is " + dump(*found) + ", allowed are " + start_positions_allowed, {}};
+        }
+        from = *position;
+    }
+    if (const auto refused = channel.subscribe(settings, from)) {
+        const bool is_conflict = refused == channel::Errc::incompatible_options;
+        throw Refusal{is_conflict ? "incompatible_options" : "unsupported", refused.message(),
+                      is_conflict ? Json{{"filter", {{"is", before->settings().filter}, {"wanted", settings.filter}}}}
+                                  : Json{}};
+    }
+    directory.touch(channel);
+    for (const auto& report : channel.stats().subscriptions) {
+        if (report.settings.name == wanted) {
+            return {{"ok", true},
+                    {"created", before == nullptr},
+                    {"subscription", subscription_json(report, directory.broker_state().clock.now())}};
+        }
+    }
+    return {{"ok", true}, {"created", before == nullptr}, {"subscription", {{"name", name_text(as_bytes(wanted))}}}};
+}
+
+Json list_subscriptions(ChannelDirectory& directory, std::string_view name, const Json& request,
+                        std::size_t reply_size_max) {
+    refuse_unknown_keys(request, {});
+    auto list = Json::array();
+    std::size_t size = frame_of_reply;
+    bool has_more = false;
+    for (const auto& report : existing_channel(directory, name).stats().subscriptions) {
+        auto json = subscription_json(report, directory.broker_state().clock.now());
+        size += dump(json).size() + 1;
+        has_more = size > reply_size_max;
+        if (has_more) {
+            break;
+        }
+        list.push_back(std::move(json));
+    }
+    return {{"ok", true}, {"subscriptions", std::move(list)}, {"more", has_more}};
+}
+
+Json delete_subscription(ChannelDirectory& directory, std::string_view name, const Json& request) {
+    refuse_unknown_keys(request, {"subscription", "force"});
+    auto& channel = existing_channel(directory, name);
+    refuse_damaged(channel);
+    auto& reader = reader_of(channel, request);
+    if (channel.options().kind == channel::Kind::queue) {
+        throw Refusal{"unsupported", "a queue has no subscriptions", {}};
+    }
+    if (!reader.receivers().empty() && !request.value("force", false)) {
+        throw Refusal{"in_use",
+                      std::to_string(reader.receivers().size()) +
+                          " receivers are attached to the subscription: stop them, or use force",
+                      {}};
+    }
+    const auto count = channel.unsubscribe(reader);
+    directory.touch(channel);
+    return {{"ok", true}, {"messages", count}};
+}
+
+}  // namespace baton::runtime

@@ -1,0 +1,30 @@
+// Administration of single messages and of subscriptions: peek, retry, drop, explain, subscribe. Part of channel_admin.
+// Control path. Thread: the shard's. Next file: message_admin.cpp.
+#pragma once
+
+#include <string_view>
+
+#include "server/runtime/admin_json.hpp"
+#include "server/runtime/channel_admin.hpp"
+
+namespace baton::runtime {
+
+/// Throws Refusal.
+[[nodiscard]] channel::Channel& existing_channel(ChannelDirectory& directory, std::string_view name);
+
+/// With the names of docs/protocol.md, section 8.
+[[nodiscard]] Json wait_json(const channel::Wait& wait, MonotonicTime now);
+[[nodiscard]] Json subscription_json(const channel::SubscriptionReport& report, MonotonicTime now);
+
+[[nodiscard]] Json peek_channel(ChannelDirectory& directory, std::string_view name, const Json& request,
+                                std::size_t reply_size_max);
+[[nodiscard]] Json retry_messages(ChannelDirectory& directory, std::string_view name, const Json& request);
+[[nodiscard]] Json drop_messages(ChannelDirectory& directory, std::string_view name, const Json& request);
+[[nodiscard]] Json explain_channel(ChannelDirectory& directory, std::string_view name, const Json& request,
+                                   std::size_t reply_size_max);
+[[nodiscard]] Json create_subscription(ChannelDirectory& directory, std::string_view name, const Json& request);
+[[nodiscard]] Json list_subscriptions(ChannelDirectory& directory, std::string_view name, const Json& request,
+                                      std::size_t reply_size_max);
+[[nodiscard]] Json delete_subscription(ChannelDirectory& directory, std::string_view name, const Json& request);
+
+}  // namespace baton::runtime
