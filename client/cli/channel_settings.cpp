@@ -67,9 +67,15 @@ void add_choice(CLI::App& verb, Json& settings, const std::string& flag, const s
 /// And --no-...: absent means that it stays as it is.
 void add_switch(CLI::App& verb, Json& settings, const std::string& name, const std::string& key,
                 const std::string& help) {
-    verb.add_flag_callback(
-            "--" + name, [&settings, key] { settings[key] = true; }, help)
-        ->excludes(verb.add_flag_callback("--no-" + name, [&settings, key] { settings[key] = false; }, "Not that."));
+    verb.add_flag_function(
+        "--" + name + ",!--no-" + name,
+        [&settings, key, name](std::int64_t count) {
+            if (count == 0) {
+                throw CLI::ValidationError{"--" + name, "and --no-" + name + " exclude each other"};
+            }
+            settings[key] = count > 0;
+        },
+        help);
 }
 
 /// A number with at most two decimals, behind which '%' may stand, in percent. Nothing: it is not one.

@@ -192,16 +192,26 @@ ClientOptions question_options(const GlobalOptions& global) {
     return options;
 }
 
+namespace {
+
+CLI::Validator name_validator(const std::string& what) {
+    return CLI::Validator{[what](std::string& text) -> std::string {
+                              if (auto bytes = name_from_text(text)) {
+                                  text = std::move(*bytes);
+                              }
+                              return text.empty() ? "the name of a " + what + " has at least one byte" : "";
+                          },
+                          "", what + " name"};
+}
+
+}  // namespace
+
 void add_channel_name(CLI::App& verb, const std::string& placeholder, std::string& name, const std::string& help) {
-    verb.add_option(placeholder, name, help)
-        ->required()
-        ->transform(CLI::Validator{[](std::string& text) -> std::string {
-                                       if (auto bytes = name_from_text(text)) {
-                                           text = std::move(*bytes);
-                                       }
-                                       return text.empty() ? "a channel name has at least one byte" : "";
-                                   },
-                                   "", "channel name"});
+    verb.add_option(placeholder, name, help)->required()->transform(name_validator("channel"));
+}
+
+void add_subscription_name(CLI::App& verb, std::string& name, const std::string& help) {
+    verb.add_option("--subscription", name, help)->transform(name_validator("subscription"))->type_name("NAME");
 }
 
 CLI::Option* add_number(CLI::App& verb, const std::string& flag, const std::string& help, std::uint64_t low,

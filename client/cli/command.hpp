@@ -107,6 +107,8 @@ void add_refused(Program& program);
 
 /// A required channel name, typed in its text form: "%XX" stands for a byte, any other '%' for itself.
 void add_channel_name(CLI::App& verb, const std::string& placeholder, std::string& name, const std::string& help);
+/// The option --subscription; a name typed in its text form, too.
+void add_subscription_name(CLI::App& verb, std::string& name, const std::string& help);
 /// An option whose value is a whole number from `low` to `high`.
 CLI::Option* add_number(CLI::App& verb, const std::string& flag, const std::string& help, std::uint64_t low,
                         std::uint64_t high, const std::function<void(std::uint64_t)>& take);

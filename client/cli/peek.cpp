@@ -5,6 +5,7 @@
 #include "client/cli/channel_report.hpp"
 #include "common/base/base64.hpp"
 #include "common/base/bytes.hpp"
+#include "common/base/text_form.hpp"
 #include "common/base/utf8.hpp"
 
 namespace baton::cli {
@@ -49,7 +50,7 @@ int peek(const Program& program, const PeekOptions& options) {
             arguments["state"] = options.state;
         }
         if (!options.subscription.empty()) {
-            arguments["subscription"] = options.subscription;
+            arguments["subscription"] = name_text(as_bytes(options.subscription));
         }
         const auto reply = ask(program, client, "channel.peek", options.channel, arguments);
         for (const auto& message : reply.at("messages")) {
@@ -88,9 +89,8 @@ void add_peek(Program& program) {
             "when and why.")
         ->check(CLI::IsMember({"ready", "delayed", "in-flight", "quarantined"}).description(""))
         ->type_name("STATE");
-    verb->add_option("--subscription", options->subscription,
-                     "Of a topic or stream: as this subscription has them; without it as they are stored.")
-        ->type_name("NAME");
+    add_subscription_name(*verb, options->subscription,
+                          "Of a topic or stream: as this subscription has them; without it as they are stored.");
     verb->final_callback(
         [&program, options] { program.run = [&program, options] { return peek(program, *options); }; });
 }

@@ -257,9 +257,9 @@ void add_modes(CLI::App& verb, ReceiveOptions& options) {
 }
 
 void add_subscribing(CLI::App& verb, ReceiveOptions& options) {
-    verb.add_option("--subscription", options.subscription,
-                    "Topic or stream: share the subscription of this name; it is made if it does not exist, and stays.")
-        ->type_name("NAME");
+    add_subscription_name(
+        verb, options.subscription,
+        "Topic or stream: share the subscription of this name; it is made if it does not exist, and stays.");
     add_start(
         verb, "--from",
         "Where a new subscription begins: first, last, new, an offset, a time (2026-01-31T12:00:00Z) or 5m for that "

@@ -25,8 +25,7 @@ void add_selection(CLI::App& verb, Selection& selection) {
     verb.add_option("OFFSET", selection.offset_words, "Offsets, as `baton peek --output jsonl` shows them.")
         ->expected(0, -1);
     verb.add_flag("--all", selection.all, "All of them.");
-    verb.add_option("--subscription", selection.subscription, "Of a topic or stream: the subscription.")
-        ->type_name("NAME");
+    add_subscription_name(verb, selection.subscription, "Of a topic or stream: the subscription.");
 }
 
 void add_state(CLI::App& verb, Selection& selection, const std::string& help) {
@@ -59,7 +58,7 @@ int run_on(const Program& program, const Selection& selection, const std::string
         arguments["state"] = selection.state;
     }
     if (!selection.subscription.empty()) {
-        arguments["subscription"] = selection.subscription;
+        arguments["subscription"] = name_text(as_bytes(selection.subscription));
     }
     Client client{question_options(program.global)};
     std::uint64_t messages = 0;
