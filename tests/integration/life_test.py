@@ -33,8 +33,9 @@ class PlayedBroker:
     by operation. Keeps what it was told: `asked` (operation, name, arguments), `attached` (options), `settled` (offset,
     outcome, argument, note), `published` (batches)."""
 
-    def __init__(self, answers=None, bodies=()):
+    def __init__(self, answers=None, bodies=(), lease_ms=30_000):
         self.answers, self.bodies = answers or {}, bodies
+        self.terms = json.dumps({"kind": "queue", "lease_ms": lease_ms, "lease_max_ms": 60_000}).encode()
         self.asked, self.attached, self.settled, self.published = [], [], [], []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"baton://127.0.0.1:{self.listener.getsockname()[1]}"
@@ -72,7 +73,7 @@ class PlayedBroker:
         elif kind == wire.ATTACH:
             size = int.from_bytes(body[:2], "little")
             self.attached.append(json.loads(body[4 + size:] or b"{}"))
-            self.send(wire.ATTACHED, link=link, body=b'{"kind":"queue","lease_ms":30000,"lease_max_ms":60000}')
+            self.send(wire.ATTACHED, link=link, body=self.terms)
             if body[2] == 1:
                 self.send(wire.CREDIT, link=link, body=struct.pack("<QQ", 1 << 30, 1 << 30))
             elif self.bodies:
@@ -96,8 +97,8 @@ class PlayedBroker:
 
 
 class PlayedTest(BrokerTest):
-    def play(self, code, *arguments, answers=None, bodies=(), **options):
-        played = PlayedBroker(answers, bodies)
+    def play(self, code, *arguments, answers=None, bodies=(), lease_ms=30_000, **options):
+        played = PlayedBroker(answers, bodies, lease_ms)
         self.addCleanup(played.listener.close)
         played.ended = self.expect_exit(code, played.url, *arguments, **options)
         return played
@@ -229,6 +230,16 @@ class PlayedTest(BrokerTest):
         played = self.play(0, "receive", "c", "-n", "2", "--exec", 'exit "$(cat)"', bodies=[b"65", b"9"])
         self.assertEqual([(1, REJECT, 0, "the command exited with 65"), (2, RETRY, BACK_OFF, "the command exited with 9")],
                          sorted(played.settled))
+
+    def test_leases_are_extended_while_a_command_works(self):
+        played = self.play(0, "receive", "c", "-n", "1", "--window", "3", "--exec", "sleep 1", bodies=[b"1", b"2", b"3"],
+                           lease_ms=200)
+        extended = [offset for offset, outcome, argument, _ in played.settled if (outcome, argument) == (wire.EXTEND, 0)]
+        for offset in (1, 2, 3):
+            self.assertGreaterEqual(extended.count(offset), 3, "handed out or waiting: it stays ours")
+        self.assertEqual((1, wire.DONE), played.settled[-1][:2])
+        played = self.play(0, "receive", "c", "-n", "1", "--exec", "true", bodies=[b"1"], lease_ms=200)
+        self.assertEqual([(1, wire.DONE, 0, "")], played.settled, "what is done at once needs no more")
 
     def test_a_command_may_leave_something_running(self):
         began = time.monotonic()
