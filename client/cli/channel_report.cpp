@@ -79,6 +79,11 @@ bool is_set(const Json& json, const char* key) {
     return found != json.end() && found->is_boolean() && found->get<bool>();
 }
 
+std::string expired_text(const Json& channel) {
+    const auto setting = text_or(channel, "expired", "");
+    return setting.empty() ? std::string{} : ", expired " + setting;
+}
+
 /// What happens to messages that fail, wait or are too old; empty for a broker that does not say.
 std::string rules_text(const Json& channel) {
     if (!channel.contains("lease_ms")) {
@@ -91,8 +96,8 @@ std::string rules_text(const Json& channel) {
                        ms_text(channel, "retry_first_ms") + " to " + ms_text(channel, "retry_max_ms") + ", each " +
                        std::to_string(factor) + "% of the one before, jitter " +
                        std::to_string(number_or(channel, "retry_jitter_percent", 0)) + "%\n";
-    text += "  overflow " + text_or(channel, "overflow", "block") + ", expired " + text_or(channel, "expired", "drop") +
-            ", late " + text_or(channel, "late", "fire");
+    text += "  overflow " + text_or(channel, "overflow", "block") + expired_text(channel) + ", late " +
+            text_or(channel, "late", "fire");
     if (number_or(channel, "age_max_ms", 0) != 0) {
         text += ", age at most " + ms_text(channel, "age_max_ms");
     }
@@ -198,7 +203,12 @@ std::string report_text(const Json& channel) {
             ", duplicates " + number(channel, "duplicates") + ", refused " + number(channel, "refused") + ", purged " +
             number(channel, "purged") + counter(channel, "retried", "retried") +
             counter(channel, "rejected", "rejected") + counter(channel, "expired", "expired") +
-            counter(channel, "expired", "expired_messages") + counter(channel, "dropped", "dropped") + "\n";
+            counter(channel, "expired", "expired_messages") + counter(channel, "dropped", "dropped") +
+            counter(channel, "trimmed", "trimmed") + counter(channel, "leases ended", "leases_ended") + "\n";
+    if (const auto dropped = channel.find("last_dropped"); dropped != channel.end() && dropped->is_object()) {
+        text += "  last dropped: " + std::to_string(number_or(*dropped, "count", 0)) + " from offset " +
+                std::to_string(number_or(*dropped, "first", 0)) + "\n";
+    }
     text += "  messages wait: " + wait_text(channel.at("wait")) + "\n";
     for (const auto& link : channel.at("links")) {
         text += link_line(link);

@@ -228,13 +228,14 @@ wire::Settlement range_of(const DeliveredSlice& slice, std::uint64_t offset, con
 }  // namespace
 
 // What the user wants to hold for longer than a lease is left alone until then.
-void ReceiverEndpoint::note_extension(std::uint64_t offset, std::uint32_t argument) {
+std::uint32_t ReceiverEndpoint::note_extension(std::uint64_t offset, std::uint32_t argument) {
     const Duration wished = std::chrono::milliseconds{argument};
     if (wished > lease_) {
         extended_until_[offset] = SystemClock{}.now() + wished;
-    } else {
-        extended_until_.erase(offset);
+        return argument;
     }
+    extended_until_.erase(offset);
+    return 0;  // Never less than what we keep by ourselves.
 }
 
 bool ReceiverEndpoint::settle(const DeliveredSlice& slice, std::uint64_t offset, const Decision& decision,
@@ -243,12 +244,12 @@ bool ReceiverEndpoint::settle(const DeliveredSlice& slice, std::uint64_t offset,
     if (!is_ours(slice, offset)) {
         return false;
     }
-    const wire::Settlement range = range_of(slice, offset, decision);
+    wire::Settlement range = range_of(slice, offset, decision);
     if (ends_delivery(range.outcome)) {
         close_message(slice, offset - slice.batch.header.base_offset);
         --unsettled_;
     } else {
-        note_extension(offset, decision.argument);
+        range.argument = note_extension(offset, decision.argument);
         region_bytes = 0;
     }
     decide(slice.owner, range, region_bytes, decision.note);
@@ -257,12 +258,12 @@ bool ReceiverEndpoint::settle(const DeliveredSlice& slice, std::uint64_t offset,
 
 std::uint64_t ReceiverEndpoint::add_receipt(const DeliveredSlice& slice, std::uint64_t offset, const Decision& decision,
                                             std::size_t region_bytes, SettleDone done) {
-    const wire::Settlement range = range_of(slice, offset, decision);
+    wire::Settlement range = range_of(slice, offset, decision);
     if (ends_delivery(range.outcome)) {
         close_message(slice, offset - slice.batch.header.base_offset);
         --unsettled_;
     } else {
-        note_extension(offset, decision.argument);
+        range.argument = note_extension(offset, decision.argument);
     }
     const std::uint64_t receipt = ++last_receipt_;
     receipts_.emplace(receipt, Receipt{.range = range,

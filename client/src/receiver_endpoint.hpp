@@ -149,7 +149,8 @@ private:
     void lose(const wire::SettleException& lost);
     void renew(const DeliveredSlice& slice, ClientProtocol& protocol, MonotonicTime now);
     void return_old(const std::shared_ptr<Endpoint>& self, MonotonicTime now);
-    void note_extension(std::uint64_t offset, std::uint32_t argument);
+    // Returns the argument to be sent.
+    [[nodiscard]] std::uint32_t note_extension(std::uint64_t offset, std::uint32_t argument);
     void forget_held() noexcept;
 
     const ReceiverWindow window_;

@@ -83,8 +83,8 @@ public:
     bool retry(std::optional<std::chrono::milliseconds> after = std::nullopt, std::string_view note = {}) noexcept;
     bool reject(std::string_view note = {}) noexcept;
     // The lease ends so long from now (1ms to 49 days; the broker cuts it at lease_max), even if this process is
-    // stopped meanwhile. Zero: a lease as long as a new one. No decision; may be called any number of times. Only for
-    // who wants another time than the library keeps by itself.
+    // stopped meanwhile. Zero, and what is shorter than a lease: as long as a new one. No decision; may be called any
+    // number of times. Only for who wants a longer time than the library keeps by itself.
     bool extend(std::chrono::milliseconds lease) noexcept;
 
     // Waits until the broker has done it: on a durable channel until that is on the disk, so that not even a crash

@@ -351,6 +351,33 @@ TEST(ChannelReport, SaysWhatWaitsForWhom) {
               "offset 9 is not in the channel\nreceiver: session 3 link 1 has nothing to get (empty for 3.2s)\n");
 }
 
+TEST(ChannelReport, EverythingThatABrokerShows) {
+    auto channel = nlohmann::json::parse(
+        R"({"name":"jobs","kind":"queue","storage":"memory","messages_max":7,"bytes_max":1024,"message_size_max":10,)"
+        R"("age_max_ms":0,"overflow":"reject","lease_ms":30000,"lease_max_ms":43200000,"attempts_max":0,)"
+        R"("retry_first_ms":1000,"retry_max_ms":300000,"retry_factor_percent":200,"retry_jitter_percent":10,)"
+        R"("expired":"drop","late":"fire","ordered_by_key":true,"exclusive":false,"fair_by":"key","dedupe_window_ms":60000,)"
+        R"("compact":false,"ready":1,"delayed":2,"in_flight":3,"quarantined":4,"parked":5,"bytes":6,"published":7,)"
+        R"("delivered":8,"redelivered":9,"settled":10,"duplicates":11,"refused":12,"purged":13,"retried":14,"rejected":15,)"
+        R"("expired_messages":16,"dropped":17,"last_dropped":{"first":5,"count":17},"wait":{"reason":"none"},"links":[]})");
+    EXPECT_EQ(
+        report_text(channel),
+        "jobs: queue, memory, at most 7 messages, 1k in all, 10 each\n"
+        "  lease 30s, at most 12h; attempts without limit, retry after 1s to 5m, each 200% of the one before, "
+        "jitter 10%\n"
+        "  overflow reject, expired drop, late fire, dedupe window 1m, fair by key, ordered by key\n"
+        "  ready 1, delayed 2, in flight 3, quarantined 4, parked 5, stored 6\n"
+        "  published 7, delivered 8, redelivered 9, settled 10, duplicates 11, refused 12, purged 13, retried 14, "
+        "rejected 15, expired 16, dropped 17\n"
+        "  last dropped: 17 from offset 5\n"
+        "  messages wait: -\n");
+    channel["expired"] = 18U;  // A broker for which this is the counter.
+    channel.erase("expired_messages");
+    EXPECT_NE(report_text(channel).find("rejected 15, expired 18"), std::string::npos);
+    channel["subscriptions"] = nlohmann::json::array({{{"name", "s"}}});
+    EXPECT_NE(report_text(channel).find("\nsubscriptions:\nNAME"), std::string::npos);
+}
+
 TEST(ChannelReport, ASubscriptionIsALine) {
     const auto list = nlohmann::json::parse(
         R"([{"name":"billing","filter":"a.>","ready":1,"delayed":2,"in_flight":3,"quarantined":4,"dropped":5,)"

@@ -319,6 +319,8 @@ TEST_F(Leases, WhatTheUserExtendedForLongerIsLeftAlone) {
     // The endpoint asks the system's clock, the test has its own: far enough in any case.
     EXPECT_TRUE(second.extend(std::chrono::hours{24 * 40}));
     EXPECT_THAT(settled(), ElementsAre(range(2, 1, Outcome::extend, 1, 24U * 40 * 3'600'000)));
+    EXPECT_TRUE(first.extend(1s));
+    EXPECT_THAT(settled(), ElementsAre(range(1, 1, Outcome::extend)));  // Never less than a lease.
     EXPECT_TRUE(tick(4s));
     EXPECT_THAT(settled(), ElementsAre(range(1, 1, Outcome::extend), range(3, 1, Outcome::extend)));
 }
