@@ -13,7 +13,6 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr std::int64_t day_ms = 86'400'000;
-constexpr std::uint64_t count_max = 1'000'000'000'000'000;
 
 void add_size(CLI::App& verb, Json& settings, const std::string& flags, const std::string& key,
               const std::string& help) {
