@@ -266,6 +266,20 @@ void add_start(CLI::App& verb, const std::string& flag, const std::string& help,
         ->type_name("START");
 }
 
+void add_filter(CLI::App& verb, const std::function<void(const std::string&)>& take) {
+    verb.add_option_function<std::string>(
+            "--filter",
+            [take](const std::string& pattern) {
+                if (!is_filter(pattern)) {
+                    throw CLI::ValidationError{"--filter",
+                                               "\"" + pattern + "\" is not a pattern such as order.* or order.paid.>"};
+                }
+                take(pattern);
+            },
+            "Pattern for the key: words separated by '.', * stands for one word, > at the end for one or more.")
+        ->type_name("PATTERN");
+}
+
 void add_refused(Program& program) {
     for (const auto& [name, reason] : {std::pair{"bench", "there is no built-in benchmark yet"}}) {
         auto* verb = program.app.add_subcommand(name, std::string{"Not supported yet: "} + reason + ".");

@@ -116,6 +116,8 @@ CLI::Option* add_number(CLI::App& verb, const std::string& flag, const std::stri
 void add_duration(CLI::App& verb, const std::string& flag, const std::string& help,
                   const std::function<void(std::chrono::nanoseconds)>& take);
 
+/// The option --filter.
+void add_filter(CLI::App& verb, const std::function<void(const std::string&)>& take);
 /// An option that says where a subscription begins: first, last, new, an offset, a time or "that long ago".
 void add_start(CLI::App& verb, const std::string& flag, const std::string& help,
                const std::function<void(const StartFrom&)>& take);

@@ -265,9 +265,7 @@ void add_subscribing(CLI::App& verb, ReceiveOptions& options) {
         "Where a new subscription begins: first, last, new, an offset, a time (2026-01-31T12:00:00Z) or 5m for that "
         "long ago. Default: new for a topic, first for a stream.",
         [&options](const StartFrom& from) { options.from = from; });
-    verb.add_option("--filter", options.filter,
-                    "Pattern for the key: words separated by '.', * stands for one word, > at the end for one or more.")
-        ->type_name("PATTERN");
+    add_filter(verb, [&options](const std::string& pattern) { options.filter = pattern; });
     verb.add_flag("--exclusive", options.exclusive, "Share with nobody: others wait until we end.");
     add_duration(verb, "--lease", "100ms to 24h: how soon others get our messages if this process hangs.",
                  [&options](std::chrono::nanoseconds lease) {

@@ -82,10 +82,7 @@ void add_settings(CLI::App& verb, Json& settings) {
         "Where it begins: first, last, new, an offset, a time, or 5m for that long ago (default: new for a topic, "
         "first for a stream).",
         [&settings](const StartFrom& from) { settings["from"] = start_json(from); });
-    verb.add_option_function<std::string>(
-            "--filter", [&settings](const std::string& filter) { settings["filter"] = filter; },
-            "Pattern for the key: words separated by '.', * stands for one word, > at the end for one or more.")
-        ->type_name("PATTERN");
+    add_filter(verb, [&settings](const std::string& pattern) { settings["filter"] = pattern; });
     verb.add_option_function<std::string>(
             "--overflow", [&settings](const std::string& overflow) { settings["overflow"] = overflow; },
             "What happens when it lags behind by more than --backlog-max: block, drop-oldest, drop-newest, disconnect.")

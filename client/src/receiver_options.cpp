@@ -5,6 +5,29 @@
 
 #include "common/base/bytes.hpp"
 #include "common/base/text_form.hpp"
+#include "common/base/utf8.hpp"
+
+namespace baton {
+
+bool is_filter(std::string_view pattern) noexcept {
+    constexpr std::size_t pattern_size_max = 1'024;
+    if (pattern.size() > pattern_size_max || !is_valid_utf8(as_bytes(pattern))) {
+        return false;
+    }
+    for (;;) {
+        const std::size_t dot = pattern.find('.');
+        const std::string_view word = pattern.substr(0, dot);
+        if (word.empty() || (word == ">" && dot != std::string_view::npos)) {
+            return false;
+        }
+        if (dot == std::string_view::npos) {
+            return true;
+        }
+        pattern.remove_prefix(dot + 1);
+    }
+}
+
+}  // namespace baton
 
 namespace baton::client {
 
@@ -41,6 +64,12 @@ Expected<std::string> attach_options(const ReceiverOptions& options) {
     if (options.lease != Milliseconds::zero() && (options.lease < lease_min || options.lease > lease_max)) {
         return std::unexpected{ClientError{
             ClientErrc::bad_argument, "a lease is 100ms to 24h, not " + std::to_string(options.lease.count()) + "ms"}};
+    }
+    if (!options.filter.empty() && !is_filter(options.filter)) {
+        return std::unexpected{
+            ClientError{ClientErrc::bad_argument, "\"" + options.filter +
+                                                      "\" is not a filter: words separated by '.', "
+                                                      "'*' for one, '>' at the end for one or more"}};
     }
     Json json = Json::object();
     if (!options.subscription.empty()) {

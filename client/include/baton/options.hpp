@@ -86,6 +86,10 @@ struct SenderOptions {
     ConfirmLevel confirm = ConfirmLevel::durable;
 };
 
+// Whether it is a pattern for keys, as ReceiverOptions::filter and SubscriptionSettings::filter take it: up to 1,024
+// bytes of UTF-8, no word of it empty, and '>' only as the last.
+[[nodiscard]] bool is_filter(std::string_view pattern) noexcept;
+
 // Where a subscription begins that does not exist yet.
 class StartFrom {
 public:

@@ -143,6 +143,8 @@ TEST(CommandLine, Subscriptions) {
     for (const char* from : {"", "newest", "-1", "2026-01-31", "5 m", "99999999999999999999"}) {
         EXPECT_EQ(parsed({"receive", "c", "--from", from}).exit_code, exit_usage) << from;
     }
+    EXPECT_EQ(parsed({"receive", "c", "--filter", "a..b"}).exit_code, exit_usage);
+    EXPECT_EQ(parsed({"subscription", "create", "c", "s", "--filter", ">.a"}).exit_code, exit_usage);
     EXPECT_EQ(parsed({"receive", "c", "--lease", "99ms"}).exit_code, exit_usage);
     EXPECT_EQ(parsed({"receive", "c", "--lease", "25h"}).exit_code, exit_usage);
     EXPECT_FALSE(parsed({"subscription", "create", "c", "s", "--from", "5m", "--filter", "a", "--overflow",

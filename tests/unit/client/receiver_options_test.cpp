@@ -32,6 +32,19 @@ TEST(ReceiverOptions, BeginsAnywhere) {
               R"({"from":{"time_us":1500000}})");
 }
 
+TEST(ReceiverOptions, FiltersHaveAForm) {
+    for (const char* filter : {"a", "*", ">", "a.b", "a.*.c", "a.>", "*.>", "a>", "a*.b", "\u00e4"}) {
+        EXPECT_TRUE(is_filter(filter)) << filter;
+        EXPECT_TRUE(attach_options({.filter = filter})) << filter;
+    }
+    for (const std::string filter : {".", "a.", ".a", "a..b", ">.a", "a.>.b", "\xff"}) {
+        EXPECT_FALSE(is_filter(filter)) << filter;
+        EXPECT_EQ(attach_options({.filter = filter}).error().code(), ClientErrc::bad_argument) << filter;
+    }
+    EXPECT_FALSE(is_filter(""));
+    EXPECT_FALSE(is_filter(std::string(1'025, 'a')));
+}
+
 TEST(ReceiverOptions, LeasesHaveLimits) {
     EXPECT_TRUE(attach_options({.lease = 100ms}));
     EXPECT_TRUE(attach_options({.lease = 24h}));
