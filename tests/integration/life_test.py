@@ -398,7 +398,7 @@ class FailureTest(LifeTest):
 
     def test_a_receiver_that_hangs_loses_its_messages(self):
         self.run_baton(0, "send", "c", "x")
-        hanging = self.command(self.server, "receive", "c", "--lease", "300ms", "--exec", "sleep 1000")
+        hanging = self.command(self.server, "receive", "c", "--lease", "300ms", "--exec", "sleep 2 >/dev/null")
         eventually(lambda: self.show("c")["in_flight"] == 1, "it is with the receiver")
         hanging.process.send_signal(signal.SIGSTOP)
         try:
