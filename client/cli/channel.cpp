@@ -4,7 +4,7 @@
 
 #include "client/cli/admin.hpp"
 #include "client/cli/channel_report.hpp"
-#include "common/base/units.hpp"
+#include "client/cli/channel_settings.hpp"
 
 namespace baton::cli {
 
@@ -12,10 +12,10 @@ namespace {
 
 struct ChannelOptions {
     std::string name;
-    std::string kind = "queue";
     bool durable = false;
     bool memory = false;
-    Json settings = Json::object();
+    bool force = false;
+    ChannelFlags flags;
 };
 
 void print(const Program& program, const Json& json, const std::string& text) {
@@ -27,11 +27,7 @@ void print(const Program& program, const Json& json, const std::string& text) {
 }
 
 int create(const Program& program, const ChannelOptions& options) {
-    if (options.kind != "queue") {
-        throw usage("--kind " + options.kind + " is not supported by this version; use queue");
-    }
-    auto arguments = options.settings;
-    arguments["kind"] = options.kind;
+    auto arguments = finished_settings(options.flags);
     if (options.durable || options.memory) {
         arguments["storage"] = options.durable ? "durable" : "memory";
     }
@@ -75,26 +71,15 @@ int show(const Program& program, const ChannelOptions& options) {
 }
 
 int drop(const Program& program, const ChannelOptions& options, const std::string& operation, const char* done) {
+    auto arguments = Json::object();
+    if (options.force) {
+        arguments["force"] = true;
+    }
     Client client{question_options(program.global)};
-    const auto reply = ask(program, client, operation, options.name, Json::object());
+    const auto reply = ask(program, client, operation, options.name, arguments);
     print(program, reply,
           std::string{done} + ", " + std::to_string(reply.at("messages").get<std::uint64_t>()) + " messages dropped\n");
     return exit_done;
-}
-
-void add_size(CLI::App& verb, ChannelOptions& options, const std::string& flag, const std::string& key,
-              const std::string& help) {
-    verb.add_option_function<std::string>(
-            flag,
-            [&options, flag, key](const std::string& text) {
-                const auto size = parse_size(text);
-                if (!size || *size == 0) {
-                    throw CLI::ValidationError{flag, "\"" + text + "\" is not a size such as 1000, 64k, 10m or 1g"};
-                }
-                options.settings[key] = *size;
-            },
-            help)
-        ->type_name("N");
 }
 
 CLI::App* add_verb(CLI::App& parent, Program& program, const std::string& name, const std::string& help,
@@ -115,30 +100,29 @@ CLI::App* add_verb(CLI::App& parent, Program& program, const std::string& name, 
 
 void add_channel(Program& program) {
     auto* verb = program.app.add_subcommand("channel", "Create, list, show, delete and purge channels.");
-    verb->footer("Example: baton channel create jobs --max-messages 1000");
+    verb->footer("Example: baton channel create jobs --messages-max 1000");
     verb->require_subcommand(1);
     const auto options = std::make_shared<ChannelOptions>();
-    auto* creation =
-        add_verb(*verb, program, "create", "Make it so: create the channel, or apply new limits to it.",
-                 "baton channel create jobs --durable --max-messages 1000 --max-bytes 64m", options, create);
-    creation->add_option("--kind", options->kind, "queue.")->check(CLI::IsMember({"queue", "topic", "stream"}));
+    auto* creation = add_verb(*verb, program, "create", "Make it so: create the channel, or apply new settings to it.",
+                              "baton channel create jobs --durable --attempts-max 5 --retry-first 2s --overflow reject",
+                              options, create);
     auto* durable =
         creation->add_flag("--durable", options->durable,
                            "Messages are on the broker's disk and survive it. With neither this nor "
                            "--memory a new channel gets the broker's default, an existing one keeps its own.");
     creation->add_flag("--memory", options->memory, "Messages live in the broker's memory and end with it.")
         ->excludes(durable);
-    add_size(*creation, *options, "--max-messages", "messages_max", "Stored messages; senders are blocked beyond it.");
-    add_size(*creation, *options, "--max-bytes", "bytes_max", "Stored bytes; senders are blocked beyond it.");
-    add_size(*creation, *options, "--max-message-size", "message_size_max", "Bytes of one message.");
+    add_channel_settings(*creation, options->flags);
     add_verb(*verb, program, "list", "All channels, by name.", "baton channel list --output jsonl", options,
              [](const Program& called, const ChannelOptions&) { return list(called); });
     add_verb(*verb, program, "show", "Settings, counters, links, and what everybody waits for.",
              "baton channel show jobs", options, show);
-    add_verb(*verb, program, "delete", "Delete the channel and all that is in it.", "baton channel delete jobs",
-             options, [](const Program& called, const ChannelOptions& given) {
+    add_verb(*verb, program, "delete", "Delete the channel and all that is in it; exit 7 while somebody uses it.",
+             "baton channel delete jobs", options,
+             [](const Program& called, const ChannelOptions& given) {
                  return drop(called, given, "channel.delete", "deleted");
-             });
+             })
+        ->add_flag("--force", options->force, "Also while senders or receivers are attached; their links end.");
     add_verb(*verb, program, "purge", "Drop all ready messages.", "baton channel purge jobs", options,
              [](const Program& called, const ChannelOptions& given) {
                  return drop(called, given, "channel.purge", "purged");

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "client/cli/times.hpp"
 #include "common/base/units.hpp"
 
 namespace baton::cli {
@@ -45,7 +46,130 @@ std::string link_line(const Json& link) {
            (is_blocked ? "blocked: " : "waits: ") + wait_text(wait) + "\n";
 }
 
+/// ", delayed 3": nothing for a broker that does not say.
+std::string counter(const Json& json, const char* label, const char* key) {
+    const auto found = json.find(key);
+    return found != json.end() && found->is_number_unsigned()
+               ? std::string{", "} + label + " " + std::to_string(found->get<std::uint64_t>())
+               : std::string{};
+}
+
+std::string right(const std::string& value, std::size_t columns) {
+    return std::string(columns > value.size() ? columns - value.size() : 0, ' ') + value;
+}
+
+std::string text_or(const Json& json, const char* key, const std::string& fallback) {
+    const auto found = json.find(key);
+    return found != json.end() && found->is_string() ? found->get<std::string>() : fallback;
+}
+
+std::uint64_t number_or(const Json& json, const char* key, std::uint64_t fallback) {
+    const auto found = json.find(key);
+    return found != json.end() && found->is_number_unsigned() ? found->get<std::uint64_t>() : fallback;
+}
+
+std::string ms_text(const Json& json, const char* key) {
+    constexpr std::uint64_t ms_max = std::uint64_t{1} << 40U;
+    const auto ms = std::min(number_or(json, key, 0), ms_max);
+    return format_duration(std::chrono::milliseconds{static_cast<std::int64_t>(ms)});
+}
+
+bool is_set(const Json& json, const char* key) {
+    const auto found = json.find(key);
+    return found != json.end() && found->is_boolean() && found->get<bool>();
+}
+
+std::string expired_text(const Json& channel) {
+    const auto setting = text_or(channel, "expired", "");
+    return setting.empty() ? std::string{} : ", expired " + setting;
+}
+
+/// What happens to messages that fail, wait or are too old; empty for a broker that does not say.
+std::string rules_text(const Json& channel) {
+    if (!channel.contains("lease_ms")) {
+        return {};
+    }
+    const auto attempts = number_or(channel, "attempts_max", 0);
+    const auto factor = number_or(channel, "retry_factor_percent", 100);
+    std::string text = "  lease " + ms_text(channel, "lease_ms") + ", at most " + ms_text(channel, "lease_max_ms") +
+                       "; attempts " + (attempts == 0 ? "without limit" : std::to_string(attempts)) + ", retry after " +
+                       ms_text(channel, "retry_first_ms") + " to " + ms_text(channel, "retry_max_ms") + ", each " +
+                       std::to_string(factor) + "% of the one before, jitter " +
+                       std::to_string(number_or(channel, "retry_jitter_percent", 0)) + "%\n";
+    text += "  overflow " + text_or(channel, "overflow", "block") + expired_text(channel) + ", late " +
+            text_or(channel, "late", "fire");
+    if (number_or(channel, "age_max_ms", 0) != 0) {
+        text += ", age at most " + ms_text(channel, "age_max_ms");
+    }
+    if (number_or(channel, "dedupe_window_ms", 0) != 0) {
+        text += ", dedupe window " + ms_text(channel, "dedupe_window_ms");
+    }
+    if (const auto by = text_or(channel, "fair_by", ""); !by.empty()) {
+        text += ", fair by " + by;
+    }
+    for (const auto& [key, label] : {std::pair{"ordered_by_key", ", ordered by key"},
+                                     std::pair{"exclusive", ", exclusive"}, std::pair{"compact", ", compact"}}) {
+        text += is_set(channel, key) ? label : "";
+    }
+    return text + "\n";
+}
+
 }  // namespace
+
+std::string subscriptions_text(const Json& subscriptions) {
+    std::size_t width = 4;
+    for (const auto& subscription : subscriptions) {
+        width = std::max(width, text_or(subscription, "name", "").size());
+    }
+    auto text = padded("NAME", width) +
+                "         READY     DELAYED  IN FLIGHT  QUARANTINED     DROPPED        NEXT  RECEIVERS  FILTER\n";
+    for (const auto& subscription : subscriptions) {
+        const auto column = [&](const char* key, std::size_t columns) {
+            return right(std::to_string(number_or(subscription, key, 0)), columns);
+        };
+        const auto filter = text_or(subscription, "filter", "");
+        text += padded(text_or(subscription, "name", ""), width) + column("ready", 14) + column("delayed", 12) +
+                column("in_flight", 11) + column("quarantined", 13) + column("dropped", 12) +
+                column("next_offset", 12) + column("receivers", 11) + "  " + (filter.empty() ? "-" : filter) + "\n";
+    }
+    return text;
+}
+
+std::string message_text(const Json& message) {
+    const auto at = [](const Json& us) { return utc_text(us.get<std::int64_t>()); };
+    std::string text =
+        "offset " + std::to_string(number_or(message, "offset", 0)) + ": " + text_or(message, "state", "stored");
+    if (message.contains("due_us")) {
+        text += " until " + at(message["due_us"]);
+    }
+    if (message.contains("quarantined_us")) {
+        text += " at " + at(message["quarantined_us"]);
+    }
+    text += ", attempt " + std::to_string(number_or(message, "attempt", 1));
+    for (const char* key : {"reason", "receiver", "note"}) {
+        if (const auto value = text_or(message, key, ""); !value.empty()) {
+            text += std::string{", "} + key + " " + value;
+        }
+    }
+    return text;
+}
+
+std::string explanation_text(const Json& reply) {
+    std::string text;
+    if (const auto message = reply.find("message"); message != reply.end() && message->is_object()) {
+        text += message_text(*message) + "\n";
+    }
+    if (const auto words = text_or(reply, "text", ""); !words.empty()) {
+        text += words + "\n";
+    }
+    for (const auto& wait : reply.value("waits", Json::array())) {
+        const auto for_ms = number_or(wait, "for_ms", 0);
+        text += text_or(wait, "who", "somebody") + ": " + text_or(wait, "text", text_or(wait, "reason", "")) + " (" +
+                text_or(wait, "reason", "") + " for " + std::to_string(for_ms / 1000) + "." +
+                std::to_string(for_ms % 1000 / 100) + "s)\n";
+    }
+    return text.empty() ? "nobody waits\n" : text;
+}
 
 std::string settings_text(const Json& channel) {
     return channel.at("kind").get<std::string>() + ", " + channel.at("storage").get<std::string>() + ", at most " +
@@ -59,9 +183,6 @@ std::string table_text(const Json& channels) {
         width = std::max(width, channel.at("name").get<std::string>().size());
     }
     auto text = padded("NAME", width) + "  STORAGE        READY  IN FLIGHT       BYTES  RECEIVERS  SENDERS\n";
-    const auto right = [](const std::string& value, std::size_t columns) {
-        return std::string(columns > value.size() ? columns - value.size() : 0, ' ') + value;
-    };
     for (const auto& channel : channels) {
         text += padded(channel.at("name").get<std::string>(), width) + "  " +
                 padded(channel.at("storage").get<std::string>(), 8) + right(number(channel, "ready"), 12) +
@@ -73,15 +194,27 @@ std::string table_text(const Json& channels) {
 
 std::string report_text(const Json& channel) {
     std::string text = channel.at("name").get<std::string>() + ": " + settings_text(channel) + "\n";
-    text += "  ready " + number(channel, "ready") + ", in flight " + number(channel, "in_flight") + ", parked " +
+    text += rules_text(channel);
+    text += "  ready " + number(channel, "ready") + counter(channel, "delayed", "delayed") + ", in flight " +
+            number(channel, "in_flight") + counter(channel, "quarantined", "quarantined") + ", parked " +
             number(channel, "parked") + ", stored " + size(channel, "bytes") + "\n";
     text += "  published " + number(channel, "published") + ", delivered " + number(channel, "delivered") +
             ", redelivered " + number(channel, "redelivered") + ", settled " + number(channel, "settled") +
             ", duplicates " + number(channel, "duplicates") + ", refused " + number(channel, "refused") + ", purged " +
-            number(channel, "purged") + "\n";
+            number(channel, "purged") + counter(channel, "retried", "retried") +
+            counter(channel, "rejected", "rejected") + counter(channel, "expired", "expired") +
+            counter(channel, "expired", "expired_messages") + counter(channel, "dropped", "dropped") +
+            counter(channel, "trimmed", "trimmed") + counter(channel, "leases ended", "leases_ended") + "\n";
+    if (const auto dropped = channel.find("last_dropped"); dropped != channel.end() && dropped->is_object()) {
+        text += "  last dropped: " + std::to_string(number_or(*dropped, "count", 0)) + " from offset " +
+                std::to_string(number_or(*dropped, "first", 0)) + "\n";
+    }
     text += "  messages wait: " + wait_text(channel.at("wait")) + "\n";
     for (const auto& link : channel.at("links")) {
         text += link_line(link);
+    }
+    if (const auto found = channel.find("subscriptions"); found != channel.end() && found->is_array()) {
+        text += "subscriptions:\n" + subscriptions_text(*found);
     }
     return text;
 }

@@ -11,6 +11,12 @@ namespace baton::cli {
 [[nodiscard]] std::string settings_text(const nlohmann::json& channel);
 /// A line per channel under a heading.
 [[nodiscard]] std::string table_text(const nlohmann::json& channels);
+/// A line per subscription under a heading.
+[[nodiscard]] std::string subscriptions_text(const nlohmann::json& subscriptions);
+/// The reply of `channel.explain`, a line for each who waits.
+[[nodiscard]] std::string explanation_text(const nlohmann::json& reply);
+/// What `channel.peek` says of a message besides its body: "offset 7: quarantined at …, attempt 3, reason attempts".
+[[nodiscard]] std::string message_text(const nlohmann::json& message);
 /// Everything `channel.show` knows.
 [[nodiscard]] std::string report_text(const nlohmann::json& channel);
 

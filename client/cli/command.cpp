@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "client/cli/times.hpp"
 #include "common/base/text_form.hpp"
 #include "common/base/units.hpp"
 
@@ -73,7 +74,7 @@ const char* next_step(ClientErrc code) noexcept {
     return "";
 }
 
-/// What the disk of the broker needs is said by its status, which the library does not tell apart.
+/// What helps is said by the broker's status, which the library does not tell apart.
 const char* next_step(const ClientError& error) noexcept {
     const auto status = error.status_name();
     if (status == "disk_full") {
@@ -85,14 +86,42 @@ const char* next_step(const ClientError& error) noexcept {
     if (status == "channel_damaged") {
         return "; see the log of the broker, and try baton-inspect there";
     }
+    if (status == "in_use") {
+        return "; --force does it all the same";
+    }
     return next_step(error.code());
 }
 
 }  // namespace
 
+namespace {
+
+/// "; overflow is block, wanted reject": what a channel has and what was asked for, unless the text says it already.
+std::string diff_text(const ClientError& error) {
+    const auto details = nlohmann::json::parse(error.details(), nullptr, false);
+    if (!details.is_object() || !details.contains("diff") || !details["diff"].is_object()) {
+        return {};
+    }
+    const auto shown = [](const nlohmann::json& value) {
+        return value.is_string() ? value.get<std::string>()
+                                 : value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    };
+    std::string text;
+    for (const auto& [key, values] : details["diff"].items()) {
+        if (values.is_object() && values.contains("is") && values.contains("wanted") && !error.text().contains(key)) {
+            text += "; " + key + " is " + shown(values["is"]) + ", wanted " + shown(values["wanted"]);
+        }
+    }
+    return text;
+}
+
+}  // namespace
+
 Failure failure_of(const ClientError& error, const std::string& what) {
-    return Failure{exit_code_of(error.code()), what + ": " + error.text() + next_step(error),
-                   std::string{error.status_name()}, error.retryable()};
+    Failure failure{exit_code_of(error.code()), what + ": " + error.text() + diff_text(error) + next_step(error),
+                    std::string{error.status_name()}, error.retryable()};
+    failure.set_details(std::string{error.details()});
+    return failure;
 }
 
 std::string one_line(std::string text) {
@@ -163,16 +192,26 @@ ClientOptions question_options(const GlobalOptions& global) {
     return options;
 }
 
+namespace {
+
+CLI::Validator name_validator(const std::string& what) {
+    return CLI::Validator{[what](std::string& text) -> std::string {
+                              if (auto bytes = name_from_text(text)) {
+                                  text = std::move(*bytes);
+                              }
+                              return text.empty() ? "the name of a " + what + " has at least one byte" : "";
+                          },
+                          "", what + " name"};
+}
+
+}  // namespace
+
 void add_channel_name(CLI::App& verb, const std::string& placeholder, std::string& name, const std::string& help) {
-    verb.add_option(placeholder, name, help)
-        ->required()
-        ->transform(CLI::Validator{[](std::string& text) -> std::string {
-                                       if (auto bytes = name_from_text(text)) {
-                                           text = std::move(*bytes);
-                                       }
-                                       return text.empty() ? "a channel name has at least one byte" : "";
-                                   },
-                                   "", "channel name"});
+    verb.add_option(placeholder, name, help)->required()->transform(name_validator("channel"));
+}
+
+void add_subscription_name(CLI::App& verb, std::string& name, const std::string& help) {
+    verb.add_option("--subscription", name, help)->transform(name_validator("subscription"))->type_name("NAME");
 }
 
 CLI::Option* add_number(CLI::App& verb, const std::string& flag, const std::string& help, std::uint64_t low,
@@ -209,22 +248,40 @@ void add_duration(CLI::App& verb, const std::string& flag, const std::string& he
         ->type_name("DURATION");
 }
 
-void add_refused_option(CLI::App& verb, const std::string& flag, const std::string& reason) {
+void add_start(CLI::App& verb, const std::string& flag, const std::string& help,
+               const std::function<void(const StartFrom&)>& take) {
     verb.add_option_function<std::string>(
             flag,
-            [flag, reason](const std::string&) {
-                throw CLI::ValidationError{flag, "is not supported by this version: " + reason};
+            [flag, take](const std::string& text) {
+                const auto from = parse_start(text, std::chrono::system_clock::now());
+                if (!from) {
+                    throw CLI::ValidationError{flag,
+                                               "\"" + text +
+                                                   "\" is neither first, last or new nor an offset, a time such as "
+                                                   "2026-01-31T12:00:00Z or a duration such as 5m"};
+                }
+                take(*from);
             },
-            "Not supported yet: " + reason + ".")
-        ->expected(0, 1)
-        ->trigger_on_parse()
-        ->group(group_not_supported);
+            help)
+        ->type_name("START");
+}
+
+void add_filter(CLI::App& verb, const std::function<void(const std::string&)>& take) {
+    verb.add_option_function<std::string>(
+            "--filter",
+            [take](const std::string& pattern) {
+                if (!is_filter(pattern)) {
+                    throw CLI::ValidationError{"--filter",
+                                               "\"" + pattern + "\" is not a pattern such as order.* or order.paid.>"};
+                }
+                take(pattern);
+            },
+            "Pattern for the key: words separated by '.', * stands for one word, > at the end for one or more.")
+        ->type_name("PATTERN");
 }
 
 void add_refused(Program& program) {
-    for (const auto& [name, reason] : {std::pair{"retry", "there is no quarantine yet"},
-                                       std::pair{"move", "messages cannot be moved between channels yet"},
-                                       std::pair{"bench", "there is no built-in benchmark yet"}}) {
+    for (const auto& [name, reason] : {std::pair{"bench", "there is no built-in benchmark yet"}}) {
         auto* verb = program.app.add_subcommand(name, std::string{"Not supported yet: "} + reason + ".");
         verb->group(group_not_supported);
         verb->add_option_function<std::vector<std::string>>("ARGUMENT", [](const auto&) {})->expected(0, -1);

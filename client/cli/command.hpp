@@ -49,11 +49,15 @@ public:
     [[nodiscard]] int exit_code() const noexcept { return exit_code_; }
     [[nodiscard]] const std::string& code() const noexcept { return code_; }
     [[nodiscard]] bool is_retryable() const noexcept { return is_retryable_; }
+    /// More for programs: the text of a JSON object, or empty.
+    [[nodiscard]] const std::string& details() const noexcept { return details_; }
+    void set_details(std::string json) { details_ = std::move(json); }
 
 private:
     int exit_code_;
     std::string code_;
     bool is_retryable_;
+    std::string details_;
 };
 
 [[nodiscard]] Failure usage(const std::string& text);
@@ -86,6 +90,11 @@ void add_send(Program& program);
 void add_receive(Program& program);
 void add_peek(Program& program);
 void add_channel(Program& program);
+void add_subscription(Program& program);
+void add_retry(Program& program);
+void add_move(Program& program);
+void add_drop(Program& program);
+void add_explain(Program& program);
 void add_ping(Program& program);
 /// And `restore`.
 void add_backup(Program& program);
@@ -98,6 +107,8 @@ void add_refused(Program& program);
 
 /// A required channel name, typed in its text form: "%XX" stands for a byte, any other '%' for itself.
 void add_channel_name(CLI::App& verb, const std::string& placeholder, std::string& name, const std::string& help);
+/// The option --subscription; a name typed in its text form, too.
+void add_subscription_name(CLI::App& verb, std::string& name, const std::string& help);
 /// An option whose value is a whole number from `low` to `high`.
 CLI::Option* add_number(CLI::App& verb, const std::string& flag, const std::string& help, std::uint64_t low,
                         std::uint64_t high, const std::function<void(std::uint64_t)>& take);
@@ -105,7 +116,10 @@ CLI::Option* add_number(CLI::App& verb, const std::string& flag, const std::stri
 void add_duration(CLI::App& verb, const std::string& flag, const std::string& help,
                   const std::function<void(std::chrono::nanoseconds)>& take);
 
-/// An option of the contract that this version refuses, with the reason.
-void add_refused_option(CLI::App& verb, const std::string& flag, const std::string& reason);
+/// The option --filter.
+void add_filter(CLI::App& verb, const std::function<void(const std::string&)>& take);
+/// An option that says where a subscription begins: first, last, new, an offset, a time or "that long ago".
+void add_start(CLI::App& verb, const std::string& flag, const std::string& help,
+               const std::function<void(const StartFrom&)>& take);
 
 }  // namespace baton::cli

@@ -23,10 +23,13 @@ int report(const GlobalOptions& global, const Failure& failure) {
     if (global.output == OutputFormat::text) {
         std::fprintf(stderr, "baton: %s\n", one_line(failure.what()).c_str());
     } else {
-        const nlohmann::json json{{"error",
-                                   {{"code", failure.code().empty() ? "failed" : failure.code()},
-                                    {"text", failure.what()},
-                                    {"retryable", failure.is_retryable()}}}};
+        nlohmann::json json{{"error",
+                             {{"code", failure.code().empty() ? "failed" : failure.code()},
+                              {"text", failure.what()},
+                              {"retryable", failure.is_retryable()}}}};
+        if (const auto details = nlohmann::json::parse(failure.details(), nullptr, false); details.is_object()) {
+            json["error"].update(details);
+        }
         std::fprintf(stderr, "%s\n", json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
     }
     return failure.exit_code();
@@ -108,6 +111,11 @@ void define(Program& program) {
     add_receive(program);
     add_peek(program);
     add_channel(program);
+    add_subscription(program);
+    add_retry(program);
+    add_move(program);
+    add_drop(program);
+    add_explain(program);
     add_ping(program);
     add_backup(program);
     add_completion(program);

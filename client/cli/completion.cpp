@@ -40,6 +40,19 @@ std::vector<std::string> flags_of(const CLI::App& app) {
     return flags;
 }
 
+// Those of its parts, too: only the first word tells the shell where we are.
+std::vector<std::string> all_flags_of(const CLI::App& app) {
+    auto flags = flags_of(app);
+    for (const auto* part : shown_verbs(app)) {
+        for (auto& flag : all_flags_of(*part)) {
+            if (std::ranges::find(flags, flag) == flags.end()) {
+                flags.push_back(std::move(flag));
+            }
+        }
+    }
+    return flags;
+}
+
 std::vector<std::string> verbs_of(const CLI::App& app) {
     std::vector<std::string> verbs;
     for (const auto* verb : shown_verbs(app)) {
@@ -52,7 +65,7 @@ std::string bash(const CLI::App& app) {
     std::string text = "_baton() {\n    local words\n    case \"${COMP_WORDS[1]}\" in\n";
     for (const auto* verb : shown_verbs(app)) {
         auto words = verbs_of(*verb);
-        const auto flags = flags_of(*verb);
+        const auto flags = all_flags_of(*verb);
         words.insert(words.end(), flags.begin(), flags.end());
         text += "        " + verb->get_name() + ") words=\"" + joined(words) + "\" ;;\n";
     }
@@ -69,7 +82,7 @@ std::string fish(const CLI::App& app) {
     for (const auto* verb : shown_verbs(app)) {
         text += "complete -c baton -n __fish_use_subcommand -f -a " + verb->get_name() + " -d '" +
                 verb->get_description() + "'\n";
-        for (const auto& flag : flags_of(*verb)) {
+        for (const auto& flag : all_flags_of(*verb)) {
             text += "complete -c baton -n '__fish_seen_subcommand_from " + verb->get_name() + "' -l " + flag.substr(2) +
                     "\n";
         }

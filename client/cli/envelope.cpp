@@ -1,13 +1,13 @@
 #include "client/cli/envelope.hpp"
 
 #include <chrono>
-#include <cstdio>
-#include <ctime>
 
 #include <nlohmann/json.hpp>
 
+#include "client/cli/times.hpp"
 #include "common/base/base64.hpp"
 #include "common/base/text_form.hpp"
+#include "common/base/units.hpp"
 #include "common/base/utf8.hpp"
 
 namespace baton::cli {
@@ -20,14 +20,7 @@ std::string shown(const std::string& bytes) {
 }
 
 std::string time_text(std::chrono::system_clock::time_point time) {
-    const auto us = std::chrono::duration_cast<std::chrono::microseconds>(time.time_since_epoch()).count();
-    const auto seconds = static_cast<std::time_t>(us / 1'000'000);
-    std::tm parts{};
-    ::gmtime_r(&seconds, &parts);
-    char text[64];
-    std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ", parts.tm_year + 1900, parts.tm_mon + 1,
-                  parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec, static_cast<int>(us % 1'000'000));
-    return text;
+    return utc_text(std::chrono::duration_cast<std::chrono::microseconds>(time.time_since_epoch()).count());
 }
 
 nlohmann::ordered_json envelope_of(const Delivery& delivery) {
@@ -48,6 +41,18 @@ nlohmann::ordered_json envelope_of(const Delivery& delivery) {
         add("reply_to", properties.reply_to);
         add("correlation_id", properties.correlation_id);
         add("id", properties.message_id);
+        if (properties.priority) {
+            json["priority"] = *properties.priority;
+        }
+        if (properties.ttl) {
+            json["ttl"] = format_duration(*properties.ttl);
+        }
+        if (properties.delay) {
+            json["delay"] = format_duration(*properties.delay);
+        }
+        if (properties.not_before) {
+            json["at"] = utc_text(properties.not_before->time_since_epoch().count());
+        }
         for (const auto& [name, value] : properties.headers) {
             auto& place = json["headers"][shown(name)];
             if (place.is_null()) {

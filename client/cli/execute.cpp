@@ -1,6 +1,7 @@
 #include "client/cli/execute.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -9,8 +10,10 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <string_view>
 #include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -48,7 +51,7 @@ std::vector<std::string> environment_of(const Delivery& delivery) {
     return variables;
 }
 
-pid_t spawn(const std::string& command, int standard_input, const Delivery& delivery) {
+pid_t spawn(const std::string& command, int standard_input, int standard_error, const Delivery& delivery) {
     auto variables = environment_of(delivery);
     std::vector<char*> environment;
     for (auto& variable : variables) {
@@ -60,6 +63,7 @@ pid_t spawn(const std::string& command, int standard_input, const Delivery& deli
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, standard_input, STDIN_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, standard_error, STDERR_FILENO);
     // The command gets the signals that we block or ignore.
     posix_spawnattr_t attributes;
     posix_spawnattr_init(&attributes);
@@ -94,28 +98,109 @@ void write_body(int descriptor, Bytes body) {
     }
 }
 
+class Pipe {
+public:
+    Pipe() {
+        if (::pipe2(ends_, O_CLOEXEC) != 0) {
+            throw Failure{exit_failed, "cannot make a pipe: " + std::generic_category().message(errno),
+                          "cannot_execute"};
+        }
+    }
+    ~Pipe() {
+        close_read();
+        close_write();
+    }
+    Pipe(const Pipe&) = delete;
+    Pipe& operator=(const Pipe&) = delete;
+    [[nodiscard]] int read_end() const noexcept { return ends_[0]; }
+    [[nodiscard]] int write_end() const noexcept { return ends_[1]; }
+    void close_read() noexcept { close(ends_[0]); }
+    void close_write() noexcept { close(ends_[1]); }
+
+private:
+    static void close(int& end) noexcept {
+        if (end >= 0) {
+            ::close(std::exchange(end, -1));
+        }
+    }
+    int ends_[2]{-1, -1};
+};
+
+/// Passes on what the command writes to stderr until all writers have closed it, or it has ended and nothing is left.
+/// (What it leaves running in the background may hold it open for ever.)
+void pass_on(int from, int ended, LastLine& last) {
+    std::array<char, 4096> buffer;
+    for (;;) {
+        std::array<pollfd, 2> sources{
+            {{.fd = from, .events = POLLIN, .revents = 0}, {.fd = ended, .events = POLLIN, .revents = 0}}};
+        if (::poll(sources.data(), sources.size(), -1) < 0) {
+            if (errno == EINTR) {
+                continue;
+            }
+            return;
+        }
+        if (sources[0].revents == 0) {
+            return;
+        }
+        const auto size = ::read(from, buffer.data(), buffer.size());
+        if (size < 0 && errno == EINTR) {
+            continue;
+        }
+        if (size <= 0) {
+            return;
+        }
+        const std::string_view bytes{buffer.data(), static_cast<std::size_t>(size)};
+        last.feed(bytes);
+        std::fwrite(bytes.data(), 1, bytes.size(), stderr);
+    }
+}
+
 }  // namespace
 
-int run_command(const std::string& command, const Delivery& delivery, const std::stop_token& stop) {
-    int ends[2];
-    if (::pipe2(ends, O_CLOEXEC) != 0) {
-        throw Failure{exit_failed, "cannot make a pipe: " + std::generic_category().message(errno), "cannot_execute"};
+void LastLine::feed(std::string_view bytes) {
+    constexpr std::size_t line_size_max = 1024;
+    for (const char letter : bytes) {
+        if (letter != '\n') {
+            if (line_.size() < line_size_max) {
+                line_ += letter;
+            }
+        } else if (!line_.empty()) {
+            before_ = std::exchange(line_, {});
+        }
     }
-    const auto child = spawn(command, ends[0], delivery);
-    ::close(ends[0]);
+}
+
+std::string LastLine::text() const {
+    return one_line(line_.empty() ? before_ : line_);
+}
+
+CommandEnd run_command(const std::string& command, const Delivery& delivery, const std::stop_token& stop) {
+    Pipe body;
+    Pipe words;
+    Pipe ended;
+    const auto child = spawn(command, body.read_end(), words.write_end(), delivery);
+    body.close_read();
+    words.close_write();
+    LastLine last;
+    CommandEnd end;
     {
         const std::stop_callback on_stop{stop, [child] { ::kill(-child, SIGTERM); }};
-        write_body(ends[1], delivery.body());
-        ::close(ends[1]);
+        std::jthread listener{[&] { pass_on(words.read_end(), ended.read_end(), last); }};
+        write_body(body.write_end(), delivery.body());
+        body.close_write();
         // Not reaped while the callback may still name it.
-        siginfo_t ended{};
-        while (::waitid(P_PID, static_cast<id_t>(child), &ended, WEXITED | WNOWAIT) < 0 && errno == EINTR) {
+        siginfo_t information{};
+        while (::waitid(P_PID, static_cast<id_t>(child), &information, WEXITED | WNOWAIT) < 0 && errno == EINTR) {
         }
+        end.was_stopped = stop.stop_requested();
+        ended.close_write();
     }
     int status = 0;
     while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
     }
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    end.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    end.last_words = last.text();
+    return end;
 }
 
 }  // namespace baton::cli

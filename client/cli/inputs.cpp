@@ -11,8 +11,10 @@
 
 #include <nlohmann/json.hpp>
 
+#include "client/cli/times.hpp"
 #include "common/base/base64.hpp"
 #include "common/base/bytes.hpp"
+#include "common/base/units.hpp"
 
 namespace baton::cli {
 
@@ -55,18 +57,19 @@ std::string text_at(const Json& json, const char* key) {
 // What the envelopes of `receive --jsonl` say besides: so that they can be sent again as they are.
 constexpr std::array<std::string_view, 9> ignored_keys{"channel", "offset", "attempt", "redelivered", "time",
                                                        "time_us", "state",  "size",    "truncated"};
-constexpr std::array<std::string_view, 8> known_keys{"body",     "body_base64",    "key", "headers", "content_type",
-                                                     "reply_to", "correlation_id", "id"};
+constexpr std::array<std::string_view, 12> known_keys{"body",     "body_base64",    "key", "headers", "content_type",
+                                                      "reply_to", "correlation_id", "id",  "ttl",     "delay",
+                                                      "at",       "priority"};
+constexpr std::uint64_t priority_max = 9;
 
 void refuse_unknown_keys(const Json& json) {
     for (const auto& [key, value] : json.items()) {
-        if (key == "ttl" || key == "delay" || key == "priority") {
-            throw BadLine{"\"" + key + "\" is not supported by this version"};
-        }
         if (std::ranges::find(known_keys, key) == known_keys.end() &&
             std::ranges::find(ignored_keys, key) == ignored_keys.end()) {
-            throw BadLine{"unknown key \"" + key +
-                          "\"; known are body, body_base64, key, headers, content_type, reply_to, correlation_id, id"};
+            throw BadLine{
+                "unknown key \"" + key +
+                "\"; known are body, body_base64, key, headers, content_type, reply_to, correlation_id, id, ttl, "
+                "delay, at, priority"};
         }
     }
     if (json.contains("truncated")) {
@@ -79,6 +82,37 @@ void add_header(MessageProperties& properties, const std::string& name, const Js
         throw BadLine{"the header \"" + name + "\" is not a text"};
     }
     properties.headers.emplace_back(name, value.get<std::string>());
+}
+
+std::optional<std::chrono::microseconds> duration_at(const Json& json, const char* key) {
+    if (!json.contains(key)) {
+        return std::nullopt;
+    }
+    const auto text = text_at(json, key);
+    const auto duration = parse_duration(text);
+    if (!duration) {
+        throw BadLine{std::string{"\""} + key + "\" is \"" + text +
+                      "\", not a duration such as \"250ms\", \"5s\" or \"2m\""};
+    }
+    return std::chrono::duration_cast<std::chrono::microseconds>(*duration);
+}
+
+void add_life(const Json& json, MessageProperties& properties) {
+    properties.ttl = duration_at(json, "ttl");
+    properties.delay = duration_at(json, "delay");
+    if (const auto at = json.find("at"); at != json.end()) {
+        properties.not_before = parse_time(at->is_string() ? at->get<std::string>() : at->dump());
+        if (!properties.not_before) {
+            throw BadLine{"\"at\" is " + at->dump() +
+                          ", not a time such as \"2026-01-31T12:00:00Z\" or seconds since 1970"};
+        }
+    }
+    if (const auto priority = json.find("priority"); priority != json.end()) {
+        if (!priority->is_number_unsigned() || priority->get<std::uint64_t>() > priority_max) {
+            throw BadLine{"\"priority\" is " + priority->dump() + ", not a whole number from 0 to 9"};
+        }
+        properties.priority = priority->get<std::uint8_t>();
+    }
 }
 
 }  // namespace
@@ -107,6 +141,7 @@ InputMessage parse_json_line(std::string_view line) {
     properties.message_id = text_at(json, "id");
     properties.reply_to = text_at(json, "reply_to");
     properties.correlation_id = text_at(json, "correlation_id");
+    add_life(json, properties);
     if (const auto headers = json.find("headers"); headers != json.end()) {
         if (!headers->is_object()) {
             throw BadLine{"\"headers\" is not an object"};

@@ -39,7 +39,7 @@ public:
     using std::runtime_error::runtime_error;
 };
 
-/// {"body":…} or {"body_base64":…}, and key, headers, content_type, id. Throws BadLine.
+/// {"body":…} or {"body_base64":…}, and key, headers, content_type, id, ttl, delay, at, priority. Throws BadLine.
 [[nodiscard]] InputMessage parse_json_line(std::string_view line);
 
 /// Reads a descriptor to its end or until it is interrupted (false).

@@ -2,8 +2,10 @@
 #include <cstdio>
 
 #include "client/cli/admin.hpp"
+#include "client/cli/channel_report.hpp"
 #include "common/base/base64.hpp"
 #include "common/base/bytes.hpp"
+#include "common/base/text_form.hpp"
 #include "common/base/utf8.hpp"
 
 namespace baton::cli {
@@ -14,6 +16,7 @@ struct PeekOptions {
     std::string channel;
     std::uint64_t count = 10;
     std::string state;
+    std::string subscription;
 };
 
 /// The broker's entry with a readable body where that is possible.
@@ -26,7 +29,12 @@ Json entry_of(Json message) {
     return message;
 }
 
-void print_text(const Json& message) {
+/// The body; for what waits for its time or for an administrator a line in front, on stderr.
+void print_text(const GlobalOptions& global, const Json& message) {
+    if (const auto state = message.value("state", ""); state == "delayed" || state == "quarantined") {
+        std::fflush(stdout);
+        say(global, message_text(message));
+    }
     const auto bytes = base64_decode(message.at("body_base64").get<std::string>()).value();
     std::fwrite(bytes.data(), 1, bytes.size(), stdout);
     std::fputc('\n', stdout);
@@ -41,11 +49,14 @@ int peek(const Program& program, const PeekOptions& options) {
         if (!options.state.empty()) {
             arguments["state"] = options.state;
         }
+        if (!options.subscription.empty()) {
+            arguments["subscription"] = name_text(as_bytes(options.subscription));
+        }
         const auto reply = ask(program, client, "channel.peek", options.channel, arguments);
         for (const auto& message : reply.at("messages")) {
             --left;
             if (program.global.output == OutputFormat::text) {
-                print_text(message);
+                print_text(program.global, message);
             } else if (program.global.output == OutputFormat::jsonl) {
                 print_json(entry_of(message));
             } else {
@@ -67,22 +78,19 @@ int peek(const Program& program, const PeekOptions& options) {
 
 void add_peek(Program& program) {
     auto* verb = program.app.add_subcommand("peek", "Look at messages without taking them.");
-    verb->footer("Example: baton peek jobs -n 5 --state in-flight");
+    verb->footer("Example: baton peek jobs -n 5 --state quarantined --output jsonl");
     const auto options = std::make_shared<PeekOptions>();
     add_channel_name(*verb, "CHANNEL", options->channel, "Channel.");
     add_number(*verb, "-n,--count", "At most so many (default 10).", 1, 1'000'000'000,
                [options](std::uint64_t count) { options->count = count; });
-    verb->add_option("--state", options->state, "ready or in-flight; without it both.")
-        ->check(CLI::Validator{[](const std::string& state) -> std::string {
-                                   if (state == "delayed" || state == "quarantined") {
-                                       return "\"" + state +
-                                              "\" is not supported by this version: no message can be so yet";
-                                   }
-                                   return state == "ready" || state == "in-flight"
-                                              ? ""
-                                              : "\"" + state + "\" is not a state; use ready or in-flight";
-                               },
-                               "", "state"});
+    verb->add_option(
+            "--state", options->state,
+            "ready, delayed, in-flight or quarantined; without it all. Of delayed and quarantined ones stderr says "
+            "when and why.")
+        ->check(CLI::IsMember({"ready", "delayed", "in-flight", "quarantined"}).description(""))
+        ->type_name("STATE");
+    add_subscription_name(*verb, options->subscription,
+                          "Of a topic or stream: as this subscription has them; without it as they are stored.");
     verb->final_callback(
         [&program, options] { program.run = [&program, options] { return peek(program, *options); }; });
 }

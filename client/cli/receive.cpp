@@ -14,6 +14,7 @@
 #include "client/cli/progress.hpp"
 #include "client/cli/stdout_writer.hpp"
 #include "common/base/text_form.hpp"
+#include "common/base/units.hpp"
 
 namespace baton::cli {
 
@@ -30,14 +31,15 @@ struct ReceiveOptions {
     std::size_t window = 256;
     bool has_window = false;
     std::string command;
+    std::string subscription;
+    std::optional<StartFrom> from;
+    std::string filter;
+    std::chrono::milliseconds lease{0};
+    bool exclusive = false;
 };
 
 /// Bytes that are written at once, with the deliveries that they came from.
 constexpr std::size_t batch_bytes_max = 256 * 1024;
-/// After a command has failed.
-constexpr auto failure_pause_first = std::chrono::milliseconds{50};
-constexpr auto failure_pause_max = std::chrono::milliseconds{2000};
-
 /// Between asking whether the channel is empty while others take its messages.
 constexpr auto empty_poll = std::chrono::milliseconds{100};
 constexpr auto close_timeout = std::chrono::seconds{5};
@@ -48,7 +50,7 @@ public:
         : program_{program},
           options_{options},
           client_{client_options(program.global)},
-          receiver_{client_.receiver(options.channel, {.window_messages = window()})},
+          receiver_{client_.receiver(options.channel, receiver_options())},
           writer_{*program.interrupt},
           progress_{program.global, "received", options.count, ::isatty(STDOUT_FILENO) == 0} {}
 
@@ -67,6 +69,14 @@ private:
         }
         return options_.count == 0 ? options_.window : std::min<std::size_t>(options_.window, options_.count);
     }
+    [[nodiscard]] ReceiverOptions receiver_options() const {
+        return {.window_messages = window(),
+                .subscription = options_.subscription,
+                .from = options_.from,
+                .filter = options_.filter,
+                .lease = options_.lease,
+                .exclusive = options_.exclusive};
+    }
     [[nodiscard]] bool wants_more() const { return options_.count == 0 || received_ < options_.count; }
     Next take(std::optional<Delivery>& delivery);
     [[nodiscard]] bool is_empty(const WaitLimit& limit);
@@ -84,8 +94,6 @@ private:
     std::vector<Printed> batch_;
     std::string text_;
     std::uint64_t received_ = 0;
-    unsigned failures_in_a_row_ = 0;
-    bool has_warned_ = false;
 };
 
 Receiving::Next Receiving::take(std::optional<Delivery>& delivery) {
@@ -148,25 +156,27 @@ StdoutWriter::Outcome Receiving::print(Delivery first) {
 }
 
 void Receiving::execute(Delivery delivery) {
-    ++received_;
-    const int status = run_command(options_.command, delivery, program_.stop);
     constexpr int exit_retry = 75;
     constexpr int exit_reject = 65;
-    if (status == 0) {
-        failures_in_a_row_ = 0;
+    ++received_;
+    const auto ended = run_command(options_.command, delivery, program_.stop);
+    if (ended.status == 0) {
         delivery.ack();
         return;
     }
-    if ((status == exit_retry || status == exit_reject) && !has_warned_) {
-        has_warned_ = true;
-        say(program_.global, std::string{"this broker knows neither delayed retry nor reject yet: "} +
-                                 "the message is given back and may come again at once");
+    if (ended.was_stopped) {
+        delivery.give_back();  // By us: it is not the fault of the message.
+        return;
     }
-    delivery.give_back();
-    // It may come to us again at once: do not fail as fast as we can.
-    program_.interrupt->pause(
-        std::min(failure_pause_first * (1U << std::min(failures_in_a_row_, 10U)), failure_pause_max));
-    ++failures_in_a_row_;
+    const auto note =
+        ended.last_words.empty() ? "the command exited with " + std::to_string(ended.status) : ended.last_words;
+    if (ended.status == exit_reject) {
+        delivery.reject(note);
+        return;
+    }
+    // Both wait for the back-off of the channel: a command that always fails must not spin.
+    delivery.retry(std::nullopt,
+                   ended.status == exit_retry ? std::string_view{ended.last_words} : std::string_view{note});
 }
 
 Receiving::Next Receiving::handle(Delivery delivery) {
@@ -226,7 +236,8 @@ void add_modes(CLI::App& verb, ReceiveOptions& options) {
     add_duration(verb, "--timeout",
                  "Stop after so long without a message; exit 6 if fewer than N came, without -n if none came.",
                  [&options](std::chrono::nanoseconds timeout) { options.timeout = timeout; });
-    verb.add_flag("--until-empty", options.until_empty, "Stop when the channel has nothing ready for us.");
+    verb.add_flag("--until-empty", options.until_empty,
+                  "Stop when the channel has nothing ready and nothing delayed for us.");
     verb.add_option_function<std::string>(
             "--ack", [&options](const std::string& mode) { options.ack_early = mode == "none"; },
             "after-write: acked once stdout took it (default); none: acked when it arrives.")
@@ -238,23 +249,49 @@ void add_modes(CLI::App& verb, ReceiveOptions& options) {
                    options.window = window;
                    options.has_window = true;
                });
-    verb.add_option("--exec", options.command,
-                    "Run this for each message, body on stdin: exit 0 acks, anything else gives it back.")
+    verb.add_option(
+            "--exec", options.command,
+            "Run this for each message, body on stdin: exit 0 acks, 65 rejects (quarantine, with the last line of its "
+            "stderr as the note), 75 and anything else retries after the back-off of the channel.")
         ->type_name("COMMAND");
+}
+
+void add_subscribing(CLI::App& verb, ReceiveOptions& options) {
+    add_subscription_name(
+        verb, options.subscription,
+        "Topic or stream: share the subscription of this name; it is made if it does not exist, and stays.");
+    add_start(
+        verb, "--from",
+        "Where a new subscription begins: first, last, new, an offset, a time (2026-01-31T12:00:00Z) or 5m for that "
+        "long ago. Default: new for a topic, first for a stream.",
+        [&options](const StartFrom& from) { options.from = from; });
+    add_filter(verb, [&options](const std::string& pattern) { options.filter = pattern; });
+    verb.add_flag("--exclusive", options.exclusive, "Share with nobody: others wait until we end.");
+    add_duration(verb, "--lease", "100ms to 24h: how soon others get our messages if this process hangs.",
+                 [&options](std::chrono::nanoseconds lease) {
+                     constexpr auto lease_min = std::chrono::milliseconds{100};
+                     constexpr auto lease_max = std::chrono::hours{24};
+                     if (lease < lease_min || lease > lease_max) {
+                         throw CLI::ValidationError{
+                             "--lease", "\"" + format_duration(lease) + "\" is not a duration from 100ms to 24h"};
+                     }
+                     options.lease = std::chrono::duration_cast<std::chrono::milliseconds>(lease);
+                 });
 }
 
 }  // namespace
 
 void add_receive(Program& program) {
     auto* verb = program.app.add_subcommand("receive", "Print messages as they are pushed; blocks for more.");
-    verb->footer("Example: baton receive greetings\n         baton receive jobs -n 10 --timeout 5s");
+    verb->footer(
+        "Example: baton receive greetings\n         baton receive jobs -n 10 --timeout 5s\n"
+        "         baton receive orders --subscription billing --from first --exec ./bill");
     const auto options = std::make_shared<ReceiveOptions>();
     add_channel_name(*verb, "CHANNEL", options->channel, "Channel; created if it does not exist.");
     add_number(*verb, "-n,--count", "Stop after so many messages.", 1, 1'000'000'000'000'000,
                [options](std::uint64_t count) { options->count = count; });
     add_modes(*verb, *options);
-    add_refused_option(*verb, "--subscription", "there are no topics and streams yet");
-    add_refused_option(*verb, "--from", "there are no topics and streams yet");
+    add_subscribing(*verb, *options);
     verb->final_callback([&program, options] {
         if (program.global.output != OutputFormat::text) {
             options->jsonl = true;

@@ -17,6 +17,7 @@
 #include "client/cli/inputs.hpp"
 #include "client/cli/interrupt.hpp"
 #include "client/cli/progress.hpp"
+#include "client/cli/times.hpp"
 #include "common/base/text_form.hpp"
 
 namespace baton::cli {
@@ -39,6 +40,7 @@ struct SendOptions {
 
 /// After so long without progress the reason is said once.
 constexpr auto patience = std::chrono::seconds{1};
+constexpr std::uint64_t priority_max = 9;
 
 /// What a line says itself wins over the flags.
 MessageProperties with_defaults(MessageProperties own, const MessageProperties& flags) {
@@ -50,6 +52,15 @@ MessageProperties with_defaults(MessageProperties own, const MessageProperties& 
     fill(own.key, flags.key);
     fill(own.content_type, flags.content_type);
     fill(own.message_id, flags.message_id);
+    const auto fill_value = [](auto& value, const auto& fallback) {
+        if (!value) {
+            value = fallback;
+        }
+    };
+    fill_value(own.priority, flags.priority);
+    fill_value(own.ttl, flags.ttl);
+    fill_value(own.delay, flags.delay);
+    fill_value(own.not_before, flags.not_before);
     own.headers.insert(own.headers.end(), flags.headers.begin(), flags.headers.end());
     return own;
 }
@@ -338,17 +349,43 @@ void add_headers(SendOptions& options) {
     }
 }
 
+void add_life(CLI::App& verb, MessageProperties& properties) {
+    const auto to_us = [](std::chrono::nanoseconds duration) {
+        return std::chrono::duration_cast<std::chrono::microseconds>(duration);
+    };
+    add_duration(verb, "--ttl", "It expires so long after the broker took it.",
+                 [&properties, to_us](std::chrono::nanoseconds ttl) { properties.ttl = to_us(ttl); });
+    add_duration(verb, "--delay", "Nobody gets it before so long after the broker took it.",
+                 [&properties, to_us](std::chrono::nanoseconds delay) { properties.delay = to_us(delay); });
+    verb.add_option_function<std::string>(
+            "--at",
+            [&properties](const std::string& text) {
+                properties.not_before = parse_time(text);
+                if (!properties.not_before) {
+                    throw CLI::ValidationError{
+                        "--at", "\"" + text + "\" is not a time such as 2026-01-31T12:00:00Z or seconds since 1970"};
+                }
+            },
+            "Nobody gets it before this time: RFC 3339, or seconds since 1970 UTC.")
+        ->type_name("TIME");
+    add_number(verb, "--priority", "0 (default) to 9: those with a higher one are given first.", 0, priority_max,
+               [&properties](std::uint64_t priority) { properties.priority = static_cast<std::uint8_t>(priority); });
+}
+
 }  // namespace
 
 void add_send(Program& program) {
     auto* verb = program.app.add_subcommand("send", "Send messages; exit 0 means that all of them are confirmed.");
-    verb->footer("Example: baton send greetings Hello\n         seq 1 1000 | baton send numbers");
+    verb->footer(
+        "Example: baton send greetings Hello\n         seq 1 1000 | baton send numbers\n"
+        "         baton send jobs clean-up --delay 10m --priority 9");
     const auto options = std::make_shared<SendOptions>();
     add_channel_name(*verb, "CHANNEL", options->channel, "Channel; created if it does not exist.");
     verb->add_option("MESSAGE", options->messages, "Messages; with none, each line of stdin is one.")->expected(0, -1);
     verb->add_flag("--whole", options->whole, "All of stdin is one message.");
     verb->add_flag("--null", options->null, "Messages on stdin are separated by NUL.");
-    verb->add_flag("--jsonl", options->jsonl, R"(Each line of stdin is {"body":…,"key":…,"headers":{…}}.)");
+    verb->add_flag("--jsonl", options->jsonl,
+                   R"(Each line of stdin is {"body":…,"key":…,"headers":{…},"ttl":"5m","delay":"30s","priority":9}.)");
     verb->add_option("--file", options->files, "The file is a message; may be repeated.")
         ->expected(1)
         ->allow_extra_args(false)
@@ -370,9 +407,7 @@ void add_send(Program& program) {
             "A message of a durable channel counts when it is received in memory, or durable on the disk (default).")
         ->check(CLI::IsMember({"received", "durable"}).description(""))
         ->type_name("LEVEL");
-    add_refused_option(*verb, "--ttl", "messages do not expire yet");
-    add_refused_option(*verb, "--delay", "messages cannot be delayed yet");
-    add_refused_option(*verb, "--priority", "there are no priorities yet");
+    add_life(*verb, options->properties);
     verb->final_callback([&program, options] {
         program.run = [&program, options] {
             std::ranges::transform(options->messages, options->messages.begin(), unguarded);

@@ -8,6 +8,7 @@
 namespace baton {
 
 using client::Core;
+using client::RequestId;
 
 std::optional<ClientError> error_of(const std::exception_ptr& error) noexcept {
     if (error == nullptr) {
@@ -44,23 +45,29 @@ std::optional<BrokerInfo> AsyncClient::broker_info() const {
     return core_->board().broker();
 }
 
-detail::CancelWait AsyncClient::start_connect(detail::Completion<void> done) {
-    // Called once, by whichever of answer and cancellation comes first; the other finds it empty.
-    struct Once {
-        std::mutex mutex;
-        detail::Completion<void> done;
-        void operator()(Expected<void> outcome) {
-            detail::Completion<void> call;
-            {
-                const std::lock_guard lock{mutex};
-                call = std::exchange(done, nullptr);
-            }
-            if (call) {
-                call(std::move(outcome));
-            }
+namespace {
+
+// Called once, by whichever of answer and cancellation comes first; the other finds it empty.
+template <class T>
+struct Once {
+    std::mutex mutex;
+    detail::Completion<T> done;
+    void operator()(Expected<T> outcome) {
+        detail::Completion<T> call;
+        {
+            const std::lock_guard lock{mutex};
+            call = std::exchange(done, nullptr);
         }
-    };
-    const auto once = std::make_shared<Once>();
+        if (call) {
+            call(std::move(outcome));
+        }
+    }
+};
+
+}  // namespace
+
+detail::CancelWait AsyncClient::start_connect(detail::Completion<void> done) {
+    const auto once = std::make_shared<Once<void>>();
     once->done = std::move(done);
     core_->notify_connected([once](Expected<void> outcome) { (*once)(std::move(outcome)); });
     return [once] {
@@ -77,22 +84,62 @@ detail::CancelWait AsyncClient::start_send(const std::string& channel, const Own
     return [endpoint, sequence] { endpoint->cancel_send(sequence); };
 }
 
-detail::CancelWait AsyncClient::start_receive(const std::string& channel, detail::Completion<Delivery> done) {
-    const auto endpoint = core_->shared_receiver(channel, {.on_demand = core_->options().receive_window_messages == 0});
+detail::CancelWait AsyncClient::start_receive(const std::string& channel, ReceiverOptions options,
+                                              detail::Completion<Delivery> done) {
+    options.on_demand = options.on_demand || core_->options().receive_window_messages == 0;
+    const auto endpoint = core_->shared_receiver(channel, options);
     const std::uint64_t id = endpoint->receive_async(endpoint, std::move(done));
     return [endpoint, id] { endpoint->cancel_receive(endpoint, id); };
 }
 
-detail::CancelWait AsyncClient::start_ack(Delivery delivery, detail::Completion<SettleResult> done) {
+detail::CancelWait AsyncClient::start_settle(Delivery& delivery, const client::Decision& decision,
+                                             detail::Completion<SettleResult> done) {
     const auto slice = client_access::slice(delivery);
     if (delivery.is_settled()) {
         done(SettleResult::lost_lease);
         return [] {};
     }
-    client_access::set_settled(delivery);
-    const std::uint64_t receipt = slice->owner->settle_async(*slice, delivery.offset(), client::Outcome::done,
+    if (client::ends_delivery(static_cast<std::uint8_t>(decision.outcome))) {
+        client_access::set_settled(delivery);
+    }
+    const std::uint64_t receipt = slice->owner->settle_async(*slice, delivery.offset(), decision,
                                                              client_access::region_bytes(delivery), std::move(done));
     return [owner = slice->owner, receipt] { owner->cancel_settle(receipt); };
+}
+
+detail::CancelWait AsyncClient::start_ack(Delivery delivery, detail::Completion<SettleResult> done) {
+    return start_settle(delivery, {.outcome = client::Outcome::done}, std::move(done));
+}
+
+detail::CancelWait AsyncClient::start_give_back(Delivery delivery, detail::Completion<SettleResult> done) {
+    return start_settle(delivery, {.outcome = client::Outcome::give_back}, std::move(done));
+}
+
+detail::CancelWait AsyncClient::start_retry(Delivery delivery, std::optional<Milliseconds> after,
+                                            const std::string& note, detail::Completion<SettleResult> done) {
+    return start_settle(delivery, client::retry_decision(after, note), std::move(done));
+}
+
+detail::CancelWait AsyncClient::start_reject(Delivery delivery, const std::string& note,
+                                             detail::Completion<SettleResult> done) {
+    return start_settle(delivery, {.outcome = client::Outcome::reject, .note = note}, std::move(done));
+}
+
+detail::CancelWait AsyncClient::start_extend(Delivery& delivery, Milliseconds lease,
+                                             detail::Completion<SettleResult> done) {
+    return start_settle(delivery, client::extend_decision(lease), std::move(done));
+}
+
+detail::CancelWait AsyncClient::start_admin(const std::string& operation, const std::string& channel,
+                                            const std::string& arguments, detail::Completion<std::string> done) {
+    const auto once = std::make_shared<Once<std::string>>();
+    once->done = std::move(done);
+    const RequestId id = core_->admin_async(operation, channel, arguments,
+                                            [once](Expected<std::string> reply) { (*once)(std::move(reply)); });
+    return [once, id, core = core_] {
+        core->forget(id);
+        (*once)(std::unexpected{ClientError{ClientErrc::interrupted, "no longer waiting for an answer", true}});
+    };
 }
 
 detail::CancelWait AsyncClient::start_close(detail::Completion<void> done) {

@@ -5,6 +5,7 @@
 
 #include "client/src/access.hpp"
 #include "client/src/core.hpp"
+#include "client/src/receiver_options.hpp"
 #include "common/base/text_form.hpp"
 #include <baton/client.hpp>
 
@@ -250,44 +251,145 @@ std::optional<BrokerInfo> Client::broker_info() const {
 
 Expected<std::string> Client::admin(std::string_view operation, std::string_view channel_name,
                                     std::string_view arguments, const WaitLimit& limit, std::nothrow_t) noexcept {
-    Json request = arguments.empty() ? Json::object() : Json::parse(arguments, nullptr, false);
-    if (!request.is_object()) {
-        return std::unexpected{ClientError{ClientErrc::bad_argument, "the arguments are not a JSON object"}};
-    }
-    request["op"] = std::string{operation};
-    return core_->admin(std::string{channel_name}, request.dump(-1, ' ', false, Json::error_handler_t::replace), limit);
+    return core_->admin(operation, std::string{channel_name}, arguments, limit);
 }
 std::string Client::admin(std::string_view operation, std::string_view channel_name, std::string_view arguments,
                           const WaitLimit& limit) {
     return value_or_throw(admin(operation, channel_name, arguments, limit, std::nothrow));
 }
 
+namespace {
+
+void set(Json& json, const char* key, const std::string& text) {
+    if (!text.empty()) {
+        json[key] = text;
+    }
+}
+template <class T>
+void set(Json& json, const char* key, const std::optional<T>& value) {
+    if (value) {
+        json[key] = *value;
+    }
+}
+void set(Json& json, const char* key, const std::optional<Milliseconds>& value) {
+    if (value) {
+        json[key] = value->count();
+    }
+}
+
+std::string text_of(const Json& json) {
+    return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+Json json_of(const ChannelSettings& settings) {
+    Json json = Json::object();
+    set(json, "kind", settings.kind);
+    set(json, "storage", settings.storage);
+    set(json, "messages_max", settings.messages_max);
+    set(json, "bytes_max", settings.bytes_max);
+    set(json, "message_size_max", settings.message_size_max);
+    set(json, "age_max_ms", settings.age_max);
+    set(json, "overflow", settings.overflow);
+    set(json, "lease_ms", settings.lease);
+    set(json, "lease_max_ms", settings.lease_max);
+    set(json, "attempts_max", settings.attempts_max);
+    set(json, "retry_first_ms", settings.retry_first);
+    set(json, "retry_max_ms", settings.retry_max);
+    set(json, "retry_factor_percent", settings.retry_factor_percent);
+    set(json, "retry_jitter_percent", settings.retry_jitter_percent);
+    set(json, "expired", settings.expired);
+    set(json, "late", settings.late);
+    set(json, "ordered_by_key", settings.ordered_by_key);
+    set(json, "exclusive", settings.exclusive);
+    set(json, "fair_by", settings.fair_by);
+    set(json, "fair_weights", settings.fair_weights);
+    set(json, "dedupe_window_ms", settings.dedupe_window);
+    set(json, "compact", settings.compact);
+    return json;
+}
+
+void set_subscription(Json& json, std::string_view subscription) {
+    if (!subscription.empty()) {
+        json["subscription"] = name_text(as_bytes(subscription));
+    }
+}
+
+// Of channel.retry, channel.drop and channel.move.
+Json json_of(const MessageSelection& selection) {
+    if (selection.all == !selection.offsets.empty()) {
+        throw ClientError{ClientErrc::bad_argument, "a selection has either offsets or all messages"};
+    }
+    Json json = Json::object();
+    set_subscription(json, selection.subscription);
+    set(json, "state", selection.state);
+    if (selection.all) {
+        json["all"] = true;
+    } else {
+        json["offsets"] = selection.offsets;
+    }
+    return json;
+}
+
+bool was_created(const std::string& reply) {
+    return Json::parse(reply, nullptr, false).value("created", false);
+}
+
+}  // namespace
+
 bool Client::create_channel(std::string_view name, const ChannelSettings& settings, const WaitLimit& limit) {
-    Json request = Json::object();
-    const auto set_text = [&request](const char* key, const std::string& value) {
-        if (!value.empty()) {
-            request[key] = value;
-        }
-    };
-    const auto set_number = [&request](const char* key, const std::optional<std::uint64_t>& value) {
-        if (value) {
-            request[key] = *value;
-        }
-    };
-    set_text("kind", settings.kind);
-    set_text("storage", settings.storage);
-    set_number("messages_max", settings.messages_max);
-    set_number("bytes_max", settings.bytes_max);
-    set_number("message_size_max", settings.message_size_max);
-    const Json reply = Json::parse(admin("channel.create", name, request.dump(), limit), nullptr, false);
-    return reply.value("created", false);
+    return was_created(admin("channel.create", name, text_of(json_of(settings)), limit));
 }
 
 std::uint64_t Client::delete_channel(std::string_view name, const WaitLimit& limit) {
     return number_at(admin("channel.delete", name, {}, limit), "messages");
 }
+std::uint64_t Client::delete_channel(std::string_view name, bool force, const WaitLimit& limit) {
+    return number_at(admin("channel.delete", name, force ? R"({"force":true})" : "", limit), "messages");
+}
 std::uint64_t Client::purge_channel(std::string_view name, const WaitLimit& limit) {
     return number_at(admin("channel.purge", name, {}, limit), "messages");
+}
+
+std::uint64_t Client::retry_messages(std::string_view name, const MessageSelection& selection, const WaitLimit& limit) {
+    return number_at(admin("channel.retry", name, text_of(json_of(selection)), limit), "messages");
+}
+std::uint64_t Client::drop_messages(std::string_view name, const MessageSelection& selection, const WaitLimit& limit) {
+    return number_at(admin("channel.drop", name, text_of(json_of(selection)), limit), "messages");
+}
+std::uint64_t Client::move_messages(std::string_view name, std::string_view to, const MessageSelection& selection,
+                                    const WaitLimit& limit) {
+    Json request = json_of(selection);
+    request["to"] = name_text(as_bytes(to));
+    return number_at(admin("channel.move", name, text_of(request), limit), "messages");
+}
+std::string Client::explain_channel(std::string_view name, std::optional<std::uint64_t> offset,
+                                    const WaitLimit& limit) {
+    return admin("channel.explain", name, offset ? text_of({{"offset", *offset}}) : std::string{}, limit);
+}
+
+bool Client::create_subscription(std::string_view name, std::string_view subscription,
+                                 const SubscriptionSettings& settings, const WaitLimit& limit) {
+    Json request = Json::object();
+    set_subscription(request, subscription);
+    if (settings.from) {
+        request["from"] = Json::parse(client::start_text(*settings.from));
+    }
+    set(request, "filter", settings.filter);
+    set(request, "overflow", settings.overflow);
+    set(request, "backlog_max", settings.backlog_max);
+    return was_created(admin("subscription.create", name, text_of(request), limit));
+}
+std::string Client::list_subscriptions(std::string_view name, const WaitLimit& limit) {
+    return admin("subscription.list", name, {}, limit);
+}
+std::uint64_t Client::delete_subscription(std::string_view name, std::string_view subscription, bool force,
+                                          const WaitLimit& limit) {
+    Json request = Json::object();
+    set_subscription(request, subscription);
+    if (force) {
+        request["force"] = true;
+    }
+    return number_at(admin("subscription.delete", name, text_of(request), limit), "messages");
 }
 
 std::string Client::list_channels(std::string_view after_text, std::uint32_t count_max, const WaitLimit& limit) {

@@ -72,7 +72,7 @@ public:
     // --- Commands for links. A link exists from open_ until its on_link_failed or on_link_closed; later ids are
     // ignored.
     LinkId open_sender(std::string channel, bool may_create, ConfirmLevel confirm = ConfirmLevel::durable);
-    LinkId open_receiver(std::string channel, bool may_create, const ReceiverWindow& window);
+    LinkId open_receiver(std::string channel, bool may_create, const ReceiverWindow& window, std::string options = {});
     // A sender detaches once everything is confirmed, a receiver at once (and then holds nothing any more).
     void close(LinkId link);
     [[nodiscard]] bool exists(LinkId link) const noexcept { return links_.contains(link); }
@@ -84,9 +84,11 @@ public:
     std::uint64_t publish(LinkId sender, const Payload& batch);
 
     void ask(LinkId receiver, std::uint64_t messages);
-    bool settle(LinkId receiver, std::uint64_t epoch, const wire::Settlement& range, std::uint64_t region_bytes);
+    bool settle(LinkId receiver, std::uint64_t epoch, const wire::Settlement& range, std::uint64_t region_bytes,
+                std::string_view note = {});
     bool settle_with_receipt(LinkId receiver, std::uint64_t epoch, const wire::Settlement& range,
-                             std::uint64_t region_bytes, std::uint64_t receipt);
+                             std::uint64_t region_bytes, std::uint64_t receipt, std::string_view note = {});
+    bool give_room(LinkId receiver, std::uint64_t epoch, std::uint64_t messages, std::uint64_t region_bytes);
     void ask_state(LinkId receiver);
 
     // --- Commands for the broker

@@ -40,14 +40,16 @@ LinkId ClientProtocol::open_sender(std::string channel, bool may_create, Confirm
     return add(std::make_unique<SenderLink>(context_, id, std::move(channel), may_create, confirm), *number);
 }
 
-LinkId ClientProtocol::open_receiver(std::string channel, bool may_create, const ReceiverWindow& window) {
+LinkId ClientProtocol::open_receiver(std::string channel, bool may_create, const ReceiverWindow& window,
+                                     std::string options) {
     const LinkId id{++last_id_};
     const auto number = take_number();
     if (!number) {
         context_.events.on_link_failed(id, {.status = wire::Status::too_many_links, .is_retryable = false, .text = {}});
         return id;
     }
-    return add(std::make_unique<ReceiverLink>(context_, id, std::move(channel), may_create, window), *number);
+    return add(std::make_unique<ReceiverLink>(context_, id, std::move(channel), may_create, window, std::move(options)),
+               *number);
 }
 
 Link* ClientProtocol::find(LinkId id) noexcept {
@@ -187,9 +189,10 @@ void ClientProtocol::ask(LinkId id, std::uint64_t messages) {
     }
 }
 
-bool ClientProtocol::settle(LinkId id, std::uint64_t epoch, const wire::Settlement& range, std::uint64_t region_bytes) {
+bool ClientProtocol::settle(LinkId id, std::uint64_t epoch, const wire::Settlement& range, std::uint64_t region_bytes,
+                            std::string_view note) {
     ReceiverLink* receiver = find_receiver(id);
-    if (receiver == nullptr || !receiver->settle(epoch, range, region_bytes)) {
+    if (receiver == nullptr || !receiver->settle(epoch, range, region_bytes, note)) {
         return false;
     }
     schedule(*receiver);
@@ -197,9 +200,18 @@ bool ClientProtocol::settle(LinkId id, std::uint64_t epoch, const wire::Settleme
 }
 
 bool ClientProtocol::settle_with_receipt(LinkId id, std::uint64_t epoch, const wire::Settlement& range,
-                                         std::uint64_t region_bytes, std::uint64_t receipt) {
+                                         std::uint64_t region_bytes, std::uint64_t receipt, std::string_view note) {
     ReceiverLink* receiver = find_receiver(id);
-    if (receiver == nullptr || !receiver->settle_with_receipt(epoch, range, region_bytes, receipt)) {
+    if (receiver == nullptr || !receiver->settle_with_receipt(epoch, range, region_bytes, receipt, note)) {
+        return false;
+    }
+    schedule(*receiver);
+    return true;
+}
+
+bool ClientProtocol::give_room(LinkId id, std::uint64_t epoch, std::uint64_t messages, std::uint64_t region_bytes) {
+    ReceiverLink* receiver = find_receiver(id);
+    if (receiver == nullptr || !receiver->give_room(epoch, messages, region_bytes)) {
         return false;
     }
     schedule(*receiver);

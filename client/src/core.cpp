@@ -7,7 +7,11 @@
 #include <csignal>
 #include <utility>
 
+#include <nlohmann/json.hpp>
+
 #include "client/src/errors.hpp"
+#include "client/src/receiver_options.hpp"
+#include "common/base/text_form.hpp"
 
 namespace baton::client {
 
@@ -112,11 +116,18 @@ std::shared_ptr<SenderEndpoint> Core::open_sender(std::string channel, const Sen
 std::shared_ptr<ReceiverEndpoint> Core::open_receiver(std::string channel, const ReceiverOptions& options) {
     const ReceiverWindow window = window_of(options, options_);
     auto endpoint = std::make_shared<ReceiverEndpoint>(shared_, std::move(channel), window);
-    const bool is_open = shared_->inbox.post([endpoint, window, create = options.create](Engine* engine) {
-        engine->open_receiver(endpoint, create, window);
-    });
+    Completions none;
+    auto attach = attach_options(options);
+    if (!attach) {
+        endpoint->end({attach.error().code(), name_text(as_bytes(endpoint->channel())) + ": " + attach.error().text()},
+                      none);
+        return endpoint;
+    }
+    const bool is_open = shared_->inbox.post(
+        [endpoint, window, create = options.create, text = std::move(*attach)](Engine* engine) mutable {
+            engine->open_receiver(endpoint, create, window, std::move(text));
+        });
     if (!is_open) {
-        Completions none;
         endpoint->end(closed_error("the client"), none);
     }
     return endpoint;
@@ -132,8 +143,9 @@ std::shared_ptr<SenderEndpoint> Core::shared_sender(const std::string& channel) 
 }
 
 std::shared_ptr<ReceiverEndpoint> Core::shared_receiver(const std::string& channel, const ReceiverOptions& options) {
+    const std::string key = channel + '\0' + attach_options(options).value_or("") + (options.create ? "" : "-");
     const std::lock_guard lock{mutex_};
-    auto& endpoint = receivers_[channel];
+    auto& endpoint = receivers_[key];
     if (endpoint == nullptr || endpoint->is_over()) {
         endpoint = open_receiver(channel, options);
     }
@@ -198,12 +210,49 @@ Expected<std::chrono::nanoseconds> Core::ping(const WaitLimit& limit) {
     });
 }
 
-Expected<std::string> Core::admin(std::string channel, std::string json, const WaitLimit& limit) {
+namespace {
+
+Expected<std::string> request_text(std::string_view operation, std::string_view arguments) {
+    using Json = nlohmann::json;
+    Json request = arguments.empty() ? Json::object() : Json::parse(arguments, nullptr, false);
+    if (!request.is_object()) {
+        return std::unexpected{ClientError{ClientErrc::bad_argument, "the arguments are not a JSON object"}};
+    }
+    request["op"] = std::string{operation};
+    return request.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace
+
+Expected<std::string> Core::admin(std::string_view operation, std::string channel, std::string_view arguments,
+                                  const WaitLimit& limit) {
+    auto request = request_text(operation, arguments);
+    if (!request) {
+        return request;
+    }
     return ask<std::string>(limit, "administrative request", [&](RequestId id, Engine::AdminDone done) {
-        return [id, done = std::move(done), name = std::move(channel), text = std::move(json)](Engine* engine) mutable {
-            engine->admin(id, std::move(name), std::move(text), std::move(done));
-        };
+        return [id, done = std::move(done), name = std::move(channel), text = std::move(*request)](
+                   Engine* engine) mutable { engine->admin(id, std::move(name), std::move(text), std::move(done)); };
     });
+}
+
+RequestId Core::admin_async(std::string_view operation, std::string channel, std::string_view arguments,
+                            Engine::AdminDone done) {
+    const RequestId id{++last_request_};
+    auto request = request_text(operation, arguments);
+    if (!request) {
+        done(std::move(request));
+        return id;
+    }
+    // Shared, because a command that is refused is gone with what it holds.
+    const auto holder = std::make_shared<Engine::AdminDone>(std::move(done));
+    if (!shared_->inbox.post(
+            [id, holder, name = std::move(channel), text = std::move(*request)](Engine* engine) mutable {
+                engine->admin(id, std::move(name), std::move(text), std::move(*holder));
+            })) {
+        (*holder)(std::unexpected{closed_error("the client")});
+    }
+    return id;
 }
 
 RequestId Core::notify_connected(Engine::CloseDone done) {

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 
 #include "client/src/engine.hpp"
@@ -38,7 +39,12 @@ public:
 
     [[nodiscard]] Expected<void> wait_connected(const WaitLimit& limit);
     [[nodiscard]] Expected<std::chrono::nanoseconds> ping(const WaitLimit& limit);
-    [[nodiscard]] Expected<std::string> admin(std::string channel, std::string json, const WaitLimit& limit);
+    // `arguments`: the text of a JSON object, or empty.
+    [[nodiscard]] Expected<std::string> admin(std::string_view operation, std::string channel,
+                                              std::string_view arguments, const WaitLimit& limit);
+    // Returns the number under which `forget` finds it.
+    RequestId admin_async(std::string_view operation, std::string channel, std::string_view arguments,
+                          Engine::AdminDone done);
 
     // Returns the number under which `forget` finds it.
     RequestId notify_connected(Engine::CloseDone done);

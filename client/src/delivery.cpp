@@ -1,4 +1,5 @@
 // The delivery guard.
+#include <algorithm>
 #include <exception>
 #include <utility>
 
@@ -10,8 +11,8 @@ namespace baton {
 
 namespace {
 
-// Should be `retry`, which no broker knows yet. Giving back a message that was started counts the attempt, too.
-constexpr client::Outcome outcome_of_failure = client::Outcome::give_back;
+using client::Decision;
+using client::Outcome;
 
 SettleResult value_of(Expected<SettleResult>&& result) {
     if (!result) {
@@ -20,13 +21,24 @@ SettleResult value_of(Expected<SettleResult>&& result) {
     return *result;
 }
 
-Expected<SettleResult> settle_and_wait(const client::DeliveredSlice& slice, const Delivery& delivery,
-                                       client::Outcome outcome, const WaitLimit& limit) {
-    return slice.owner->settle_and_wait(slice, delivery.offset(), outcome, client_access::region_bytes(delivery),
-                                        limit);
+}  // namespace
+
+namespace client {
+
+Decision retry_decision(std::optional<std::chrono::milliseconds> after, std::string_view note) {
+    constexpr std::int64_t ms_max = argument_back_off - 1;
+    const std::uint32_t argument =
+        after ? static_cast<std::uint32_t>(std::clamp<std::int64_t>(after->count(), 0, ms_max)) : argument_back_off;
+    return {.outcome = Outcome::retry, .argument = argument, .note = std::string{note}};
 }
 
-}  // namespace
+Decision extend_decision(std::chrono::milliseconds lease) {
+    constexpr std::int64_t ms_max = 0xffff'ffff;
+    return {.outcome = Outcome::extend,
+            .argument = static_cast<std::uint32_t>(std::clamp<std::int64_t>(lease.count(), 0, ms_max))};
+}
+
+}  // namespace client
 
 std::size_t client_access::region_bytes(const Delivery& delivery) noexcept {
     constexpr std::size_t length_size = 4;
@@ -74,9 +86,7 @@ void Delivery::abandon() noexcept {
         return;
     }
     const bool has_failed = std::uncaught_exceptions() > exceptions_at_birth_;
-    is_settled_ = true;
-    slice_->owner->settle(*slice_, offset_, has_failed ? outcome_of_failure : client::Outcome::give_back,
-                          client_access::region_bytes(*this));
+    decide(has_failed ? client::retry_decision(std::nullopt, {}) : Decision{.outcome = Outcome::give_back});
 }
 
 MessageProperties Delivery::properties() const {
@@ -102,38 +112,71 @@ std::string_view Delivery::channel() const noexcept {
     return slice_ != nullptr ? std::string_view{slice_->owner->channel()} : std::string_view{};
 }
 
-bool Delivery::ack() noexcept {
-    return !is_settled() && !std::exchange(is_settled_, true) &&
-           slice_->owner->settle(*slice_, offset_, client::Outcome::done, client_access::region_bytes(*this));
+bool Delivery::decide(const Decision& decision) noexcept {
+    if (is_settled()) {
+        return false;
+    }
+    is_settled_ = client::ends_delivery(static_cast<std::uint8_t>(decision.outcome));
+    return slice_->owner->settle(*slice_, offset_, decision, client_access::region_bytes(*this));
 }
 
+Expected<SettleResult> Delivery::decide(const Decision& decision, const WaitLimit& limit) noexcept {
+    if (is_settled()) {
+        return SettleResult::lost_lease;
+    }
+    is_settled_ = client::ends_delivery(static_cast<std::uint8_t>(decision.outcome));
+    return slice_->owner->settle_and_wait(*slice_, offset_, decision, client_access::region_bytes(*this), limit);
+}
+
+bool Delivery::ack() noexcept {
+    return decide({.outcome = Outcome::done});
+}
 bool Delivery::give_back() noexcept {
-    return !is_settled() && !std::exchange(is_settled_, true) &&
-           slice_->owner->settle(*slice_, offset_, client::Outcome::give_back, client_access::region_bytes(*this));
+    return decide({.outcome = Outcome::give_back});
+}
+bool Delivery::retry(std::optional<std::chrono::milliseconds> after, std::string_view note) noexcept {
+    return decide(client::retry_decision(after, note));
+}
+bool Delivery::reject(std::string_view note) noexcept {
+    return decide({.outcome = Outcome::reject, .note = std::string{note}});
+}
+bool Delivery::extend(std::chrono::milliseconds lease) noexcept {
+    return decide(client::extend_decision(lease));
 }
 
 Expected<SettleResult> Delivery::ack(const WaitLimit& limit, std::nothrow_t) noexcept {
-    if (is_settled()) {
-        return SettleResult::lost_lease;
-    }
-    is_settled_ = true;
-    return settle_and_wait(*slice_, *this, client::Outcome::done, limit);
+    return decide({.outcome = Outcome::done}, limit);
 }
-
 Expected<SettleResult> Delivery::give_back(const WaitLimit& limit, std::nothrow_t) noexcept {
-    if (is_settled()) {
-        return SettleResult::lost_lease;
-    }
-    is_settled_ = true;
-    return settle_and_wait(*slice_, *this, client::Outcome::give_back, limit);
+    return decide({.outcome = Outcome::give_back}, limit);
+}
+Expected<SettleResult> Delivery::retry(std::optional<std::chrono::milliseconds> after, std::string_view note,
+                                       const WaitLimit& limit, std::nothrow_t) noexcept {
+    return decide(client::retry_decision(after, note), limit);
+}
+Expected<SettleResult> Delivery::reject(std::string_view note, const WaitLimit& limit, std::nothrow_t) noexcept {
+    return decide({.outcome = Outcome::reject, .note = std::string{note}}, limit);
+}
+Expected<SettleResult> Delivery::extend(std::chrono::milliseconds lease, const WaitLimit& limit,
+                                        std::nothrow_t) noexcept {
+    return decide(client::extend_decision(lease), limit);
 }
 
 SettleResult Delivery::ack(const WaitLimit& limit) {
     return value_of(ack(limit, std::nothrow));
 }
-
 SettleResult Delivery::give_back(const WaitLimit& limit) {
     return value_of(give_back(limit, std::nothrow));
+}
+SettleResult Delivery::retry(std::optional<std::chrono::milliseconds> after, std::string_view note,
+                             const WaitLimit& limit) {
+    return value_of(retry(after, note, limit, std::nothrow));
+}
+SettleResult Delivery::reject(std::string_view note, const WaitLimit& limit) {
+    return value_of(reject(note, limit, std::nothrow));
+}
+SettleResult Delivery::extend(std::chrono::milliseconds lease, const WaitLimit& limit) {
+    return value_of(extend(lease, limit, std::nothrow));
 }
 
 }  // namespace baton

@@ -35,6 +35,7 @@ Engine::Engine(const ClientOptions& options, net::Endpoint endpoint, std::shared
       prng_{random_seed()},
       protocol_{protocol_options(options), pool_, outbox_, *this, prng_},
       pace_timer_{context_.get_executor()},
+      lease_timer_{context_.get_executor()},
       close_timer_{context_.get_executor()},
       connection_{context_.get_executor(),
                   std::move(endpoint),
@@ -66,9 +67,11 @@ void Engine::open_sender(std::shared_ptr<SenderEndpoint> endpoint, bool may_crea
     add(link, {.endpoint = std::move(endpoint), .sender = sender, .receiver = nullptr});
 }
 
-void Engine::open_receiver(std::shared_ptr<ReceiverEndpoint> endpoint, bool may_create, const ReceiverWindow& window) {
+void Engine::open_receiver(std::shared_ptr<ReceiverEndpoint> endpoint, bool may_create, const ReceiverWindow& window,
+                           std::string options) {
     ReceiverEndpoint* receiver = endpoint.get();
-    const LinkId link = is_closing_ ? LinkId{} : protocol_.open_receiver(receiver->channel(), may_create, window);
+    const LinkId link =
+        is_closing_ ? LinkId{} : protocol_.open_receiver(receiver->channel(), may_create, window, std::move(options));
     add(link, {.endpoint = std::move(endpoint), .sender = nullptr, .receiver = receiver});
 }
 
@@ -191,6 +194,32 @@ void Engine::on_pace() {
     connection_.end_turn();
 }
 
+void Engine::renew_leases_within(Duration interval) {
+    const MonotonicTime due = clock_.now() + interval;
+    if (interval == Duration{} || is_finished_ || (leases_due_ && *leases_due_ <= due)) {
+        return;
+    }
+    leases_due_ = due;
+    lease_timer_.expires_after(interval);
+    lease_timer_.async_wait([this](std::error_code error) {
+        if (!error) {
+            leases_due_.reset();
+            on_lease_timer();
+        }
+    });
+}
+
+void Engine::on_lease_timer() {
+    const MonotonicTime now = clock_.now();
+    for (const auto& [link, entry] : entries_) {
+        if (entry.receiver != nullptr &&
+            entry.receiver->renew_leases(std::static_pointer_cast<ReceiverEndpoint>(entry.endpoint), protocol_, now)) {
+            renew_leases_within(entry.receiver->renewal_interval());
+        }
+    }
+    connection_.end_turn();
+}
+
 void Engine::on_turn_done() {
     run_completions();
     if (is_closing_ && !is_finished_ && entries_.empty() && outbox_.empty()) {
@@ -219,6 +248,7 @@ void Engine::on_finished() {
     is_finished_ = true;
     close_timer_.cancel();
     pace_timer_.cancel();
+    lease_timer_.cancel();
     const std::string left = left_over();
     if (!left.empty()) {
         report(ClientEvent::Kind::abandoned, {}, left);

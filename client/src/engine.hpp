@@ -36,7 +36,8 @@ public:
 
     // --- Commands; through the inbox.
     void open_sender(std::shared_ptr<SenderEndpoint> endpoint, bool may_create, ConfirmLevel confirm);
-    void open_receiver(std::shared_ptr<ReceiverEndpoint> endpoint, bool may_create, const ReceiverWindow& window);
+    void open_receiver(std::shared_ptr<ReceiverEndpoint> endpoint, bool may_create, const ReceiverWindow& window,
+                       std::string options);
     void admin(RequestId id, std::string channel, std::string json, AdminDone done);
     void ping(RequestId id, PingDone done);
     void forget(RequestId id);
@@ -77,10 +78,11 @@ private:
     void on_refused(LinkId link, std::uint64_t first, std::uint64_t count, wire::Status status) override;
     void on_confirmed(LinkId link, std::uint64_t up_to, std::uint8_t level) override;
     void on_blocked(LinkId link, std::uint16_t reason, Duration waiting) override;
+    void on_receiver_attached(LinkId link, const ReceiverTerms& terms) override;
     void on_delivered(LinkId link, DeliveredBatch&& batch) override;
     void on_deliveries_lost(LinkId link) override;
     void on_settled(LinkId link, std::uint64_t receipt, wire::RecordReader<wire::SettleException> exceptions) override;
-    void on_state(LinkId link, std::uint64_t ready) override;
+    void on_state(LinkId link, const wire::State& state) override;
     void on_link_failed(LinkId link, const LinkFailure& failure) override;
     void on_link_closed(LinkId link) override;
 
@@ -89,6 +91,9 @@ private:
     void hand_over(const std::shared_ptr<Endpoint>& endpoint);
     void wait_for_pace();
     void on_pace();
+    // Looks after the leases of all receivers by then, and goes on as long as anything is held.
+    void renew_leases_within(Duration interval);
+    void on_lease_timer();
     void end_endpoint(LinkId link, ClientError error);
     void forget_answered();
     void end_request(RequestId id, const ClientError& error);
@@ -118,6 +123,8 @@ private:
     std::vector<LinkId> paced_;
     bool is_pace_running_ = false;
     net::SteadyTimer pace_timer_;
+    std::optional<MonotonicTime> leases_due_;  // When the timer below ends; nothing: it does not run.
+    net::SteadyTimer lease_timer_;
 
     Completions completions_;
     std::vector<ClientEvent> events_;

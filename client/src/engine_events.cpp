@@ -113,13 +113,22 @@ void Engine::on_admin_reply(RequestId id, std::string_view json) {
     if (!reply.is_object() || !reply.contains("ok") || !reply["ok"].is_boolean()) {
         outcome = std::unexpected{ClientError{ClientErrc::protocol_error, "the broker's reply has no \"ok\""}};
     } else if (!reply["ok"].get<bool>()) {
-        const auto error = reply.value("error", nlohmann::json::object());
+        const auto given = reply.find("error");
+        const auto error = given != reply.end() && given->is_object() ? *given : nlohmann::json::object();
         const auto text_at = [&error](const char* key) {
             const auto at = error.find(key);
             return at != error.end() && at->is_string() ? at->get<std::string>() : std::string{};
         };
         const auto status = wire::status_from_string(text_at("code")).value_or(wire::Status::internal);
-        outcome = std::unexpected{error_of_status(status, wire::is_retryable(status), text_at("text"))};
+        ClientError failure = error_of_status(status, wire::is_retryable(status), text_at("text"));
+        auto details = error;
+        for (const char* known : {"code", "text", "retryable"}) {
+            details.erase(known);
+        }
+        if (!details.empty()) {
+            failure.set_details(details.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+        }
+        outcome = std::unexpected{std::move(failure)};
     }
     completions_.emplace_back(
         [done = std::move(found->second.admin), result = std::move(outcome)]() mutable { done(std::move(result)); });
@@ -170,8 +179,15 @@ void Engine::on_blocked(LinkId link, std::uint16_t reason, Duration waiting) {
 // --- Receivers
 // ---------------------------------------------------------------------------------------------------------
 
+void Engine::on_receiver_attached(LinkId link, const ReceiverTerms& terms) {
+    if (Entry* entry = find(link)) {
+        entry->receiver->on_attached(terms);
+    }
+}
+
 void Engine::on_delivered(LinkId link, DeliveredBatch&& batch) {
     if (Entry* entry = find(link)) {
+        renew_leases_within(entry->receiver->renewal_interval());
         entry->receiver->on_delivered(std::static_pointer_cast<ReceiverEndpoint>(entry->endpoint), std::move(batch),
                                       completions_);
     }
@@ -184,16 +200,15 @@ void Engine::on_deliveries_lost(LinkId link) {
 }
 
 void Engine::on_settled(LinkId link, std::uint64_t receipt, wire::RecordReader<wire::SettleException> exceptions) {
-    Entry* entry = find(link);
-    if (entry != nullptr && receipt != 0) {
-        wire::SettleException exception;
-        entry->receiver->on_settled(receipt, !exceptions.next(exception), completions_);
+    if (Entry* entry = find(link)) {
+        entry->receiver->on_settled(std::static_pointer_cast<ReceiverEndpoint>(entry->endpoint), receipt, exceptions,
+                                    completions_);
     }
 }
 
-void Engine::on_state(LinkId link, std::uint64_t ready) {
+void Engine::on_state(LinkId link, const wire::State& state) {
     if (Entry* entry = find(link)) {
-        entry->receiver->on_state(ready);
+        entry->receiver->on_state(state);
     }
 }
 

@@ -155,6 +155,8 @@ std::string refusal_text(wire::Status status) {
             return name + ": its disk has too little space left, nothing is stored; free some there and send again";
         case Status::storage_failed:
             return name + ": its disk failed, nothing is confirmed; see the broker's log and start it again";
+        case Status::full:
+            return name + ": the channel is full, and set to refuse what comes then; send again when there is room";
         case Status::channel_damaged:
             return name + ": the files of the channel are damaged; see the broker's log";
         default:

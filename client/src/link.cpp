@@ -20,13 +20,21 @@ constexpr Duration retry_wait_first = std::chrono::milliseconds{100};
 constexpr Duration retry_wait_max = std::chrono::seconds{2};
 
 // Worth attaching again with the same words. `draining` has to wait for the next connection. `disk_full` lasts until
-// somebody makes room, and nobody should wait for that without knowing. `superseded` can only be an
+// somebody makes room, and nobody should wait for that without knowing; nor should somebody who is too slow lose what
+// he missed without knowing. `superseded` can only be an
 // ATTACH of our own, on an earlier connection, that came to the channel later than the one of this connection: nobody
 // else knows our producer id.
 bool is_worth_retrying(wire::Status status, bool said_retryable) noexcept {
     using wire::Status;
-    return (said_retryable && status != Status::draining && status != Status::disk_full) ||
+    return (said_retryable && status != Status::draining && status != Status::disk_full &&
+            status != Status::slow_subscriber) ||
            status == Status::superseded;
+}
+
+// Whatever the number: a duration that can be added to any time of ours.
+Duration milliseconds_of(std::uint64_t number) noexcept {
+    constexpr std::uint64_t ms_max = std::uint64_t{100} * 365 * 24 * 3600 * 1000;
+    return std::chrono::milliseconds{static_cast<std::int64_t>(std::min(number, ms_max))};
 }
 
 }  // namespace
@@ -61,7 +69,8 @@ void Link::attach() {
 }
 
 std::string Link::attach_options() const {
-    Json options = Json::object();
+    const std::string more = this->options();
+    Json options = more.empty() ? Json::object() : Json::parse(more);
     if (!may_create_) {
         options["create"] = false;
     }
@@ -150,12 +159,19 @@ Violation Link::on_attached_frame(const wire::FrameHeader& header, Bytes body) {
         if (!settings.is_object()) {
             return "the body of ATTACHED is not a JSON object";
         }
-        const auto found = settings.find("message_size_max");
-        if (found != settings.end() && found->is_number_unsigned()) {
-            terms.message_size_max = found->get<std::uint64_t>();
-        }
-        const auto storage = settings.find("storage");
-        terms.is_durable = storage != settings.end() && *storage == "durable";
+        const auto number = [&settings](const char* key) {
+            const auto found = settings.find(key);
+            return found != settings.end() && found->is_number_unsigned() ? found->get<std::uint64_t>() : 0;
+        };
+        const auto text = [&settings](const char* key) {
+            const auto found = settings.find(key);
+            return found != settings.end() && found->is_string() ? found->get<std::string>() : std::string{};
+        };
+        terms.message_size_max = number("message_size_max");
+        terms.is_durable = text("storage") == "durable";
+        terms.is_stream = text("kind") == "stream";
+        terms.lease = milliseconds_of(number("lease_ms"));
+        terms.lease_max = milliseconds_of(number("lease_max_ms"));
     }
     phase_ = Phase::attached;
     retry_wait_ = {};

@@ -19,6 +19,9 @@ namespace baton::client {
 struct ChannelTerms {
     std::uint64_t message_size_max = 0;  // 0: not said.
     bool is_durable = false;
+    bool is_stream = false;
+    Duration lease{};  // Of a receiver; zero: not said.
+    Duration lease_max{};
 };
 
 // A rule that the broker has broken, in words; null: none. It ends the connection.
@@ -64,6 +67,8 @@ protected:
     [[nodiscard]] virtual std::string producer() const { return {}; }
     // The option `confirm` of ATTACH; empty: not said, which means "durable".
     [[nodiscard]] virtual std::string_view confirm() const { return {}; }
+    // More options of ATTACH: the text of a JSON object, or empty.
+    [[nodiscard]] virtual std::string options() const { return {}; }
     // Sent right behind ATTACH.
     [[nodiscard]] virtual std::optional<wire::CreditLimits> first_credit() { return std::nullopt; }
     [[nodiscard]] virtual Violation on_attached(std::uint64_t sequence, const ChannelTerms& terms) = 0;

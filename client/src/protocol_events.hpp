@@ -28,8 +28,15 @@ struct DeliveredBatch {
     std::uint64_t epoch = 0;  // Which life of the link; a settlement names it, so that a late one changes nothing.
     std::uint32_t attempt = 1;
     bool is_redelivered = false;
+    MonotonicTime arrived{};
     BatchHeader header;
     Payload messages;  // The region behind the header; checked.
+};
+
+// What ATTACHED says of deliveries. A broker that knows no leases says nothing: zero.
+struct ReceiverTerms {
+    Duration lease{};      // Of each delivery on this link.
+    Duration lease_max{};  // How long one can be extended, from its delivery.
 };
 
 struct LinkFailure {
@@ -67,13 +74,15 @@ public:
     virtual void on_blocked(LinkId link, std::uint16_t reason, Duration waiting) = 0;
 
     // --- Receivers
+    virtual void on_receiver_attached(LinkId /*link*/, const ReceiverTerms& /*terms*/) {}
     virtual void on_delivered(LinkId link, DeliveredBatch&& batch) = 0;
     // What was delivered so far and is not settled is not ours any more; the next deliveries have another epoch.
     virtual void on_deliveries_lost(LinkId link) = 0;
-    // Answer to a settlement with receipt (`receipt` 0: none was asked). What is not listed has been done.
+    // Answer to every settlement up to the one with this receipt (`receipt` 0: only exceptions). What is not listed,
+    // here or before, has been done.
     virtual void on_settled(LinkId link, std::uint64_t receipt,
                             wire::RecordReader<wire::SettleException> exceptions) = 0;
-    virtual void on_state(LinkId link, std::uint64_t ready) = 0;
+    virtual void on_state(LinkId link, const wire::State& state) = 0;
 
     // --- Both; the last call for this link.
     virtual void on_link_failed(LinkId link, const LinkFailure& failure) = 0;

@@ -48,14 +48,22 @@ std::optional<Delivery> ReceiverEndpoint::take(const std::shared_ptr<ReceiverEnd
     if (queued_ == 0 || is_closing_) {
         return std::nullopt;
     }
-    Queued& front = queue_.front();
     MessageView message;
-    const bool has_next = front.cursor.next(message);
-    BATON_ASSERT(has_next && front.next < front.end);
+    for (bool is_found = false; !is_found;) {
+        BATON_ASSERT(!queue_.empty());
+        Queued& first = queue_.front();
+        if (first.next == first.end) {
+            queue_.pop_front();
+            continue;
+        }
+        const bool has_next = first.cursor.next(message);
+        BATON_ASSERT(has_next);
+        is_found = first.slice->open.contains(first.next++);  // Else it was lost while it waited here.
+    }
+    Queued& front = queue_.front();
     const DeliveredBatch& batch = front.slice->batch;
-    const std::uint64_t offset = batch.header.base_offset + front.next;
+    const std::uint64_t offset = batch.header.base_offset + front.next - 1;
     auto delivery = client_access::delivery(front.slice, offset, message.payload, message.properties);
-    ++front.next;
     --queued_;
     ++unsettled_;
     decide(self,
@@ -118,7 +126,7 @@ Expected<bool> ReceiverEndpoint::is_empty(const std::shared_ptr<ReceiverEndpoint
     mark(self);
     const Waited waited = scope.wait([&] { return answers_ >= question || is_closing_ || end_; });
     if (answers_ >= question) {
-        return queued_ == 0 && last_ready_ == 0;
+        return queued_ == 0 && last_state_.ready == 0 && last_state_.delayed == 0;
     }
     if (end_) {
         return std::unexpected{*end_};
@@ -147,22 +155,22 @@ void ReceiverEndpoint::return_unwanted(const std::shared_ptr<Endpoint>& self) {
     const std::uint64_t asking = threads_waiting_ + waiters_.size();
     while (queued_ > asking) {
         Queued& back = queue_.back();
-        const DeliveredBatch& batch = back.slice->batch;
-        const auto count = static_cast<std::uint32_t>(std::min<std::uint64_t>(queued_ - asking, back.end - back.next));
-        const std::uint32_t first = back.end - count;
-        const Bytes region = batch.messages.bytes();
-        const std::size_t bytes = messages_prefix_size(region, back.end) - messages_prefix_size(region, first);
-        back.end = first;
-        queued_ -= count;
-        decide(self,
-               {.first = batch.header.base_offset + first,
-                .count = count,
-                .attempt = batch.attempt,
-                .outcome = static_cast<std::uint8_t>(Outcome::give_back),
-                .argument = 0},
-               bytes);
         if (back.next == back.end) {
             queue_.pop_back();
+            continue;
+        }
+        const DeliveredBatch& batch = back.slice->batch;
+        const std::uint32_t last = --back.end;
+        if (close_message(*back.slice, last)) {
+            --queued_;
+            const Bytes region = batch.messages.bytes();
+            decide(self,
+                   {.first = batch.header.base_offset + last,
+                    .count = 1,
+                    .attempt = batch.attempt,
+                    .outcome = static_cast<std::uint8_t>(Outcome::give_back),
+                    .argument = 0},
+                   messages_prefix_size(region, last + 1) - messages_prefix_size(region, last));
         }
     }
 }
@@ -170,15 +178,33 @@ void ReceiverEndpoint::return_unwanted(const std::shared_ptr<Endpoint>& self) {
 // --- Settling
 // ------------------------------------------------------------------------------------------------------------
 
-bool ReceiverEndpoint::is_ours(const DeliveredSlice& slice) const noexcept {
-    return slice.batch.epoch == epoch_ && !is_closing_ && !end_;
+bool ReceiverEndpoint::is_ours(const DeliveredSlice& slice, std::uint64_t offset) const noexcept {
+    return slice.batch.epoch == epoch_ && !is_closing_ && !end_ &&
+           slice.open.contains(offset - slice.batch.header.base_offset);
+}
+
+bool ReceiverEndpoint::close_message(const DeliveredSlice& slice, std::uint64_t index) noexcept {
+    if (!slice.open.close(index)) {
+        return false;
+    }
+    if (slice.open.empty()) {
+        held_.erase(slice.place);
+    }
+    if (!extended_until_.empty()) {
+        extended_until_.erase(slice.batch.header.base_offset + index);
+    }
+    return true;
 }
 
 void ReceiverEndpoint::decide(const std::shared_ptr<Endpoint>& self, const wire::Settlement& range,
-                              std::size_t region_bytes) {
-    settlements_.add(range);
+                              std::size_t region_bytes, std::string_view note) {
+    if (note.empty()) {
+        settlements_.add(range);
+    } else {
+        noted_.push_back({.range = range, .note = std::string{note}});
+    }
     settled_bytes_ += region_bytes;
-    if (range.outcome != static_cast<std::uint8_t>(Outcome::started)) {
+    if (ends_delivery(range.outcome)) {
         settled_count_ += range.count;
     }
     const bool is_urgent = settled_count_ >= std::max<std::uint64_t>(1, window_.messages / 2) ||
@@ -189,35 +215,61 @@ void ReceiverEndpoint::decide(const std::shared_ptr<Endpoint>& self, const wire:
     }
 }
 
-bool ReceiverEndpoint::settle(const DeliveredSlice& slice, std::uint64_t offset, Outcome outcome,
-                              std::size_t region_bytes) {
-    const std::lock_guard lock{mutex_};
-    if (!is_ours(slice)) {
-        return false;
-    }
-    --unsettled_;
-    decide(slice.owner,
-           {.first = offset,
+namespace {
+
+wire::Settlement range_of(const DeliveredSlice& slice, std::uint64_t offset, const Decision& decision) noexcept {
+    return {.first = offset,
             .count = 1,
             .attempt = slice.batch.attempt,
-            .outcome = static_cast<std::uint8_t>(outcome),
-            .argument = 0},
-           region_bytes);
+            .outcome = static_cast<std::uint8_t>(decision.outcome),
+            .argument = decision.argument};
+}
+
+}  // namespace
+
+// What the user wants to hold for longer than a lease is left alone until then.
+std::uint32_t ReceiverEndpoint::note_extension(std::uint64_t offset, std::uint32_t argument) {
+    const Duration wished = std::chrono::milliseconds{argument};
+    if (wished > lease_) {
+        extended_until_[offset] = SystemClock{}.now() + wished;
+        return argument;
+    }
+    extended_until_.erase(offset);
+    return 0;  // Never less than what we keep by ourselves.
+}
+
+bool ReceiverEndpoint::settle(const DeliveredSlice& slice, std::uint64_t offset, const Decision& decision,
+                              std::size_t region_bytes) {
+    const std::lock_guard lock{mutex_};
+    if (!is_ours(slice, offset)) {
+        return false;
+    }
+    wire::Settlement range = range_of(slice, offset, decision);
+    if (ends_delivery(range.outcome)) {
+        close_message(slice, offset - slice.batch.header.base_offset);
+        --unsettled_;
+    } else {
+        range.argument = note_extension(offset, decision.argument);
+        region_bytes = 0;
+    }
+    decide(slice.owner, range, region_bytes, decision.note);
     return true;
 }
 
-std::uint64_t ReceiverEndpoint::add_receipt(const DeliveredSlice& slice, std::uint64_t offset, Outcome outcome,
+std::uint64_t ReceiverEndpoint::add_receipt(const DeliveredSlice& slice, std::uint64_t offset, const Decision& decision,
                                             std::size_t region_bytes, SettleDone done) {
-    --unsettled_;
+    wire::Settlement range = range_of(slice, offset, decision);
+    if (ends_delivery(range.outcome)) {
+        close_message(slice, offset - slice.batch.header.base_offset);
+        --unsettled_;
+    } else {
+        range.argument = note_extension(offset, decision.argument);
+    }
     const std::uint64_t receipt = ++last_receipt_;
-    receipts_.emplace(receipt, Receipt{.range = {.first = offset,
-                                                 .count = 1,
-                                                 .attempt = slice.batch.attempt,
-                                                 .outcome = static_cast<std::uint8_t>(outcome),
-                                                 .argument = 0},
+    receipts_.emplace(receipt, Receipt{.range = range,
+                                       .note = decision.note,
                                        .epoch = slice.batch.epoch,
                                        .region_bytes = region_bytes,
-                                       .is_handed_over = false,
                                        .result = {},
                                        .done = std::move(done)});
     mark(slice.owner);
@@ -225,13 +277,13 @@ std::uint64_t ReceiverEndpoint::add_receipt(const DeliveredSlice& slice, std::ui
 }
 
 Expected<SettleResult> ReceiverEndpoint::settle_and_wait(const DeliveredSlice& slice, std::uint64_t offset,
-                                                         Outcome outcome, std::size_t region_bytes,
+                                                         const Decision& decision, std::size_t region_bytes,
                                                          const WaitLimit& limit) {
     WaitScope scope{shared_->board, mutex_, changed_, limit};
-    if (!is_ours(slice)) {
+    if (!is_ours(slice, offset)) {
         return SettleResult::lost_lease;
     }
-    const std::uint64_t receipt = add_receipt(slice, offset, outcome, region_bytes, {});
+    const std::uint64_t receipt = add_receipt(slice, offset, decision, region_bytes, {});
     const Waited waited = scope.wait([&] { return receipts_.at(receipt).result.has_value() || end_; });
     const std::optional<SettleResult> result = receipts_.at(receipt).result;
     if (result) {
@@ -250,12 +302,12 @@ Expected<SettleResult> ReceiverEndpoint::settle_and_wait(const DeliveredSlice& s
     return std::unexpected{wait_error(waited, "settlement not confirmed", {})};
 }
 
-std::uint64_t ReceiverEndpoint::settle_async(const DeliveredSlice& slice, std::uint64_t offset, Outcome outcome,
-                                             std::size_t region_bytes, SettleDone done) {
+std::uint64_t ReceiverEndpoint::settle_async(const DeliveredSlice& slice, std::uint64_t offset,
+                                             const Decision& decision, std::size_t region_bytes, SettleDone done) {
     {
         const std::lock_guard lock{mutex_};
-        if (is_ours(slice)) {
-            return add_receipt(slice, offset, outcome, region_bytes, std::move(done));
+        if (is_ours(slice, offset)) {
+            return add_receipt(slice, offset, decision, region_bytes, std::move(done));
         }
     }
     done(SettleResult::lost_lease);

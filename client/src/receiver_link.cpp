@@ -5,6 +5,8 @@
 #include <span>
 #include <utility>
 
+#include <nlohmann/json.hpp>
+
 #include "common/base/assert.hpp"
 #include "common/base/batch.hpp"
 
@@ -13,8 +15,10 @@ namespace baton::client {
 using wire::FrameType;
 
 ReceiverLink::ReceiverLink(ProtocolContext& context, LinkId id, std::string name, bool may_create,
-                           const ReceiverWindow& window)
-    : Link{context, id, wire::Role::receiver, std::move(name), may_create}, window_{window} {
+                           const ReceiverWindow& window, std::string options)
+    : Link{context, id, wire::Role::receiver, std::move(name), may_create},
+      window_{window},
+      options_{std::move(options)} {
     BATON_ASSERT(window_.bytes >= 1 && (window_.is_on_demand || window_.messages >= 1));
 }
 
@@ -23,7 +27,19 @@ std::optional<wire::CreditLimits> ReceiverLink::first_credit() {
     return granted_;
 }
 
-Violation ReceiverLink::on_attached(std::uint64_t /*sequence*/, const ChannelTerms& /*terms*/) {
+std::string ReceiverLink::options() const {
+    const auto offset = resume_.offset();
+    if (!is_resuming_ || !offset) {
+        return options_;
+    }
+    auto options = options_.empty() ? nlohmann::json::object() : nlohmann::json::parse(options_);
+    options["from"] = {{"offset", *offset}};
+    return options.dump();
+}
+
+Violation ReceiverLink::on_attached(std::uint64_t /*sequence*/, const ChannelTerms& terms) {
+    is_resuming_ = terms.is_stream && (options_.empty() || !nlohmann::json::parse(options_).contains("subscription"));
+    context_.events.on_receiver_attached(id(), {.lease = terms.lease, .lease_max = terms.lease_max});
     for (std::uint32_t i = 0; i < questions_; ++i) {
         wire::put_state_question(context_.outbox, number());
     }
@@ -69,11 +85,15 @@ Violation ReceiverLink::on_deliver(std::uint64_t sequence, BorrowedBytes body) {
     }
     received_.messages += header->count;
     received_.bytes += header->messages_size;
+    if (is_resuming_) {
+        resume_.on_delivered(header->base_offset, header->count);
+    }
     wanted_ -= std::min<std::uint64_t>(wanted_, header->count);
     const std::size_t head_size = wire::deliver_head_size + batch_header_size;
     context_.events.on_delivered(id(), {.epoch = epoch_,
                                         .attempt = deliver->attempt,
                                         .is_redelivered = deliver->redelivered,
+                                        .arrived = context_.now,
                                         .header = *header,
                                         .messages = body.sub(head_size, header->messages_size).retain()});
     return nullptr;
@@ -117,35 +137,55 @@ Violation ReceiverLink::on_state_frame(Bytes body) {
     }
     if (questions_ != 0) {
         --questions_;
-        context_.events.on_state(id(), state->ready);
+        context_.events.on_state(id(), *state);
     }
     return nullptr;
 }
 
-bool ReceiverLink::settle(std::uint64_t epoch, const wire::Settlement& range, std::uint64_t region_bytes) noexcept {
+bool ReceiverLink::settle(std::uint64_t epoch, const wire::Settlement& range, std::uint64_t region_bytes,
+                          std::string_view note) noexcept {
     if (epoch != epoch_ || phase() != Phase::attached) {
         return false;
     }
-    settlements_.add(range);
-    give_back_room(range, region_bytes);
+    if (note.empty()) {
+        settlements_.add(range);
+    } else {
+        flush_settlements();
+        wire::put_settle(context_.outbox, number(), 0, std::span{&range, 1}, note);
+    }
+    on_decided(range, region_bytes);
     return true;
 }
 
 bool ReceiverLink::settle_with_receipt(std::uint64_t epoch, const wire::Settlement& range, std::uint64_t region_bytes,
-                                       std::uint64_t receipt) noexcept {
+                                       std::uint64_t receipt, std::string_view note) noexcept {
     BATON_ASSERT(receipt != 0);
     if (epoch != epoch_ || phase() != Phase::attached) {
         return false;
     }
     flush_settlements();
-    wire::put_settle(context_.outbox, number(), receipt, std::span{&range, 1});
-    give_back_room(range, region_bytes);
+    wire::put_settle(context_.outbox, number(), receipt, std::span{&range, 1}, note);
+    on_decided(range, region_bytes);
     return true;
 }
 
-void ReceiverLink::give_back_room(const wire::Settlement& range, std::uint64_t region_bytes) noexcept {
-    if (range.outcome == static_cast<std::uint8_t>(Outcome::started)) {
+bool ReceiverLink::give_room(std::uint64_t epoch, std::uint64_t messages, std::uint64_t region_bytes) noexcept {
+    if (epoch != epoch_ || phase() != Phase::attached) {
+        return false;
+    }
+    returned_.messages += messages;
+    returned_.bytes += region_bytes;
+    BATON_ASSERT(returned_.messages <= received_.messages && returned_.bytes <= received_.bytes);
+    return true;
+}
+
+void ReceiverLink::on_decided(const wire::Settlement& range, std::uint64_t region_bytes) noexcept {
+    if (!ends_delivery(range.outcome)) {
         return;
+    }
+    if (is_resuming_ && (range.outcome == static_cast<std::uint8_t>(Outcome::done) ||
+                         range.outcome == static_cast<std::uint8_t>(Outcome::reject))) {
+        resume_.on_done(range.first, range.count);
     }
     returned_.messages += range.count;
     returned_.bytes += region_bytes;

@@ -6,9 +6,11 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "client/src/fragment_assembly.hpp"
 #include "client/src/link.hpp"
+#include "client/src/resume_point.hpp"
 #include "client/src/settlements.hpp"
 
 namespace baton::client {
@@ -21,7 +23,9 @@ struct ReceiverWindow {
 
 class ReceiverLink final : public Link {
 public:
-    ReceiverLink(ProtocolContext& context, LinkId id, std::string name, bool may_create, const ReceiverWindow& window);
+    // `options`: of ATTACH, the text of a JSON object or empty (receiver_options.hpp).
+    ReceiverLink(ProtocolContext& context, LinkId id, std::string name, bool may_create, const ReceiverWindow& window,
+                 std::string options);
 
     // On demand: so many messages are wanted beyond those that have been delivered. May go down again; what was on its
     // way still comes.
@@ -29,11 +33,15 @@ public:
 
     // The epoch of deliveries that can still be settled.
     [[nodiscard]] std::uint64_t epoch() const noexcept { return epoch_; }
-    // `region_bytes`: what these messages take in their batch's region; ignored for `started`. False: of another epoch.
-    bool settle(std::uint64_t epoch, const wire::Settlement& range, std::uint64_t region_bytes) noexcept;
+    // `region_bytes`: what these messages take in their batch's region; ignored for `started` and `extend`. With a note
+    // in a frame of its own. False: of another epoch.
+    bool settle(std::uint64_t epoch, const wire::Settlement& range, std::uint64_t region_bytes,
+                std::string_view note = {}) noexcept;
     // As settle, in a frame of its own, answered by on_settled with this receipt (not 0).
     bool settle_with_receipt(std::uint64_t epoch, const wire::Settlement& range, std::uint64_t region_bytes,
-                             std::uint64_t receipt) noexcept;
+                             std::uint64_t receipt, std::string_view note = {}) noexcept;
+    // The broker has taken these back: there is nothing to settle, but there is room again.
+    bool give_room(std::uint64_t epoch, std::uint64_t messages, std::uint64_t region_bytes) noexcept;
     // Answered by on_state, once for each question, also if the connection is replaced meanwhile.
     void ask_state() noexcept;
 
@@ -48,6 +56,7 @@ private:
     [[nodiscard]] Violation on_message_frame(const wire::FrameHeader& header, BorrowedBytes body) override;
     [[nodiscard]] std::optional<wire::CreditLimits> first_credit() override;
     [[nodiscard]] Violation on_attached(std::uint64_t sequence, const ChannelTerms& terms) override;
+    [[nodiscard]] std::string options() const override;
     void before_detach() override { flush_settlements(); }
     void on_detached() override;
 
@@ -58,10 +67,11 @@ private:
 
     [[nodiscard]] wire::CreditLimits credit() const noexcept;
     [[nodiscard]] bool is_credit_due(const wire::CreditLimits& now) const noexcept;
-    void give_back_room(const wire::Settlement& range, std::uint64_t region_bytes) noexcept;
+    void on_decided(const wire::Settlement& range, std::uint64_t region_bytes) noexcept;
     void flush_settlements() noexcept;
 
     ReceiverWindow window_;
+    std::string options_;
     std::uint64_t wanted_ = 0;
 
     std::uint64_t epoch_ = 1;
@@ -71,6 +81,8 @@ private:
     Settlements settlements_;
     FragmentAssembly assembly_;
     std::uint32_t questions_ = 0;
+    bool is_resuming_ = false;  // A stream, and no name under which the broker would remember our place.
+    ResumePoint resume_;
 };
 
 }  // namespace baton::client

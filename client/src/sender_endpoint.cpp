@@ -11,6 +11,26 @@
 
 namespace baton::client {
 
+namespace {
+
+constexpr std::uint8_t priority_max = 9;
+
+// Null: nothing is wrong.
+const char* why_impossible(const MessageProperties& properties) noexcept {
+    if (properties.priority.value_or(0) > priority_max) {
+        return "priority is 0 to 9";
+    }
+    if (properties.ttl.value_or(std::chrono::microseconds{0}).count() < 0) {
+        return "ttl is not negative";
+    }
+    if (properties.delay.value_or(std::chrono::microseconds{0}).count() < 0) {
+        return "delay is not negative";
+    }
+    return nullptr;
+}
+
+}  // namespace
+
 SenderEndpoint::SenderEndpoint(std::shared_ptr<Shared> shared, std::string channel, const SendWindow& window)
     : Endpoint{std::move(shared), std::move(channel)}, window_{window} {}
 
@@ -20,9 +40,8 @@ SenderEndpoint::SenderEndpoint(std::shared_ptr<Shared> shared, std::string chann
 Expected<SenderEndpoint::Encoded> SenderEndpoint::encode(const Message& message) const {
     Encoded encoded{.body = message.body(), .properties = {}};
     if (const MessageProperties* properties = message.properties(); properties != nullptr && !properties->empty()) {
-        if (properties->ttl || properties->delay || properties->priority) {
-            return std::unexpected{ClientError{ClientErrc::bad_argument,
-                                               what() + ": ttl, delay and priority have no effect in this version"}};
+        if (const char* wrong = why_impossible(*properties)) {
+            return std::unexpected{ClientError{ClientErrc::bad_argument, what() + ": " + wrong}};
         }
         auto block = encode_properties(*properties);
         if (!block) {

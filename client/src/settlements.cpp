@@ -28,9 +28,16 @@ void Settlements::add(const wire::Settlement& range) noexcept {
         append(started_, range);
         return;
     }
+    if (range.outcome == static_cast<std::uint8_t>(Outcome::extend)) {
+        append(extended_, range);
+        return;
+    }
     const bool is_done = range.outcome == static_cast<std::uint8_t>(Outcome::done);
     for (std::uint32_t i = 0; is_done && i < range.count && !started_.empty(); ++i) {
-        forget_started(range.first + i);
+        forget(started_, range.first + i);
+    }
+    for (std::uint32_t i = 0; i < range.count && !extended_.empty(); ++i) {
+        forget(extended_, range.first + i);
     }
     append(settled_, range);
 }
@@ -44,20 +51,20 @@ void Settlements::append(std::vector<wire::Settlement>& ranges, const wire::Sett
 }
 
 // What is started is few: the messages that user threads work on at this moment.
-void Settlements::forget_started(std::uint64_t offset) noexcept {
-    const auto found = std::ranges::find_if(started_, [offset](const wire::Settlement& range) {
+void Settlements::forget(std::vector<wire::Settlement>& ranges, std::uint64_t offset) noexcept {
+    const auto found = std::ranges::find_if(ranges, [offset](const wire::Settlement& range) {
         return offset >= range.first && offset - range.first < range.count;
     });
-    if (found == started_.end()) {
+    if (found == ranges.end()) {
         return;
     }
     wire::Settlement behind = *found;
     behind.first = offset + 1;
     behind.count = static_cast<std::uint32_t>(found->first + found->count - behind.first);
     found->count = static_cast<std::uint32_t>(offset - found->first);
-    const auto at = found->count == 0 ? started_.erase(found) : found + 1;
+    const auto at = found->count == 0 ? ranges.erase(found) : found + 1;
     if (behind.count != 0) {
-        started_.insert(at, behind);
+        ranges.insert(at, behind);
     }
 }
 
@@ -65,10 +72,11 @@ std::span<const wire::Settlement> Settlements::take() noexcept {
     taken_.clear();
     merge(started_);
     taken_.insert(taken_.end(), started_.begin(), started_.end());
+    merge(extended_);
+    taken_.insert(taken_.end(), extended_.begin(), extended_.end());
     merge(settled_);
     taken_.insert(taken_.end(), settled_.begin(), settled_.end());
-    started_.clear();
-    settled_.clear();
+    clear();
     return taken_;
 }
 
@@ -77,7 +85,8 @@ void Settlements::merge(std::vector<wire::Settlement>& ranges) noexcept {
         return;
     }
     std::ranges::sort(ranges, [](const wire::Settlement& a, const wire::Settlement& b) {
-        return std::tie(a.outcome, a.attempt, a.first) < std::tie(b.outcome, b.attempt, b.first);
+        return std::tie(a.outcome, a.attempt, a.argument, a.first) <
+               std::tie(b.outcome, b.attempt, b.argument, b.first);
     });
     std::size_t kept = 0;
     for (std::size_t i = 1; i < ranges.size(); ++i) {
@@ -92,6 +101,7 @@ void Settlements::merge(std::vector<wire::Settlement>& ranges) noexcept {
 
 void Settlements::clear() noexcept {
     started_.clear();
+    extended_.clear();
     settled_.clear();
 }
 

@@ -12,29 +12,36 @@
 
 namespace baton::client {
 
-enum class Outcome : std::uint8_t { done = 1, give_back = 2, started = 6 };
+enum class Outcome : std::uint8_t { done = 1, give_back = 2, retry = 3, reject = 4, extend = 5, started = 6 };
+
+// Whether the message is not ours any more afterwards.
+[[nodiscard]] constexpr bool ends_delivery(std::uint8_t outcome) noexcept {
+    return outcome != static_cast<std::uint8_t>(Outcome::started) &&
+           outcome != static_cast<std::uint8_t>(Outcome::extend);
+}
 
 class Settlements {
 public:
     // A message is settled at most once, and started at most once, before that. A `started` whose message is done
     // before the next take() is forgotten: it has nothing to say any more. If it is given back it has: an attempt was
-    // made.
+    // made. An extension whose message is settled before the next take() is forgotten in any case.
     void add(std::uint64_t offset, std::uint32_t attempt, Outcome outcome) noexcept;
     void add(const wire::Settlement& range) noexcept;
 
-    [[nodiscard]] bool empty() const noexcept { return started_.empty() && settled_.empty(); }
+    [[nodiscard]] bool empty() const noexcept { return started_.empty() && extended_.empty() && settled_.empty(); }
 
-    // Everything since the last take: first what was started, then what was settled, each sorted and merged. Valid
-    // until the next call.
+    // Everything since the last take: first what was started, then what was extended, then what was settled, each
+    // sorted and merged. Valid until the next call.
     [[nodiscard]] std::span<const wire::Settlement> take() noexcept;
     void clear() noexcept;
 
 private:
     static void append(std::vector<wire::Settlement>& ranges, const wire::Settlement& range) noexcept;
     static void merge(std::vector<wire::Settlement>& ranges) noexcept;
-    void forget_started(std::uint64_t offset) noexcept;
+    static void forget(std::vector<wire::Settlement>& ranges, std::uint64_t offset) noexcept;
 
     std::vector<wire::Settlement> started_;  // In the order of arrival, neighbours merged.
+    std::vector<wire::Settlement> extended_;
     std::vector<wire::Settlement> settled_;
     std::vector<wire::Settlement> taken_;
 };

@@ -124,12 +124,7 @@ class SendTest(CommandTest):
         self.assertIn(sender.wait(), (9, 130))
 
     def test_unsupported_is_refused_and_never_ignored(self):
-        for arguments in (("send", "c", "x", "--ttl", "5s"), ("send", "c", "x", "--delay", "5s"),
-                          ("send", "c", "x", "--priority", "3"),
-                          ("channel", "create", "x", "--kind", "topic"), ("channel", "create", "x", "--kind", "stream"),
-                          ("receive", "c", "--subscription", "s"), ("receive", "c", "--from", "first"),
-                          ("peek", "c", "--state", "quarantined"), ("peek", "c", "--state", "delayed"),
-                          ("retry", "c", "--all"), ("move", "a", "b"), ("bench",)):
+        for arguments in (("bench",),):
             with self.subTest(arguments):
                 ended = self.run_baton(2, *arguments)
                 self.assertEqual(b"", ended.stdout)
@@ -234,7 +229,7 @@ class ReceiveTest(CommandTest):
         self.run_baton(0, "receive", "c", "-n", "4", "--exec", script)
         with open(log, encoding="utf-8") as file:
             attempts = file.read().split("\n")[:-1]
-        self.assertEqual(["good", "bad", "bad", "good too"], attempts)
+        self.assertEqual(["good", "bad", "good too", "bad"], attempts, "what fails waits for the back-off")
         shown = self.watcher.show(b"c")
         self.assertEqual((0, 3), (shown["ready"], shown["settled"]))
 
@@ -246,7 +241,8 @@ class ReceiveTest(CommandTest):
     def test_deleted_while_receiving(self):
         receiver = self.command(self.server, "receive", "c")
         eventually(lambda: self.has_receiver(), "the receiver is attached")
-        self.run_baton(0, "channel", "delete", "c")
+        self.assertIn(b"--force", self.run_baton(7, "channel", "delete", "c").stderr)
+        self.run_baton(0, "channel", "delete", "c", "--force")
         self.assertNotEqual(0, receiver.wait())
         self.assertIn(b"deleted", b"".join(receiver.complaints))
 

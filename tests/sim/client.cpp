@@ -471,7 +471,7 @@ void SimClient::on_settled(LinkId link, std::uint64_t receipt, wire::RecordReade
     }
 }
 
-void SimClient::on_state(LinkId, std::uint64_t) {}
+void SimClient::on_state(LinkId, const wire::State&) {}
 
 void SimClient::on_link_failed(LinkId link, const client::LinkFailure& failure) {
     const std::string text = std::string{wire::to_string(failure.status)} + ": " + failure.text;

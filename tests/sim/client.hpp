@@ -138,7 +138,7 @@ private:
     void on_deliveries_lost(client::LinkId link) override;
     void on_settled(client::LinkId link, std::uint64_t receipt,
                     wire::RecordReader<wire::SettleException> exceptions) override;
-    void on_state(client::LinkId link, std::uint64_t ready) override;
+    void on_state(client::LinkId link, const wire::State& state) override;
     void on_link_failed(client::LinkId link, const client::LinkFailure& failure) override;
     void on_link_closed(client::LinkId link) override;
 

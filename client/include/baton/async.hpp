@@ -126,7 +126,15 @@ public:
     template <class Token>
     auto async_receive(std::string_view channel, Token&& token) {
         return start<Delivery>(std::forward<Token>(token), [this, name = std::string{channel}](auto done) {
-            return start_receive(name, std::move(done));
+            return start_receive(name, {}, std::move(done));
+        });
+    }
+    // The same with options: calls with the same channel, subscription, from, filter, lease and exclusive share one
+    // link, whose windows are those of the first call.
+    template <class Token>
+    auto async_receive(std::string_view channel, const ReceiverOptions& options, Token&& token) {
+        return start<Delivery>(std::forward<Token>(token), [this, name = std::string{channel}, options](auto done) {
+            return start_receive(name, options, std::move(done));
         });
     }
 
@@ -136,6 +144,44 @@ public:
         return start<SettleResult>(std::forward<Token>(token), [this, held = std::move(delivery)](auto done) mutable {
             return start_ack(std::move(held), std::move(done));
         });
+    }
+    // The same for the other decisions; see Delivery.
+    template <class Token>
+    auto async_give_back(Delivery delivery, Token&& token) {
+        return start<SettleResult>(std::forward<Token>(token), [this, held = std::move(delivery)](auto done) mutable {
+            return start_give_back(std::move(held), std::move(done));
+        });
+    }
+    template <class Token>
+    auto async_retry(Delivery delivery, std::optional<Milliseconds> after, std::string_view note, Token&& token) {
+        return start<SettleResult>(std::forward<Token>(token), [this, held = std::move(delivery), after,
+                                                                text = std::string{note}](auto done) mutable {
+            return start_retry(std::move(held), after, text, std::move(done));
+        });
+    }
+    template <class Token>
+    auto async_reject(Delivery delivery, std::string_view note, Token&& token) {
+        return start<SettleResult>(std::forward<Token>(token),
+                                   [this, held = std::move(delivery), text = std::string{note}](auto done) mutable {
+                                       return start_reject(std::move(held), text, std::move(done));
+                                   });
+    }
+    // No decision: the delivery stays with the caller, and must live until this has been started. (With a lazy token
+    // such as asio::use_awaitable that is when it is awaited.)
+    template <class Token>
+    auto async_extend(Delivery& delivery, Milliseconds lease, Token&& token) {
+        return start<SettleResult>(std::forward<Token>(token), [this, held = &delivery, lease](auto done) {
+            return start_extend(*held, lease, std::move(done));
+        });
+    }
+
+    // void(std::exception_ptr, std::string): as Client::admin, of which it is the asynchronous form.
+    template <class Token>
+    auto async_admin(std::string_view operation, std::string_view channel, std::string_view arguments, Token&& token) {
+        return start<std::string>(
+            std::forward<Token>(token),
+            [this, op = std::string{operation}, name = std::string{channel}, text = std::string{arguments}](
+                auto done) mutable { return start_admin(op, name, text, std::move(done)); });
     }
 
     // void(std::exception_ptr): as Client::close(close_timeout), which it does not wait for. Other operations complete
@@ -178,8 +224,20 @@ private:
     [[nodiscard]] detail::CancelWait start_connect(detail::Completion<void> done);
     [[nodiscard]] detail::CancelWait start_send(const std::string& channel, const OwnedMessage& message,
                                                 detail::Completion<SendReceipt> done);
-    [[nodiscard]] detail::CancelWait start_receive(const std::string& channel, detail::Completion<Delivery> done);
+    [[nodiscard]] detail::CancelWait start_receive(const std::string& channel, ReceiverOptions options,
+                                                   detail::Completion<Delivery> done);
     [[nodiscard]] detail::CancelWait start_ack(Delivery delivery, detail::Completion<SettleResult> done);
+    [[nodiscard]] detail::CancelWait start_give_back(Delivery delivery, detail::Completion<SettleResult> done);
+    [[nodiscard]] detail::CancelWait start_retry(Delivery delivery, std::optional<Milliseconds> after,
+                                                 const std::string& note, detail::Completion<SettleResult> done);
+    [[nodiscard]] detail::CancelWait start_reject(Delivery delivery, const std::string& note,
+                                                  detail::Completion<SettleResult> done);
+    [[nodiscard]] detail::CancelWait start_extend(Delivery& delivery, Milliseconds lease,
+                                                  detail::Completion<SettleResult> done);
+    [[nodiscard]] static detail::CancelWait start_settle(Delivery& delivery, const client::Decision& decision,
+                                                         detail::Completion<SettleResult> done);
+    [[nodiscard]] detail::CancelWait start_admin(const std::string& operation, const std::string& channel,
+                                                 const std::string& arguments, detail::Completion<std::string> done);
     [[nodiscard]] detail::CancelWait start_close(detail::Completion<void> done);
 
     executor_type executor_;

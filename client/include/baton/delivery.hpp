@@ -9,6 +9,8 @@
 #include <cstdint>
 #include <memory>
 #include <new>
+#include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -20,20 +22,32 @@ namespace baton {
 
 namespace client {
 struct DeliveredSlice;
-}
+struct Decision;
+}  // namespace client
 
 // What became of a settlement.
 enum class SettleResult : std::uint8_t {
     settled,     // The broker has done it.
-    lost_lease,  // The message is no longer ours: it has been given, or will be given, to somebody again.
+    lost_lease,  // The message is no longer ours: it has been given, or will be given, to somebody again. (Or, with a
+                 // broker that does not know the decision: nothing has happened.)
 };
 
 // A guard. It leaves scope in one of these ways:
 //
 //   ack()               the work is done: the message is forgotten.
 //   give_back()         somebody else shall have it: it returns to its old place, and the attempt counts.
+//   retry()             the work failed: again later, after the channel's back-off or a time of our choice. When the
+//                       channel's attempts_max is reached, it is quarantined.
+//   reject()            nobody can do this: it is quarantined, until an administrator retries, moves or drops it.
 //   without a decision  as give_back().
-//   by an exception     the work failed: retry. Until brokers know retry, this is a give_back(), too.
+//   by an exception     as retry(): after the channel's back-off. (The text of the exception is not known here; who
+//   wants
+//                       it as the note catches the exception and says retry({}, e.what()).)
+//
+// It belongs to us for a lease (ReceiverOptions::lease), which the library's I/O thread extends in good time as long as
+// the delivery is undecided, until the channel's lease_max has passed since it was delivered. When a lease ends all the
+// same (this process was stopped; lease_max) the message is lost to us and comes again, to us or to others: every
+// decision then says false or lost_lease.
 //
 // Movable, not copyable. The bytes stay valid as long as the Delivery lives, also when it is settled, and also when
 // receiver and client are gone. It counts against its receiver's window until it is settled.
@@ -64,6 +78,14 @@ public:
     // delivered again.
     bool ack() noexcept;
     bool give_back() noexcept;
+    // Not before `after` has passed: rounded down to milliseconds, at most 49 days; nothing: the channel's back-off.
+    // The note says why, for people: UTF-8, cut at 1,024 bytes; it is kept if the message is quarantined.
+    bool retry(std::optional<std::chrono::milliseconds> after = std::nullopt, std::string_view note = {}) noexcept;
+    bool reject(std::string_view note = {}) noexcept;
+    // The lease ends so long from now (1ms to 49 days; the broker cuts it at lease_max), even if this process is
+    // stopped meanwhile. Zero, and what is shorter than a lease: as long as a new one. No decision; may be called any
+    // number of times. Only for who wants a longer time than the library keeps by itself.
+    bool extend(std::chrono::milliseconds lease) noexcept;
 
     // Waits until the broker has done it: on a durable channel until that is on the disk, so that not even a crash
     // brings the message back. (Without waiting, a crash can bring back what was settled in the last 50 ms.)
@@ -72,6 +94,14 @@ public:
     Expected<SettleResult> ack(const WaitLimit& limit, std::nothrow_t) noexcept;
     SettleResult give_back(const WaitLimit& limit);
     Expected<SettleResult> give_back(const WaitLimit& limit, std::nothrow_t) noexcept;
+    SettleResult retry(std::optional<std::chrono::milliseconds> after, std::string_view note, const WaitLimit& limit);
+    Expected<SettleResult> retry(std::optional<std::chrono::milliseconds> after, std::string_view note,
+                                 const WaitLimit& limit, std::nothrow_t) noexcept;
+    SettleResult reject(std::string_view note, const WaitLimit& limit);
+    Expected<SettleResult> reject(std::string_view note, const WaitLimit& limit, std::nothrow_t) noexcept;
+    // `settled`: the lease is extended.
+    SettleResult extend(std::chrono::milliseconds lease, const WaitLimit& limit);
+    Expected<SettleResult> extend(std::chrono::milliseconds lease, const WaitLimit& limit, std::nothrow_t) noexcept;
 
 private:
     friend class client_access;
@@ -79,6 +109,8 @@ private:
     Delivery(std::shared_ptr<const client::DeliveredSlice> slice, std::uint64_t offset, Bytes body,
              Bytes properties) noexcept;
     void abandon() noexcept;
+    bool decide(const client::Decision& decision) noexcept;
+    Expected<SettleResult> decide(const client::Decision& decision, const WaitLimit& limit) noexcept;
 
     std::shared_ptr<const client::DeliveredSlice> slice_;
     Bytes body_;

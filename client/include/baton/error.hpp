@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace baton {
 
@@ -44,12 +45,18 @@ public:
     [[nodiscard]] std::uint32_t status() const noexcept { return status_; }
     // The broker's own name for it ("incompatible_options"); name_of(code()) if the broker was not asked.
     [[nodiscard]] std::string_view status_name() const noexcept;
+    // What the broker adds for programs: the text of a JSON object such as {"diff":{…}}; empty if there is nothing.
+    [[nodiscard]] std::string_view details() const noexcept {
+        return details_ != nullptr ? std::string_view{*details_} : std::string_view{};
+    }
+    void set_details(std::string json) { details_ = std::make_shared<const std::string>(std::move(json)); }
     // One line for people: what was tried, the value, the cause.
     [[nodiscard]] const char* what() const noexcept override { return text_->c_str(); }
     [[nodiscard]] const std::string& text() const noexcept { return *text_; }
 
 private:
     std::shared_ptr<const std::string> text_;  // Copying an exception must not throw.
+    std::shared_ptr<const std::string> details_;
     ClientErrc code_;
     bool is_retryable_;
     std::uint32_t status_;

@@ -23,8 +23,16 @@ namespace baton {
 //   sender.send({"Hello", properties});
 //
 // MessageProperties (common/base/properties.hpp) has key, content_type, reply_to, correlation_id, trace_context,
-// message_id and headers. Its ttl, delay and priority are refused by send and post (bad_argument) as long as no broker
-// acts on them.
+// message_id and headers, which the broker passes on, and what it acts on:
+//
+//   ttl         not negative; after so long in the broker it is expired: dropped or quarantined, as the channel says.
+//   delay       not negative; it is given to nobody before so long has passed since the broker accepted it.
+//   not_before  a point in time (microseconds since 1970 UTC); it is given to nobody before. With both the later
+//   counts. priority    0 (default) to 9; ready messages with a higher one are given first. key         order,
+//   fairness, filters and compaction, if the channel is set to them. message_id  duplicates, if the channel has a
+//   dedupe window.
+//
+// send and post refuse values outside of these ranges (bad_argument).
 class Message {
 public:
     Message(const char* body) noexcept : body_{as_bytes(body)} {}

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -85,6 +86,43 @@ struct SenderOptions {
     ConfirmLevel confirm = ConfirmLevel::durable;
 };
 
+// Whether it is a pattern for keys, as ReceiverOptions::filter and SubscriptionSettings::filter take it: up to 1,024
+// bytes of UTF-8, no word of it empty, and '>' only as the last.
+[[nodiscard]] bool is_filter(std::string_view pattern) noexcept;
+
+// Where a subscription begins that does not exist yet.
+class StartFrom {
+public:
+    using Time = std::chrono::sys_time<std::chrono::microseconds>;
+    enum class Kind : std::uint8_t { first, last, now, offset, time };
+
+    [[nodiscard]] static StartFrom first() noexcept { return StartFrom{Kind::first}; }  // The oldest stored message.
+    [[nodiscard]] static StartFrom last() noexcept { return StartFrom{Kind::last}; }    // The newest one.
+    [[nodiscard]] static StartFrom now() noexcept { return StartFrom{Kind::now}; }  // What is published from now on.
+    [[nodiscard]] static StartFrom at_offset(std::uint64_t offset) noexcept {
+        StartFrom from{Kind::offset};
+        from.offset_ = offset;
+        return from;
+    }
+    // The first message that the broker accepted at this time or later.
+    [[nodiscard]] static StartFrom at_time(std::chrono::system_clock::time_point time) noexcept {
+        StartFrom from{Kind::time};
+        from.time_ = std::chrono::floor<std::chrono::microseconds>(time);
+        return from;
+    }
+
+    [[nodiscard]] Kind kind() const noexcept { return kind_; }
+    [[nodiscard]] std::uint64_t offset() const noexcept { return offset_; }
+    [[nodiscard]] Time time() const noexcept { return time_; }
+
+private:
+    explicit StartFrom(Kind kind) noexcept : kind_{kind} {}
+
+    Kind kind_;
+    std::uint64_t offset_ = 0;
+    Time time_{};
+};
+
 struct ReceiverOptions {
     bool create = true;
     std::size_t window_messages = 0;  // 0: as in ClientOptions.
@@ -92,6 +130,27 @@ struct ReceiverOptions {
     // Ask for a message only while somebody waits in receive(), one for each who waits, and send back what comes too
     // late. Nothing is held in advance; each message costs a round trip. window_messages does not matter then.
     bool on_demand = false;
+
+    // Topics and streams only; a queue refuses these three (`refused`, status unsupported).
+    // Name of the subscription (any bytes). It is made if it does not exist, outlives its receivers, and gives each
+    // message to one of those that share it. Empty: one for this receiver alone, gone with it. When the connection
+    // breaks, a receiver without a name goes on in a stream behind what it has done; in a topic it misses what is
+    // published until it is attached again.
+    std::string subscription{};
+    // Where a subscription begins that this receiver makes. Nothing: a topic with what comes now (it knows nothing
+    // else), a stream with the first message.
+    std::optional<StartFrom> from{};
+    // Pattern for the key: words separated by '.'; '*' stands for one word, '>' at the end for one or more. Empty: all
+    // messages. Part of a named subscription: another one than it has is `refused` (incompatible_options).
+    std::string filter{};
+
+    // How long each delivery belongs to us without being extended, 100ms to 24h; zero: as the channel says. The library
+    // extends it in good time as long as the delivery is here, so it is how fast others get our messages when this
+    // process hangs, not how fast we must be.
+    Milliseconds lease{0};
+    // As long as this receiver is attached the subscription (or queue) gives messages only to one of its receivers, the
+    // one that is attached longest; the next takes over when it ends.
+    bool exclusive = false;
 };
 
 }  // namespace baton

@@ -25,6 +25,7 @@ class ReceiverEndpoint;
 // A message is *started* when receive() hands it out: if this process dies then, only started messages count an
 // attempt. After a broken connection the link is attached again by itself; deliveries of the old connection are lost to
 // us (ack() says so) and come again, to us or to others.
+// While deliveries are here, handed out or not, the I/O thread extends their leases (delivery.hpp).
 //
 // Destroying it closes it: what was not handed out goes back to its place without counting an attempt, and so does what
 // is not settled, which is lost to us then. That does not wait.
@@ -44,7 +45,8 @@ public:
     // What is here already, without waiting.
     [[nodiscard]] std::optional<Delivery> try_receive();
 
-    // Asks the broker: true if it has nothing ready for us and nothing is waiting here to be received. Messages that we
+    // Asks the broker: true if it has nothing ready and nothing delayed for us (a retry that
+    // waits for its time is delayed, too) and nothing is waiting here to be received. Messages that we
     // or others hold unsettled do not count. Throws as receive(), and timed_out or interrupted when the limit is
     // reached.
     [[nodiscard]] bool is_empty(const WaitLimit& limit = WaitLimit::forever());

@@ -8,6 +8,8 @@
 #include <gtest/gtest.h>
 
 #include "client/cli/channel_report.hpp"
+#include "client/cli/channel_settings.hpp"
+#include "client/cli/execute.hpp"
 #include "client/cli/progress.hpp"
 
 namespace baton::cli {
@@ -112,19 +114,173 @@ TEST(CommandLine, ErrorsOfTheParserHaveTheWishedForm) {
 }
 
 TEST(CommandLine, WhatThisVersionLacksIsRefused) {
-    EXPECT_EQ(refusal_of({"send", "c", "m", "--ttl", "5s"}), exit_usage);
-    EXPECT_EQ(refusal_of({"send", "c", "m", "--delay", "5s"}), exit_usage);
-    EXPECT_EQ(refusal_of({"send", "c", "m", "--priority", "5"}), exit_usage);
-    EXPECT_EQ(refusal_of({"receive", "c", "--subscription", "s"}), exit_usage);
-    EXPECT_EQ(refusal_of({"receive", "c", "--from", "first"}), exit_usage);
-    EXPECT_EQ(refusal_of({"peek", "c", "--state", "delayed"}), exit_usage);
-    EXPECT_EQ(refusal_of({"peek", "c", "--state", "quarantined"}), exit_usage);
-    EXPECT_EQ(refusal_of({"channel", "create", "c", "--kind", "topic"}), exit_usage);
-    EXPECT_EQ(refusal_of({"channel", "create", "c", "--kind", "stream"}), exit_usage);
-    EXPECT_EQ(refusal_of({"retry", "c", "--all"}), exit_usage);
-    EXPECT_EQ(refusal_of({"retry", "c", "7"}), exit_usage);
-    EXPECT_EQ(refusal_of({"move", "a", "b"}), exit_usage);
     EXPECT_EQ(refusal_of({"bench"}), exit_usage);
+}
+
+TEST(CommandLine, TheLifeOfMessages) {
+    EXPECT_FALSE(
+        parsed({"send", "c", "m", "--ttl", "5s", "--delay", "1m", "--at", "2026-01-31T12:00:00Z", "--priority", "9"})
+            .exit_code);
+    EXPECT_FALSE(parsed({"send", "c", "m", "--at", "1767225600.5", "--priority=0"}).exit_code);
+    for (const auto& given :
+         {parsed({"send", "c", "m", "--priority", "10"}), parsed({"send", "c", "m", "--priority", "-1"}),
+          parsed({"send", "c", "m", "--priority", "high"})}) {
+        EXPECT_EQ(given.exit_code, exit_usage);
+        EXPECT_NE(given.errors.find("from 0 to 9"), std::string::npos) << given.errors;
+    }
+    EXPECT_NE(parsed({"send", "c", "m", "--priority", "10"}).errors.find("\"10\""), std::string::npos);
+    EXPECT_EQ(parsed({"send", "c", "m", "--at", "tomorrow"}).exit_code, exit_usage);
+    EXPECT_EQ(parsed({"send", "c", "m", "--ttl", "5"}).exit_code, exit_usage);
+}
+
+TEST(CommandLine, Subscriptions) {
+    EXPECT_FALSE(parsed({"receive", "c", "--subscription", "s", "--from", "first", "--filter", "a.*.>", "--exclusive",
+                         "--lease", "5s"})
+                     .exit_code);
+    for (const char* from : {"first", "last", "new", "0", "17", "2026-01-31T12:00:00+01:00", "5m"}) {
+        EXPECT_FALSE(parsed({"receive", "c", "--from", from}).exit_code) << from;
+    }
+    for (const char* from : {"", "newest", "-1", "2026-01-31", "5 m", "99999999999999999999"}) {
+        EXPECT_EQ(parsed({"receive", "c", "--from", from}).exit_code, exit_usage) << from;
+    }
+    EXPECT_EQ(parsed({"receive", "c", "--filter", "a..b"}).exit_code, exit_usage);
+    EXPECT_EQ(parsed({"subscription", "create", "c", "s", "--filter", ">.a"}).exit_code, exit_usage);
+    EXPECT_EQ(parsed({"receive", "c", "--lease", "99ms"}).exit_code, exit_usage);
+    EXPECT_EQ(parsed({"receive", "c", "--lease", "25h"}).exit_code, exit_usage);
+    EXPECT_FALSE(parsed({"subscription", "create", "c", "s", "--from", "5m", "--filter", "a", "--overflow",
+                         "drop-oldest", "--backlog-max", "10"})
+                     .exit_code);
+    EXPECT_FALSE(parsed({"subscription", "list", "c"}).exit_code);
+    EXPECT_FALSE(parsed({"subscription", "delete", "c", "s", "--force"}).exit_code);
+    EXPECT_EQ(parsed({"subscription", "create", "c"}).exit_code, exit_usage);
+    EXPECT_EQ(parsed({"subscription", "create", "c", "s", "--overflow", "reject"}).exit_code, exit_usage);
+}
+
+TEST(CommandLine, MessagesThatSomebodyLooksAfter) {
+    for (const char* state : {"ready", "delayed", "in-flight", "quarantined"}) {
+        EXPECT_FALSE(parsed({"peek", "c", "--state", state, "--subscription", "s"}).exit_code) << state;
+    }
+    EXPECT_FALSE(parsed({"retry", "c", "--all"}).exit_code);
+    EXPECT_FALSE(parsed({"retry", "c", "7", "8", "--subscription", "s"}).exit_code);
+    EXPECT_FALSE(parsed({"move", "a", "b"}).exit_code);
+    EXPECT_FALSE(parsed({"move", "a", "b", "7", "--state", "quarantined"}).exit_code);
+    EXPECT_FALSE(parsed({"drop", "c", "--all", "--state", "delayed"}).exit_code);
+    EXPECT_FALSE(parsed({"explain", "c"}).exit_code);
+    EXPECT_FALSE(parsed({"explain", "c", "7"}).exit_code);
+    EXPECT_FALSE(parsed({"channel", "delete", "c", "--force"}).exit_code);
+    EXPECT_EQ(refusal_of({"retry", "c"}), exit_usage);
+    EXPECT_EQ(refusal_of({"drop", "c"}), exit_usage);
+    EXPECT_EQ(refusal_of({"retry", "c", "7", "--all"}), exit_usage);
+    EXPECT_EQ(refusal_of({"retry", "c", "seven"}), exit_usage);
+    EXPECT_EQ(refusal_of({"explain", "c", "seven"}), exit_usage);
+    EXPECT_EQ(refusal_of({"drop", "c", "--all", "--state", "in-flight"}), exit_usage);
+}
+
+// What `channel create` would ask for; the words behind the name.
+nlohmann::json settings_of(const std::vector<const char*>& words) {
+    CLI::App app;
+    ChannelFlags flags;
+    add_channel_settings(app, flags);
+    std::vector<std::string> reversed{words.rbegin(), words.rend()};
+    app.parse(reversed);
+    return finished_settings(flags);
+}
+
+TEST(ChannelSettings, OnlyWhatIsGivenIsAskedFor) {
+    EXPECT_EQ(settings_of({}).dump(), "{}");
+    EXPECT_FALSE(parsed({"channel", "create", "c", "--kind", "topic", "--durable", "--max-messages", "5"}).exit_code);
+}
+
+TEST(ChannelSettings, EachHasItsFlag) {
+    EXPECT_EQ(settings_of({"--kind",
+                           "stream",
+                           "--messages-max",
+                           "1k",
+                           "--bytes-max",
+                           "1m",
+                           "--message-size-max",
+                           "64k",
+                           "--max-age",
+                           "1h",
+                           "--overflow",
+                           "drop-oldest",
+                           "--lease",
+                           "5s",
+                           "--lease-max",
+                           "1m",
+                           "--attempts-max",
+                           "0",
+                           "--retry-first",
+                           "0",
+                           "--retry-max",
+                           "1m",
+                           "--retry-factor",
+                           "1.5",
+                           "--retry-jitter",
+                           "20",
+                           "--expired",
+                           "quarantine",
+                           "--late",
+                           "drop",
+                           "--ordered-by-key",
+                           "--no-exclusive",
+                           "--fair-by",
+                           "header:tenant",
+                           "--fair-weight",
+                           "a=2",
+                           "--fair-weight",
+                           "b=c=1000",
+                           "--dedupe-window",
+                           "10m",
+                           "--compact"})
+                  .dump(),
+              R"({"age_max_ms":3600000,"attempts_max":0,"bytes_max":1048576,"compact":true,"dedupe_window_ms":600000,)"
+              R"("exclusive":false,"expired":"quarantine","fair_by":"header:tenant","fair_weights":{"a":2,"b=c":1000},)"
+              R"("kind":"stream","late":"drop","lease_max_ms":60000,"lease_ms":5000,"message_size_max":65536,)"
+              R"("messages_max":1024,"ordered_by_key":true,"overflow":"drop-oldest","retry_factor_percent":150,)"
+              R"("retry_first_ms":0,"retry_jitter_percent":20,"retry_max_ms":60000})");
+    EXPECT_EQ(settings_of({"--max-attempts", "3", "--max-messages", "7", "--age-max", "1d", "--fair-by", "none",
+                           "--retry-factor", "300%", "--no-compact", "--no-ordered-by-key"})
+                  .dump(),
+              R"({"age_max_ms":86400000,"attempts_max":3,"compact":false,"fair_by":"","messages_max":7,)"
+              R"("ordered_by_key":false,"retry_factor_percent":300})");
+}
+
+TEST(ChannelSettings, RangesAreNamed) {
+    struct Case {
+        const char* flag;
+        const char* value;
+        const char* range;
+    };
+    for (const auto& [flag, value, range] :
+         {Case{"--lease", "99ms", "from 100ms to"}, Case{"--lease", "25h", "to 1d"}, Case{"--lease-max", "8d", "to 7d"},
+          Case{"--attempts-max", "1000001", "from 0 to 1000000"}, Case{"--retry-factor", "0.5", "from 1 to 100"},
+          Case{"--retry-factor", "200", "from 1 to 100"}, Case{"--retry-jitter", "101", "from 0 to 100"},
+          Case{"--overflow", "explode", "explode"}, Case{"--fair-by", "header:", "header:NAME"},
+          Case{"--retry-first", "1us", "whole milliseconds"}, Case{"--expired", "forget", "forget"},
+          Case{"--kind", "log", "log"}}) {
+        const auto given = parsed({"channel", "create", "c", flag, value});
+        EXPECT_EQ(given.exit_code, exit_usage) << flag;
+        EXPECT_NE(given.errors.find(range), std::string::npos) << given.errors;
+        EXPECT_NE(given.errors.find(value), std::string::npos) << given.errors;
+    }
+    EXPECT_EQ(refusal_of({"channel", "create", "c", "--fair-weight", "a=0"}), exit_usage);
+    EXPECT_EQ(refusal_of({"channel", "create", "c", "--fair-weight", "a"}), exit_usage);
+    EXPECT_EQ(parsed({"channel", "create", "c", "--compact", "--no-compact"}).exit_code, exit_usage);
+}
+
+TEST(Failures, AConflictSaysWhatDiffers) {
+    ClientError error{ClientErrc::refused, "channel jobs exists with other settings", false, 15};
+    error.set_details(R"({"diff":{"kind":{"is":"queue","wanted":"topic"},"lease_ms":{"is":5,"wanted":6}}})");
+    const auto failure = failure_of(error, "channel.create");
+    EXPECT_EQ(failure.exit_code(), exit_refused);
+    EXPECT_EQ(
+        std::string{failure.what()},
+        "channel.create: channel jobs exists with other settings; kind is queue, wanted topic; lease_ms is 5, wanted "
+        "6");
+    EXPECT_EQ(failure.details(), error.details());
+    const auto in_use = failure_of(ClientError{ClientErrc::refused, "2 links", false, 33}, "channel.delete");
+    EXPECT_NE(std::string{in_use.what()}.find("--force"), std::string::npos);
 }
 
 TEST(CommandLine, WhatExcludesEachOther) {
@@ -177,6 +333,76 @@ TEST(ChannelReport, SaysWhereMessagesAre) {
     EXPECT_EQ(table_text(nlohmann::json::array({channel})),
               "NAME  STORAGE        READY  IN FLIGHT       BYTES  RECEIVERS  SENDERS\n"
               "jobs  durable            1          2           3          4        5\n");
+}
+
+TEST(ChannelReport, SaysWhatWaitsForWhom) {
+    const auto quarantined = nlohmann::json::parse(
+        R"({"offset":7,"state":"quarantined","attempt":3,"reason":"rejected","note":"no such user","receiver":"pid 7",)"
+        R"("quarantined_us":1500000})");
+    EXPECT_EQ(
+        message_text(quarantined),
+        "offset 7: quarantined at 1970-01-01T00:00:01.500000Z, attempt 3, reason rejected, receiver pid 7, note no "
+        "such user");
+    const auto delayed = nlohmann::json::parse(R"({"offset":8,"state":"delayed","attempt":1,"due_us":2000000})");
+    EXPECT_EQ(message_text(delayed), "offset 8: delayed until 1970-01-01T00:00:02.000000Z, attempt 1");
+    EXPECT_EQ(explanation_text({{"waits", nlohmann::json::array()}}), "nobody waits\n");
+    const auto reply = nlohmann::json::parse(
+        R"({"waits":[{"who":"receiver","reason":"empty","for_ms":3250,"text":"session 3 link 1 has nothing to get"}],)"
+        R"("text":"offset 9 is not in the channel"})");
+    EXPECT_EQ(explanation_text(reply),
+              "offset 9 is not in the channel\nreceiver: session 3 link 1 has nothing to get (empty for 3.2s)\n");
+}
+
+TEST(ChannelReport, EverythingThatABrokerShows) {
+    auto channel = nlohmann::json::parse(
+        R"({"name":"jobs","kind":"queue","storage":"memory","messages_max":7,"bytes_max":1024,"message_size_max":10,)"
+        R"("age_max_ms":0,"overflow":"reject","lease_ms":30000,"lease_max_ms":43200000,"attempts_max":0,)"
+        R"("retry_first_ms":1000,"retry_max_ms":300000,"retry_factor_percent":200,"retry_jitter_percent":10,)"
+        R"("expired":"drop","late":"fire","ordered_by_key":true,"exclusive":false,"fair_by":"key","dedupe_window_ms":60000,)"
+        R"("compact":false,"ready":1,"delayed":2,"in_flight":3,"quarantined":4,"parked":5,"bytes":6,"published":7,)"
+        R"("delivered":8,"redelivered":9,"settled":10,"duplicates":11,"refused":12,"purged":13,"retried":14,"rejected":15,)"
+        R"("expired_messages":16,"dropped":17,"last_dropped":{"first":5,"count":17},"wait":{"reason":"none"},"links":[]})");
+    EXPECT_EQ(
+        report_text(channel),
+        "jobs: queue, memory, at most 7 messages, 1k in all, 10 each\n"
+        "  lease 30s, at most 12h; attempts without limit, retry after 1s to 5m, each 200% of the one before, "
+        "jitter 10%\n"
+        "  overflow reject, expired drop, late fire, dedupe window 1m, fair by key, ordered by key\n"
+        "  ready 1, delayed 2, in flight 3, quarantined 4, parked 5, stored 6\n"
+        "  published 7, delivered 8, redelivered 9, settled 10, duplicates 11, refused 12, purged 13, retried 14, "
+        "rejected 15, expired 16, dropped 17\n"
+        "  last dropped: 17 from offset 5\n"
+        "  messages wait: -\n");
+    channel["expired"] = 18U;  // A broker for which this is the counter.
+    channel.erase("expired_messages");
+    EXPECT_NE(report_text(channel).find("rejected 15, expired 18"), std::string::npos);
+    channel["subscriptions"] = nlohmann::json::array({{{"name", "s"}}});
+    EXPECT_NE(report_text(channel).find("\nsubscriptions:\nNAME"), std::string::npos);
+}
+
+TEST(ChannelReport, ASubscriptionIsALine) {
+    const auto list = nlohmann::json::parse(
+        R"([{"name":"billing","filter":"a.>","ready":1,"delayed":2,"in_flight":3,"quarantined":4,"dropped":5,)"
+        R"("next_offset":6,"receivers":7},{"name":"b"}])");
+    EXPECT_EQ(subscriptions_text(list),
+              "NAME            READY     DELAYED  IN FLIGHT  QUARANTINED     DROPPED        NEXT  RECEIVERS  FILTER\n"
+              "billing             1           2          3            4           5           6          7  a.>\n"
+              "b                   0           0          0            0           0           0          0  -\n");
+}
+
+TEST(LastLine, IsTheLastThatSaysSomething) {
+    const auto last_of = [](std::initializer_list<std::string_view> pieces) {
+        LastLine last;
+        for (const auto piece : pieces) {
+            last.feed(piece);
+        }
+        return last.text();
+    };
+    EXPECT_EQ(last_of({}), "");
+    EXPECT_EQ(last_of({"one\ntwo\n"}), "two");
+    EXPECT_EQ(last_of({"one\ntw", "o"}), "two");
+    EXPECT_EQ(last_of({"one\n\n", "\n"}), "one");
+    EXPECT_EQ(last_of({std::string(5'000, 'x')}).size(), 1'024U);
 }
 
 TEST(Report, IsOneLine) {

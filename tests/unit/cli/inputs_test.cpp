@@ -57,6 +57,18 @@ TEST(JsonLine, BodyAndProperties) {
               (std::vector<std::pair<std::string, std::string>>{{"a", "1"}, {"b", "2"}, {"b", "3"}}));
 }
 
+TEST(JsonLine, TheLifeOfAMessage) {
+    const auto message =
+        parse_json_line(R"({"body":"b","ttl":"5m","delay":"250ms","at":"1970-01-01T00:00:02Z","priority":9})");
+    ASSERT_TRUE(message.properties.has_value());
+    EXPECT_EQ(message.properties->ttl, std::chrono::minutes{5});
+    EXPECT_EQ(message.properties->delay, std::chrono::milliseconds{250});
+    EXPECT_EQ(message.properties->not_before->time_since_epoch(), std::chrono::seconds{2});
+    EXPECT_EQ(message.properties->priority, 9);
+    EXPECT_EQ(parse_json_line(R"({"body":"b","at":1.5})").properties->not_before->time_since_epoch(),
+              std::chrono::milliseconds{1'500});
+}
+
 TEST(JsonLine, BytesThatAreNoText) {
     EXPECT_EQ(parse_json_line(R"({"body_base64":"/wA="})").body, std::string("\xFF\0", 2));
     EXPECT_FALSE(parse_json_line(R"({"body_base64":""})").properties.has_value());
@@ -69,11 +81,26 @@ TEST(JsonLine, WhatReceivePrintsCanBeSentAgain) {
 }
 
 TEST(JsonLine, BadOnesAreRefused) {
-    for (const auto* line :
-         {"", "hello", "[]", "{", R"({"key":"no body"})", R"({"body":1})", R"({"body":"a","body_base64":"YQ=="})",
-          R"({"body_base64":"!"})", R"({"body":"a","headers":[]})", R"({"body":"a","headers":{"n":1}})",
-          R"({"body":"a","key":null})", R"({"body":"a","bdoy":"b"})", R"({"body":"a","ttl":"5s"})",
-          R"({"body":"a","priority":1})", R"({"body":"a","delay":1})", R"({"body":"a","truncated":true})"}) {
+    for (const auto* line : {"",
+                             "hello",
+                             "[]",
+                             "{",
+                             R"({"key":"no body"})",
+                             R"({"body":1})",
+                             R"({"body":"a","body_base64":"YQ=="})",
+                             R"({"body_base64":"!"})",
+                             R"({"body":"a","headers":[]})",
+                             R"({"body":"a","headers":{"n":1}})",
+                             R"({"body":"a","key":null})",
+                             R"({"body":"a","bdoy":"b"})",
+                             R"({"body":"a","ttl":"5 s"})",
+                             R"({"body":"a","ttl":5})",
+                             R"({"body":"a","priority":10})",
+                             R"({"body":"a","priority":-1})",
+                             R"({"body":"a","priority":"1"})",
+                             R"({"body":"a","delay":1})",
+                             R"({"body":"a","at":"soon"})",
+                             R"({"body":"a","truncated":true})"}) {
         EXPECT_THROW((void)parse_json_line(line), BadLine) << line;
     }
 }

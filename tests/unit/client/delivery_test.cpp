@@ -1,5 +1,6 @@
 // The delivery guard and the endpoint behind it: every way in which a delivery can end, and who is told.
 #include <stdexcept>
+#include <thread>
 
 #include <gmock/gmock.h>
 
@@ -14,12 +15,13 @@ using testing::ElementsAre;
 using testing::IsEmpty;
 using wire::FrameType;
 
-wire::Settlement range(std::uint64_t first, std::uint32_t count, Outcome outcome, std::uint32_t attempt = 1) {
+wire::Settlement range(std::uint64_t first, std::uint32_t count, Outcome outcome, std::uint32_t attempt = 1,
+                       std::uint32_t argument = 0) {
     return {.first = first,
             .count = count,
             .attempt = attempt,
             .outcome = static_cast<std::uint8_t>(outcome),
-            .argument = 0};
+            .argument = argument};
 }
 
 class DeliveryGuard : public testing::Test {
@@ -43,6 +45,19 @@ protected:
         world.dialogue.delivered.pop_back();
         world.run_completions();
     }
+    // The broker's answer to settlements.
+    void on_settled(std::uint64_t receipt, const std::vector<wire::SettleException>& exceptions = {}) {
+        std::vector<std::byte> records(exceptions.size() * wire::settlement_size);
+        for (std::size_t i = 0; i < exceptions.size(); ++i) {
+            std::byte* record = records.data() + i * wire::settlement_size;
+            store_u64(record, exceptions[i].first);
+            store_u32(record + 8, exceptions[i].count);
+            store_u32(record + 12, exceptions[i].attempt);
+            store_u32(record + 16, static_cast<std::uint32_t>(exceptions[i].status));
+        }
+        endpoint->on_settled(endpoint, receipt, wire::RecordReader<wire::SettleException>{records}, world.completions);
+        world.run_completions();
+    }
     [[nodiscard]] Delivery receive() { return std::move(**endpoint->receive(endpoint, WaitLimit::no_wait())); }
     [[nodiscard]] bool has_none() { return !endpoint->receive(endpoint, WaitLimit::no_wait())->has_value(); }
     // What the broker is told now.
@@ -51,7 +66,7 @@ protected:
         std::vector<wire::Settlement> ranges;
         for (const Said& frame : world.dialogue.said()) {
             if (frame.header.type == FrameType::settle) {
-                auto reader = *wire::decode_settle(frame.bytes());
+                auto reader = *wire::decode_settle(frame.bytes(), frame.header.flags);
                 for (wire::Settlement settlement; reader.next(settlement);) {
                     ranges.push_back(settlement);
                 }
@@ -113,7 +128,7 @@ TEST_F(DeliveryGuard, WithoutADecisionItIsGivenBack) {
     EXPECT_THAT(settled(), ElementsAre(range(1, 1, Outcome::started), range(1, 1, Outcome::give_back)));
 }
 
-TEST_F(DeliveryGuard, AnExceptionGivesItBackAsStarted) {
+TEST_F(DeliveryGuard, AnExceptionMeansRetryAfterTheBackOff) {
     attach();
     deliver(1, {"x"});
     try {
@@ -122,7 +137,7 @@ TEST_F(DeliveryGuard, AnExceptionGivesItBackAsStarted) {
         throw std::runtime_error{"work failed"};
     } catch (const std::runtime_error&) {
     }
-    EXPECT_THAT(settled(), ElementsAre(range(1, 1, Outcome::give_back)));
+    EXPECT_THAT(settled(), ElementsAre(range(1, 1, Outcome::retry, 1, argument_back_off)));
 }
 
 TEST_F(DeliveryGuard, MovesAndDecidesOnce) {
@@ -174,7 +189,7 @@ TEST_F(DeliveryGuard, AReceiptTellsWhatTheBrokerDid) {
         const auto done = [&outcomes](const Expected<SettleResult>& result) {
             outcomes.emplace_back(*result == SettleResult::settled ? "settled" : "lost");
         };
-        endpoint->settle_async(*client_access::slice(delivery), delivery.offset(), Outcome::done, 5, done);
+        endpoint->settle_async(*client_access::slice(delivery), delivery.offset(), {.outcome = Outcome::done}, 5, done);
         client_access::set_settled(delivery);
     }
     world.run_io();
@@ -185,10 +200,181 @@ TEST_F(DeliveryGuard, AReceiptTellsWhatTheBrokerDid) {
         }
     }
     ASSERT_EQ(receipts.size(), 2U);
-    endpoint->on_settled(receipts[0], true, world.completions);
-    endpoint->on_settled(receipts[1], false, world.completions);
-    world.run_completions();
+    on_settled(receipts[0]);
+    on_settled(receipts[1], {{.first = 2, .count = 1, .attempt = 1, .status = wire::Status::lost_lease}});
     EXPECT_THAT(outcomes, ElementsAre("settled", "lost"));
+}
+
+TEST_F(DeliveryGuard, AReceiptAnswersForAllEarlierOnesAndExceptionsForThoseTheyName) {
+    attach();
+    deliver(1, {"a", "b", "c", "d"});
+    std::vector<std::string> outcomes;
+    for (int i = 0; i < 4; ++i) {
+        Delivery delivery = receive();
+        const auto done = [&outcomes, i](const Expected<SettleResult>& result) {
+            outcomes.push_back(std::to_string(i) + (*result == SettleResult::settled ? " settled" : " lost"));
+        };
+        endpoint->settle_async(*client_access::slice(delivery), delivery.offset(), {.outcome = Outcome::done}, 5, done);
+        client_access::set_settled(delivery);
+    }
+    world.run_io();
+    on_settled(0, {{.first = 2, .count = 1, .attempt = 1, .status = wire::Status::lost_lease}});
+    EXPECT_THAT(outcomes, IsEmpty());
+    on_settled(3, {{.first = 77, .count = 1, .attempt = 1, .status = wire::Status::lost_lease},
+                   {.first = 3, .count = 1, .attempt = 2, .status = wire::Status::lost_lease}});
+    EXPECT_THAT(outcomes, ElementsAre("0 settled", "1 lost", "2 settled"));
+    on_settled(4);
+    EXPECT_THAT(outcomes, ElementsAre("0 settled", "1 lost", "2 settled", "3 settled"));
+}
+
+// --- Other decisions
+
+TEST_F(DeliveryGuard, RetryAndRejectSayWhenAndWhy) {
+    attach();
+    deliver(1, {"a", "b", "c", "d"});
+    EXPECT_TRUE(receive().retry());
+    EXPECT_TRUE(receive().retry(std::chrono::seconds{2}));
+    EXPECT_TRUE(receive().retry(std::chrono::milliseconds{-1}, "no disk"));
+    EXPECT_TRUE(receive().reject("not a number"));
+    world.run_io();
+    std::vector<std::string> notes;
+    std::vector<wire::Settlement> ranges;
+    for (const Said& frame : world.dialogue.said()) {
+        if (auto settle = wire::decode_settle(frame.bytes(), frame.header.flags);
+            frame.header.type == FrameType::settle) {
+            for (wire::Settlement settlement; settle->next(settlement);) {
+                ranges.push_back(settlement);
+            }
+            notes.emplace_back(settle->note);
+        }
+    }
+    EXPECT_THAT(notes, ElementsAre("", "no disk", "not a number"));
+    EXPECT_THAT(ranges, ElementsAre(range(1, 4, Outcome::started), range(2, 1, Outcome::retry, 1, 2'000),
+                                    range(1, 1, Outcome::retry, 1, argument_back_off), range(3, 1, Outcome::retry),
+                                    range(4, 1, Outcome::reject)));
+    EXPECT_EQ(endpoint->unsettled(), 0U);
+}
+
+TEST_F(DeliveryGuard, ExtendIsNoDecision) {
+    attach();
+    deliver(1, {"a"});
+    Delivery delivery = receive();
+    EXPECT_TRUE(delivery.extend(std::chrono::seconds{90}));
+    EXPECT_FALSE(delivery.is_settled());
+    EXPECT_EQ(endpoint->unsettled(), 1U);
+    EXPECT_THAT(settled(), ElementsAre(range(1, 1, Outcome::started), range(1, 1, Outcome::extend, 1, 90'000)));
+    EXPECT_TRUE(delivery.extend(std::chrono::milliseconds{0}));
+    EXPECT_TRUE(delivery.ack());  // Nothing is left to extend.
+    EXPECT_THAT(settled(), ElementsAre(range(1, 1, Outcome::done)));
+    EXPECT_FALSE(delivery.extend(std::chrono::seconds{1}));
+}
+
+// --- Leases
+
+class Leases : public DeliveryGuard {
+protected:
+    void SetUp() override {
+        endpoint = std::make_shared<ReceiverEndpoint>(world.shared, "a", ReceiverWindow{});
+        endpoint->link = world.dialogue.receiver("a", {}, R"({"kind":"queue","lease_ms":12000,"lease_max_ms":60000})");
+        endpoint->on_attached(world.dialogue.terms);
+    }
+    // What the engine's timer does, after so long.
+    bool tick(Duration after) {
+        world.dialogue.clock.advance(after);
+        const bool is_needed = endpoint->renew_leases(endpoint, world.dialogue.protocol, world.dialogue.clock.now());
+        world.dialogue.protocol.finish_turn(world.dialogue.clock.now());
+        return is_needed;
+    }
+};
+
+using std::chrono_literals::operator""s;
+
+TEST_F(Leases, WhatIsHereIsExtendedInTime) {
+    EXPECT_EQ(endpoint->renewal_interval(), 2s);
+    EXPECT_FALSE(tick(2s));
+    deliver(1, {"a", "b", "c", "d"});
+    EXPECT_TRUE(tick(2s));
+    EXPECT_THAT(settled(), IsEmpty());
+    Delivery first = receive();
+    Delivery second = receive();
+    EXPECT_TRUE(second.ack());
+    EXPECT_THAT(settled(), ElementsAre(range(1, 1, Outcome::started), range(2, 1, Outcome::done)));
+    EXPECT_TRUE(tick(2s));
+    EXPECT_THAT(settled(), ElementsAre(range(1, 1, Outcome::extend), range(3, 2, Outcome::extend)));
+    EXPECT_TRUE(tick(2s));
+    EXPECT_THAT(settled(), IsEmpty());
+    EXPECT_TRUE(tick(2s));
+    EXPECT_THAT(settled(), ElementsAre(range(1, 1, Outcome::extend), range(3, 2, Outcome::extend)));
+    EXPECT_TRUE(first.ack());
+    EXPECT_TRUE(receive().ack());
+    EXPECT_TRUE(receive().ack());
+    EXPECT_FALSE(tick(4s));
+}
+
+TEST_F(Leases, WhatTheUserExtendedForLongerIsLeftAlone) {
+    deliver(1, {"a", "b", "c"});
+    Delivery first = receive();
+    Delivery second = receive();
+    (void)settled();
+    // The endpoint asks the system's clock, the test has its own: far enough in any case.
+    EXPECT_TRUE(second.extend(std::chrono::hours{24 * 40}));
+    EXPECT_THAT(settled(), ElementsAre(range(2, 1, Outcome::extend, 1, 24U * 40 * 3'600'000)));
+    EXPECT_TRUE(first.extend(1s));
+    EXPECT_THAT(settled(), ElementsAre(range(1, 1, Outcome::extend)));  // Never less than a lease.
+    EXPECT_TRUE(tick(4s));
+    EXPECT_THAT(settled(), ElementsAre(range(1, 1, Outcome::extend), range(3, 1, Outcome::extend)));
+}
+
+TEST_F(Leases, WhatWaitsTooLongGoesBackAndWhatIsWorkedOnIsNotExtendedBeyondTheLimit) {
+    deliver(1, {"a", "b", "c"});
+    const Delivery first = receive();
+    (void)settled();
+    EXPECT_TRUE(tick(54s));
+    EXPECT_THAT(settled(), ElementsAre(range(1, 1, Outcome::extend), range(2, 2, Outcome::give_back)));
+    EXPECT_EQ(endpoint->waiting(), 0U);
+    EXPECT_TRUE(has_none());
+    EXPECT_TRUE(tick(6s));
+    EXPECT_THAT(settled(), IsEmpty());
+}
+
+TEST_F(DeliveryGuard, WhatTheBrokerTookBackIsNotHandedOut) {
+    attach({.messages = 4, .bytes = 1'000});
+    deliver(1, {"a", "b", "c", "d"});
+    Delivery first = receive();
+    (void)settled();
+    on_settled(0, {{.first = 1, .count = 2, .attempt = 1, .status = wire::Status::lost_lease},
+                   {.first = 4, .count = 1, .attempt = 2, .status = wire::Status::lost_lease}});
+    EXPECT_EQ(endpoint->unsettled(), 0U);
+    EXPECT_EQ(endpoint->waiting(), 2U);
+    EXPECT_FALSE(first.ack());
+    EXPECT_EQ(first.ack(WaitLimit::forever()), SettleResult::lost_lease);
+    EXPECT_EQ(receive().text(), "c");
+    EXPECT_EQ(receive().text(), "d");
+    EXPECT_TRUE(has_none());
+    // There is room for two more, and for the two that went out of scope.
+    world.run_io();
+    world.dialogue.protocol.finish_turn(world.dialogue.clock.now());
+    EXPECT_EQ(wire::decode_credit(world.dialogue.said_one(FrameType::credit).bytes())->messages, 8U);
+}
+
+TEST_F(DeliveryGuard, EmptyMeansAlsoThatNothingIsDelayed) {
+    attach();
+    const auto is_empty = [this](const wire::State& state) {
+        std::optional<bool> answer;
+        std::thread asking{[&] { answer = *endpoint->is_empty(endpoint, WaitLimit::forever()); }};
+        while (world.wakes == 0) {
+            std::this_thread::yield();
+        }
+        world.run_io();
+        endpoint->on_state(state);
+        asking.join();
+        world.wakes = 0;
+        return *answer;
+    };
+    EXPECT_TRUE(is_empty({.reason = 1}));
+    EXPECT_FALSE(is_empty({.reason = 1, .ready = 1}));
+    EXPECT_FALSE(is_empty({.reason = 16, .delayed = 1}));
+    EXPECT_TRUE(is_empty({.reason = 10, .in_flight = 3}));
 }
 
 TEST_F(DeliveryGuard, AStreamOfAcksWakesTheIoThreadOncePerPace) {

@@ -166,10 +166,10 @@ public:
         (void)said();
         return id;
     }
-    LinkId receiver(const std::string& channel, const ReceiverWindow& window = {}) {
+    LinkId receiver(const std::string& channel, const ReceiverWindow& window = {}, std::string_view settings = "{}") {
         const LinkId id = protocol.open_receiver(channel, true, window);
         const std::uint16_t link = said_one(wire::FrameType::attach).header.link;
-        attached(link);
+        attached(link, 0, settings);
         (void)said();
         return id;
     }
@@ -210,6 +210,7 @@ public:
     std::size_t piece_size = 0;
     std::vector<std::string> reports;
     std::vector<DeliveredBatch> delivered;
+    ReceiverTerms terms;  // Of the receiver that was attached last.
 
 private:
     static std::vector<std::byte> drain(Outbox& from) {
@@ -267,7 +268,10 @@ private:
     void on_settled(LinkId link, std::uint64_t receipt, wire::RecordReader<wire::SettleException> exceptions) override {
         note("settled", link, receipt, std::uint64_t{exceptions.remaining()});
     }
-    void on_state(LinkId link, std::uint64_t ready) override { note("state", link, ready); }
+    void on_state(LinkId link, const wire::State& state) override {
+        note("state", link, state.ready, std::uint64_t{state.delayed});
+    }
+    void on_receiver_attached(LinkId /*link*/, const ReceiverTerms& given) override { terms = given; }
     void on_link_failed(LinkId link, const LinkFailure& failure) override {
         note("failed", link, wire::to_string(failure.status));
     }

@@ -1,6 +1,7 @@
 // Endpoints as users have them, with the I/O thread played by the test: what it would do happens when the test says so.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <utility>
@@ -50,7 +51,7 @@ public:
     std::shared_ptr<Shared> shared = std::make_shared<Shared>(std::chrono::seconds{30});
     Dialogue dialogue;
     Completions completions;
-    int wakes = 0;
+    std::atomic<int> wakes{0};
 };
 
 }  // namespace baton::client

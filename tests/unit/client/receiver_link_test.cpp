@@ -167,8 +167,80 @@ TEST(ReceiverLink, QuestionsOutliveTheConnection) {
     d.attached(1);
     EXPECT_THAT(d.said_in_short(), ElementsAre("STATE 1#0"));
     (void)d.reported();
-    d.feed([](Outbox& out) { wire::put_state(out, 1, {.reason = 1, .waiting_us = 0, .ready = 3, .in_flight = 0}); });
-    EXPECT_THAT(d.reported(), ElementsAre("state L1 3"));
+    d.feed([](Outbox& out) {
+        wire::put_state(out, 1, {.reason = 1, .delayed = 2, .waiting_us = 0, .ready = 3, .in_flight = 0});
+    });
+    EXPECT_THAT(d.reported(), ElementsAre("state L1 3 2"));
+}
+
+std::string options_said(Dialogue& d) {
+    const Said attach = d.said_one(FrameType::attach);
+    return std::string{wire::decode_attach(attach.bytes())->options};
+}
+
+TEST(ReceiverLink, AStreamGoesOnBehindWhatIsDone) {
+    Dialogue d;
+    d.connect();
+    const LinkId id = d.protocol.open_receiver("a", true, {}, R"({"from":"first"})");
+    EXPECT_EQ(options_said(d), R"({"from":"first"})");
+    d.attached(1, 0, R"({"kind":"stream","lease_ms":1000,"lease_max_ms":5000})");
+    EXPECT_EQ(d.terms.lease, std::chrono::seconds{1});
+    EXPECT_EQ(d.terms.lease_max, std::chrono::seconds{5});
+    d.disconnect();
+    d.connect();
+    EXPECT_EQ(options_said(d), R"({"from":"first"})");  // Nothing has come yet.
+    d.attached(1, 0, R"({"kind":"stream"})");
+    d.deliver(1, 1, 10, {"a", "b", "c"});
+    d.protocol.settle(id, 2, range(10, 1, Outcome::done), 5);
+    d.protocol.settle(id, 2, range(11, 1, Outcome::retry), 5);
+    d.protocol.settle(id, 2, range(12, 1, Outcome::reject), 5);
+    d.disconnect();
+    d.connect();
+    EXPECT_EQ(options_said(d), R"({"from":{"offset":11}})");
+    d.attached(1, 0, R"({"kind":"stream"})");
+    d.deliver(1, 1, 11, {"b"});
+    d.protocol.settle(id, 3, range(11, 1, Outcome::done), 5);
+    d.disconnect();
+    d.connect();
+    EXPECT_EQ(options_said(d), R"({"from":{"offset":13}})");
+}
+
+TEST(ReceiverLink, ANamedSubscriptionIsRememberedByTheBroker) {
+    Dialogue d;
+    d.connect();
+    const std::string options = R"({"subscription":"s"})";
+    d.protocol.open_receiver("a", true, {}, options);
+    EXPECT_EQ(options_said(d), options);
+    d.attached(1, 0, R"({"kind":"stream","subscription":"s"})");
+    d.deliver(1, 1, 10, {"a"});
+    d.disconnect();
+    d.connect();
+    EXPECT_EQ(options_said(d), options);
+}
+
+TEST(ReceiverLink, ASlowSubscriberIsTold) {
+    Dialogue d;
+    d.connect();
+    (void)d.receiver("a");
+    (void)d.reported();
+    d.error(1, wire::Status::slow_subscriber, wire::Severity::link, true);
+    EXPECT_THAT(d.reported(), ElementsAre("deliveries_lost L1", "failed L1 slow_subscriber"));
+}
+
+TEST(ReceiverLink, NotesHaveFramesOfTheirOwn) {
+    Dialogue d;
+    d.connect();
+    const LinkId id = d.receiver("a");
+    d.deliver(1, 1, 10, {"a", "b"});
+    d.protocol.settle(id, 1, range(10, 2, Outcome::started), 0);
+    EXPECT_TRUE(d.protocol.settle(id, 1, range(10, 1, Outcome::reject), 5, "why"));
+    EXPECT_TRUE(d.protocol.settle_with_receipt(id, 1, range(11, 1, Outcome::reject), 5, 3, "why not"));
+    const auto frames = d.said();
+    ASSERT_EQ(frames.size(), 3U);
+    EXPECT_EQ(frames[0].header.flags, 0);
+    EXPECT_EQ(wire::decode_settle(frames[1].bytes(), frames[1].header.flags)->note, "why");
+    EXPECT_EQ(wire::decode_settle(frames[2].bytes(), frames[2].header.flags)->note, "why not");
+    EXPECT_EQ(frames[2].header.sequence, 3U);
 }
 
 TEST(ReceiverLink, DamageAndDisorderEndTheConnection) {

@@ -120,8 +120,19 @@ TEST_F(SenderEndpointTest, PropertiesTravelAndUnsupportedOnesAreRefused) {
     MessageView message;
     ASSERT_TRUE(cursor.next(message));
     EXPECT_EQ(decode_properties(message.properties)->key, "customer-7");
-    properties.ttl = std::chrono::seconds{1};
-    EXPECT_EQ(post({"x", properties}).error().code(), ClientErrc::bad_argument);
+}
+
+TEST_F(SenderEndpointTest, PropertiesOutOfTheirRangeAreNotSent) {
+    attach();
+    const auto code_of = [this](const MessageProperties& properties) {
+        const auto posted = post({"x", properties});
+        return posted ? std::string{"sent"} : std::string{name_of(posted.error().code())};
+    };
+    EXPECT_EQ(code_of({.priority = 9, .ttl = std::chrono::seconds{1}, .delay = std::chrono::seconds{0}}), "sent");
+    EXPECT_EQ(code_of({.not_before = std::chrono::sys_time<std::chrono::microseconds>::min()}), "sent");
+    EXPECT_EQ(code_of({.priority = 10}), "bad_argument");
+    EXPECT_EQ(code_of({.ttl = std::chrono::microseconds{-1}}), "bad_argument");
+    EXPECT_EQ(code_of({.delay = std::chrono::microseconds{-1}}), "bad_argument");
 }
 
 TEST_F(SenderEndpointTest, RefusalsAreReportedOnce) {

@@ -71,5 +71,32 @@ TEST(Settlements, StartedIsForgottenOnceDoneButNotWhenGivenBack) {
     EXPECT_THAT(settlements.take(), ElementsAre(range(9, 1, Outcome::started), range(9, 1, Outcome::give_back)));
 }
 
+TEST(Settlements, ExtensionsComeInBetweenAndAreForgottenOnceSettled) {
+    Settlements settlements;
+    settlements.add(range(1, 5, Outcome::extend));
+    settlements.add(3, 1, Outcome::give_back);
+    settlements.add(6, 1, Outcome::started);
+    EXPECT_THAT(settlements.take(), ElementsAre(range(6, 1, Outcome::started), range(1, 2, Outcome::extend),
+                                                range(4, 2, Outcome::extend), range(3, 1, Outcome::give_back)));
+    settlements.add(1, 1, Outcome::extend);
+    EXPECT_FALSE(settlements.empty());
+    settlements.clear();
+    EXPECT_TRUE(settlements.empty());
+}
+
+TEST(Settlements, OtherArgumentsDoNotMix) {
+    Settlements settlements;
+    for (const std::uint64_t offset : {3U, 1U, 2U, 4U}) {
+        auto retry = range(offset, 1, Outcome::retry);
+        retry.argument = offset < 3 ? 100 : 200;
+        settlements.add(retry);
+    }
+    auto soon = range(1, 2, Outcome::retry);
+    soon.argument = 100;
+    auto late = range(3, 2, Outcome::retry);
+    late.argument = 200;
+    EXPECT_THAT(settlements.take(), ElementsAre(soon, late));
+}
+
 }  // namespace
 }  // namespace baton::client

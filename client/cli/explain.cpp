@@ -1,0 +1,46 @@
+// `baton explain`: who waits for what in a channel, and what is the matter with one message.
+#include <cstdio>
+
+#include "client/cli/admin.hpp"
+#include "client/cli/channel_report.hpp"
+#include "client/cli/selection.hpp"
+
+namespace baton::cli {
+
+namespace {
+
+struct ExplainOptions {
+    std::string channel;
+    std::string offset;
+};
+
+int explain(const Program& program, const ExplainOptions& options) {
+    auto arguments = Json::object();
+    if (!options.offset.empty()) {
+        arguments["offset"] = offset_of(options.offset);
+    }
+    Client client{question_options(program.global)};
+    auto reply = ask(program, client, "channel.explain", options.channel, arguments);
+    reply.erase("ok");
+    if (program.global.output == OutputFormat::text) {
+        std::fputs(explanation_text(reply).c_str(), stdout);
+    } else {
+        print_json(reply);
+    }
+    return exit_done;
+}
+
+}  // namespace
+
+void add_explain(Program& program) {
+    auto* verb =
+        program.app.add_subcommand("explain", "Say who waits for what, and what is the matter with a message.");
+    verb->footer("Example: baton explain jobs\n         baton explain jobs 17");
+    const auto options = std::make_shared<ExplainOptions>();
+    add_channel_name(*verb, "CHANNEL", options->channel, "Channel.");
+    verb->add_option("OFFSET", options->offset, "A message.");
+    verb->final_callback(
+        [&program, options] { program.run = [&program, options] { return explain(program, *options); }; });
+}
+
+}  // namespace baton::cli

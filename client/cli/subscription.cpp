@@ -1,0 +1,112 @@
+// `baton subscription create|list|delete`: the named subscriptions of topics and streams.
+#include <cstdio>
+
+#include "client/cli/admin.hpp"
+#include "client/cli/channel_report.hpp"
+#include "client/cli/times.hpp"
+#include "common/base/text_form.hpp"
+
+namespace baton::cli {
+
+namespace {
+
+struct SubscriptionOptions {
+    std::string channel;
+    std::string name;
+    bool force = false;
+    Json settings = Json::object();
+};
+
+void print(const Program& program, const Json& json, const std::string& text) {
+    if (program.global.output == OutputFormat::text) {
+        std::fputs(text.c_str(), stdout);
+    } else {
+        print_json(json);
+    }
+}
+
+int create(const Program& program, const SubscriptionOptions& options) {
+    auto arguments = options.settings;
+    arguments["subscription"] = name_text(as_bytes(options.name));
+    Client client{question_options(program.global)};
+    const auto reply = ask(program, client, "subscription.create", options.channel, arguments);
+    print(program, reply,
+          name_text(as_bytes(options.name)) + (reply.at("created").get<bool>() ? ": created" : ": exists") + "\n");
+    return exit_done;
+}
+
+int list(const Program& program, const SubscriptionOptions& options) {
+    Client client{question_options(program.global)};
+    const auto reply = ask(program, client, "subscription.list", options.channel, Json::object());
+    const auto& subscriptions = reply.at("subscriptions");
+    if (program.global.output == OutputFormat::jsonl) {
+        for (const auto& subscription : subscriptions) {
+            print_json(subscription);
+        }
+        return exit_done;
+    }
+    print(program, subscriptions, subscriptions_text(subscriptions));
+    return exit_done;
+}
+
+int remove(const Program& program, const SubscriptionOptions& options) {
+    Json arguments{{"subscription", name_text(as_bytes(options.name))}};
+    if (options.force) {
+        arguments["force"] = true;
+    }
+    Client client{question_options(program.global)};
+    const auto reply = ask(program, client, "subscription.delete", options.channel, arguments);
+    print(program, reply,
+          "deleted, " + std::to_string(reply.at("messages").get<std::uint64_t>()) + " messages forgotten\n");
+    return exit_done;
+}
+
+CLI::App* add_verb(CLI::App& parent, Program& program, const std::string& name, const std::string& help,
+                   const std::string& example, const std::shared_ptr<SubscriptionOptions>& options,
+                   int (*run)(const Program&, const SubscriptionOptions&)) {
+    auto* verb = parent.add_subcommand(name, help);
+    verb->footer("Example: " + example);
+    verb->fallthrough();
+    add_channel_name(*verb, "CHANNEL", options->channel, "Topic or stream.");
+    if (name != "list") {
+        add_channel_name(*verb, "NAME", options->name, "Subscription.");
+    }
+    verb->final_callback(
+        [&program, options, run] { program.run = [&program, options, run] { return run(program, *options); }; });
+    return verb;
+}
+
+void add_settings(CLI::App& verb, Json& settings) {
+    add_start(
+        verb, "--from",
+        "Where it begins: first, last, new, an offset, a time, or 5m for that long ago (default: new for a topic, "
+        "first for a stream).",
+        [&settings](const StartFrom& from) { settings["from"] = start_json(from); });
+    add_filter(verb, [&settings](const std::string& pattern) { settings["filter"] = pattern; });
+    verb.add_option_function<std::string>(
+            "--overflow", [&settings](const std::string& overflow) { settings["overflow"] = overflow; },
+            "What happens when it lags behind by more than --backlog-max: block, drop-oldest, drop-newest, disconnect.")
+        ->check(CLI::IsMember({"block", "drop-oldest", "drop-newest", "disconnect"}).description(""))
+        ->type_name("POLICY");
+    add_number(verb, "--backlog-max", "Messages that it may have waiting.", 1, 1'000'000'000'000'000,
+               [&settings](std::uint64_t count) { settings["backlog_max"] = count; });
+}
+
+}  // namespace
+
+void add_subscription(Program& program) {
+    auto* verb = program.app.add_subcommand("subscription", "Create, list and delete subscriptions.");
+    verb->footer("Example: baton subscription create orders billing --filter 'order.paid.>'");
+    verb->require_subcommand(1);
+    const auto options = std::make_shared<SubscriptionOptions>();
+    add_settings(*add_verb(*verb, program, "create", "Make it so: from now on it gets what is published.",
+                           "baton subscription create orders billing --from first", options, create),
+                 options->settings);
+    add_verb(*verb, program, "list", "Subscriptions of a channel, and how far behind they are.",
+             "baton subscription list orders", options, list);
+    add_verb(*verb, program, "delete", "Delete a subscription; its messages are forgotten unless others need them.",
+             "baton subscription delete orders billing", options, remove)
+        ->add_flag("--force", options->force, "Also while receivers are attached; their links end.");
+}
+
+}  // namespace baton::cli

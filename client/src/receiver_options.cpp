@@ -1,0 +1,93 @@
+// See receiver_options.hpp.
+#include "client/src/receiver_options.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "common/base/bytes.hpp"
+#include "common/base/text_form.hpp"
+#include "common/base/utf8.hpp"
+
+namespace baton {
+
+bool is_filter(std::string_view pattern) noexcept {
+    constexpr std::size_t pattern_size_max = 1'024;
+    if (pattern.size() > pattern_size_max || !is_valid_utf8(as_bytes(pattern))) {
+        return false;
+    }
+    for (;;) {
+        const std::size_t dot = pattern.find('.');
+        const std::string_view word = pattern.substr(0, dot);
+        if (word.empty() || (word == ">" && dot != std::string_view::npos)) {
+            return false;
+        }
+        if (dot == std::string_view::npos) {
+            return true;
+        }
+        pattern.remove_prefix(dot + 1);
+    }
+}
+
+}  // namespace baton
+
+namespace baton::client {
+
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr Milliseconds lease_min{100};
+constexpr Milliseconds lease_max{86'400'000};
+
+Json start_json(const StartFrom& from) {
+    switch (from.kind()) {
+        case StartFrom::Kind::first:
+            return "first";
+        case StartFrom::Kind::last:
+            return "last";
+        case StartFrom::Kind::now:
+            return "new";
+        case StartFrom::Kind::offset:
+            return Json::object({{"offset", from.offset()}});
+        case StartFrom::Kind::time:
+            return Json::object({{"time_us", from.time().time_since_epoch().count()}});
+    }
+    return {};
+}
+
+}  // namespace
+
+std::string start_text(const StartFrom& from) {
+    return start_json(from).dump();
+}
+
+Expected<std::string> attach_options(const ReceiverOptions& options) {
+    if (options.lease != Milliseconds::zero() && (options.lease < lease_min || options.lease > lease_max)) {
+        return std::unexpected{ClientError{
+            ClientErrc::bad_argument, "a lease is 100ms to 24h, not " + std::to_string(options.lease.count()) + "ms"}};
+    }
+    if (!options.filter.empty() && !is_filter(options.filter)) {
+        return std::unexpected{
+            ClientError{ClientErrc::bad_argument, "\"" + options.filter +
+                                                      "\" is not a filter: words separated by '.', "
+                                                      "'*' for one, '>' at the end for one or more"}};
+    }
+    Json json = Json::object();
+    if (!options.subscription.empty()) {
+        json["subscription"] = name_text(as_bytes(options.subscription));
+    }
+    if (options.from) {
+        json["from"] = start_json(*options.from);
+    }
+    if (!options.filter.empty()) {
+        json["filter"] = options.filter;
+    }
+    if (options.lease != Milliseconds::zero()) {
+        json["lease_ms"] = options.lease.count();
+    }
+    if (options.exclusive) {
+        json["exclusive"] = true;
+    }
+    return json.empty() ? std::string{} : json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace baton::client
