@@ -110,15 +110,31 @@ class DiskTest(DurableBrokerTest):
         self.assertEqual([b"%010d" % number for number in (1, 2, 3)], [message.body[:10] for message in got])
         self.assertEqual([], peer.settle_and_wait(5, got[0].offset, 3), "acks are taken")
         peer.detach(5)
-        # A sender gets no credit; it says why, and goes on by itself once there is space.
-        waiting = self.command(server, "send", "c", "patient")
-        eventually(lambda: b"disk_full" in b"".join(waiting.complaints), "the sender says why it waits")
+        # A sender that begins now is refused at once: one line with channel, cause and next step.
+        began = time.monotonic()
+        ended = self.expect_exit(7, server, "send", "c", "impatient")
+        self.assertLess(time.monotonic() - began, 2)
+        self.assertEqual(1, ended.stderr.count(b"\n"), ended.stderr)
+        for word in (b'"c"', b"disk_full", b"free some there and send again"):
+            self.assertIn(word, ended.stderr)
+        ended = self.expect_exit(7, server, "send", "new", "impatient")
+        self.assertIn(b"disk", ended.stderr)
+        # One that stays gets no credit and is told why; once there is space it goes on, on the same link.
+        link = 6
+        peer.attach_sender(link, b"c")
+        self.assertEqual("disk_full", self.next_state(peer, link))
         make_space()
         eventually(lambda: not self.problems(server), "it is in health again")
-        self.assertEqual(0, waiting.wait(), waiting.complaints)
+        self.assertEqual("none", self.next_state(peer, link))
+        peer.expect(wire.CREDIT, link)
+        peer.publish(link, 1, b"patient")
+        self.assertEqual([], peer.confirmed(link, 1))
         self.expect_exit(0, server, "ping")
         self.expect_exit(0, server, "send", "c", "afterwards")
         self.assertEqual(confirmed - 3 + 2, self.peer(server).show(b"c")["ready"])
+
+    def next_state(self, peer, link):
+        return peer.expect(wire.STATE, link).state().reason
 
 
 class FullDiskTest(DiskTest):
@@ -128,9 +144,25 @@ class FullDiskTest(DiskTest):
         peer = self.create(server, b"c")
         peer.attach_sender(1, b"c")
         self.assertEqual([], peer.publish_all(1, 1, [b"%010d" % number for number in range(1, 11)]))
+        # Senders that live through it: one has something to send meanwhile, the other has not.
+        hasty, patient = (self.command(server, "send", "lasting", stdin=subprocess.PIPE) for _ in range(2))
+        for sender in (hasty, patient):
+            self.write_line(sender, b"before")
+        eventually(lambda: self.peer(server).show(b"lasting")["ready"] == 2, "both have sent")
         filler = self.fill_up(leave=4 << 20)
         eventually(lambda: self.problems(server), "it has seen that space is low")
+        self.write_line(hasty, b"while it is full")
+        self.assertEqual(9, hasty.wait(), "one of two was stored")
+        self.assertIn(b"1 of 2 messages were refused", b"".join(hasty.complaints))
         self.assert_full_and_recovers(server, peer, 10, lambda: os.remove(filler))
+        self.write_line(patient, b"afterwards")
+        patient.process.stdin.close()
+        self.assertEqual(0, patient.wait(), patient.complaints)
+        self.assertEqual(3, self.peer(server).show(b"lasting")["ready"])
+
+    def write_line(self, sender, line):
+        sender.process.stdin.write(line + b"\n")
+        sender.process.stdin.flush()
 
     def test_full_by_what_is_sent(self):
         self.mount("128M")
