@@ -16,6 +16,8 @@ namespace {
 /// Written by one job when memory has to be freed: enough to be fast, little enough to let others have their turn.
 constexpr std::uint64_t spill_bytes = 16ULL << 20;
 constexpr Duration space_period = std::chrono::milliseconds{100};
+/// Somebody who ends the broker does not wait longer than this for a log without space: enough for a log file to become free.
+constexpr Duration space_patience = std::chrono::seconds{1};
 
 commit::LocalLogSettings log_settings(const ShardStoreSettings& settings) {
     return {.wal = {.directory = storage::shard_directory(settings.generation, settings.shard),
@@ -252,10 +254,17 @@ void ShardStore::keep_memory_in_bounds() {
 
 void ShardStore::tick() {
     log_.tick();
+    if (!log_.wal().is_full()) {
+        full_since_.reset();
+    } else if (!full_since_) {
+        full_since_ = ports_.clock->now();
+    }
     watch_space();
     keep_memory_in_bounds();
     checkpointer_->tick();
 }
+
+bool ShardStore::is_stuck() const noexcept { return full_since_ && ports_.clock->now() - *full_since_ >= space_patience; }
 
 void ShardStore::watch_space() {
     const auto now = ports_.clock->now();

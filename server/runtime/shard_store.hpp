@@ -99,6 +99,8 @@ public:
     /// Whatever was submitted goes to the disk now. Before the end.
     void flush() { log_.flush(); }
     [[nodiscard]] bool is_idle() const noexcept { return log_.is_idle(); }
+    /// The log has found no space for a while: what is in it and not on the disk would wait until somebody makes some.
+    [[nodiscard]] bool is_stuck() const noexcept;
     /// See commit::LocalCommitLog.
     void hold_commits() { log_.hold(); }
     void release_commits() { log_.release(); }
@@ -161,6 +163,7 @@ private:
     bool is_spilling_ = false;
     bool is_asking_space_ = false;
     MonotonicTime space_asked_{};
+    std::optional<MonotonicTime> full_since_;  ///< The log finds no space.
     std::string trouble_;
     std::uint64_t segment_bytes_written_ = 0;
     std::unique_ptr<Checkpointer> checkpointer_;

@@ -6,6 +6,7 @@ a file is there (needs nbdkit, nbdfuse and FUSE). Where that is missing the test
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -220,6 +221,32 @@ class FullDiskTest(DiskTest):
         numbers = [int(message.body[:10]) for message in self.bodies(peer, b"c", ready)]
         self.assertEqual(stored, numbers[:len(stored)])
         self.assertEqual(set(), refused & set(numbers))
+
+    def test_ends_although_the_log_waits_for_space(self):
+        self.mount("48M")
+        server = self.start(disk_free_min="0", wal_file_size="64k")
+        peer = self.create(server, b"c")
+        peer.attach_sender(1, b"c")
+        self.assertEqual([], peer.publish_all(1, 1, [bytes(1000)] * 100))
+        peer.attach_receiver(3, b"c", (1, 1 << 40))
+        (held,) = peer.deliveries(3, 1)
+        self.fill_up(leave=0)
+        peer.attach_sender(2, b"c")
+        count = min(peer.expect(wire.CREDIT, 2).credit()[0], 50)
+        for number in range(1, 1 + count):
+            peer.publish(2, number, bytes(1000))
+        eventually(lambda: self.problems(server), "it says that the disk is full")
+        began = time.monotonic()
+        server.send_signal(signal.SIGTERM)
+        peer.expect(wire.GOAWAY)
+        peer.settle(3, held.offset)
+        peer.expect_closed()
+        self.assertEqual(0, server.wait())
+        took = time.monotonic() - began
+        print(f"\nended in {took:.1f} s")
+        self.assertLess(took, 10)
+        os.remove(os.path.join(self.disk, "filler"))
+        self.assertIn(self.peer(self.start()).show(b"c")["ready"], range(99, 101 + count), "what was confirmed is there")
 
     def test_no_room_to_start_in(self):
         """A start needs room for a new generation. Without it: exit code 11, nothing lost, the next start works."""
