@@ -459,6 +459,7 @@ Result<channel::Channel*> ShardBroker::create(std::string_view name, const chann
     Slot& slot = add_slot(std::string{name}, options, durability);
     if (options.is_durable) {
         slot.channel->submit_settings();
+        slot.last_change = store_->log().submitted();
     }
     return slot.channel.get();
 }
@@ -604,21 +605,33 @@ void ShardBroker::handle(AdminCommand& command) {
     }
     const auto before = store_ ? store_->log().submitted() : 0;
     AdminPartEvent part{command.gathering, run_admin(*this, command.name, command.json, command.reply_size_max)};
-    // What it changed is on the disk before it is answered; a channel notes some of it until the end of the turn.
-    const bool has_changed = store_ && (store_->log().submitted() != before || !dirty_.empty());
-    if (has_changed && admin_changes(command.json) && store_->condition() != commit::Condition::failed) {
-        for (const auto id : dirty_) {
-            if (auto* slot = slot_of(id); slot != nullptr && slot->channel->has_notes()) {
-                slot->channel->write_notes();
-            }
-        }
-        if (store_->log().submitted() > store_->log().committed()) {
-            waiting_parts_.push_back({store_->log().submitted(), command.session, std::move(part)});
-            store_->flush();
-            return;
-        }
+    if (const auto index = store_ && admin_changes(command.json) ? change_to_wait_for(command.name, before) : 0;
+        index > 0 && index > store_->log().committed()) {
+        waiting_parts_.push_back({index, command.session, std::move(part)});
+        store_->flush();
+        return;
     }
     send_part(command.session, std::move(part));
+}
+
+/// What a command changed is on the disk before it is answered; a channel notes some of it until the end of the turn. What it
+/// found as it wants it may have been made a moment ago, by an attach or somebody else, and is not on the disk either.
+commit::Index ShardBroker::change_to_wait_for(const std::string& name, commit::Index before) {
+    if (store_->condition() == commit::Condition::failed) {
+        return 0;
+    }
+    const bool has_changed = store_->log().submitted() != before || !dirty_.empty();
+    for (const auto id : dirty_) {
+        if (auto* slot = slot_of(id); slot != nullptr && slot->channel->has_notes()) {
+            slot->channel->write_notes();
+        }
+    }
+    const auto found = by_name_.find(name);
+    auto* slot = found != by_name_.end() ? slot_of(found->second) : nullptr;
+    if (has_changed && slot != nullptr) {
+        slot->last_change = store_->log().submitted();
+    }
+    return has_changed ? store_->log().submitted() : slot != nullptr ? slot->last_change : 0;
 }
 
 void ShardBroker::send(std::uint32_t shard, Envelope envelope) {

@@ -105,6 +105,7 @@ private:
     struct Slot {
         ChannelId id{0};
         std::unique_ptr<channel::Channel> channel;
+        commit::Index last_change = 0;  ///< Its creation, or what administration changed since.
         bool is_dirty = false;
         bool is_committing = false;  ///< In the list of those that wait for the commit log.
     };
@@ -157,6 +158,7 @@ private:
     void grant_memory();
     void collect(std::uint64_t gathering, std::string part);
     void send_part(channel::SessionId session, AdminPartEvent part);
+    [[nodiscard]] commit::Index change_to_wait_for(const std::string& name, commit::Index before);
 
     void handle(AttachCommand& command);
     void handle(DetachCommand& command);
