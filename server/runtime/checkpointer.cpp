@@ -21,6 +21,8 @@ constexpr std::uint64_t move_bytes_max = 16 * 1024;
 constexpr std::uint64_t relocate_bytes = 16ULL << 20;
 /// Garbage waits for a checkpoint that is due anyway, but not longer than this; and after trouble there is a pause.
 constexpr Duration garbage_wait = std::chrono::seconds{5};
+/// While the disk is full each log file and each segment that becomes free counts, and no spare file is kept.
+constexpr Duration short_wait = std::chrono::seconds{1};
 constexpr Duration pause = std::chrono::milliseconds{200};
 
 }  // namespace
@@ -40,7 +42,11 @@ void Checkpointer::tick() {
     if (files.size() > files_max) {
         return begin(files[files.size() - files_kept].number);
     }
-    if (now - last_end_ < garbage_wait) {
+    const bool is_short = store_.condition() == commit::Condition::full;
+    if (is_short && now - last_end_ >= short_wait && files.size() > 1) {
+        return begin(files.back().number);
+    }
+    if (now - last_end_ < (is_short ? short_wait : garbage_wait)) {
         return;
     }
     for (const auto id : store_.channels_.durable_channels()) {
@@ -175,6 +181,9 @@ void Checkpointer::finish(const std::error_code& error) {
         return give_up();
     }
     store_.log_.recycle_before(first_file_);
+    if (store_.condition() == commit::Condition::full) {
+        store_.log_.drop_spares();
+    }
     if (!garbage_.empty()) {
         store_.ports_.bulk_queue->submit({[garbage = std::exchange(garbage_, {})](storage::FileSystem& files) {
                                               for (const auto& [stream, segment] : garbage) {

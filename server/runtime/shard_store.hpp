@@ -47,6 +47,7 @@ struct ShardStoreSettings {
     std::uint32_t shard = 0;
     std::uint32_t shard_count = 1;
     std::uint64_t wal_file_size = 32ULL << 20;
+    bool is_disk_small = false;  ///< Log files are smaller than was wished: see wal_file_size_on().
     std::uint64_t wal_salt = 0;  ///< Random; see storage::WalSettings. Each shard has its own.
     std::uint64_t segment_size = 64ULL << 20;
     Duration settle_interval = std::chrono::milliseconds{15};
@@ -94,7 +95,7 @@ public:
 
     // --- The shard's turns -----------------------------------------------------------------------------------------
 
-    void end_turn() { log_.end_turn(); }
+    void end_turn();
     void tick();
     /// Whatever was submitted goes to the disk now. Before the end.
     void flush() { log_.flush(); }
@@ -148,7 +149,8 @@ private:
     DurableChannels& channels_;
     const StorePorts ports_;
     void tell(const std::string& trouble) const;
-    [[nodiscard]] std::uint64_t space_to_start(std::uint64_t file_system_bytes) const;
+    [[nodiscard]] std::uint64_t space_to_go_on(std::uint64_t file_system_bytes) const;
+    void ask_space(storage::IoQueue& queue, std::function<void()> done);
 
     const ShardStoreSettings settings_;
     commit::LocalCommitLog log_;
@@ -163,6 +165,7 @@ private:
     bool is_spilling_ = false;
     bool is_asking_space_ = false;
     MonotonicTime space_asked_{};
+    std::uint64_t space_file_ = 0;  ///< The last log file behind which it was asked.
     std::optional<MonotonicTime> full_since_;  ///< The log finds no space.
     std::string trouble_;
     std::uint64_t segment_bytes_written_ = 0;
