@@ -136,6 +136,7 @@ public:
     /// is nothing to do. The runtime calls it at the end of each turn in which `needs_dispatch()`.
     void dispatch();
     [[nodiscard]] bool needs_dispatch() const noexcept;
+    [[nodiscard]] bool has_links() const noexcept { return !senders_.empty() || !receivers_.empty(); }
     /// Clock pulse (10 to 50 ms): re-examines senders blocked on memory, forgets old producers.
     void tick();
 

@@ -19,6 +19,8 @@ constexpr std::uint64_t spill_bytes = 16ULL << 20;
 constexpr std::uint64_t congestion_min = 1ULL << 20;
 constexpr std::uint64_t congestion_max = 64ULL << 20;
 constexpr std::size_t small_disk_files_max = 8;  // A quarter of the file system, all shards together.
+/// Looked at in one turn, for memory.
+constexpr std::size_t channels_per_turn = 2048;
 constexpr Duration space_period = std::chrono::milliseconds{100};
 /// Somebody who ends the broker does not wait longer than this for a log without space: enough for a log file to become free.
 constexpr Duration space_patience = std::chrono::seconds{1};
@@ -218,35 +220,61 @@ void ShardStore::collect_dead_blocks(channel::Channel& channel) {
 // --- Memory --------------------------------------------------------------------------------------------------------------
 
 /// When half of the memory is in use, what is far from being given leaves it: first what is on the disk already, then what is
-/// in the log only.
+/// in the log only. The largest channels first.
 void ShardStore::keep_memory_in_bounds() {
     const MemoryBudget& memory = *ports_.memory;
     if (is_spilling_ || memory.used() < memory.limit() / 2) {
+        resident_.clear();
+        looked_at_ = ChannelId{0};
         return;
     }
-    std::uint64_t wanted = (memory.used() - memory.limit() * 2 / 5) / settings_.shard_count + 1;
-    auto ids = channels_.durable_channels();
-    std::ranges::sort(ids, std::greater{}, [this](ChannelId id) { return channels_.find_channel(id)->resident_bytes(); });
-    const std::uint64_t keep = std::min(settings_.read_ahead * 2, memory.limit() / 16 / settings_.shard_count);
+    look_for_memory(channels_per_turn);
+}
+
+void ShardStore::look_for_memory(std::size_t count) {
+    const auto ids = channels_.durable_channels(looked_at_, count);
     for (const auto id : ids) {
-        auto& channel = *channels_.find_channel(id);
-        if (channel.resident_bytes() == 0) {
-            return;
+        if (const auto bytes = channels_.find_channel(id)->resident_bytes(); bytes > 0) {
+            resident_.push_back({bytes, id});
         }
-        const std::uint64_t evicted = channel.evict(wanted, keep);
+    }
+    if (ids.size() == count) {
+        looked_at_ = ids.back();
+        return;  // The next tick goes on.
+    }
+    const auto largest = std::min(resident_.size(), channels_per_turn);
+    std::ranges::partial_sort(resident_, resident_.begin() + static_cast<std::ptrdiff_t>(largest), [](const auto& a, const auto& b) {
+        return a.bytes != b.bytes ? a.bytes > b.bytes : a.id < b.id;
+    });
+    resident_.resize(largest);
+    free_memory();
+    resident_.clear();
+    looked_at_ = ChannelId{0};
+}
+
+void ShardStore::free_memory() {
+    const MemoryBudget& memory = *ports_.memory;
+    std::uint64_t wanted = (memory.used() - std::min(memory.used(), memory.limit() * 2 / 5)) / settings_.shard_count + 1;
+    const std::uint64_t keep = std::min(settings_.read_ahead * 2, memory.limit() / 16 / settings_.shard_count);
+    for (const auto& [bytes, id] : resident_) {
+        auto* channel = channels_.find_channel(id);
+        if (channel == nullptr) {
+            continue;
+        }
+        const std::uint64_t evicted = channel->evict(wanted, keep);
         if (evicted >= wanted) {
             return;
         }
         wanted -= evicted;
-        if (channel.is_relocating() || log_.condition() != commit::Condition::open) {
+        if (channel->is_relocating() || log_.condition() != commit::Condition::open) {
             continue;
         }
-        auto plan = channel.begin_relocation(UINT64_MAX, channel.offset_ahead(keep), spill_bytes);
+        auto plan = channel->begin_relocation(UINT64_MAX, channel->offset_ahead(keep), spill_bytes);
         if (plan.blocks.empty()) {
             continue;
         }
         is_spilling_ = true;
-        write_plan(id, channel, std::move(plan), [this](const std::error_code& error) {
+        write_plan(id, *channel, std::move(plan), [this](const std::error_code& error) {
             is_spilling_ = false;
             if (!error) {
                 keep_memory_in_bounds();

@@ -32,8 +32,10 @@ public:
     DurableChannels(const DurableChannels&) = delete;
     DurableChannels& operator=(const DurableChannels&) = delete;
     virtual ~DurableChannels() = default;
-    /// Every durable channel.
-    [[nodiscard]] virtual std::vector<ChannelId> durable_channels() const = 0;
+    /// Durable channels in the order of their making: the first `count` behind `after`. There may be very many, so whatever
+    /// visits all of them does it over several turns.
+    [[nodiscard]] virtual std::vector<ChannelId> durable_channels(ChannelId after, std::size_t count) const = 0;
+    [[nodiscard]] std::vector<ChannelId> durable_channels() const { return durable_channels(ChannelId{0}, SIZE_MAX); }
     /// Null if it has been deleted.
     [[nodiscard]] virtual channel::Channel* find_channel(ChannelId id) = 0;
     /// It may have something to do at the end of the turn.
@@ -143,6 +145,8 @@ private:
     void finish_plan(ChannelId id, commit::StreamId stream, const Result<std::vector<storage::BlockRef>>& written);
     void collect_dead_blocks(channel::Channel& channel);
     void keep_memory_in_bounds();
+    void look_for_memory(std::size_t count);
+    void free_memory();
     void watch_space();
     void remove_deleted();
 
@@ -163,6 +167,12 @@ private:
     };
     std::vector<Deleted> deleted_;
     bool is_spilling_ = false;
+    struct Resident {
+        std::uint64_t bytes = 0;
+        ChannelId id{0};
+    };
+    std::vector<Resident> resident_;  ///< Of this look over the channels: the largest are freed in the end.
+    ChannelId looked_at_{0};          ///< The last one.
     bool is_asking_space_ = false;
     MonotonicTime space_asked_{};
     std::uint64_t space_file_ = 0;  ///< The last log file behind which it was asked.
