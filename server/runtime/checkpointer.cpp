@@ -147,8 +147,8 @@ bool Checkpointer::relocate(ChannelId id) {
     return true;
 }
 
-// Of each channel as it is when its turn comes; what happens to it afterwards is in the log that is kept, under higher numbers of its
-// stream. The index is the one that all of them have reached. What a snapshot says about records that are not committed must
+// Of each channel as it is when its turn comes; what happens to it afterwards is in the log that is kept, under higher numbers
+// of its stream. The index is the one that all of them have reached. What a snapshot says about records that are not committed must
 // not be believed before they are.
 void Checkpointer::begin_snapshot() {
     builder_.emplace(storage::CheckpointHeader{.generation = store_.settings_.generation,

@@ -243,7 +243,8 @@ void ShardStore::look_for_memory(std::size_t count) {
         return;  // The next tick goes on.
     }
     const auto largest = std::min(resident_.size(), channels_per_turn);
-    std::ranges::partial_sort(resident_, resident_.begin() + static_cast<std::ptrdiff_t>(largest), [](const auto& a, const auto& b) {
+    const auto end = resident_.begin() + static_cast<std::ptrdiff_t>(largest);
+    std::ranges::partial_sort(resident_, end, [](const auto& a, const auto& b) {
         return a.bytes != b.bytes ? a.bytes > b.bytes : a.id < b.id;
     });
     resident_.resize(largest);

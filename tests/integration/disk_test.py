@@ -303,7 +303,8 @@ class FullDiskTest(DiskTest):
         eventually(lambda: server.process.poll() is not None or os.path.exists(server.ready_file), "it decides")
         if server.process.poll() is not None:
             self.assertEqual(11, server.process.returncode)
-            self.assertRegex(server.log(), r"data directory /.*the start needs about \d+ bytes .* \d+ are free: no space left; make space")
+            self.assertRegex(server.log(), r"data directory /.*the start needs about \d+ bytes .* \d+ are free: no space left; "
+                                           "make space")
         else:
             server.wait_ready()
             self.assertEqual(100, self.peer(server).show(b"c")["ready"])
