@@ -100,6 +100,10 @@ private:
     /// Runs `attempt(limit)` until it does not run into the limit; says once why it takes so long.
     template <class Attempt>
     auto patiently(Attempt attempt);
+    /// The disk of the broker is full: nothing more is read, and what is under way is waited for.
+    struct DiskFull {
+        ClientError error;
+    };
     [[nodiscard]] std::string where() const {
         return "cannot send to \"" + name_text(as_bytes(options_.channel)) + "\" at " + program_.global.url;
     }
@@ -119,6 +123,7 @@ private:
     bool is_refusal_retryable_ = false;
     ConfirmLevel level_ = ConfirmLevel::none;
     bool has_said_blocked_ = false;
+    bool is_cut_short_ = false;  // There may have been more to send.
 };
 
 /// The broker has gone: fails when it stays away for the connect timeout.
@@ -139,6 +144,9 @@ auto Sending::patiently(Attempt attempt) {
         if (code == ClientErrc::message_too_large) {
             refuse(result.error(), 1);
             return decltype(std::optional{std::move(*result)}){};
+        }
+        if (result.error().status_name() == "disk_full") {
+            throw DiskFull{result.error()};
         }
         if (code != ClientErrc::blocked && code != ClientErrc::timed_out) {
             throw failure_of(result.error(), where());
@@ -266,19 +274,28 @@ void Sending::post_arguments() {
 
 void Sending::post_everything() {
     wait_for_broker();
-    if (options_.messages.empty() && options_.files.empty()) {
-        post_stdin();
-    } else {
-        post_arguments();
+    try {
+        if (options_.messages.empty() && options_.files.empty()) {
+            post_stdin();
+        } else {
+            post_arguments();
+        }
+    } catch (const DiskFull& full) {
+        refuse(full.error, 1);
+        is_cut_short_ = true;
     }
 }
 
 void Sending::finish() {
-    const auto report = patiently([&](const WaitLimit& limit) { return sender_.flush(limit, std::nothrow); });
-    level_ = report->level;
-    for (const auto& refusal : report->refused) {
-        refuse(refusal.error, refusal.count);
-        accepted_ -= refusal.count;
+    try {
+        const auto report = patiently([&](const WaitLimit& limit) { return sender_.flush(limit, std::nothrow); });
+        level_ = report->level;
+        for (const auto& refusal : report->refused) {
+            refuse(refusal.error, refusal.count);
+            accepted_ -= refusal.count;
+        }
+    } catch (const DiskFull& full) {
+        throw failure_of(full.error, where());  // Of the link: the channel cannot be made.
     }
 }
 
@@ -288,7 +305,8 @@ int Sending::conclude() {
     if (refused_ != 0) {
         throw Failure{accepted_ == 0 ? exit_refused : exit_partly,
                       where() + ": " + std::to_string(refused_) + " of " + std::to_string(accepted_ + refused_) +
-                          " messages were refused: " + first_refusal_,
+                          " messages were refused" + (is_cut_short_ ? ", and nothing behind them was sent: " : ": ") +
+                          first_refusal_,
                       refusal_code_, is_refusal_retryable_};
     }
     client_.close();

@@ -82,6 +82,9 @@ public:
     [[nodiscard]] bool takes_messages(LinkId sender);
     // Returns the number of the first message: 1 plus the count of all before it. 0: the link does not exist.
     std::uint64_t publish(LinkId sender, const Payload& batch);
+    // Takes back what was published and no broker has seen: for those who would rather hear at once that it cannot be
+    // stored now. Returns the number that the next message gets; those from there on are free again.
+    std::uint64_t withdraw(LinkId sender);
 
     void ask(LinkId receiver, std::uint64_t messages);
     bool settle(LinkId receiver, std::uint64_t epoch, const wire::Settlement& range, std::uint64_t region_bytes,

@@ -182,6 +182,11 @@ std::uint64_t ClientProtocol::publish(LinkId id, const Payload& batch) {
     return first;
 }
 
+std::uint64_t ClientProtocol::withdraw(LinkId id) {
+    SenderLink* sender = find_sender(id);
+    return sender != nullptr ? sender->withdraw() : 0;
+}
+
 void ClientProtocol::ask(LinkId id, std::uint64_t messages) {
     if (ReceiverLink* receiver = find_receiver(id)) {
         receiver->ask(messages);

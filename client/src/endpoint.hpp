@@ -48,7 +48,7 @@ public:
     // --- The I/O thread
     LinkId link{};  // Its own.
     // Hands over what has gathered since the last time.
-    virtual void hand_over(ClientProtocol& protocol) = 0;
+    virtual void hand_over(ClientProtocol& protocol, Completions& completions) = 0;
     virtual void end(ClientError error, Completions& completions) = 0;  // The link failed or is closed.
     // The connection came or went: whoever waits judges anew.
     void wake_all() {

@@ -168,7 +168,7 @@ void Engine::hand_over(const std::shared_ptr<Endpoint>& endpoint) {
         paced_.push_back(endpoint->link);
         wait_for_pace();
     }
-    endpoint->hand_over(protocol_);
+    endpoint->hand_over(protocol_, completions_);
 }
 
 void Engine::wait_for_pace() {

@@ -74,6 +74,11 @@ void Engine::on_attempt_failed(const std::string& reason, bool is_hopeless) {
 void Engine::on_connection_lost(const std::string& reason) {
     shared_->board.set_disconnected(reason);
     report(ClientEvent::Kind::disconnected, {}, reason);
+    for (const auto& [link, entry] : entries_) {
+        if (entry.sender != nullptr) {
+            entry.sender->on_connection_lost();
+        }
+    }
     wake_everybody();
 }
 
@@ -169,7 +174,13 @@ void Engine::on_confirmed(LinkId link, std::uint64_t up_to, std::uint8_t level) 
 
 void Engine::on_blocked(LinkId link, std::uint16_t reason, Duration waiting) {
     Entry* entry = find(link);
-    if (entry == nullptr || !entry->sender->on_blocked(reason, waiting)) {
+    if (entry == nullptr) {
+        return;
+    }
+    if (reason == wire::wait_reason_disk_full) {
+        takers_.push_back(link);  // What waits is refused; the protocol must not be called from here.
+    }
+    if (!entry->sender->on_blocked(reason, waiting)) {
         return;
     }
     report(reason != 0 ? ClientEvent::Kind::blocked : ClientEvent::Kind::unblocked,

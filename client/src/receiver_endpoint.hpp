@@ -90,7 +90,7 @@ public:
     [[nodiscard]] std::size_t unsettled() const;
 
     // --- The I/O thread. `self` is this.
-    void hand_over(ClientProtocol& protocol) override;
+    void hand_over(ClientProtocol& protocol, Completions& completions) override;
     void end(ClientError error, Completions& completions) override;
     void on_delivered(const std::shared_ptr<ReceiverEndpoint>& self, DeliveredBatch&& batch, Completions& completions);
     void on_deliveries_lost(Completions& completions);

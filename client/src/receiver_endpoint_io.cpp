@@ -8,7 +8,7 @@
 
 namespace baton::client {
 
-void ReceiverEndpoint::hand_over(ClientProtocol& protocol) {
+void ReceiverEndpoint::hand_over(ClientProtocol& protocol, Completions&) {
     std::unique_lock lock{mutex_};
     is_marked_ = false;
     is_pending_ = false;

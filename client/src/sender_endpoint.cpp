@@ -8,6 +8,7 @@
 #include "client/src/errors.hpp"
 #include "common/base/assert.hpp"
 #include "common/base/properties.hpp"
+#include "common/wire/bodies.hpp"
 
 namespace baton::client {
 
@@ -123,12 +124,15 @@ Expected<std::uint64_t> SenderEndpoint::post(const std::shared_ptr<SenderEndpoin
     }
     const std::size_t size = encoded->size();
     WaitScope scope{shared_->board, mutex_, changed_, limit};
-    const Waited waited = scope.wait([&] { return end_ || is_closing_ || has_room(size); });
+    const Waited waited = scope.wait([&] { return end_ || is_closing_ || is_disk_full() || has_room(size); });
     if (end_) {
         return std::unexpected{*end_};
     }
     if (is_closing_) {
         return std::unexpected{closed_error(what())};
+    }
+    if (is_disk_full()) {
+        return std::unexpected{refusal(wire::Status::disk_full)};
     }
     if (waited.end != WaitEnd::ready) {
         return std::unexpected{wait_error(waited, "no room in the send window", blocked_text())};
@@ -143,8 +147,8 @@ Expected<SendReceipt> SenderEndpoint::send(const std::shared_ptr<SenderEndpoint>
         return std::unexpected{sequence.error()};
     }
     WaitScope scope{shared_->board, mutex_, changed_, limit};
-    const Waited waited = scope.wait([&] { return end_ || confirmed_ >= *sequence; });
-    if (confirmed_ >= *sequence) {
+    const Waited waited = scope.wait([&] { return end_ || is_decided(*sequence); });
+    if (is_decided(*sequence)) {
         return outcome_of(*sequence);
     }
     if (end_) {
@@ -188,6 +192,8 @@ std::uint64_t SenderEndpoint::send_async(const std::shared_ptr<SenderEndpoint>& 
             error = *end_;
         } else if (is_closing_) {
             error = closed_error(what());
+        } else if (is_disk_full()) {
+            error = refusal(wire::Status::disk_full);
         } else if (accepted_ - confirmed_ >= 2 * window_.messages ||
                    (accepted_ != confirmed_ && weight_ + encoded->size() > 2 * window_.bytes)) {
             error = ClientError{ClientErrc::refused, what() + ": more than twice the send window is unconfirmed", true};
@@ -257,9 +263,14 @@ std::string SenderEndpoint::blocked_text() const {
 // --- The I/O thread
 // ----------------------------------------------------------------------------------------------------
 
-void SenderEndpoint::hand_over(ClientProtocol& protocol) {
+void SenderEndpoint::hand_over(ClientProtocol& protocol, Completions& completions) {
     std::unique_lock lock{mutex_};
     is_marked_ = false;
+    if (is_disk_full()) {
+        if (const std::uint64_t next = protocol.withdraw(link); next != 0) {
+            refuse_waiting(number_of(next), completions);
+        }
+    }
     while (!batches_.empty() && protocol.takes_messages(link)) {
         BatchBuilder batch = std::move(batches_.front());
         batches_.pop_front();
@@ -298,29 +309,116 @@ void SenderEndpoint::on_attached(std::uint64_t message_size_max) {
     blocked_reason_ = 0;
 }
 
-void SenderEndpoint::on_refused(std::uint64_t first, std::uint64_t count, wire::Status status) {
+void SenderEndpoint::on_connection_lost() {
     const std::lock_guard lock{mutex_};
-    if (!refusals_.empty() && refusals_.back().first + refusals_.back().count == first &&
-        refusals_.back().error.status() == static_cast<std::uint32_t>(status)) {
-        refusals_.back().count += count;
-        return;
-    }
-    refusals_.push_back({.first = first,
-                         .count = count,
-                         .error = error_of_status(status, wire::is_retryable(status),
-                                                  what() + ": refused by the broker: " + refusal_text(status))});
+    blocked_reason_ = 0;
 }
 
-void SenderEndpoint::on_confirmed(std::uint64_t up_to, std::uint8_t level, Completions& completions) {
+void SenderEndpoint::on_refused(std::uint64_t first, std::uint64_t count, wire::Status status) {
     const std::lock_guard lock{mutex_};
+    std::uint64_t begin = number_of(first);
+    const std::uint64_t last = number_of(first + count - 1);
+    for (const Gap& gap : gaps_) {
+        if (gap.behind >= begin && gap.behind < last) {
+            refuse(begin, gap.behind, status);
+            begin = gap.behind + gap.count + 1;
+        }
+    }
+    refuse(begin, last, status);
+}
+
+ClientError SenderEndpoint::refusal(wire::Status status) const {
+    return error_of_status(status, wire::is_retryable(status),
+                           what() + ": refused by the broker: " + refusal_text(status));
+}
+
+// Neighbours of the same kind are one range.
+void SenderEndpoint::refuse(std::uint64_t first, std::uint64_t last, wire::Status status) {
+    const auto is_of_kind = [status](const Refusal& refusal) {
+        return refusal.error.status() == static_cast<std::uint32_t>(status);
+    };
+    auto at = std::ranges::upper_bound(refusals_, first, {}, &Refusal::first);
+    if (at != refusals_.begin() && is_of_kind(at[-1]) && at[-1].first + at[-1].count == first) {
+        at[-1].count += last - first + 1;
+    } else {
+        at = refusals_.insert(at, {.first = first, .count = last - first + 1, .error = refusal(status)}) + 1;
+    }
+    if (at != refusals_.end() && is_of_kind(*at) && at->first == last + 1) {
+        at[-1].count += at->count;
+        refusals_.erase(at);
+    }
+}
+
+// Everything from `first` on is in no broker's hands and will not be.
+void SenderEndpoint::refuse_waiting(std::uint64_t first, Completions& completions) {
+    batches_.clear();
+    if (first > accepted_) {
+        return;
+    }
+    std::uint64_t begin = first;
+    std::uint64_t gaps_at_end = 0;  // Refused before, and now part of the new gap.
+    for (const Gap& gap : gaps_) {
+        if (gap.behind >= first) {
+            if (gap.behind >= begin) {
+                refuse(begin, gap.behind, wire::Status::disk_full);
+            }
+            begin = gap.behind + gap.count + 1;
+            ++gaps_at_end;
+        }
+    }
+    if (begin <= accepted_) {
+        refuse(begin, accepted_, wire::Status::disk_full);
+    }
+    gaps_.resize(gaps_.size() - gaps_at_end);
+    gaps_.push_back({.behind = first - 1, .count = accepted_ - first + 1});
+    std::erase_if(waiters_, [&](Waiter& waiter) {
+        if (waiter.sequence < first) {
+            return false;
+        }
+        completions.emplace_back([done = std::move(waiter.done), outcome = outcome_of(waiter.sequence)]() mutable {
+            done(std::move(outcome));
+        });
+        return true;
+    });
+    advance(confirmed_);
+    changed_.notify_all();
+}
+
+// The user's number of a message that has this one on the wire.
+std::uint64_t SenderEndpoint::number_of(std::uint64_t on_wire) const noexcept {
+    std::uint64_t number = on_wire + gaps_passed_;
+    for (const Gap& gap : gaps_) {
+        number += gap.behind < number ? gap.count : 0;
+    }
+    return number;
+}
+
+bool SenderEndpoint::is_decided(std::uint64_t sequence) const noexcept {
+    return sequence <= confirmed_ || std::ranges::any_of(gaps_, [sequence](const Gap& gap) {
+               return sequence > gap.behind && sequence - gap.behind <= gap.count;
+           });
+}
+
+// Gaps that follow without anything undecided in between are decided, too.
+void SenderEndpoint::advance(std::uint64_t up_to) {
+    while (!gaps_.empty() && gaps_.front().behind <= up_to) {
+        up_to = std::max(up_to, gaps_.front().behind + gaps_.front().count);
+        gaps_passed_ += gaps_.front().count;
+        gaps_.pop_front();
+    }
     BATON_ASSERT(up_to >= confirmed_ && up_to <= accepted_);
     confirmed_ = up_to;
-    level_ = static_cast<ConfirmLevel>(level);
     while (!weights_.empty() && weights_.front().last <= up_to) {
         weight_ -= weights_.front().bytes;
         weights_.pop_front();
     }
-    while (!waiters_.empty() && waiters_.front().sequence <= up_to) {
+}
+
+void SenderEndpoint::on_confirmed(std::uint64_t up_to, std::uint8_t level, Completions& completions) {
+    const std::lock_guard lock{mutex_};
+    level_ = static_cast<ConfirmLevel>(level);
+    advance(number_of(up_to));
+    while (!waiters_.empty() && waiters_.front().sequence <= confirmed_) {
         completions.emplace_back(
             [done = std::move(waiters_.front().done), outcome = outcome_of(waiters_.front().sequence)]() mutable {
                 done(std::move(outcome));
@@ -335,6 +433,9 @@ bool SenderEndpoint::on_blocked(std::uint16_t reason, Duration waiting) {
     const bool is_news = reason != blocked_reason_;
     blocked_reason_ = reason;
     blocked_since_ = WaitLimit::Clock::now() - std::chrono::duration_cast<WaitLimit::Clock::duration>(waiting);
+    if (is_disk_full()) {
+        changed_.notify_all();
+    }
     return is_news;
 }
 

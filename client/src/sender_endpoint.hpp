@@ -1,4 +1,6 @@
 // Where user threads send: the window, the batches that gather while the I/O thread is busy, and who waits for what.
+// While the broker says `disk_full` nothing waits for credit: it is refused here. Such messages have a number for the
+// user and none on the wire, so the numbers of this class run ahead of those of the link: each such stretch is a Gap.
 // Not responsible for credit, numbers on the wire or resending: sender_link.hpp. See endpoint.hpp for threads.
 // Next file: receiver_endpoint.hpp.
 #pragma once
@@ -12,6 +14,7 @@
 #include "client/src/endpoint.hpp"
 #include "common/base/batch_builder.hpp"
 #include "common/base/payload.hpp"
+#include "common/wire/bodies.hpp"
 #include <baton/sender.hpp>
 
 namespace baton::client {
@@ -45,10 +48,12 @@ public:
     [[nodiscard]] std::string blocked() const;
 
     // --- The I/O thread
-    void hand_over(ClientProtocol& protocol) override;
+    void hand_over(ClientProtocol& protocol, Completions& completions) override;
     void end(ClientError error, Completions& completions) override;
     void set_pool(ChunkPool& pool) noexcept { pool_ = &pool; }
     void on_attached(std::uint64_t message_size_max);
+    void on_connection_lost();  // What the broker said last is not true for ever.
+    // Both in numbers of the link.
     void on_refused(std::uint64_t first, std::uint64_t count, wire::Status status);
     void on_confirmed(std::uint64_t up_to, std::uint8_t level, Completions& completions);
     // True: it was not in this state before.
@@ -71,6 +76,11 @@ private:
         std::uint64_t sequence = 0;
         SendDone done;
     };
+    // Messages (behind, behind + count] were refused here; the next one has the number of the first on the wire.
+    struct Gap {
+        std::uint64_t behind = 0;
+        std::uint64_t count = 0;
+    };
 
     [[nodiscard]] Expected<Encoded> encode(const Message& message) const;
     [[nodiscard]] std::optional<ClientError> check_size(const Encoded& message) const;
@@ -81,6 +91,13 @@ private:
     [[nodiscard]] std::string blocked_text() const;
     [[nodiscard]] std::optional<ClientError> take_refusal(std::uint64_t sequence);
     [[nodiscard]] Expected<SendReceipt> outcome_of(std::uint64_t sequence);
+    [[nodiscard]] bool is_disk_full() const noexcept { return blocked_reason_ == wire::wait_reason_disk_full; }
+    [[nodiscard]] ClientError refusal(wire::Status status) const;
+    [[nodiscard]] bool is_decided(std::uint64_t sequence) const noexcept;
+    [[nodiscard]] std::uint64_t number_of(std::uint64_t on_wire) const noexcept;
+    void refuse(std::uint64_t first, std::uint64_t last, wire::Status status);
+    void refuse_waiting(std::uint64_t first, Completions& completions);
+    void advance(std::uint64_t up_to);
 
     const SendWindow window_;
     ChunkPool* pool_ = nullptr;  // The I/O thread's.
@@ -93,6 +110,8 @@ private:
     std::uint64_t accepted_ = 0;
     std::uint64_t confirmed_ = 0;
     ConfirmLevel level_ = ConfirmLevel::none;
+    std::deque<Gap> gaps_;                // In order; those that confirmed_ has not passed.
+    std::uint64_t gaps_passed_ = 0;       // Messages in all earlier ones.
     std::vector<Refusal> refusals_;       // In order; those that no flush or send has reported yet.
     std::deque<Waiter> waiters_;          // In order.
     std::uint64_t message_size_max_ = 0;  // Of the channel; 0: unknown.

@@ -17,8 +17,6 @@ using wire::FrameType;
 
 constexpr std::size_t length_size = 4;  // In front of each message in a batch.
 
-constexpr std::uint16_t wait_reason_draining = 7;  // docs/protocol.md, section 8.
-
 }  // namespace
 
 SenderLink::SenderLink(ProtocolContext& context, LinkId id, std::string name, bool may_create, ConfirmLevel confirm)
@@ -56,6 +54,14 @@ bool SenderLink::takes_messages() const noexcept {
            context_.has_room();
 }
 
+std::uint64_t SenderLink::withdraw() {
+    while (!unsent_.empty() && unsent_.back().first > sent_ever_) {
+        next_ = unsent_.back().first;
+        unsent_.pop_back();
+    }
+    return next_;
+}
+
 // A broker that goes away takes nothing new; a message that is half way through may end.
 bool SenderLink::may_write() const noexcept {
     return phase() == Phase::attached && !is_held_ && (!context_.is_going_away || fragments_.is_active());
@@ -89,6 +95,7 @@ bool SenderLink::send_one() noexcept {
     unconfirmed_.pop_back();
     unsent_.push_front(alone);
     used_.messages += 1;
+    sent_ever_ = std::max(sent_ever_, alone.first);  // As good as sent: the broker may know it.
     fragments_.announce(context_.outbox, context_.pool, number(), alone.first, header_of(alone), alone.messages);
     return true;
 }
@@ -251,7 +258,7 @@ void SenderLink::on_draining(std::uint64_t first_refused) {
     BATON_ASSERT(first_refused == confirmed_ + 1);
     is_held_ = true;
     make_producer();
-    context_.events.on_blocked(id(), wait_reason_draining, Duration::zero());
+    context_.events.on_blocked(id(), wire::wait_reason_draining, Duration::zero());
 }
 
 void SenderLink::confirm_up_to(std::uint64_t sequence, std::uint8_t level) {

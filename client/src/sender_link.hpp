@@ -27,6 +27,9 @@ public:
 
     // A whole batch (header and messages, base offset and time 0). Returns the number of its first message.
     std::uint64_t publish(const Payload& batch);
+    // Takes back what no broker has seen of this producer. Returns the number that the next message gets: those from
+    // there on are free again. What was written stays, on this connection or an earlier one: it may be stored.
+    std::uint64_t withdraw();
     // Everything that was published is written, and there is credit for more.
     [[nodiscard]] bool takes_messages() const noexcept;
 
@@ -82,7 +85,7 @@ private:
     std::uint64_t next_ = 1;       // Number of the next message that is published.
     std::uint64_t confirmed_ = 0;  // Everything up to this number is decided.
     std::uint64_t sent_ = 0;       // Everything up to this number is written to this connection.
-    std::uint64_t sent_ever_ = 0;  // As sent_, to any connection, by this producer.
+    std::uint64_t sent_ever_ = 0;  // As sent_, to any connection, by this producer; announced is enough.
     std::uint64_t known_ = 0;      // What the last ATTACHED said is decided; 0: nothing known.
     wire::CreditLimits limit_;     // Since ATTACH, as the broker counts.
     wire::CreditLimits used_;

@@ -153,6 +153,9 @@ void put_state_question(Outbox& outbox, std::uint16_t link) noexcept;
 [[nodiscard]] std::optional<State> decode_state(Bytes body) noexcept;
 /// "full", "no_receiver"…: the names of docs/protocol.md, section 8; "unknown" for others.
 [[nodiscard]] std::string_view wait_reason_name(std::uint16_t reason) noexcept;
+// Those that a client acts upon.
+inline constexpr std::uint16_t wait_reason_draining = 7;
+inline constexpr std::uint16_t wait_reason_disk_full = 13;
 
 // --- Fragments -------------------------------------------------------------------------------------------------------
 

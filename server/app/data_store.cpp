@@ -8,6 +8,7 @@
 #include <random>
 #include <utility>
 
+#include "server/runtime/storage_settings.hpp"
 #include "server/runtime/storage_start.hpp"
 #include "server/storage/data_directory.hpp"
 #include "server/storage/errc.hpp"
@@ -94,13 +95,29 @@ Result<void> DataStore::start(const std::vector<runtime::Shard*>& shards, runtim
     if (done) {
         done = start.begin_generation(static_cast<std::uint32_t>(shards.size()));
     }
+    settings.generation = start.generation();
+    settings.shard_count = static_cast<std::uint32_t>(shards.size());
+    if (const auto space = files_->space()) {
+        const auto wanted = settings.wal_file_size;
+        settings.wal_file_size = runtime::wal_file_size_on(space->total, settings.shard_count, wanted);
+        settings.is_disk_small = settings.wal_file_size < wanted;
+    }
+    // Too little space: how much it would take, and whose.
+    const auto refused = [&](Error error) {
+        const auto space = files_->space();
+        if (error.code == storage::Errc::no_space && space) {
+            error.context += (error.context.empty() ? "" : ": ") + std::string{"the start needs about "} +
+                             std::to_string(start.bytes_needed(settings.wal_file_size)) +
+                             " bytes on its file system, for what is alive in the log is written once more, and " +
+                             std::to_string(space->available) + " are free";
+        }
+        return fail(advised(std::move(error), directory_));
+    };
     if (!done) {
-        return fail(advised(done.error(), directory_));
+        return refused(done.error());
     }
     std::random_device random;
     std::vector<runtime::ShardBroker*> brokers;
-    settings.generation = start.generation();
-    settings.shard_count = static_cast<std::uint32_t>(shards.size());
     for (auto* shard : shards) {
         settings.shard = static_cast<std::uint32_t>(brokers.size());
         settings.wal_salt = std::uint64_t{random()} << 32U | random();
@@ -125,7 +142,7 @@ Result<void> DataStore::start(const std::vector<runtime::Shard*>& shards, runtim
         done = start.finish();
     }
     if (!done) {
-        return fail(advised(done.error(), directory_));
+        return refused(done.error());
     }
     for (auto* shard : shards) {
         shard->serve_storage(sync_worker_, bulk_worker_);

@@ -180,8 +180,9 @@ public:
     /// is nothing to do. The runtime calls it at the end of each turn in which `needs_dispatch()`.
     void dispatch();
     [[nodiscard]] bool needs_dispatch() const noexcept;
-    /// Clock pulse (10 to 50 ms): leases, delays, expiry, retention; re-examines senders blocked on memory, forgets old
-    /// producers.
+    [[nodiscard]] bool has_links() const noexcept { return !senders_.empty() || !receivers_.empty(); }
+    /// Clock pulse (10 to 50 ms; seldom without links): leases, delays, expiry, retention; re-examines senders blocked on
+    /// memory, forgets old producers.
     void tick();
 
     // --- Life --------------------------------------------------------------------------------------------------

@@ -20,6 +20,8 @@ struct LocalLogSettings {
     Duration settle_interval = std::chrono::milliseconds{15};
     /// More bytes than this waiting for the disk: senders get no more credit.
     std::uint64_t congestion_bytes = 64ULL << 20;
+    /// The same with more log files than this, on a disk too small for a log that outruns the checkpoints. 0: no limit.
+    std::size_t congestion_files = 0;
 };
 
 class LocalCommitLog final : public CommitLog, private storage::WalEvents {
@@ -34,7 +36,8 @@ public:
     }
     [[nodiscard]] Condition condition() const noexcept override { return condition_; }
     [[nodiscard]] bool is_congested() const noexcept override {
-        return wal_.unsynced_bytes() > settings_.congestion_bytes;
+        return wal_.unsynced_bytes() > settings_.congestion_bytes ||
+               (settings_.congestion_files != 0 && wal_.files().size() > settings_.congestion_files);
     }
     [[nodiscard]] std::uint64_t epoch() const noexcept override { return 1; }
 
@@ -63,6 +66,7 @@ public:
 
     [[nodiscard]] const storage::WalWriter& wal() const noexcept { return wal_; }
     void recycle_before(std::uint64_t file_number) { wal_.recycle_before(file_number); }
+    void drop_spares() { wal_.drop_spares(); }
 
 private:
     void on_wal_synced(Index index) noexcept override;

@@ -184,7 +184,7 @@ Json create_channel(ChannelDirectory& directory, std::string_view name, const Js
             throw create_refusal(made.error().code, limits);
         }
         channel = *made;
-    } else {
+    } else if (options != channel->options()) {
         channel->reconfigure(options);
         directory.touch(*channel);
     }

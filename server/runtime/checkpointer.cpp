@@ -21,6 +21,8 @@ constexpr std::uint64_t move_bytes_max = 16 * 1024;
 constexpr std::uint64_t relocate_bytes = 16ULL << 20;
 /// Garbage waits for a checkpoint that is due anyway, but not longer than this; and after trouble there is a pause.
 constexpr Duration garbage_wait = std::chrono::seconds{5};
+/// While the disk is full each log file and each segment that becomes free counts, and no spare file is kept.
+constexpr Duration short_wait = std::chrono::seconds{1};
 constexpr Duration pause = std::chrono::milliseconds{200};
 
 }  // namespace
@@ -28,6 +30,9 @@ constexpr Duration pause = std::chrono::milliseconds{200};
 void Checkpointer::tick() {
     if (phase_ == Phase::relocating) {
         return relocate_some();
+    }
+    if (phase_ == Phase::snapshotting) {
+        return snapshot_some();
     }
     const auto now = store_.ports_.clock->now();
     if (phase_ != Phase::idle || store_.condition() == commit::Condition::failed || now - last_end_ < pause) {
@@ -40,17 +45,38 @@ void Checkpointer::tick() {
     if (files.size() > files_max) {
         return begin(files[files.size() - files_kept].number);
     }
-    if (now - last_end_ < garbage_wait) {
+    const bool is_short = store_.condition() == commit::Condition::full;
+    if (is_short && now - last_end_ >= short_wait && files.size() > 1) {
+        return begin(files.back().number);
+    }
+    if (now - last_end_ < (is_short ? short_wait : garbage_wait)) {
         return;
     }
-    for (const auto id : store_.channels_.durable_channels()) {
-        store_.collect_dead_blocks(*store_.channels_.find_channel(id));
+    if (!collect_some()) {
+        return;
     }
     if (!store_.garbage_.empty()) {
         begin(files.empty() ? 1 : files.front().number);
     } else {
         last_end_ = now;
     }
+}
+
+std::size_t Checkpointer::channels_per_turn() const noexcept {
+    constexpr std::size_t in_a_turn = 1024;
+    return answering_.empty() ? in_a_turn : SIZE_MAX;
+}
+
+// True: of all of them, and the next call begins anew.
+bool Checkpointer::collect_some() {
+    const std::size_t count = channels_per_turn();
+    const auto ids = store_.channels_.durable_channels(visited_, count);
+    for (const auto id : ids) {
+        store_.collect_dead_blocks(*store_.channels_.find_channel(id));
+    }
+    const bool is_all = ids.size() < count;
+    visited_ = is_all ? ChannelId{0} : ids.back();
+    return is_all;
 }
 
 void Checkpointer::request(std::function<void()> done) {
@@ -73,21 +99,24 @@ void Checkpointer::begin(std::uint64_t first_file) {
         }
     }
     moved_bytes_ = 0;
-    to_visit_ = store_.channels_.durable_channels();
+    visited_ = ChannelId{0};
     relocate_some();
 }
 
 void Checkpointer::relocate_some() {
-    while (!to_visit_.empty() && !is_writing_plan_ && phase_ == Phase::relocating) {
-        if (!relocate(to_visit_.back())) {
+    if (is_writing_plan_ || phase_ != Phase::relocating) {
+        return;
+    }
+    const std::size_t count = channels_per_turn();
+    const auto ids = store_.channels_.durable_channels(visited_, count);
+    for (const auto id : ids) {
+        if (!relocate(id) || is_writing_plan_ || phase_ != Phase::relocating) {
             return;
         }
-        if (!is_writing_plan_) {
-            to_visit_.pop_back();
-        }
+        visited_ = id;
     }
-    if (to_visit_.empty() && phase_ == Phase::relocating) {
-        take_snapshot();
+    if (ids.size() < count) {  // Who came meanwhile has nothing in old files.
+        begin_snapshot();
     }
 }
 
@@ -118,23 +147,40 @@ bool Checkpointer::relocate(ChannelId id) {
     return true;
 }
 
-// Of everything, at this moment. What it says about records that are not committed must not be believed before they are.
-void Checkpointer::take_snapshot() {
-    storage::CheckpointBuilder builder{{.generation = store_.settings_.generation,
-                                        .shard = store_.settings_.shard,
-                                        .index = store_.log_.submitted(),
-                                        .first_wal_file = first_file_}};
-    for (const auto id : store_.channels_.durable_channels()) {
+// Of each channel as it is when its turn comes; what happens to it afterwards is in the log that is kept, under higher numbers
+// of its stream. The index is the one that all of them have reached. What a snapshot says about records that are not committed must
+// not be believed before they are.
+void Checkpointer::begin_snapshot() {
+    builder_.emplace(storage::CheckpointHeader{.generation = store_.settings_.generation,
+                                               .shard = store_.settings_.shard,
+                                               .index = store_.log_.submitted(),
+                                               .first_wal_file = first_file_});
+    garbage_ = std::exchange(store_.garbage_, {});
+    visited_ = ChannelId{0};
+    phase_ = Phase::snapshotting;
+    snapshot_some();
+}
+
+void Checkpointer::snapshot_some() {
+    const std::size_t count = channels_per_turn();
+    const auto ids = store_.channels_.durable_channels(visited_, count);
+    for (const auto id : ids) {
         auto& channel = *store_.channels_.find_channel(id);
         if (channel.has_notes()) {
             channel.write_notes();
         }
         store_.collect_dead_blocks(channel);
-        builder.add(channel.stream(), store_.log_.number_of(channel.stream()), encode(channel.state()));
+        std::ranges::move(std::exchange(store_.garbage_, {}), std::back_inserter(garbage_));
+        builder_->add(channel.stream(), store_.log_.number_of(channel.stream()), encode(channel.state()));
+        visited_ = id;
     }
-    snapshot_ = builder.take();
+    if (ids.size() == count) {
+        return;  // The next tick goes on.
+    }
+    visited_ = ChannelId{0};
+    snapshot_ = builder_->take();
+    builder_.reset();
     snapshot_index_ = store_.log_.submitted();
-    garbage_ = std::exchange(store_.garbage_, {});
     phase_ = Phase::committing;
     store_.log_.flush();
     on_committed();
@@ -175,6 +221,9 @@ void Checkpointer::finish(const std::error_code& error) {
         return give_up();
     }
     store_.log_.recycle_before(first_file_);
+    if (store_.condition() == commit::Condition::full) {
+        store_.log_.drop_spares();
+    }
     if (!garbage_.empty()) {
         store_.ports_.bulk_queue->submit({[garbage = std::exchange(garbage_, {})](storage::FileSystem& files) {
                                               for (const auto& [stream, segment] : garbage) {

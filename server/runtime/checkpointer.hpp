@@ -2,16 +2,18 @@
 // written, the files are recycled, and segments without life are removed. One round at a time, in steps between which
 // the shard serves:
 //
-//     relocating -> committing (the log must have got as far as the checkpoint speaks of) -> writing -> idle
+//     relocating -> snapshotting -> committing (the log must have got as far as the checkpoint speaks of) -> writing -> idle
 //
 // Not responsible for when memory is freed (shard_store.hpp). Thread: its shard's. Next file: recovery.hpp.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "server/runtime/shard_store.hpp"
+#include "server/storage/checkpoint.hpp"
 
 namespace baton::runtime {
 
@@ -28,12 +30,17 @@ public:
     void on_committed();
 
 private:
-    enum class Phase : std::uint8_t { idle, relocating, committing, writing };
+    // Relocating and snapshotting take several turns if there are very many channels.
+    enum class Phase : std::uint8_t { idle, relocating, snapshotting, committing, writing };
 
     void begin(std::uint64_t first_file);
     void relocate_some();
     [[nodiscard]] bool relocate(ChannelId id);
-    void take_snapshot();
+    [[nodiscard]] bool collect_some();
+    void begin_snapshot();
+    void snapshot_some();
+    /// In one turn. A checkpoint that somebody waits for, at the start, takes all at once: no turns come then.
+    [[nodiscard]] std::size_t channels_per_turn() const noexcept;
     void write();
     void finish(const std::error_code& error);
     void give_up();
@@ -42,9 +49,10 @@ private:
     Phase phase_ = Phase::idle;
     std::uint64_t first_file_ = 1;  ///< The oldest that will be kept.
     commit::Index below_ = 0;       ///< Records before this one have to go.
-    std::vector<ChannelId> to_visit_;
+    ChannelId visited_{0};  ///< The last one that this phase is done with.
     bool is_writing_plan_ = false;
     std::uint64_t moved_bytes_ = 0;
+    std::optional<storage::CheckpointBuilder> builder_;
     std::vector<std::byte> snapshot_;
     commit::Index snapshot_index_ = 0;
     std::vector<ShardStore::Garbage> garbage_;  ///< That the snapshot no longer names.

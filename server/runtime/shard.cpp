@@ -62,14 +62,14 @@ void Shard::serve_storage(storage::IoWorker& sync_worker, storage::IoWorker& bul
     bulk_jobs_.forward_to(*bulk_queue_);
 }
 
-/// Hands over what has not been yet.
+/// Hands over what has not been yet. A log that finds no space is as idle as it will get.
 bool Shard::is_storage_idle() {
     ShardStore* store = broker_.store();
     if (store == nullptr || store->is_idle()) {
         return true;
     }
     store->flush();
-    return false;
+    return store->is_stuck();
 }
 
 void Shard::start() {

@@ -12,6 +12,14 @@ namespace baton::runtime {
 using channel::LinkAddress;
 using channel::SessionId;
 
+namespace {
+
+/// Channels that one clock pulse visits: a few tenths of a microsecond each, and no turn is to take milliseconds.
+constexpr std::size_t channels_per_tick = 4096;
+constexpr std::size_t others_per_tick_min = 512;
+
+}  // namespace
+
 ShardBroker::ShardBroker(std::uint32_t shard, BrokerState& state, MailboxPort& mailboxes)
     : shard_{shard},
       state_{state},
@@ -139,6 +147,9 @@ void ShardBroker::handle(AttachCommand& command) {
     }
     if (is_durable && request.is_sender && store_->condition() == commit::Condition::failed) {
         return refuse(channel::Errc::storage_failed);
+    }
+    if (!std::exchange(slot.is_linked, true)) {
+        linked_.push_back(slot.id);
     }
     const channel::ChannelOptions& options = slot.channel->options();
     Attachment attachment{.channel = {shard_, slot.id},
@@ -371,9 +382,44 @@ void ShardBroker::tick() {
     if (store_) {
         store_->tick();
     }
-    for (auto& [id, slot] : slots_) {
-        slot->channel->tick();
-        touch(*slot);
+    tick_linked();
+    tick_others();
+}
+
+/// Who has links is looked at with each pulse, as far as a turn allows.
+void ShardBroker::tick_linked() {
+    for (std::size_t left = std::min(linked_.size(), channels_per_tick); left > 0; --left) {
+        next_linked_ = next_linked_ < linked_.size() ? next_linked_ : 0;
+        auto* slot = slot_of(linked_[next_linked_]);
+        if (slot != nullptr) {
+            slot->channel->tick();
+            touch(*slot);
+        }
+        if (slot == nullptr || !slot->channel->has_links()) {
+            if (slot != nullptr) {
+                slot->is_linked = false;
+            }
+            linked_[next_linked_] = linked_.back();
+            linked_.pop_back();
+        } else {
+            ++next_linked_;
+        }
+    }
+}
+
+/// Channels without links have nothing that is urgent. There may be very many: they take turns.
+void ShardBroker::tick_others() {
+    const std::size_t buckets = slots_.bucket_count();
+    const std::size_t visits = std::min(std::clamp(buckets / 64, others_per_tick_min, channels_per_tick), buckets);
+    for (std::size_t i = 0; i < visits; ++i) {
+        next_bucket_ = next_bucket_ < buckets ? next_bucket_ : 0;
+        for (auto slot = slots_.begin(next_bucket_); slot != slots_.end(next_bucket_); ++slot) {
+            if (!slot->second->is_linked) {
+                slot->second->channel->tick();
+                touch(*slot->second);
+            }
+        }
+        ++next_bucket_;
     }
 }
 
@@ -386,8 +432,10 @@ void ShardBroker::begin_drain() {
 
 std::uint64_t ShardBroker::in_flight() const {
     std::uint64_t total = 0;
-    for (const auto& [id, slot] : slots_) {
-        total += slot->channel->stats().in_flight;
+    for (const auto id : linked_) {
+        if (const auto slot = slots_.find(id); slot != slots_.end()) {
+            total += slot->second->channel->stats().in_flight;
+        }
     }
     return total;
 }
@@ -445,6 +493,9 @@ ShardBroker::Slot& ShardBroker::add_slot(std::string name, const channel::Channe
         slot->channel->begin_drain();
     }
     by_name_.emplace(std::move(name), slot->id);
+    if (slot->channel->is_durable()) {
+        durable_.push_back(slot->id);
+    }
     return *slots_.emplace(slot->id, std::move(slot)).first->second;
 }
 
@@ -468,6 +519,7 @@ Result<channel::Channel*> ShardBroker::create(std::string_view name, const chann
     Slot& slot = add_slot(std::string{name}, options, durability);
     if (options.is_durable) {
         slot.channel->submit_settings();
+        slot.last_change = store_->log().submitted();
     }
     return slot.channel.get();
 }
@@ -491,14 +543,13 @@ bool ShardBroker::install_channel(const channel::ChannelImage& image) {
     return is_sound;
 }
 
-std::vector<ChannelId> ShardBroker::durable_channels() const {
+std::vector<ChannelId> ShardBroker::durable_channels(ChannelId after, std::size_t count) const {
     std::vector<ChannelId> ids;
-    for (const auto& [id, slot] : slots_) {
-        if (slot->channel->is_durable()) {
-            ids.push_back(id);
+    for (auto at = std::ranges::upper_bound(durable_, after); at != durable_.end() && ids.size() < count; ++at) {
+        if (slots_.contains(*at)) {
+            ids.push_back(*at);
         }
     }
-    std::ranges::sort(ids);
     return ids;
 }
 
@@ -529,10 +580,11 @@ void ShardBroker::on_committed() {
 }
 
 void ShardBroker::on_condition(commit::Condition condition, const Error&) {
-    for (const auto id : durable_channels()) {
-        auto& slot = *slot_of(id);
-        slot.channel->on_condition();
-        touch(slot);
+    for (const auto id : linked_) {  // It is for senders.
+        if (auto* slot = slot_of(id); slot != nullptr && slot->channel->is_durable()) {
+            slot->channel->on_condition();
+            touch(*slot);
+        }
     }
     if (condition == commit::Condition::failed) {
         for (auto& waiting : std::exchange(waiting_parts_, {})) {
@@ -555,8 +607,13 @@ void ShardBroker::erase(std::string_view name) {
     if (channel.is_durable()) {
         channel.submit_deleted();
         store_->forget(channel.stream());
+        ++durable_gone_;
     }
     slots_.erase(id);
+    if (durable_gone_ > durable_.size() / 2) {
+        std::erase_if(durable_, [this](ChannelId gone) { return !slots_.contains(gone); });
+        durable_gone_ = 0;
+    }
     by_name_.erase(found);
     state_.channels.fetch_sub(1, std::memory_order_relaxed);
 }
@@ -613,21 +670,33 @@ void ShardBroker::handle(AdminCommand& command) {
     }
     const auto before = store_ ? store_->log().submitted() : 0;
     AdminPartEvent part{command.gathering, run_admin(*this, command.name, command.json, command.reply_size_max)};
-    // What it changed is on the disk before it is answered; a channel notes some of it until the end of the turn.
-    const bool has_changed = store_ && (store_->log().submitted() != before || !dirty_.empty());
-    if (has_changed && admin_changes(command.json) && store_->condition() != commit::Condition::failed) {
-        for (const auto id : dirty_) {
-            if (auto* slot = slot_of(id); slot != nullptr && slot->channel->has_notes()) {
-                slot->channel->write_notes();
-            }
-        }
-        if (store_->log().submitted() > store_->log().committed()) {
-            waiting_parts_.push_back({store_->log().submitted(), command.session, std::move(part)});
-            store_->flush();
-            return;
-        }
+    if (const auto index = store_ && admin_changes(command.json) ? change_to_wait_for(command.name, before) : 0;
+        index > 0 && index > store_->log().committed()) {
+        waiting_parts_.push_back({index, command.session, std::move(part)});
+        store_->flush();
+        return;
     }
     send_part(command.session, std::move(part));
+}
+
+/// What a command changed is on the disk before it is answered; a channel notes some of it until the end of the turn. What it
+/// found as it wants it may have been made a moment ago, by an attach or somebody else, and is not on the disk either.
+commit::Index ShardBroker::change_to_wait_for(const std::string& name, commit::Index before) {
+    if (store_->condition() == commit::Condition::failed) {
+        return 0;
+    }
+    const bool has_changed = store_->log().submitted() != before || !dirty_.empty();
+    for (const auto id : dirty_) {
+        if (auto* slot = slot_of(id); slot != nullptr && slot->channel->has_notes()) {
+            slot->channel->write_notes();
+        }
+    }
+    const auto found = by_name_.find(name);
+    auto* slot = found != by_name_.end() ? slot_of(found->second) : nullptr;
+    if (has_changed && slot != nullptr) {
+        slot->last_change = store_->log().submitted();
+    }
+    return has_changed ? store_->log().submitted() : slot != nullptr ? slot->last_change : 0;
 }
 
 void ShardBroker::send(std::uint32_t shard, Envelope envelope) {

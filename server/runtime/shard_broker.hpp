@@ -107,8 +107,10 @@ private:
     struct Slot {
         ChannelId id{0};
         std::unique_ptr<channel::Channel> channel;
+        commit::Index last_change = 0;  ///< Its creation, or what administration changed since.
         bool is_dirty = false;
         bool is_committing = false;  ///< In the list of those that wait for the commit log.
+        bool is_linked = false;      ///< In the list of those that have links.
     };
     struct MemoryRequest {
         channel::LinkAddress link;
@@ -137,7 +139,7 @@ private:
     [[nodiscard]] const ShardStore* storage() const override { return store_.get(); }
 
     // DurableChannels, for the store.
-    [[nodiscard]] std::vector<ChannelId> durable_channels() const override;
+    [[nodiscard]] std::vector<ChannelId> durable_channels(ChannelId after, std::size_t count) const override;
     [[nodiscard]] channel::Channel* find_channel(ChannelId id) override;
     void touch_channel(ChannelId id) override;
     void on_committed() override;
@@ -150,6 +152,8 @@ private:
     Slot& add_slot(std::string name, const channel::ChannelOptions& options, const channel::Durability& durability);
     [[nodiscard]] Slot* slot_of(ChannelId id) noexcept;
     void touch(Slot& slot);
+    void tick_linked();
+    void tick_others();
     void end_turn_of(Slot& slot);
     void post(std::uint32_t shard, Envelope envelope);
     [[nodiscard]] SessionEvents* session_of(channel::SessionId session) noexcept;
@@ -159,6 +163,7 @@ private:
     void grant_memory();
     void collect(std::uint64_t gathering, std::string part);
     void send_part(channel::SessionId session, AdminPartEvent part);
+    [[nodiscard]] commit::Index change_to_wait_for(const std::string& name, commit::Index before);
 
     void handle(AttachCommand& command);
     void handle(DetachCommand& command);
@@ -196,6 +201,11 @@ private:
     std::unordered_map<channel::SessionId, SessionEvents*> sessions_;
     std::unordered_map<std::string, ChannelId> by_name_;
     std::unordered_map<ChannelId, std::unique_ptr<Slot>> slots_;
+    std::vector<ChannelId> durable_;  ///< In the order of their making; some may be gone.
+    std::size_t durable_gone_ = 0;
+    std::vector<ChannelId> linked_;  ///< All that have links; some may have none any more, or be gone.
+    std::size_t next_linked_ = 0;    ///< Whose clock pulse is next.
+    std::size_t next_bucket_ = 0;    ///< The same of those without links.
     std::vector<ChannelId> dirty_;
     std::vector<ChannelId> dispatching_;
     std::vector<ChannelId> committing_;

@@ -15,7 +15,15 @@ namespace {
 
 /// Written by one job when memory has to be freed: enough to be fast, little enough to let others have their turn.
 constexpr std::uint64_t spill_bytes = 16ULL << 20;
+/// What may wait for the log: little where its files are small because the file system is.
+constexpr std::uint64_t congestion_min = 1ULL << 20;
+constexpr std::uint64_t congestion_max = 64ULL << 20;
+constexpr std::size_t small_disk_files_max = 8;  // A quarter of the file system, all shards together.
+/// Looked at in one turn, for memory.
+constexpr std::size_t channels_per_turn = 2048;
 constexpr Duration space_period = std::chrono::milliseconds{100};
+/// Somebody who ends the broker does not wait longer than this for a log without space: enough for a log file to become free.
+constexpr Duration space_patience = std::chrono::seconds{1};
 
 commit::LocalLogSettings log_settings(const ShardStoreSettings& settings) {
     return {.wal = {.directory = storage::shard_directory(settings.generation, settings.shard),
@@ -23,7 +31,9 @@ commit::LocalLogSettings log_settings(const ShardStoreSettings& settings) {
                     .shard = settings.shard,
                     .salt = settings.wal_salt,
                     .file_size = settings.wal_file_size},
-            .settle_interval = settings.settle_interval};
+            .settle_interval = settings.settle_interval,
+            .congestion_bytes = std::clamp(2 * settings.wal_file_size, congestion_min, congestion_max),
+            .congestion_files = settings.is_disk_small ? small_disk_files_max : 0};
 }
 
 }  // namespace
@@ -210,35 +220,62 @@ void ShardStore::collect_dead_blocks(channel::Channel& channel) {
 // --- Memory --------------------------------------------------------------------------------------------------------------
 
 /// When half of the memory is in use, what is far from being given leaves it: first what is on the disk already, then what is
-/// in the log only.
+/// in the log only. The largest channels first.
 void ShardStore::keep_memory_in_bounds() {
     const MemoryBudget& memory = *ports_.memory;
     if (is_spilling_ || memory.used() < memory.limit() / 2) {
+        resident_.clear();
+        looked_at_ = ChannelId{0};
         return;
     }
-    std::uint64_t wanted = (memory.used() - memory.limit() * 2 / 5) / settings_.shard_count + 1;
-    auto ids = channels_.durable_channels();
-    std::ranges::sort(ids, std::greater{}, [this](ChannelId id) { return channels_.find_channel(id)->resident_bytes(); });
-    const std::uint64_t keep = std::min(settings_.read_ahead * 2, memory.limit() / 16 / settings_.shard_count);
+    look_for_memory(channels_per_turn);
+}
+
+void ShardStore::look_for_memory(std::size_t count) {
+    const auto ids = channels_.durable_channels(looked_at_, count);
     for (const auto id : ids) {
-        auto& channel = *channels_.find_channel(id);
-        if (channel.resident_bytes() == 0) {
-            return;
+        if (const auto bytes = channels_.find_channel(id)->resident_bytes(); bytes > 0) {
+            resident_.push_back({bytes, id});
         }
-        const std::uint64_t evicted = channel.evict(wanted, keep);
+    }
+    if (ids.size() == count) {
+        looked_at_ = ids.back();
+        return;  // The next tick goes on.
+    }
+    const auto largest = std::min(resident_.size(), channels_per_turn);
+    const auto end = resident_.begin() + static_cast<std::ptrdiff_t>(largest);
+    std::ranges::partial_sort(resident_, end, [](const auto& a, const auto& b) {
+        return a.bytes != b.bytes ? a.bytes > b.bytes : a.id < b.id;
+    });
+    resident_.resize(largest);
+    free_memory();
+    resident_.clear();
+    looked_at_ = ChannelId{0};
+}
+
+void ShardStore::free_memory() {
+    const MemoryBudget& memory = *ports_.memory;
+    std::uint64_t wanted = (memory.used() - std::min(memory.used(), memory.limit() * 2 / 5)) / settings_.shard_count + 1;
+    const std::uint64_t keep = std::min(settings_.read_ahead * 2, memory.limit() / 16 / settings_.shard_count);
+    for (const auto& [bytes, id] : resident_) {
+        auto* channel = channels_.find_channel(id);
+        if (channel == nullptr) {
+            continue;
+        }
+        const std::uint64_t evicted = channel->evict(wanted, keep);
         if (evicted >= wanted) {
             return;
         }
         wanted -= evicted;
-        if (channel.is_relocating() || log_.condition() != commit::Condition::open) {
+        if (channel->is_relocating() || log_.condition() != commit::Condition::open) {
             continue;
         }
-        auto plan = channel.begin_relocation(UINT64_MAX, keep, spill_bytes);
+        auto plan = channel->begin_relocation(UINT64_MAX, keep, spill_bytes);
         if (plan.blocks.empty()) {
             continue;
         }
         is_spilling_ = true;
-        write_plan(id, channel, std::move(plan), [this](const std::error_code& error) {
+        write_plan(id, *channel, std::move(plan), [this](const std::error_code& error) {
             is_spilling_ = false;
             if (!error) {
                 keep_memory_in_bounds();
@@ -250,12 +287,29 @@ void ShardStore::keep_memory_in_bounds() {
 
 // --- Turns -----------------------------------------------------------------------------------------------------------------
 
+/// A log that grows may fill a small disk between two looks at it: so there is one behind each new file.
+void ShardStore::end_turn() {
+    log_.end_turn();
+    const auto& files = log_.wal().files();
+    if (!files.empty() && files.back().number != space_file_) {
+        space_file_ = files.back().number;
+        ask_space(*ports_.sync_queue, [] {});
+    }
+}
+
 void ShardStore::tick() {
     log_.tick();
+    if (!log_.wal().is_full()) {
+        full_since_.reset();
+    } else if (!full_since_) {
+        full_since_ = ports_.clock->now();
+    }
     watch_space();
     keep_memory_in_bounds();
     checkpointer_->tick();
 }
+
+bool ShardStore::is_stuck() const noexcept { return full_since_ && ports_.clock->now() - *full_since_ >= space_patience; }
 
 void ShardStore::watch_space() {
     const auto now = ports_.clock->now();
@@ -264,29 +318,33 @@ void ShardStore::watch_space() {
     }
     is_asking_space_ = true;
     space_asked_ = now;
-    auto answer = std::make_shared<Result<storage::Space>>();
-    ports_.bulk_queue->submit({[answer](storage::FileSystem& files) { *answer = files.space(); },
-                               [this, answer] {
-                                   is_asking_space_ = false;
-                                   if (!*answer) {
-                                       return;
-                                   }
-                                   const storage::Space& space = **answer;
-                                   const std::uint64_t least =
-                                       settings_.disk_free_min.value_or(disk_free_min_auto(space.total));
-                                   log_.set_space_low(space.available < least + space_to_start(space.total));
-                               }});
+    ask_space(*ports_.bulk_queue, [this] { is_asking_space_ = false; });
 }
 
-/// The next start writes once more what is alive in the log, before it removes anything. A broker with a full disk that cannot
-/// be started again could not be drained either.
-std::uint64_t ShardStore::space_to_start(std::uint64_t file_system_bytes) const {
-    std::uint64_t bytes = settings_.wal_file_size;
+void ShardStore::ask_space(storage::IoQueue& queue, std::function<void()> done) {
+    auto answer = std::make_shared<Result<storage::Space>>();
+    queue.submit({[answer](storage::FileSystem& files) { *answer = files.space(); },
+                  [this, answer, done = std::move(done)] {
+                      done();
+                      if (*answer) {
+                          const storage::Space& space = **answer;
+                          const std::uint64_t least = settings_.disk_free_min.value_or(disk_free_min_auto(space.total));
+                          log_.set_space_low(space.available < least + space_to_go_on(space.total));
+                      }
+                  }});
+}
+
+/// The next start writes once more what is alive in the log, before it removes anything, and a checkpoint moves it to segments
+/// before it does. A broker whose disk is so full that neither is possible could not be drained.
+std::uint64_t ShardStore::space_to_go_on(std::uint64_t file_system_bytes) const {
+    std::uint64_t bytes = 0;
     for (const auto& file : log_.wal().files()) {
         bytes += file.size;
     }
     // The other shards will have about as much. On a small file system not all of it can be set aside.
-    return std::min(bytes * settings_.shard_count, file_system_bytes / 4);
+    bytes = std::min(bytes * settings_.shard_count, file_system_bytes / 2);
+    // What waits for the log needs room in it, and then once more; and the last file of each log is not full.
+    return bytes + 2 * log_.wal().unsynced_bytes() + settings_.wal_file_size * settings_.shard_count;
 }
 
 void ShardStore::checkpoint(std::function<void()> done) { checkpointer_->request(std::move(done)); }

@@ -32,8 +32,10 @@ public:
     DurableChannels(const DurableChannels&) = delete;
     DurableChannels& operator=(const DurableChannels&) = delete;
     virtual ~DurableChannels() = default;
-    /// Every durable channel.
-    [[nodiscard]] virtual std::vector<ChannelId> durable_channels() const = 0;
+    /// Durable channels in the order of their making: the first `count` behind `after`. There may be very many, so whatever
+    /// visits all of them does it over several turns.
+    [[nodiscard]] virtual std::vector<ChannelId> durable_channels(ChannelId after, std::size_t count) const = 0;
+    [[nodiscard]] std::vector<ChannelId> durable_channels() const { return durable_channels(ChannelId{0}, SIZE_MAX); }
     /// Null if it has been deleted.
     [[nodiscard]] virtual channel::Channel* find_channel(ChannelId id) = 0;
     /// It may have something to do at the end of the turn.
@@ -47,6 +49,7 @@ struct ShardStoreSettings {
     std::uint32_t shard = 0;
     std::uint32_t shard_count = 1;
     std::uint64_t wal_file_size = 32ULL << 20;
+    bool is_disk_small = false;  ///< Log files are smaller than was wished: see wal_file_size_on().
     std::uint64_t wal_salt = 0;  ///< Random; see storage::WalSettings. Each shard has its own.
     std::uint64_t segment_size = 64ULL << 20;
     Duration settle_interval = std::chrono::milliseconds{15};
@@ -94,11 +97,13 @@ public:
 
     // --- The shard's turns -----------------------------------------------------------------------------------------
 
-    void end_turn() { log_.end_turn(); }
+    void end_turn();
     void tick();
     /// Whatever was submitted goes to the disk now. Before the end.
     void flush() { log_.flush(); }
     [[nodiscard]] bool is_idle() const noexcept { return log_.is_idle(); }
+    /// The log has found no space for a while: what is in it and not on the disk would wait until somebody makes some.
+    [[nodiscard]] bool is_stuck() const noexcept;
     /// See commit::LocalCommitLog.
     void hold_commits() { log_.hold(); }
     void release_commits() { log_.release(); }
@@ -140,13 +145,16 @@ private:
     void finish_plan(ChannelId id, commit::StreamId stream, const Result<std::vector<storage::BlockRef>>& written);
     void collect_dead_blocks(channel::Channel& channel);
     void keep_memory_in_bounds();
+    void look_for_memory(std::size_t count);
+    void free_memory();
     void watch_space();
     void remove_deleted();
 
     DurableChannels& channels_;
     const StorePorts ports_;
     void tell(const std::string& trouble) const;
-    [[nodiscard]] std::uint64_t space_to_start(std::uint64_t file_system_bytes) const;
+    [[nodiscard]] std::uint64_t space_to_go_on(std::uint64_t file_system_bytes) const;
+    void ask_space(storage::IoQueue& queue, std::function<void()> done);
 
     const ShardStoreSettings settings_;
     commit::LocalCommitLog log_;
@@ -159,8 +167,16 @@ private:
     };
     std::vector<Deleted> deleted_;
     bool is_spilling_ = false;
+    struct Resident {
+        std::uint64_t bytes = 0;
+        ChannelId id{0};
+    };
+    std::vector<Resident> resident_;  ///< Of this look over the channels: the largest are freed in the end.
+    ChannelId looked_at_{0};          ///< The last one.
     bool is_asking_space_ = false;
     MonotonicTime space_asked_{};
+    std::uint64_t space_file_ = 0;  ///< The last log file behind which it was asked.
+    std::optional<MonotonicTime> full_since_;  ///< The log finds no space.
     std::string trouble_;
     std::uint64_t segment_bytes_written_ = 0;
     std::unique_ptr<Checkpointer> checkpointer_;

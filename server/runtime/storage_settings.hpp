@@ -26,6 +26,14 @@ struct StorageSettings {
     return std::min<std::uint64_t>(file_system_bytes / 20, 1ULL << 30);
 }
 
+/// On a small file system log files are smaller: their number must not depend on it, nor the log take most of it.
+[[nodiscard]] constexpr std::uint64_t wal_file_size_on(std::uint64_t file_system_bytes, std::uint32_t shards,
+                                                       std::uint64_t wanted) noexcept {
+    constexpr std::uint64_t least = 64 * 1024;
+    const std::uint64_t share = file_system_bytes / 32 / shards / least * least;
+    return std::min(wanted, std::max(share, least));
+}
+
 [[nodiscard]] constexpr std::uint64_t disk_free_min(const StorageSettings& settings,
                                                     std::uint64_t file_system_bytes) noexcept {
     return settings.disk_free_min.value_or(disk_free_min_auto(file_system_bytes));

@@ -11,6 +11,23 @@
 
 namespace baton::runtime {
 
+namespace {
+
+/// Records of channels that are made gather before they are written: there may be very many channels, or large ones.
+constexpr std::size_t flush_every = 256;
+constexpr std::uint64_t flush_bytes = 4ULL << 20;
+/// Of a channel in the log and the checkpoint, besides its messages.
+constexpr std::uint64_t image_overhead = 512;
+
+void flush(const std::vector<ShardBroker*>& brokers, const std::function<bool()>& pump) {
+    for (ShardBroker* broker : brokers) {
+        broker->store()->flush();
+    }
+    pump();
+}
+
+}  // namespace
+
 // --- StartQueue ------------------------------------------------------------------------------------------------------------
 
 void StartQueue::submit(storage::IoJob job) {
@@ -75,8 +92,29 @@ Result<void> StorageStart::begin_generation(std::uint32_t shards) {
     return files_.sync_directory("");
 }
 
+std::uint64_t StorageStart::bytes_needed(std::uint64_t wal_file_size) const {
+    std::uint64_t bytes = shards_ * wal_file_size;  // The last file of each log is not full.
+    for (const auto& image : recovery_.channels) {
+        bytes += image_overhead;
+        for (const auto& [first, batch] : image.batches()) {
+            bytes += batch.messages.size();
+        }
+    }
+    return bytes;
+}
+
 Result<void> StorageStart::install(const std::vector<ShardBroker*>& brokers, const std::function<bool()>& pump) {
     BATON_ASSERT(brokers.size() == shards_);
+    auto done = install_all(brokers, pump);
+    if (!done) {
+        // What is there is of no use, and in the way of who makes space. What stays is removed by the next start.
+        static_cast<void>(storage::remove_tree(files_, storage::generation_directory(generation_)));
+    }
+    return done;
+}
+
+Result<void> StorageStart::install_all(const std::vector<ShardBroker*>& brokers, const std::function<bool()>& pump) {
+    std::size_t waiting = 0;
     for (const auto& image : recovery_.channels) {
         const bool was_damaged = !image.settings().damage.empty();
         ShardBroker& broker = *brokers[shard_of_channel(image.settings().name, shards_)];
@@ -86,9 +124,12 @@ Result<void> StorageStart::install(const std::vector<ShardBroker*>& brokers, con
         }
         // A damaged channel whose messages were in the log: they are only there.
         has_damage_ = has_damage_ || (was_damaged && !image.batches().empty());
-        broker.store()->flush();
-        pump();
+        if (++waiting == flush_every || broker.store()->local_log().wal().unsynced_bytes() > flush_bytes) {
+            waiting = 0;
+            flush(brokers, pump);
+        }
     }
+    flush(brokers, pump);
     std::size_t done = 0;
     for (ShardBroker* broker : brokers) {
         broker->store()->checkpoint([&done] { ++done; });

@@ -41,6 +41,8 @@ public:
 
     /// Makes the folders of a new generation for so many shards.
     [[nodiscard]] Result<void> begin_generation(std::uint32_t shards);
+    /// Of the file system, roughly, until finish() has removed what was there before.
+    [[nodiscard]] std::uint64_t bytes_needed(std::uint64_t wal_file_size) const;
     [[nodiscard]] std::uint64_t generation() const noexcept { return generation_; }
 
     /// Gives each channel to its broker, whose stores are open, and writes their first checkpoints. `pump` runs what the
@@ -50,6 +52,7 @@ public:
     [[nodiscard]] Result<void> finish();
 
 private:
+    [[nodiscard]] Result<void> install_all(const std::vector<ShardBroker*>& brokers, const std::function<bool()>& pump);
     [[nodiscard]] Result<void> remove_orphans();
 
     storage::FileSystem& files_;

@@ -132,6 +132,14 @@ void WalWriter::recycle_before(std::uint64_t file_number) {
     }
 }
 
+void WalWriter::drop_spares() {
+    State& state = *state_;
+    for (const WalSpare& spare : std::exchange(state.spares, {})) {
+        state.queue.submit(
+            {[path = state.disk.path(spare.number)](FileSystem& system) { WalDisk::remove(system, path); }, [] {}});
+    }
+}
+
 void WalWriter::State::begin(const std::shared_ptr<State>& self) {
     BATON_ASSERT(!is_writing && writing.empty() && !building.empty());
     std::swap(building, writing);

@@ -79,6 +79,8 @@ public:
     [[nodiscard]] const std::deque<FileRange>& files() const noexcept;
     /// Files with a lower number hold nothing that is needed: they become spare, or are removed.
     void recycle_before(std::uint64_t file_number);
+    /// Space is short: removes the spare ones.
+    void drop_spares();
 
     /// Since the start, for statistics and tests.
     struct Counters {

@@ -6,6 +6,7 @@ a file is there (needs nbdkit, nbdfuse and FUSE). Where that is missing the test
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -110,27 +111,59 @@ class DiskTest(DurableBrokerTest):
         self.assertEqual([b"%010d" % number for number in (1, 2, 3)], [message.body[:10] for message in got])
         self.assertEqual([], peer.settle_and_wait(5, got[0].offset, 3), "acks are taken")
         peer.detach(5)
-        # A sender gets no credit; it says why, and goes on by itself once there is space.
-        waiting = self.command(server, "send", "c", "patient")
-        eventually(lambda: b"disk_full" in b"".join(waiting.complaints), "the sender says why it waits")
+        # A sender that begins now is refused at once: one line with channel, cause and next step.
+        began = time.monotonic()
+        ended = self.expect_exit(7, server, "send", "c", "impatient")
+        self.assertLess(time.monotonic() - began, 2)
+        self.assertEqual(1, ended.stderr.count(b"\n"), ended.stderr)
+        for word in (b'"c"', b"disk_full", b"free some there and send again"):
+            self.assertIn(word, ended.stderr)
+        ended = self.expect_exit(7, server, "send", "new", "impatient")
+        self.assertIn(b"disk", ended.stderr)
+        # One that stays gets no credit and is told why; once there is space it goes on, on the same link.
+        link = 6
+        peer.attach_sender(link, b"c")
+        self.assertEqual("disk_full", self.next_state(peer, link))
         make_space()
         eventually(lambda: not self.problems(server), "it is in health again")
-        self.assertEqual(0, waiting.wait(), waiting.complaints)
+        self.assertEqual("none", self.next_state(peer, link))
+        peer.expect(wire.CREDIT, link)
+        peer.publish(link, 1, b"patient")
+        self.assertEqual([], peer.confirmed(link, 1))
         self.expect_exit(0, server, "ping")
         self.expect_exit(0, server, "send", "c", "afterwards")
         self.assertEqual(confirmed - 3 + 2, self.peer(server).show(b"c")["ready"])
+
+    def next_state(self, peer, link):
+        return peer.expect(wire.STATE, link).state().reason
 
 
 class FullDiskTest(DiskTest):
     def test_watermark(self):
         self.mount()
         server = self.start()
-        peer = self.create(server, b"c")
+        peer = self.create(server, b"c", b"lasting")
         peer.attach_sender(1, b"c")
         self.assertEqual([], peer.publish_all(1, 1, [b"%010d" % number for number in range(1, 11)]))
+        # Senders that live through it: one has something to send meanwhile, the other has not.
+        hasty, patient = (self.command(server, "send", "lasting", stdin=subprocess.PIPE) for _ in range(2))
+        for sender in (hasty, patient):
+            self.write_line(sender, b"before")
+        eventually(lambda: self.peer(server).show(b"lasting")["ready"] == 2, "both have sent")
         filler = self.fill_up(leave=4 << 20)
         eventually(lambda: self.problems(server), "it has seen that space is low")
+        self.write_line(hasty, b"while it is full")
+        self.assertEqual(9, hasty.wait(), "one of two was stored")
+        self.assertIn(b"1 of 2 messages were refused", b"".join(hasty.complaints))
         self.assert_full_and_recovers(server, peer, 10, lambda: os.remove(filler))
+        self.write_line(patient, b"afterwards")
+        patient.process.stdin.close()
+        self.assertEqual(0, patient.wait(), patient.complaints)
+        self.assertEqual(3, self.peer(server).show(b"lasting")["ready"])
+
+    def write_line(self, sender, line):
+        sender.process.stdin.write(line + b"\n")
+        sender.process.stdin.flush()
 
     def test_full_by_what_is_sent(self):
         self.mount("128M")
@@ -160,11 +193,11 @@ class FullDiskTest(DiskTest):
         peer = self.create(server, b"c")
         peer.attach_sender(1, b"c")
         self.assertEqual([], peer.publish_all(1, 1, [b"%010d" % number + bytes(1000) for number in range(1, 501)]))
-        self.fill_up(leave=0)
         peer.attach_sender(2, b"c")
         credit = peer.expect(wire.CREDIT, 2).credit()
         count = min(credit[0], credit[1] // 1050, 200)
         self.assertGreater(count, 20)
+        self.fill_up(leave=0)
         for number in range(1, 1 + count):
             peer.publish(2, number, b"%010d" % (500 + number) + bytes(1000))
         eventually(lambda: self.problems(server), "it says that the disk is full")
@@ -189,6 +222,74 @@ class FullDiskTest(DiskTest):
         self.assertEqual(stored, numbers[:len(stored)])
         self.assertEqual(set(), refused & set(numbers))
 
+    def test_ends_although_the_log_waits_for_space(self):
+        self.mount("48M")
+        server = self.start(disk_free_min="0", wal_file_size="64k")
+        peer = self.create(server, b"c")
+        peer.attach_sender(1, b"c")
+        self.assertEqual([], peer.publish_all(1, 1, [bytes(1000)] * 100))
+        peer.attach_receiver(3, b"c", (1, 1 << 40))
+        (held,) = peer.deliveries(3, 1)
+        peer.attach_sender(2, b"c")
+        count = min(peer.expect(wire.CREDIT, 2).credit()[0], 50)
+        self.fill_up(leave=0)
+        for number in range(1, 1 + count):
+            peer.publish(2, number, bytes(1000))
+        eventually(lambda: self.problems(server), "it says that the disk is full")
+        began = time.monotonic()
+        server.send_signal(signal.SIGTERM)
+        peer.expect(wire.GOAWAY)
+        peer.settle(3, held.offset)
+        peer.expect_closed()
+        self.assertEqual(0, server.wait())
+        took = time.monotonic() - began
+        print(f"\nended in {took:.1f} s")
+        self.assertLess(took, 10)
+        os.remove(os.path.join(self.disk, "filler"))
+        self.assertIn(self.peer(self.start()).show(b"c")["ready"], range(99, 101 + count), "what was confirmed is there")
+
+    def fill_in_a_rush(self, server, peer, link):
+        """As fast as there is credit, until the broker says that the disk is full. How many were sent."""
+        limit, used, number = (0, 0), 0, 1
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if number <= limit[0] and used + CHUNK + 100 <= limit[1]:
+                peer.publish(link, number, b"%010d" % number + bytes(CHUNK))
+                number, used = number + 1, used + 32 + 4 + 10 + CHUNK
+                continue
+            frame = peer.next_frame()
+            if frame.kind == wire.CREDIT:
+                limit = frame.credit()
+            elif frame.kind == wire.STATE and frame.state().reason == "disk_full":
+                return number - 1
+        self.fail("the disk was not full after a minute")
+
+    def test_small_disk_filled_in_a_rush(self):
+        """Faster than anybody looks: what was confirmed is there after a kill, and once it is received there is space again."""
+        for shards in (1, 2):
+            with self.subTest(shards=shards):
+                self.mount("64M")
+                settings = {"shards": shards, "wal_file_size": "32m", "disk_free_min": "auto"}
+                server = self.start(**settings)
+                peer = self.create(server, b"c")
+                peer.attach_sender(1, b"c")
+                sent = self.fill_in_a_rush(server, peer, 1)
+                server.kill()
+                server = self.start(**settings)
+                ready = self.peer(server).show(b"c")["ready"]
+                print(f"\n64 MB file system, {shards} shard(s): {ready} messages of {CHUNK} bytes")
+                self.assertLessEqual(ready, sent)
+                # Once more, without a kill: it is the receivers that make space.
+                eventually(lambda: not self.problems(server), "what was in the log is in segments")
+                peer = self.peer(server)
+                peer.attach_sender(1, b"c")
+                self.fill_in_a_rush(server, peer, 1)
+                peer.close()
+                self.expect_exit(0, server, "receive", "c", "--until-empty")
+                eventually(lambda: not self.problems(server), "there is space")
+                self.expect_exit(0, server, "send", "c", "afterwards")
+                server.stop()
+
     def test_no_room_to_start_in(self):
         """A start needs room for a new generation. Without it: exit code 11, nothing lost, the next start works."""
         self.mount("48M")
@@ -202,7 +303,8 @@ class FullDiskTest(DiskTest):
         eventually(lambda: server.process.poll() is not None or os.path.exists(server.ready_file), "it decides")
         if server.process.poll() is not None:
             self.assertEqual(11, server.process.returncode)
-            self.assertIn("make space", server.log())
+            self.assertRegex(server.log(), r"data directory /.*the start needs about \d+ bytes .* \d+ are free: no space left; "
+                                           "make space")
         else:
             server.wait_ready()
             self.assertEqual(100, self.peer(server).show(b"c")["ready"])

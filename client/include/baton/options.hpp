@@ -20,7 +20,8 @@ struct ClientEvent {
         connected,       // WELCOME has come. `text`: the address.
         disconnected,    // `text`: why. The library reconnects by itself.
         connect_failed,  // One attempt failed. `text`: why. The library goes on trying.
-        blocked,         // `channel`'s sender gets no credit. `text`: the reason ("full", "memory", "disk_full").
+        blocked,         // `channel`'s sender gets no credit. `text`: the reason ("full", "memory"; with "disk_full"
+                         // sends fail, with the others they wait).
         unblocked,       // It goes on.
         goaway,          // The broker is draining. `text`: what it says.
         link_failed,     // The sender or receiver of `channel` failed for good. `text`: why.

@@ -58,7 +58,9 @@ public:
     ~Sender();
 
     // Returns when the broker has confirmed the message: on a durable channel when it is on the disk, unless
-    // SenderOptions::confirm says otherwise. Throws: message_too_large, bad_argument, refused, draining,
+    // SenderOptions::confirm says otherwise. While the broker's disk is full, send and post do not wait for space: they
+    // fail with `refused` (status_name() "disk_full", retryable), and so does what waited for credit; when there is
+    // space again the next call works. Throws: message_too_large, bad_argument, refused, draining,
     // not_found, closed, superseded; and cannot_connect, timed_out, blocked, interrupted, with which the message stays
     // accepted and may still arrive (flush() tells).
     SendReceipt send(const Message& message, const WaitLimit& limit = WaitLimit::forever());

@@ -73,7 +73,7 @@ protected:
             }
         }
         if (endpoint->end_pace()) {
-            endpoint->hand_over(world.dialogue.protocol);
+            endpoint->hand_over(world.dialogue.protocol, world.completions);
             const auto more = settled();
             ranges.insert(ranges.end(), more.begin(), more.end());
         }
@@ -388,7 +388,7 @@ TEST_F(DeliveryGuard, AStreamOfAcksWakesTheIoThreadOncePerPace) {
     }
     EXPECT_EQ(world.wakes, 1);
     EXPECT_TRUE(endpoint->end_pace());
-    endpoint->hand_over(world.dialogue.protocol);
+    endpoint->hand_over(world.dialogue.protocol, world.completions);
     EXPECT_FALSE(endpoint->end_pace());
     EXPECT_THAT(world.dialogue.said_in_short(), ElementsAre("SETTLE 1#0"));
 }

@@ -38,7 +38,7 @@ public:
         Inbox::Content content;
         shared->inbox.take(content);
         for (const auto& endpoint : content.endpoints) {
-            endpoint->hand_over(dialogue.protocol);
+            endpoint->hand_over(dialogue.protocol, completions);
         }
         run_completions();
     }

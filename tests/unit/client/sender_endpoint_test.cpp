@@ -49,7 +49,7 @@ TEST_F(SenderEndpointTest, BatchesStayNearTheirLimit) {
     }
     std::size_t messages = 0;
     for (int turn = 0; turn < 20 && messages < 30; ++turn) {
-        endpoint->hand_over(world.dialogue.protocol);
+        endpoint->hand_over(world.dialogue.protocol, world.completions);
         for (const Said& frame : world.dialogue.said()) {
             EXPECT_LE(frame.body.size(), SenderEndpoint::batch_size_max);
             messages += Dialogue::messages_of(frame.bytes()).size();
@@ -184,11 +184,137 @@ TEST_F(SenderEndpointTest, AReceiptSaysTheLevelThatTheBrokerSaid) {
     EXPECT_EQ(name_of(static_cast<ConfirmLevel>(9)), "unknown");
 }
 
-TEST_F(SenderEndpointTest, ATimeoutSaysThatTheDiskIsFull) {
-    attach({.messages = 1, .bytes = 100});
-    EXPECT_TRUE(post("a").has_value());
-    endpoint->on_blocked(13, std::chrono::seconds{3});
-    EXPECT_THAT(post("b").error().what(), HasSubstr("blocked: disk_full for 3."));
+// The broker says that its disk is full: nothing waits for that.
+class FullDiskSenderTest : public SenderEndpointTest {
+protected:
+    void disk_full() {
+        endpoint->on_blocked(wire::wait_reason_disk_full, Duration::zero());
+        endpoint->hand_over(world.dialogue.protocol, world.completions);
+        world.run_completions();
+    }
+    void send_async(const char* body) {
+        endpoint->send_async(endpoint, body, [this](const Expected<SendReceipt>& receipt) {
+            outcomes.emplace_back(receipt ? std::to_string(receipt->sequence) : receipt.error().status_name());
+        });
+    }
+    [[nodiscard]] std::vector<std::string> refusals() {
+        std::vector<std::string> ranges;
+        const auto report = endpoint->flush(WaitLimit::no_wait());
+        EXPECT_TRUE(report.has_value());
+        for (const Refusal& refusal : report->refused) {
+            ranges.push_back(std::string{refusal.error.status_name()} + " " + std::to_string(refusal.first) + "+" +
+                             std::to_string(refusal.count));
+        }
+        return ranges;
+    }
+
+    std::vector<std::string> outcomes;
+};
+
+TEST_F(FullDiskSenderTest, ASendFailsAtOnceAndWorksAgainOnTheSameLink) {
+    attach();
+    disk_full();
+    const auto refused = post("a");
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_EQ(refused.error().code(), ClientErrc::refused);
+    EXPECT_EQ(refused.error().status_name(), "disk_full");
+    EXPECT_TRUE(refused.error().retryable());
+    EXPECT_THAT(refused.error().what(), HasSubstr("orders"));
+    EXPECT_EQ(endpoint->send(endpoint, "b", WaitLimit::forever()).error().status_name(), "disk_full");
+    send_async("c");
+    EXPECT_THAT(outcomes, ElementsAre("disk_full"));
+    EXPECT_EQ(endpoint->unconfirmed(), 0U);
+    endpoint->on_blocked(0, Duration::zero());
+    EXPECT_EQ(post("d"), 1U);
+    world.run_io();
+    EXPECT_THAT(world.dialogue.said_in_short(), ElementsAre("PUBLISH 1#1"));
+}
+
+TEST_F(FullDiskSenderTest, WhatWaitsHereIsRefusedAndWhatWasWrittenKeepsItsOwnAnswer) {
+    attach();
+    send_async("a");
+    EXPECT_EQ(post("b"), 2U);
+    world.run_io();
+    EXPECT_THAT(world.dialogue.said_in_short(), ElementsAre("PUBLISH 1#1"));
+    EXPECT_EQ(post("c"), 3U);
+    send_async("d");
+    disk_full();
+    EXPECT_THAT(outcomes, ElementsAre("disk_full"));
+    EXPECT_EQ(endpoint->confirmed_up_to(), 0U) << "the first two are open";
+    endpoint->on_refused(2, 1, Status::disk_full);
+    confirm(2);
+    world.run_completions();
+    EXPECT_THAT(outcomes, ElementsAre("disk_full", "1"));
+    EXPECT_EQ(endpoint->confirmed_up_to(), 4U);
+    EXPECT_THAT(refusals(), ElementsAre("disk_full 2+2"));
+}
+
+TEST_F(FullDiskSenderTest, NumbersOnTheWireHaveNoGap) {
+    attach();
+    EXPECT_TRUE(post("1"));
+    world.run_io();
+    EXPECT_THAT(world.dialogue.said_in_short(), ElementsAre("PUBLISH 1#1"));
+    EXPECT_TRUE(post("2") && post("3"));
+    disk_full();
+    endpoint->on_blocked(0, Duration::zero());
+    EXPECT_EQ(post("4"), 4U);
+    world.run_io();
+    EXPECT_THAT(world.dialogue.said_in_short(), ElementsAre("PUBLISH 1#2"));
+    EXPECT_TRUE(post("5"));
+    disk_full();
+    endpoint->on_blocked(0, Duration::zero());
+    EXPECT_TRUE(post("6") && post("7"));
+    world.run_io();
+    EXPECT_THAT(world.dialogue.said_in_short(), ElementsAre("PUBLISH 1#3"));
+    endpoint->on_refused(1, 4, Status::message_too_large);  // On the wire: 1, 4, 6 and 7.
+    confirm(1);
+    EXPECT_EQ(endpoint->confirmed_up_to(), 3U);
+    confirm(3);
+    EXPECT_EQ(endpoint->confirmed_up_to(), 6U);
+    confirm(4);
+    EXPECT_EQ(endpoint->confirmed_up_to(), 7U);
+    EXPECT_THAT(refusals(), ElementsAre("message_too_large 1+1", "disk_full 2+2", "message_too_large 4+1",
+                                        "disk_full 5+1", "message_too_large 6+2"));
+    EXPECT_EQ(post("8"), 8U);
+}
+
+TEST_F(FullDiskSenderTest, WhatTheLinkHasForWantOfCreditIsRefused) {
+    attach({.messages = 10'000, .bytes = 1U << 30U});
+    for (int i = 0; i < 1'500; ++i) {
+        ASSERT_TRUE(post("x"));
+    }
+    world.run_io();
+    const Said publish = world.dialogue.said_one(FrameType::publish);
+    const std::uint64_t written = Dialogue::messages_of(publish.bytes()).size();
+    ASSERT_LT(written, 1'500U) << "the credit ends before";
+    disk_full();
+    confirm(written);
+    EXPECT_EQ(endpoint->confirmed_up_to(), 1'500U);
+    EXPECT_THAT(refusals(),
+                ElementsAre("disk_full " + std::to_string(written + 1) + "+" + std::to_string(1'500 - written)));
+    endpoint->on_blocked(0, Duration::zero());
+    EXPECT_EQ(post("y"), 1'501U);
+}
+
+TEST_F(FullDiskSenderTest, WhatWasUnderWayWhenTheConnectionBrokeIsNotGivenUp) {
+    attach();
+    EXPECT_TRUE(post("a"));
+    world.run_io();
+    (void)world.dialogue.said();
+    endpoint->on_connection_lost();
+    EXPECT_EQ(post("b"), 2U) << "a new connection may find space";
+    disk_full();
+    EXPECT_EQ(endpoint->unconfirmed(), 2U);
+    confirm(1);
+    EXPECT_THAT(refusals(), ElementsAre("disk_full 2+1"));
+}
+
+TEST_F(FullDiskSenderTest, ClosingDoesNotWaitForSpace) {
+    attach();
+    EXPECT_TRUE(post("a"));
+    endpoint->close_in_background(endpoint);
+    disk_full();
+    EXPECT_THAT(world.dialogue.said_in_short(), ElementsAre("DETACH 1#0"));
 }
 
 TEST_F(SenderEndpointTest, AsyncSendsCompleteInOrderWithTheirOwnOutcome) {
