@@ -87,8 +87,8 @@ void add_receive(Program& program);
 void add_peek(Program& program);
 void add_channel(Program& program);
 void add_ping(Program& program);
-/// And `restore`.
 void add_backup(Program& program);
+void add_restore(Program& program);
 void add_completion(Program& program);
 void add_manual(Program& program);
 /// Where help lists what is refused.

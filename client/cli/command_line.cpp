@@ -110,6 +110,7 @@ void define(Program& program) {
     add_channel(program);
     add_ping(program);
     add_backup(program);
+    add_restore(program);
     add_completion(program);
     add_manual(program);
     add_refused(program);

@@ -17,7 +17,8 @@ ShardBroker::ShardBroker(std::uint32_t shard, BrokerState& state, MailboxPort& m
       state_{state},
       mailboxes_{mailboxes},
       outgoing_(state.shard_count),
-      backups_{shard, state.shard_count, *this, *this} {}
+      backups_{shard, state.shard_count, *this, *this},
+      restores_{shard, state.shard_count, *this} {}
 
 ShardBroker::~ShardBroker() = default;
 
@@ -34,6 +35,7 @@ void ShardBroker::close_session(SessionId session) {
     std::erase_if(memory_requests_, [&](const MemoryRequest& request) { return request.link.session == session; });
     std::erase_if(gatherings_, [&](const Gathering& gathering) { return gathering.session == session; });
     backups_.close_session(store_.get(), session);
+    restores_.close_session(store_.get(), session);
 }
 
 SessionEvents* ShardBroker::session_of(SessionId session) noexcept {
@@ -119,6 +121,9 @@ void ShardBroker::handle(AttachCommand& command) {
     auto refuse = [&](std::error_code reason) { answer(AttachFailedEvent{command.link, reason}); };
     if (is_draining_ && request.is_sender) {
         return refuse(Errc::draining);
+    }
+    if (waits_for_restore(request.name, command)) {
+        return;
     }
     auto named = by_name_.find(request.name);
     const bool created = named == by_name_.end();
@@ -426,7 +431,7 @@ channel::Channel* ShardBroker::find(std::string_view name) {
     return found == by_name_.end() ? nullptr : slot_of(found->second)->channel.get();
 }
 
-ShardBroker::Slot& ShardBroker::add_slot(std::string name, const channel::ChannelOptions& options,
+ShardBroker::Slot& ShardBroker::add_slot(const std::string& name, const channel::ChannelOptions& options,
                                          const channel::Durability& durability) {
     auto slot = std::make_unique<Slot>();
     slot->id = ChannelId{next_channel_++};
@@ -435,7 +440,6 @@ ShardBroker::Slot& ShardBroker::add_slot(std::string name, const channel::Channe
     if (is_draining_) {
         slot->channel->begin_drain();
     }
-    by_name_.emplace(std::move(name), slot->id);
     return *slots_.emplace(slot->id, std::move(slot)).first->second;
 }
 
@@ -457,6 +461,7 @@ Result<channel::Channel*> ShardBroker::create(std::string_view name, const chann
         store_->adopt(durability.stream, {});
     }
     Slot& slot = add_slot(std::string{name}, options, durability);
+    by_name_.emplace(name, slot.id);
     if (options.is_durable) {
         slot.channel->submit_settings();
     }
@@ -475,11 +480,76 @@ bool ShardBroker::install_channel(const channel::ChannelImage& image) {
     state_.channels.fetch_add(1, std::memory_order_relaxed);
     const auto stream = image.stream();
     Slot& slot = add_slot(image.settings().name, image.settings().options, {&store_->log(), stream});
+    by_name_.emplace(image.settings().name, slot.id);
     const bool is_sound = slot.channel->install(
         image, [&](const storage::BlockRef& ref) { return store_->read_block_now(stream, ref); });
     store_->adopt(stream, slot.channel->state().blocks);
     touch(slot);
     return is_sound;
+}
+
+// --- Channels that are being restored
+// -------------------------------------------------------------------------------
+
+bool ShardBroker::is_hidden(ChannelId id) const {
+    return std::ranges::any_of(hidden_, [id](const auto& entry) { return entry.second.id == id; });
+}
+
+bool ShardBroker::has_channel(const std::string& name) const {
+    return by_name_.contains(name) || hidden_.contains(name);
+}
+
+Result<ChannelId> ShardBroker::install_hidden(const RestoredChannel& restored) {
+    if (state_.channels.fetch_add(1, std::memory_order_relaxed) >= state_.limits.channels_max) {
+        state_.channels.fetch_sub(1, std::memory_order_relaxed);
+        return fail(Errc::too_many_channels);
+    }
+    const auto& image = restored.image;
+    const auto& settings = image.settings();
+    Slot& slot = add_slot(settings.name, settings.options, {&store_->log(), image.stream()});
+    hidden_[settings.name].id = slot.id;
+    const bool is_sound = slot.channel->install(image, [&](const storage::BlockRef& ref) {
+        const auto body = restored.bodies.find(ref.first);
+        return body == restored.bodies.end() ? Payload{} : Payload::copy_of(store_->pool(), body->second);
+    });
+    store_->adopt(image.stream(), slot.channel->state().blocks);
+    if (!is_sound) {
+        drop_hidden(slot.id);
+        return fail(channel::Errc::damaged);
+    }
+    touch(slot);
+    return slot.id;
+}
+
+void ShardBroker::reveal(ChannelId id) {
+    Slot& slot = *slot_of(id);
+    auto hidden = hidden_.extract(slot.channel->name());
+    by_name_.emplace(slot.channel->name(), id);
+    touch(slot);
+    go_on(std::move(hidden.mapped().waiting));
+}
+
+void ShardBroker::drop_hidden(ChannelId id) {
+    Slot& slot = *slot_of(id);
+    auto hidden = hidden_.extract(slot.channel->name());
+    erase_slot(slot);
+    go_on(std::move(hidden.mapped().waiting));
+}
+
+template <class Command>
+bool ShardBroker::waits_for_restore(const std::string& name, Command& command) {
+    const auto hidden = hidden_.find(name);
+    if (hidden == hidden_.end()) {
+        return false;
+    }
+    hidden->second.waiting.emplace_back(std::move(command));
+    return true;
+}
+
+void ShardBroker::go_on(std::vector<Envelope> waiting) {
+    for (auto& envelope : waiting) {
+        std::visit([this](auto& message) { handle(message); }, envelope);
+    }
 }
 
 std::vector<ChannelId> ShardBroker::durable_channels() const {
@@ -517,6 +587,7 @@ void ShardBroker::on_committed() {
         waiting_parts_.pop_front();
         send_part(waiting.session, std::move(waiting.part));
     }
+    restores_.on_committed(*store_);
 }
 
 void ShardBroker::on_condition(commit::Condition condition, const Error&) {
@@ -531,6 +602,7 @@ void ShardBroker::on_condition(commit::Condition condition, const Error&) {
             send_part(waiting.session, std::move(waiting.part));
         }
     }
+    restores_.on_condition(*store_);
 }
 
 Payload ShardBroker::read_block(channel::Channel& channel, const storage::BlockRef& ref) {
@@ -540,15 +612,19 @@ Payload ShardBroker::read_block(channel::Channel& channel, const storage::BlockR
 void ShardBroker::erase(std::string_view name) {
     const auto found = by_name_.find(std::string{name});
     BATON_ASSERT(found != by_name_.end());
-    const auto id = found->second;
-    channel::Channel& channel = *slot_of(id)->channel;
+    erase_slot(*slot_of(found->second));
+    by_name_.erase(found);
+}
+
+void ShardBroker::erase_slot(Slot& slot) {
+    const auto id = slot.id;
+    channel::Channel& channel = *slot.channel;
     channel.close(channel::Errc::channel_deleted);
     if (channel.is_durable()) {
         channel.submit_deleted();
         store_->forget(channel.stream());
     }
     slots_.erase(id);
-    by_name_.erase(found);
     state_.channels.fetch_sub(1, std::memory_order_relaxed);
 }
 
@@ -570,6 +646,9 @@ void ShardBroker::admin(SessionId session, std::uint64_t request, std::string_vi
                         std::size_t reply_size_max) {
     if (Backups::is_request(json)) {
         return backups_.ask(store_.get(), session, request, json, std::min(reply_size_max, admin_reply_size_max));
+    }
+    if (Restores::is_request(json)) {
+        return restores_.ask(store_.get(), session, request, json);
     }
     const auto id = next_gathering_++;
     const AdminCommand command{session, id, std::string{name}, std::string{json},
@@ -593,6 +672,9 @@ void ShardBroker::admin(SessionId session, std::uint64_t request, std::string_vi
 }
 
 void ShardBroker::handle(AdminCommand& command) {
+    if (!hidden_.empty() && admin_scope(command.json) == AdminScope::channel && waits_for_restore(command.name, command)) {
+        return;
+    }
     if (store_ && store_->condition() == commit::Condition::failed && admin_changes(command.json)) {
         const auto* channel = find(command.name);
         if (channel != nullptr && channel->is_durable()) {

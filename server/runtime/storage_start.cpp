@@ -116,6 +116,14 @@ Result<void> StorageStart::finish() {
     if (recovery_.manifest->generation == 0) {
         return {};
     }
+    for (const auto stream : recovery_.pending) {
+        if (auto removed = storage::remove_tree(files_, storage::stream_directory(stream)); !removed) {
+            return removed;
+        }
+    }
+    if (auto removed = storage::remove_restores(files_); !removed) {
+        return removed;  // Behind the switch: until then they say what does not count.
+    }
     const auto old = storage::generation_directory(recovery_.manifest->generation);
     if (has_damage_) {
         if (auto kept = files_.rename(old, storage::damaged_directory(recovery_.manifest->generation)); !kept) {
