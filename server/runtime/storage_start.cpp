@@ -21,13 +21,20 @@ void StartQueue::submit(storage::IoJob job) {
     }
 }
 
+bool StartQueue::run_one(storage::FileSystem& files) {
+    if (jobs_.empty()) {
+        return false;
+    }
+    auto job = std::move(jobs_.front());
+    jobs_.pop_front();
+    job.run(files);
+    job.done();
+    return true;
+}
+
 bool StartQueue::run_all(storage::FileSystem& files) {
-    const bool had_any = !jobs_.empty();
-    while (!jobs_.empty()) {
-        auto job = std::move(jobs_.front());
-        jobs_.pop_front();
-        job.run(files);
-        job.done();
+    const bool had_any = run_one(files);
+    while (run_one(files)) {
     }
     return had_any;
 }
