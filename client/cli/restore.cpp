@@ -95,8 +95,8 @@ void Restore::send(const LocalFile& file) {
             throw Failure{exit_failed, "cannot read " + (directory_ / file.path).string(), "cannot_read"};
         }
         const auto body = base64_encode(std::as_bytes(std::span{piece}.first(count)));
-        static_cast<void>(question("restore.write",
-                                   {{"id", id_}, {"path", file.path}, {"offset", offset}, {"body_base64", body}}));
+        static_cast<void>(
+            question("restore.write", {{"id", id_}, {"path", file.path}, {"offset", offset}, {"body_base64", body}}));
         offset += count;
         const std::lock_guard lock{mutex_};
         bytes_ += count;

@@ -136,9 +136,7 @@ struct RestoreCopy::Source {
           batch{image.batches().begin()},
           block{image.blocks().begin()} {}
 
-    [[nodiscard]] bool has_more() const {
-        return batch != image.batches().end() || block != image.blocks().end();
-    }
+    [[nodiscard]] bool has_more() const { return batch != image.batches().end() || block != image.blocks().end(); }
     [[nodiscard]] bool is_batch_next() const {
         return batch != image.batches().end() && (block == image.blocks().end() || batch->first < block->first);
     }
@@ -178,8 +176,9 @@ RestoreTrouble RestoreCopy::open(storage::FileSystem& files, MemoryBudget& memor
         return cannot_read(bytes.error());
     }
     if (*bytes > memory.limit() / 2) {
-        return {"unsupported", "the backup's log has " + std::to_string(*bytes) + " bytes, more than half of limits.memory_max (" +
-                                   std::to_string(memory.limit()) + "): raise that, or bring it back offline (baton-inspect)"};
+        return {"unsupported", "the backup's log has " + std::to_string(*bytes) +
+                                   " bytes, more than half of limits.memory_max (" + std::to_string(memory.limit()) +
+                                   "): raise that, or bring it back offline (baton-inspect)"};
     }
     block_size_max_ = memory.limit() / 2;
     pool_ = std::make_unique<ChunkPool>(chunk_size, 0, &memory);
@@ -209,7 +208,8 @@ RestoreTrouble RestoreCopy::choose(std::vector<ChannelImage> images, const Resto
             continue;
         }
         if (!image.settings().damage.empty()) {
-            return {"channel_damaged", "the channel " + shown(name) + " is damaged in the backup: " + image.settings().damage};
+            return {"channel_damaged",
+                    "the channel " + shown(name) + " is damaged in the backup: " + image.settings().damage};
         }
         const auto renamed = wishes.renamed.find(name);
         auto new_name = renamed == wishes.renamed.end() ? name : renamed->second;
@@ -293,7 +293,8 @@ RestoreTrouble RestoreCopy::step(storage::FileSystem& files) {
             }
             std::vector<storage::BlockContent> contents;
             for (const auto& block : blocks) {
-                contents.push_back({.first = block.first, .end = block.end, .entries = block.entries, .parts = {block.body}});
+                contents.push_back(
+                    {.first = block.first, .end = block.end, .entries = block.entries, .parts = {block.body}});
             }
             const auto written = source.writer->append(files, contents);
             if (!written) {

@@ -84,7 +84,8 @@ RestoreWishes wishes_of(const Json& request) {
     }
     if (const auto as = request.find("as"); as != request.end()) {
         if (!as->is_object()) {
-            throw Refusal{"bad_request", "as is " + dump(*as) + ", an object with a new name for each name is needed", {}};
+            throw Refusal{
+                "bad_request", "as is " + dump(*as) + ", an object with a new name for each name is needed", {}};
         }
         for (const auto& [name, renamed] : as->items()) {
             wishes.renamed[name_of(name)] = name_of(renamed);
@@ -94,7 +95,8 @@ RestoreWishes wishes_of(const Json& request) {
 }
 
 std::size_t units_of(const RestoredChannel& channel) {
-    std::size_t units = 1 + channel.image.blocks().size() + channel.image.live().size() + channel.image.producers().size();
+    std::size_t units =
+        1 + channel.image.blocks().size() + channel.image.live().size() + channel.image.producers().size();
     for (const auto& [first, body] : channel.bodies) {
         units += body.size() / bytes_of_unit;
     }
@@ -147,8 +149,10 @@ void Restores::ask(ShardStore* store, SessionId session, std::uint64_t request_i
             const auto wishes = wishes_of(request);
             for (const auto& [old_name, renamed] : wishes.renamed) {
                 if (renamed.empty() || renamed.size() > host_.channel_name_size_max()) {
-                    throw Refusal{"bad_name", "a channel name has 1 to " + std::to_string(host_.channel_name_size_max()) +
-                                                  " bytes, this one has " + std::to_string(renamed.size()), {}};
+                    throw Refusal{"bad_name",
+                                  "a channel name has 1 to " + std::to_string(host_.channel_name_size_max()) +
+                                      " bytes, this one has " + std::to_string(renamed.size()),
+                                  {}};
                 }
             }
             return end(*store, found, request_id, wishes);
@@ -167,7 +171,8 @@ void Restores::ask(ShardStore* store, SessionId session, std::uint64_t request_i
 
 void Restores::begin(ShardStore& store, SessionId session, std::uint64_t request) {
     if (std::ranges::any_of(restores_, [&](const auto& entry) { return entry.second.session == session; })) {
-        throw Refusal{"bad_request", "this connection has a restore already; end it first (restore.end, restore.abort)", {}};
+        throw Refusal{
+            "bad_request", "this connection has a restore already; end it first (restore.end, restore.abort)", {}};
     }
     if (const auto trouble = trouble_of(store); !trouble.code.empty()) {
         throw Refusal{trouble.code, trouble.text, {}};
@@ -202,8 +207,10 @@ void Restores::write(ShardStore& store, Entry entry, std::uint64_t request, cons
     const auto file = restore.files.find(path);
     const auto size = file == restore.files.end() ? 0 : file->second;
     if (offset != size || (offset == 0 && file != restore.files.end())) {
-        throw Refusal{"bad_request",
-                      "offset is " + std::to_string(offset) + ", but " + path + " has " + std::to_string(size) + " bytes", {}};
+        throw Refusal{
+            "bad_request",
+            "offset is " + std::to_string(offset) + ", but " + path + " has " + std::to_string(size) + " bytes",
+            {}};
     }
     if (restore.writing == writing_max || restore.files.size() == files_max) {
         throw Refusal{"bad_request",
@@ -218,22 +225,20 @@ void Restores::write(ShardStore& store, Entry entry, std::uint64_t request, cons
     restore.files[path] = offset + bytes.size();
     ++restore.writing;
     auto written = std::make_shared<Result<void>>();
-    store.submit_bulk({[written, target = storage::restore_directory(id) + "/" + path, offset,
-                        content = std::move(bytes)](storage::FileSystem& files) {
-                           *written = write_restore_piece(files, target, offset, content);
-                       },
-                       [this, written, id, session = restore.session, request] {
-                           const auto found = restores_.find(id);
-                           if (found == restores_.end()) {
-                               return;  // Its session is gone.
-                           }
-                           --found->second.writing;
-                           if (!*written && found->second.trouble.code.empty()) {
-                               found->second.trouble = trouble_of(written->error());
-                           }
-                           host_.reply(session, request,
-                                       *written ? dump({{"ok", true}}) : error_json(trouble_of(written->error())));
-                       }});
+    store.submit_bulk(
+        {[written, target = storage::restore_directory(id) + "/" + path, offset, content = std::move(bytes)](
+             storage::FileSystem& files) { *written = write_restore_piece(files, target, offset, content); },
+         [this, written, id, session = restore.session, request] {
+             const auto found = restores_.find(id);
+             if (found == restores_.end()) {
+                 return;  // Its session is gone.
+             }
+             --found->second.writing;
+             if (!*written && found->second.trouble.code.empty()) {
+                 found->second.trouble = trouble_of(written->error());
+             }
+             host_.reply(session, request, *written ? dump({{"ok", true}}) : error_json(trouble_of(written->error())));
+         }});
 }
 
 void Restores::close_session(ShardStore* store, SessionId session) {
@@ -301,11 +306,10 @@ void Restores::copy_some(ShardStore& store, std::uint64_t id) {
         return fail_with(store, id, std::move(trouble));
     }
     auto trouble = std::make_shared<RestoreTrouble>();
-    store.submit_bulk(
-        {[trouble, copy = restore.copy](storage::FileSystem& files) { *trouble = copy->step(files); },
-         [this, &store, trouble, id] {
-             trouble->code.empty() ? copy_some(store, id) : fail_with(store, id, std::move(*trouble));
-         }});
+    store.submit_bulk({[trouble, copy = restore.copy](storage::FileSystem& files) { *trouble = copy->step(files); },
+                       [this, &store, trouble, id] {
+                           trouble->code.empty() ? copy_some(store, id) : fail_with(store, id, std::move(*trouble));
+                       }});
 }
 
 void Restores::list_streams(ShardStore& store, std::uint64_t id) {
@@ -315,16 +319,17 @@ void Restores::list_streams(ShardStore& store, std::uint64_t id) {
         restore.messages += channel.image.live_messages();
     }
     auto stored = std::make_shared<Result<void>>();
-    store.submit_bulk({[stored, directory = storage::restore_directory(id), copy = restore.copy](storage::FileSystem& files) {
-                           *stored = storage::store_pending(files, directory, copy->streams());
-                       },
-                       [this, &store, stored, id] {
-                           if (!*stored) {
-                               return fail_with(store, id, trouble_of(stored->error()));
-                           }
-                           restores_.at(id).is_pending = true;
-                           install(store, id);
-                       }});
+    store.submit_bulk(
+        {[stored, directory = storage::restore_directory(id), copy = restore.copy](storage::FileSystem& files) {
+             *stored = storage::store_pending(files, directory, copy->streams());
+         },
+         [this, &store, stored, id] {
+             if (!*stored) {
+                 return fail_with(store, id, trouble_of(stored->error()));
+             }
+             restores_.at(id).is_pending = true;
+             install(store, id);
+         }});
 }
 
 void Restores::install(ShardStore& store, std::uint64_t id) {
@@ -425,25 +430,32 @@ void Restores::on(ShardStore& store, const RestoreAnswer& answer) {
         return remove(store, answer.id);
     }
     if (!restore.taken.empty()) {
-        return fail_with(store, answer.id,
-                         {"incompatible_options", "nothing was restored, because the broker has these channels already: " +
-                                                      names_text(std::move(restore.taken))});
+        return fail_with(
+            store, answer.id,
+            {"incompatible_options", "nothing was restored, because the broker has these channels already: " +
+                                         names_text(std::move(restore.taken))});
     }
     if (!restore.trouble.code.empty()) {
         return fail_with(store, answer.id, restore.trouble);
     }
     switch (answer.step) {
-        case Step::check: return copy_some(store, answer.id);
-        case Step::install: return let_them_count(store, answer.id);
-        case Step::reveal: return finish(store, answer.id);
-        case Step::drop: break;
+        case Step::check:
+            return copy_some(store, answer.id);
+        case Step::install:
+            return let_them_count(store, answer.id);
+        case Step::reveal:
+            return finish(store, answer.id);
+        case Step::drop:
+            break;
     }
 }
 
 // --- Each shard's part
 // -----------------------------------------------------------------------------------------------
 
-bool Restores::is_mine(const std::string& name) const { return shard_of_channel(name, shard_count_) == shard_; }
+bool Restores::is_mine(const std::string& name) const {
+    return shard_of_channel(name, shard_count_) == shard_;
+}
 
 std::vector<std::string> Restores::taken_names(const RestorePlan& plan) const {
     std::vector<std::string> taken;
@@ -455,7 +467,8 @@ std::vector<std::string> Restores::taken_names(const RestorePlan& plan) const {
 void Restores::on(ShardStore& store, const RestoreCommand& command) {
     switch (command.step) {
         case Step::check:
-            return host_.send(command.leader, RestoreAnswer{command.step, command.id, {}, {}, taken_names(*command.plan)});
+            return host_.send(command.leader,
+                              RestoreAnswer{command.step, command.id, {}, {}, taken_names(*command.plan)});
         case Step::install: {
             Part& part = parts_[command.id];
             part.command = command;
@@ -468,7 +481,8 @@ void Restores::on(ShardStore& store, const RestoreCommand& command) {
             std::ranges::for_each(part.made, [this](ChannelId id) { host_.reveal(id); });
             return host_.send(command.leader, RestoreAnswer{command.step, command.id, {}, {}, {}});
         }
-        case Step::drop: return drop(store, command);
+        case Step::drop:
+            return drop(store, command);
     }
 }
 
@@ -492,8 +506,8 @@ void Restores::install_some(ShardStore& store, std::uint64_t id) {
         if (!made) {
             const bool is_limit = made.error().code == Errc::too_many_channels;
             return answer(part, {is_limit ? "too_many_channels" : "channel_damaged",
-                                 "the channel \"" + name_text(as_bytes(name_of(channel))) + "\" cannot be brought in: " +
-                                     made.error().message()});
+                                 "the channel \"" + name_text(as_bytes(name_of(channel))) +
+                                     "\" cannot be brought in: " + made.error().message()});
         }
         part.made.push_back(*made);
     }

@@ -7,8 +7,8 @@
 //         -> the list is removed (job): the moment -> each shard: reveal -> reply
 //     whatever fails -> each shard: drop -> everything is removed (job) -> reply
 //
-// Two checkpoints, because the one before the last is used when the last is damaged, and no record makes these channels.
-// Whoever asks for the name of a hidden channel waits until it is there, or is not.
+// Two checkpoints, because the one before the last is used when the last is damaged, and no record makes these
+// channels. Whoever asks for the name of a hidden channel waits until it is there, or is not.
 //
 // Not responsible for files (restore_files.hpp). Thread: its shard's. Next file: restore_files.hpp.
 #pragma once
@@ -70,11 +70,11 @@ private:
     /// One that is led by this shard.
     struct Restore {
         channel::SessionId session{0};
-        std::uint64_t request = 0;  ///< `restore.end`, when it has come.
-        bool is_ended = false;      ///< `restore.end` has come.
-        bool is_abandoned = false;  ///< The session has ended.
-        bool is_pending = false;    ///< The list of its streams is there.
-        bool has_leftovers = false;  ///< Of a shard that could not delete what it had installed.
+        std::uint64_t request = 0;                   ///< `restore.end`, when it has come.
+        bool is_ended = false;                       ///< `restore.end` has come.
+        bool is_abandoned = false;                   ///< The session has ended.
+        bool is_pending = false;                     ///< The list of its streams is there.
+        bool has_leftovers = false;                  ///< Of a shard that could not delete what it had installed.
         std::map<std::string, std::uint64_t> files;  ///< Size by path.
         std::uint32_t writing = 0;                   ///< Pieces that are under way.
         RestoreTrouble trouble;                      ///< The first.

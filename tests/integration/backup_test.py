@@ -290,11 +290,15 @@ class RestoreTest(InspectedBrokerTest):
         before = self.contents(server, *names)
         server.kill()
         outcomes = []
+        target = self.start(data_dir=os.path.join(self.folder, "whole"))
+        begun = time.monotonic()
+        self.expect_exit(0, target, "restore", directory)
+        took = time.monotonic() - begun
         for attempt in range(12):
             data = os.path.join(self.folder, f"killed-{attempt}")
             target = self.start(data_dir=data)
             restore = self.command(target, "restore", directory)
-            time.sleep(0.015 * attempt)
+            time.sleep(took * attempt / 8)
             target.kill()
             restore.process.kill()
             restore.process.wait()

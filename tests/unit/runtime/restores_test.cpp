@@ -1,5 +1,5 @@
-// Restores into a running broker: the channels are what they were in the backup; all of them are there or none, whatever
-// fails and whenever the power goes; and nothing of a restore stays but its channels.
+// Restores into a running broker: the channels are what they were in the backup; all of them are there or none,
+// whatever fails and whenever the power goes; and nothing of a restore stays but its channels.
 #include "server/runtime/restores.hpp"
 
 #include <memory>
@@ -90,7 +90,9 @@ Lines peeked(TwoShards& broker, const std::string& name) {
     return lines;
 }
 
-std::string code_of(const Json& reply) { return reply.at("error").at("code").get<std::string>(); }
+std::string code_of(const Json& reply) {
+    return reply.at("error").at("code").get<std::string>();
+}
 
 Lines streams_in(const sim::SimDisk& disk) {
     Lines streams;
@@ -205,7 +207,8 @@ TEST_F(RestoresTest, NamesThatAreThereAreRefused) {
     const auto reply = bring_in(original, original.copy);
     EXPECT_EQ(code_of(reply), "incompatible_options");
     const auto text = reply["error"]["text"].get<std::string>();
-    EXPECT_TRUE(text.contains("\"" + original.names[0] + "\"") && text.contains("\"" + original.names[1] + "\"")) << text;
+    EXPECT_TRUE(text.contains("\"" + original.names[0] + "\"") && text.contains("\"" + original.names[1] + "\""))
+        << text;
     EXPECT_EQ(original.leftovers(), Lines{});
     EXPECT_EQ(names_of(original).size(), 2U);
 }
@@ -217,7 +220,8 @@ TEST_F(RestoresTest, SomeOfThemUnderOtherNames) {
     EXPECT_EQ(names_of(original).size(), 3U);
     EXPECT_EQ(peeked(original, "another"), peeked(original, name));
     EXPECT_EQ(code_of(bring_in(original, original.copy, {{"only", {"unknown"}}})), "not_found");
-    EXPECT_EQ(code_of(bring_in(original, original.copy, {{"as", {{name, "x"}, {original.names[1], "x"}}}})), "bad_request");
+    EXPECT_EQ(code_of(bring_in(original, original.copy, {{"as", {{name, "x"}, {original.names[1], "x"}}}})),
+              "bad_request");
     EXPECT_EQ(code_of(bring_in(original, original.copy, {{"as", {{name, std::string(2000, 'x')}}}})), "bad_name");
     EXPECT_EQ(original.session->replies.size(), 1U);
 }
@@ -232,8 +236,13 @@ TEST_F(RestoresTest, ANameThatIsMadeMeanwhile) {
         const auto id = begun["id"].get<std::string>();
         for (const auto& path : original.copy.all_files()) {
             const auto content = storage::read_whole(original.copy, path).value();
-            ASSERT_TRUE(broker.ask("", {{"op", "restore.write"}, {"id", id}, {"path", path}, {"offset", 0},
-                                        {"body_base64", base64_encode(content)}})["ok"].get<bool>());
+            ASSERT_TRUE(broker
+                            .ask("", {{"op", "restore.write"},
+                                      {"id", id},
+                                      {"path", path},
+                                      {"offset", 0},
+                                      {"body_base64", base64_encode(content)}})["ok"]
+                            .get<bool>());
         }
         broker.session->replies.clear();
         broker.brokers[0]->admin(broker.session->id, 1, "", Json{{"op", "restore.end"}, {"id", id}}.dump());
@@ -269,7 +278,10 @@ TEST_F(RestoresTest, WhoeverAsksForAHiddenNameWaits) {
     const auto id = begun["id"].get<std::string>();
     for (const auto& path : original.copy.all_files()) {
         const auto content = storage::read_whole(original.copy, path).value();
-        target.ask("", {{"op", "restore.write"}, {"id", id}, {"path", path}, {"offset", 0},
+        target.ask("", {{"op", "restore.write"},
+                        {"id", id},
+                        {"path", path},
+                        {"offset", 0},
                         {"body_base64", base64_encode(content)}});
     }
     target.session->replies.clear();
@@ -301,7 +313,8 @@ TEST_F(RestoresTest, ItGoesWithItsSession) {
         auto begun = target.ask("", {{"op", "restore.begin"}});
         const auto id = begun["id"].get<std::string>();
         const auto content = storage::read_whole(original.copy, "MANIFEST").value();
-        target.ask("", {{"op", "restore.write"}, {"id", id}, {"path", "MANIFEST"}, {"body_base64", base64_encode(content)}});
+        target.ask(
+            "", {{"op", "restore.write"}, {"id", id}, {"path", "MANIFEST"}, {"body_base64", base64_encode(content)}});
         EXPECT_NE(target.leftovers(), Lines{});
         if (has_ended) {
             target.brokers[0]->admin(target.session->id, 1, "", Json{{"op", "restore.end"}, {"id", id}}.dump());
@@ -370,7 +383,8 @@ TEST_F(RestoresTest, DamagedBackups) {
     int refused = 0;
     for (const auto& path : original.copy.all_files()) {
         const auto size = storage::read_whole(original.copy, path).value().size();
-        for (std::uint64_t position = 0; position <= size; position += position < 4096 || path.contains("check") ? 97 : 1009) {
+        for (std::uint64_t position = 0; position <= size;
+             position += position < 4096 || path.contains("check") ? 97 : 1009) {
             sim::SimDisk backup;
             backup.restore(original.copy.snapshot());
             position == 0 ? static_cast<void>(backup.remove(path)) : backup.flip_byte(path, position - 1);
@@ -478,7 +492,10 @@ TEST_F(RestoresTest, PowerCutsInTheStartBehindThem) {
         const auto id = begun["id"].get<std::string>();
         for (const auto& path : original.copy.all_files()) {
             const auto content = storage::read_whole(original.copy, path).value();
-            target.ask("", {{"op", "restore.write"}, {"id", id}, {"path", path}, {"offset", 0},
+            target.ask("", {{"op", "restore.write"},
+                            {"id", id},
+                            {"path", path},
+                            {"offset", 0},
                             {"body_base64", base64_encode(content)}});
         }
         target.brokers[0]->admin(target.session->id, 1, "", Json{{"op", "restore.end"}, {"id", id}}.dump());

@@ -195,9 +195,8 @@ public:
     }
     [[nodiscard]] std::vector<std::string> leftovers() const {
         auto all = disk.all_files();
-        std::erase_if(all, [](const std::string& path) {
-            return !path.starts_with("backup-") && !path.starts_with("restore-");
-        });
+        std::erase_if(
+            all, [](const std::string& path) { return !path.starts_with("backup-") && !path.starts_with("restore-"); });
         return all;
     }
     /// What `baton backup` does; into `target`.
