@@ -510,7 +510,8 @@ Result<ChannelId> ShardBroker::install_hidden(const RestoredChannel& restored) {
     hidden_[settings.name].id = slot.id;
     const bool is_sound = slot.channel->install(image, [&](const storage::BlockRef& ref) {
         const auto body = restored.bodies.find(ref.first);
-        return body == restored.bodies.end() ? Payload{} : Payload::copy_of(store_->pool(), body->second);
+        return body == restored.bodies.end() ? store_->read_block_now(image.stream(), ref)
+                                             : Payload::copy_of(store_->pool(), body->second);
     });
     store_->adopt(image.stream(), slot.channel->state().blocks);
     if (!is_sound) {

@@ -366,6 +366,19 @@ TEST_F(RestoresTest, WithoutADataDirectory) {
     memory.close_session(listener.id);
 }
 
+TEST_F(RestoresTest, WithoutChannels) {
+    TwoShards empty;
+    sim::SimDisk copy;
+    const auto begun = empty.ask("", {{"op", "backup.begin"}});
+    empty.fetch(begun.at("id").get<std::string>(), copy);
+    TwoShards target;
+    const auto reply = bring_in(target, copy);
+    ASSERT_TRUE(reply["ok"].get<bool>()) << reply;
+    EXPECT_EQ(reply["channels"], 0);
+    EXPECT_EQ(code_of(bring_in(target, copy, {{"only", {"x"}}})), "not_found");
+    EXPECT_EQ(target.leftovers(), Lines{});
+}
+
 TEST_F(RestoresTest, TooManyChannels) {
     TwoShards target;
     target.state.channels = target.state.limits.channels_max - 1;
