@@ -356,14 +356,15 @@ void Restores::let_them_count(ShardStore& store, std::uint64_t id) {
 }
 
 void Restores::finish(ShardStore& store, std::uint64_t id) {
-    Restore& restore = restores_.at(id);
-    host_.reply(restore.session, restore.request,
-                dump({{"ok", true}, {"channels", restore.plan->names.size()}, {"messages", restore.messages}}));
+    const Restore& restore = restores_.at(id);
+    auto json = dump({{"ok", true}, {"channels", restore.plan->names.size()}, {"messages", restore.messages}});
     store.submit_bulk({[directory = storage::restore_directory(id)](storage::FileSystem& files) {
                            // What stays is removed at the next start.
                            static_cast<void>(storage::remove_tree(files, directory));
                        },
-                       [] {}});
+                       [this, session = restore.session, request = restore.request, json = std::move(json)] {
+                           host_.reply(session, request, json);
+                       }});
     restores_.erase(id);
 }
 
