@@ -1,5 +1,5 @@
 // `baton backup DIR`: fetches the durable channels of a running broker, as they were at one moment, into a directory
-// that is a data directory. `baton restore` says how it is brought back. Main thread, and a few that fetch.
+// that is a data directory. Main thread, and a few that fetch. Next file: restore.cpp, the way back.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -255,17 +255,6 @@ int Backup::run() {
     return exit_done;
 }
 
-int explain_restore(const std::string& directory) {
-    throw Failure{exit_usage,
-                  "a running broker cannot take a backup in; on the machine of the broker, while it is stopped: "
-                  "`baton-inspect " +
-                      directory +
-                      " restore NEW_DATA_DIR`, then start batond with --data-dir NEW_DATA_DIR. For some channels: "
-                      "`baton-inspect " +
-                      directory + " --output json dump channel NAME | baton send --jsonl NAME`",
-                  "unsupported"};
-}
-
 }  // namespace
 
 void add_backup(Program& program) {
@@ -276,11 +265,6 @@ void add_backup(Program& program) {
     verb->add_option("DIR", *directory, "Is made; may be there if it is empty.")->required();
     verb->final_callback(
         [&program, directory] { program.run = [&program, directory] { return Backup{program, *directory}.run(); }; });
-    auto* restore = program.app.add_subcommand("restore", "Say how a backup is brought back.");
-    restore->footer("Example: baton-inspect /backups/monday restore /var/lib/baton-new");
-    restore->add_option("DIR", *directory, "What `baton backup` wrote.")->required();
-    restore->final_callback(
-        [&program, directory] { program.run = [directory] { return explain_restore(*directory); }; });
 }
 
 }  // namespace baton::cli

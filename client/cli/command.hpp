@@ -96,8 +96,8 @@ void add_move(Program& program);
 void add_drop(Program& program);
 void add_explain(Program& program);
 void add_ping(Program& program);
-/// And `restore`.
 void add_backup(Program& program);
+void add_restore(Program& program);
 void add_completion(Program& program);
 void add_manual(Program& program);
 /// Where help lists what is refused.

@@ -118,6 +118,7 @@ void define(Program& program) {
     add_explain(program);
     add_ping(program);
     add_backup(program);
+    add_restore(program);
     add_completion(program);
     add_manual(program);
     add_refused(program);

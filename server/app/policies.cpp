@@ -4,6 +4,7 @@
 
 #include "common/base/text_form.hpp"
 #include "common/base/units.hpp"
+#include "server/runtime/channel_settings.hpp"
 
 namespace baton::app {
 
@@ -17,7 +18,7 @@ constexpr auto limit_max = std::uint64_t{1} << 62U;
 
 constexpr const char* allowed_list =
     "a list of at most 1000 objects such as {\"match\": \"jobs.*\", \"storage\": \"durable\"}";
-constexpr const char* allowed_keys = "match, storage, messages_max, bytes_max, message_size_max";
+constexpr const char* allowed_keys = "match, storage and the settings of channel.create (docs/protocol.md, section 11)";
 constexpr const char* allowed_match =
     "a pattern of 1 to 4000 bytes: * is any run of bytes, ? is one, %XX a certain one";
 constexpr const char* allowed_storage = "memory or durable";
@@ -80,6 +81,22 @@ const char* set(ChannelPolicy& policy, const std::string& key, const Json& value
     return set_number(policy.message_size_max, value, true) ? nullptr : allowed_size;
 }
 
+bool has_own_place(const std::string& key) {
+    return key == "match" || key == "storage" || key == "messages_max" || key == "bytes_max" ||
+           key == "message_size_max";
+}
+
+/// The error's text; empty: they are right.
+std::string check_settings(const Json& settings) {
+    try {
+        channel::ChannelOptions options;
+        runtime::apply_settings(options, settings, limit_max);
+        return {};
+    } catch (const runtime::Refusal& refusal) {
+        return refusal.text;
+    }
+}
+
 std::unexpected<Error> invalid(const std::string& text) {
     return fail(std::make_error_code(std::errc::invalid_argument), text);
 }
@@ -90,7 +107,7 @@ std::string shown(const Json& value) {
 
 bool is_key(const std::string& key) {
     return key == "match" || key == "storage" || key == "messages_max" || key == "bytes_max" ||
-           key == "message_size_max";
+           runtime::is_channel_setting(key);
 }
 
 }  // namespace
@@ -108,14 +125,21 @@ Result<std::vector<ChannelPolicy>> policies_from(const Json& json, const std::st
             return invalid(place + " is " + shown(item) + ", allowed is an object with the keys " + allowed_keys);
         }
         ChannelPolicy policy;
+        Json settings = Json::object();
         for (const auto& [key, value] : item.items()) {
             if (!is_key(key)) {
                 return invalid(place + ": the key \"" + key + "\" is unknown, allowed are " + allowed_keys);
             }
-            if (const char* allowed = set(policy, key, value)) {
+            if (!has_own_place(key)) {
+                settings[key] = value;
+            } else if (const char* allowed = set(policy, key, value)) {
                 return invalid(place + "." + key + " is " + shown(value) + ", allowed is " + allowed);
             }
         }
+        if (const auto wrong = check_settings(settings); !wrong.empty()) {
+            return invalid(place + ": " + wrong);
+        }
+        policy.settings = settings.empty() ? std::string{} : settings.dump();
         if (policy.match.empty()) {
             return invalid(place + ": match is missing, allowed is " + allowed_match);
         }
@@ -139,6 +163,9 @@ Json policies_json(std::span<const ChannelPolicy> policies) {
         }
         if (policy.message_size_max) {
             json["message_size_max"] = format_size(*policy.message_size_max);
+        }
+        if (!policy.settings.empty()) {
+            json.update(Json::parse(policy.settings));
         }
         list.push_back(std::move(json));
     }

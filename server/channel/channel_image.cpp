@@ -158,6 +158,20 @@ bool ChannelImage::is_in_block(Offset first, Offset end) const {
     return after != blocks_.begin() && std::prev(after)->second.end > first;
 }
 
+bool ChannelImage::can_stay_on_disk(const commit::BlockRef& block) const {
+    return !is_ruled(block) && std::ranges::none_of(readers_, [&](const auto& reader) {
+        return (reader.first == queue_reader) == is_queue() && !reader.second.is_uniform(block.first, block.end);
+    });
+}
+
+std::size_t ChannelImage::entries() const noexcept {
+    std::size_t count = 0;
+    for (const auto& reader : readers_) {
+        count += reader.second.entries().size();
+    }
+    return count;
+}
+
 bool ChannelImage::is_alive(Offset first, Offset end) const {
     if (is_queue()) {
         return queue().is_alive(first, end);

@@ -95,15 +95,9 @@ bool Channel::install_contents(const ChannelImage& image, const BlockReader& rea
     return true;
 }
 
-// Blocks of which every reader has all in front of it, or all behind it and settled, stay on the disk until somebody wants
-// them. Of the others the batches have to be known one by one.
 bool Channel::install_block(const ChannelImage& image, const commit::BlockRef& ref, const BlockReader& read) {
     log_.begin_at(ref.first);
-    const bool is_simple =
-        !image.is_ruled(ref) && std::ranges::none_of(image.readers(), [&](const auto& saved) {
-            return (saved.first == queue_reader) == image.is_queue() && !saved.second.is_uniform(ref.first, ref.end);
-        });
-    if (is_simple) {
+    if (image.can_stay_on_disk(ref)) {
         static_cast<void>(log_.append_evicted(ref, ref.size));
         return true;
     }

@@ -26,16 +26,6 @@ public:
     Error error;
 };
 
-/// The directory and those above it, below the root.
-Result<void> ensure_path(storage::FileSystem& files, const std::string& path) {
-    for (auto end = path.find('/'); end != std::string::npos; end = path.find('/', end + 1)) {
-        if (auto made = storage::ensure_directory(files, path.substr(0, end)); !made) {
-            return made;
-        }
-    }
-    return storage::ensure_directory(files, path);
-}
-
 std::uint64_t record_bytes(const BackupPart& part) {
     std::uint64_t bytes = 0;
     for (const auto& stream : part.streams) {
@@ -112,7 +102,7 @@ Result<void> link_segments(storage::FileSystem& files, const std::string& direct
     if (sizes.empty()) {
         return {};
     }
-    if (auto prepared = ensure_path(files, directory + "/" + storage::stream_directory(stream.stream)); !prepared) {
+    if (auto prepared = storage::ensure_directories(files, directory + "/" + storage::stream_directory(stream.stream)); !prepared) {
         return prepared;
     }
     for (const auto& [segment, size] : sizes) {
@@ -135,7 +125,7 @@ Result<std::vector<BackupFile>> write_backup_part(storage::FileSystem& files, co
                                                   const BackupPart& part) {
     const auto shard = storage::shard_directory(part.generation, part.shard);
     const auto target = directory + "/" + shard;
-    auto done = ensure_path(files, target);
+    auto done = storage::ensure_directories(files, target);
     std::vector<BackupFile> made;
     for (const auto& stream : part.streams) {  // First: the broker waits with the removal of segments for this job.
         done = done ? link_segments(files, directory, stream, made) : done;

@@ -176,6 +176,9 @@ void Backups::on(ShardStore& store, const BackupSnapshotCommand& command) {
     part->generation = store.settings().generation;
     part->shard = shard_;
     for (const auto id : channels_.durable_channels()) {
+        if (channels_.is_hidden(id)) {
+            continue;
+        }
         const auto& channel = *channels_.find_channel(id);
         const auto state = channel.state();
         std::vector<std::byte> settings;

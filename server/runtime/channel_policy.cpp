@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "server/runtime/channel_settings.hpp"
+
 namespace baton::runtime {
 
 /// Greedy: only the last `*` is ever taken back, so the time is at most pattern times name.
@@ -36,13 +38,16 @@ const ChannelPolicy* policy_for(std::string_view name, std::span<const ChannelPo
 
 namespace {
 
-channel::ChannelOptions with_policy(const Limits& limits, bool is_durable, const ChannelPolicy* policy) noexcept {
+channel::ChannelOptions with_policy(const Limits& limits, bool is_durable, const ChannelPolicy* policy) {
     auto options = is_durable ? limits.durable_defaults : limits.channel_defaults;
     options.is_durable = is_durable;
     if (policy != nullptr) {
         options.messages_max = policy->messages_max.value_or(options.messages_max);
         options.bytes_max = policy->bytes_max.value_or(options.bytes_max);
         options.message_size_max = policy->message_size_max.value_or(options.message_size_max);
+        if (!policy->settings.empty()) {
+            apply_settings(options, Json::parse(policy->settings), limits.message_size_max);
+        }
     }
     return options;
 }
@@ -50,14 +55,14 @@ channel::ChannelOptions with_policy(const Limits& limits, bool is_durable, const
 }  // namespace
 
 channel::ChannelOptions options_for(std::string_view name, const Limits& limits, bool default_is_durable,
-                                    std::span<const ChannelPolicy> policies) noexcept {
+                                    std::span<const ChannelPolicy> policies) {
     const auto* policy = policy_for(name, policies);
     const bool is_durable = policy != nullptr ? policy->is_durable.value_or(default_is_durable) : default_is_durable;
     return with_policy(limits, is_durable, policy);
 }
 
 channel::ChannelOptions options_with_storage(std::string_view name, const Limits& limits, bool is_durable,
-                                             std::span<const ChannelPolicy> policies) noexcept {
+                                             std::span<const ChannelPolicy> policies) {
     return with_policy(limits, is_durable, policy_for(name, policies));
 }
 

@@ -20,6 +20,7 @@ struct ChannelPolicy {
     std::optional<std::uint64_t> messages_max{};
     std::optional<std::uint64_t> bytes_max{};
     std::optional<std::uint64_t> message_size_max{};
+    std::string settings{};  ///< The others: a JSON object that apply_settings() takes; empty: none.
     friend bool operator==(const ChannelPolicy&, const ChannelPolicy&) = default;
 };
 
@@ -32,10 +33,10 @@ struct ChannelPolicy {
 /// `default_is_durable`. Absent limits: `limits.durable_defaults` for a durable channel, else
 /// `limits.channel_defaults`.
 [[nodiscard]] channel::ChannelOptions options_for(std::string_view name, const Limits& limits, bool default_is_durable,
-                                                  std::span<const ChannelPolicy> policies) noexcept;
+                                                  std::span<const ChannelPolicy> policies);
 
 /// The same, when somebody has said where the messages shall be: the limits still come from the policy.
 [[nodiscard]] channel::ChannelOptions options_with_storage(std::string_view name, const Limits& limits, bool is_durable,
-                                                           std::span<const ChannelPolicy> policies) noexcept;
+                                                           std::span<const ChannelPolicy> policies);
 
 }  // namespace baton::runtime

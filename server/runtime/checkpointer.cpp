@@ -237,7 +237,7 @@ void Checkpointer::finish(const std::error_code& error) {
     for (auto& done : std::exchange(answering_, {})) {
         done();
     }
-    if (!requested_.empty()) {
+    if (!requested_.empty() && phase_ == Phase::idle) {  // Or an answer has asked for the next one.
         const auto& files = store_.log_.wal().files();
         begin(files.empty() ? 1 : files.front().number);
     }

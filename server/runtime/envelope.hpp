@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <system_error>
 #include <variant>
@@ -63,6 +64,16 @@ struct AdminCommand {
 struct BackupSnapshotCommand { std::uint32_t leader = 0; std::uint64_t id = 0; };
 struct BackupReleaseCommand {};
 
+struct RestorePlan;
+/// A step of a restore (restores.hpp) for the channels of the plan that belong here; the shard `leader` gets one answer.
+struct RestoreCommand {
+    enum class Step : std::uint8_t { check, install, reveal, drop };
+    Step step{};
+    std::uint32_t leader = 0;
+    std::uint64_t id = 0;
+    std::shared_ptr<const RestorePlan> plan;
+};
+
 // Events.
 struct AttachedEvent { channel::LinkAddress link; Attachment attachment; };
 struct AttachFailedEvent { channel::LinkAddress link; std::error_code reason; };
@@ -76,6 +87,13 @@ struct SettledEvent { channel::LinkAddress link; std::uint64_t receipt = 0; };
 struct ClosedEvent { channel::LinkAddress link; std::error_code reason; };
 /// One shard's part of an administrative answer (JSON).
 struct AdminPartEvent { std::uint64_t gathering = 0; std::string json; };
+struct RestoreAnswer {
+    RestoreCommand::Step step{};
+    std::uint64_t id = 0;
+    std::string code;                ///< Of what went wrong, a status name; empty: nothing.
+    std::string text;
+    std::vector<std::string> taken;  ///< Names that are there already.
+};
 struct BackupTakenEvent { std::uint64_t id = 0; };
 struct BackupWrittenEvent { std::uint64_t id = 0; Result<std::vector<BackupFile>> files; };
 
@@ -83,7 +101,8 @@ using Envelope =
     std::variant<AttachCommand, DetachCommand, PublishCommand, SettleCommand, CreditCommand, SlowCommand, QueryCommand,
                  DrainCommand, AdminCommand, AttachedEvent, AttachFailedEvent, ConfirmedEvent, RefusedEvent,
                  SenderCreditEvent, StateEvent, DeliverEvent, SettleRefusedEvent, SettledEvent, ClosedEvent,
-                 AdminPartEvent, BackupSnapshotCommand, BackupReleaseCommand, BackupTakenEvent, BackupWrittenEvent>;
+                 AdminPartEvent, BackupSnapshotCommand, BackupReleaseCommand, BackupTakenEvent, BackupWrittenEvent,
+                 RestoreCommand, RestoreAnswer>;
 
 /// Everything that one shard has for another at the end of a turn, in order.
 using EnvelopeBatch = std::vector<Envelope>;

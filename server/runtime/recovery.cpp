@@ -1,11 +1,13 @@
 #include "server/runtime/recovery.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <utility>
 
 #include "server/storage/checkpoint.hpp"
 #include "server/storage/errc.hpp"
+#include "server/storage/pending_streams.hpp"
 #include "server/storage/segment.hpp"
 #include "server/storage/wal_reader.hpp"
 
@@ -176,6 +178,15 @@ Result<Recovery> recover_generation(storage::FileSystem& files, const storage::M
             return fail(read.error());
         }
     }
+    auto pending = storage::find_pending(files, manifest.generation);
+    if (!pending) {
+        return fail(pending.error());
+    }
+    recovery.pending = std::move(pending->streams);
+    std::ranges::move(pending->damage, std::back_inserter(recovery.damage));
+    std::erase_if(recovery.channels, [&](const ChannelImage& image) {
+        return std::ranges::binary_search(recovery.pending, image.stream());
+    });
     std::ranges::sort(recovery.channels, {}, [](const ChannelImage& image) { return image.settings().name; });
     return recovery;
 }

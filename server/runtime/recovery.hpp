@@ -20,6 +20,7 @@ struct Recovery {
     std::vector<channel::ChannelImage> channels;  ///< In the order of their names. Damaged ones say so.
     std::vector<std::string> damage;              ///< For people, one line each; the generation must be kept.
     std::vector<std::string> torn;                ///< Unfinished tails that were cut off, one line each. Not damage.
+    std::vector<storage::StreamId> pending;       ///< Of restores that were not finished: no channels, their files may go.
     std::uint64_t log_bytes = 0;
     std::uint64_t log_records = 0;
 };

@@ -25,7 +25,8 @@ ShardBroker::ShardBroker(std::uint32_t shard, BrokerState& state, MailboxPort& m
       state_{state},
       mailboxes_{mailboxes},
       outgoing_(state.shard_count),
-      backups_{shard, state.shard_count, *this, *this} {}
+      backups_{shard, state.shard_count, *this, *this},
+      restores_{shard, state.shard_count, *this} {}
 
 ShardBroker::~ShardBroker() = default;
 
@@ -42,6 +43,7 @@ void ShardBroker::close_session(SessionId session) {
     std::erase_if(memory_requests_, [&](const MemoryRequest& request) { return request.link.session == session; });
     std::erase_if(gatherings_, [&](const Gathering& gathering) { return gathering.session == session; });
     backups_.close_session(store_.get(), session);
+    restores_.close_session(store_.get(), session);
 }
 
 SessionEvents* ShardBroker::session_of(SessionId session) noexcept {
@@ -128,6 +130,9 @@ void ShardBroker::handle(AttachCommand& command) {
     auto refuse = [&](std::error_code reason) { answer(AttachFailedEvent{command.link, reason}); };
     if (is_draining_ && request.is_sender) {
         return refuse(Errc::draining);
+    }
+    if (waits_for_restore(request.name, command)) {
+        return;
     }
     auto named = by_name_.find(request.name);
     const bool created = named == by_name_.end();
@@ -483,7 +488,7 @@ channel::Channel* ShardBroker::find(std::string_view name) {
     return found == by_name_.end() ? nullptr : slot_of(found->second)->channel.get();
 }
 
-ShardBroker::Slot& ShardBroker::add_slot(std::string name, const channel::ChannelOptions& options,
+ShardBroker::Slot& ShardBroker::add_slot(const std::string& name, const channel::ChannelOptions& options,
                                          const channel::Durability& durability) {
     auto slot = std::make_unique<Slot>();
     slot->id = ChannelId{next_channel_++};
@@ -492,7 +497,6 @@ ShardBroker::Slot& ShardBroker::add_slot(std::string name, const channel::Channe
     if (is_draining_) {
         slot->channel->begin_drain();
     }
-    by_name_.emplace(std::move(name), slot->id);
     if (slot->channel->is_durable()) {
         durable_.push_back(slot->id);
     }
@@ -517,6 +521,7 @@ Result<channel::Channel*> ShardBroker::create(std::string_view name, const chann
         store_->adopt(durability.stream, {});
     }
     Slot& slot = add_slot(std::string{name}, options, durability);
+    by_name_.emplace(name, slot.id);
     if (options.is_durable) {
         slot.channel->submit_settings();
         slot.last_change = store_->log().submitted();
@@ -536,11 +541,77 @@ bool ShardBroker::install_channel(const channel::ChannelImage& image) {
     state_.channels.fetch_add(1, std::memory_order_relaxed);
     const auto stream = image.stream();
     Slot& slot = add_slot(image.settings().name, image.settings().options, {&store_->log(), stream});
+    by_name_.emplace(image.settings().name, slot.id);
     const bool is_sound = slot.channel->install(
         image, [&](const storage::BlockRef& ref) { return store_->read_block_now(stream, ref); });
     store_->adopt(stream, slot.channel->state().blocks);
     touch(slot);
     return is_sound;
+}
+
+// --- Channels that are being restored
+// -------------------------------------------------------------------------------
+
+bool ShardBroker::is_hidden(ChannelId id) const {
+    return std::ranges::any_of(hidden_, [id](const auto& entry) { return entry.second.id == id; });
+}
+
+bool ShardBroker::has_channel(const std::string& name) const {
+    return by_name_.contains(name) || hidden_.contains(name);
+}
+
+Result<ChannelId> ShardBroker::install_hidden(const RestoredChannel& restored) {
+    if (state_.channels.fetch_add(1, std::memory_order_relaxed) >= state_.limits.channels_max) {
+        state_.channels.fetch_sub(1, std::memory_order_relaxed);
+        return fail(Errc::too_many_channels);
+    }
+    const auto& image = restored.image;
+    const auto& settings = image.settings();
+    Slot& slot = add_slot(settings.name, settings.options, {&store_->log(), image.stream()});
+    hidden_[settings.name].id = slot.id;
+    const bool is_sound = slot.channel->install(image, [&](const storage::BlockRef& ref) {
+        const auto body = restored.bodies.find(ref.first);
+        return body == restored.bodies.end() ? store_->read_block_now(image.stream(), ref)
+                                             : Payload::copy_of(store_->pool(), body->second);
+    });
+    store_->adopt(image.stream(), slot.channel->state().blocks);
+    if (!is_sound) {
+        drop_hidden(slot.id);
+        return fail(channel::Errc::damaged);
+    }
+    touch(slot);
+    return slot.id;
+}
+
+void ShardBroker::reveal(ChannelId id) {
+    Slot& slot = *slot_of(id);
+    auto hidden = hidden_.extract(slot.channel->name());
+    by_name_.emplace(slot.channel->name(), id);
+    touch(slot);
+    go_on(std::move(hidden.mapped().waiting));
+}
+
+void ShardBroker::drop_hidden(ChannelId id) {
+    Slot& slot = *slot_of(id);
+    auto hidden = hidden_.extract(slot.channel->name());
+    erase_slot(slot);
+    go_on(std::move(hidden.mapped().waiting));
+}
+
+template <class Command>
+bool ShardBroker::waits_for_restore(const std::string& name, Command& command) {
+    const auto hidden = hidden_.find(name);
+    if (hidden == hidden_.end()) {
+        return false;
+    }
+    hidden->second.waiting.emplace_back(std::move(command));
+    return true;
+}
+
+void ShardBroker::go_on(std::vector<Envelope> waiting) {
+    for (auto& envelope : waiting) {
+        std::visit([this](auto& message) { handle(message); }, envelope);
+    }
 }
 
 std::vector<ChannelId> ShardBroker::durable_channels(ChannelId after, std::size_t count) const {
@@ -577,6 +648,7 @@ void ShardBroker::on_committed() {
         waiting_parts_.pop_front();
         send_part(waiting.session, std::move(waiting.part));
     }
+    restores_.on_committed(*store_);
 }
 
 void ShardBroker::on_condition(commit::Condition condition, const Error&) {
@@ -592,6 +664,7 @@ void ShardBroker::on_condition(commit::Condition condition, const Error&) {
             send_part(waiting.session, std::move(waiting.part));
         }
     }
+    restores_.on_condition(*store_);
 }
 
 Payload ShardBroker::read_block(channel::Channel& channel, const storage::BlockRef& ref) {
@@ -601,8 +674,13 @@ Payload ShardBroker::read_block(channel::Channel& channel, const storage::BlockR
 void ShardBroker::erase(std::string_view name) {
     const auto found = by_name_.find(std::string{name});
     BATON_ASSERT(found != by_name_.end());
-    const auto id = found->second;
-    channel::Channel& channel = *slot_of(id)->channel;
+    erase_slot(*slot_of(found->second));
+    by_name_.erase(found);
+}
+
+void ShardBroker::erase_slot(Slot& slot) {
+    const auto id = slot.id;
+    channel::Channel& channel = *slot.channel;
     channel.close(channel::Errc::channel_deleted);
     if (channel.is_durable()) {
         channel.submit_deleted();
@@ -614,7 +692,6 @@ void ShardBroker::erase(std::string_view name) {
         std::erase_if(durable_, [this](ChannelId gone) { return !slots_.contains(gone); });
         durable_gone_ = 0;
     }
-    by_name_.erase(found);
     state_.channels.fetch_sub(1, std::memory_order_relaxed);
 }
 
@@ -636,6 +713,9 @@ void ShardBroker::admin(SessionId session, std::uint64_t request, std::string_vi
                         std::size_t reply_size_max) {
     if (Backups::is_request(json)) {
         return backups_.ask(store_.get(), session, request, json, std::min(reply_size_max, admin_reply_size_max));
+    }
+    if (Restores::is_request(json)) {
+        return restores_.ask(store_.get(), session, request, json);
     }
     const auto id = next_gathering_++;
     const AdminCommand command{session, id, std::string{name}, std::string{json},
@@ -659,6 +739,9 @@ void ShardBroker::admin(SessionId session, std::uint64_t request, std::string_vi
 }
 
 void ShardBroker::handle(AdminCommand& command) {
+    if (!hidden_.empty() && admin_scope(command.json) == AdminScope::channel && waits_for_restore(command.name, command)) {
+        return;
+    }
     if (store_ && store_->condition() == commit::Condition::failed && admin_changes(command.json)) {
         const auto* channel = find(command.name);
         if (channel != nullptr && channel->is_durable()) {

@@ -20,6 +20,7 @@
 #include "server/runtime/broker_state.hpp"
 #include "server/runtime/channel_admin.hpp"
 #include "server/runtime/envelope.hpp"
+#include "server/runtime/restores.hpp"
 #include "server/runtime/session_events.hpp"
 #include "server/runtime/shard_store.hpp"
 
@@ -28,7 +29,7 @@ namespace baton::runtime {
 class ShardBroker final : public channel::ChannelEvents,
                           private ChannelDirectory,
                           private DurableChannels,
-                          private BackupHost {
+                          private RestoreHost {
 public:
     /// `state` and `mailboxes` outlive the broker.
     ShardBroker(std::uint32_t shard, BrokerState& state, MailboxPort& mailboxes);
@@ -112,6 +113,11 @@ private:
         bool is_committing = false;  ///< In the list of those that wait for the commit log.
         bool is_linked = false;      ///< In the list of those that have links.
     };
+    /// A channel that is being restored, and what was asked of its name meanwhile, in order.
+    struct Hidden {
+        ChannelId id{0};
+        std::vector<Envelope> waiting;
+    };
     struct MemoryRequest {
         channel::LinkAddress link;
         std::uint64_t size = 0;
@@ -145,11 +151,24 @@ private:
     void on_committed() override;
     void on_condition(commit::Condition condition, const Error& reason) override;
 
-    // BackupHost
+    [[nodiscard]] bool is_hidden(ChannelId id) const override;
+
+    // RestoreHost
+    [[nodiscard]] bool has_channel(const std::string& name) const override;
+    [[nodiscard]] Result<ChannelId> install_hidden(const RestoredChannel& restored) override;
+    void reveal(ChannelId id) override;
+    void drop_hidden(ChannelId id) override;
+    [[nodiscard]] std::size_t channel_name_size_max() const override { return state_.limits.channel_name_size_max; }
     void send(std::uint32_t shard, Envelope envelope) override;
     void reply(channel::SessionId session, std::uint64_t request, const std::string& json) override;
 
-    Slot& add_slot(std::string name, const channel::ChannelOptions& options, const channel::Durability& durability);
+    /// It has a name when it is in `by_name_` or `hidden_`.
+    Slot& add_slot(const std::string& name, const channel::ChannelOptions& options, const channel::Durability& durability);
+    void erase_slot(Slot& slot);
+    /// True: it waits until the channel of this name is there.
+    template <class Command>
+    bool waits_for_restore(const std::string& name, Command& command);
+    void go_on(std::vector<Envelope> waiting);
     [[nodiscard]] Slot* slot_of(ChannelId id) noexcept;
     void touch(Slot& slot);
     void tick_linked();
@@ -189,6 +208,8 @@ private:
     void handle(BackupReleaseCommand& command) { backups_.on(*store_, command); }
     void handle(BackupTakenEvent& event) { backups_.on(event); }
     void handle(BackupWrittenEvent& event) { backups_.on(*store_, event); }
+    void handle(RestoreCommand& command) { restores_.on(*store_, command); }
+    void handle(RestoreAnswer& answer) { restores_.on(*store_, answer); }
 
     const std::uint32_t shard_;
     BrokerState& state_;
@@ -200,6 +221,7 @@ private:
     std::unique_ptr<ShardStore> store_;  ///< Null: no data directory. Outlives the channels, which refer to its log.
     std::unordered_map<channel::SessionId, SessionEvents*> sessions_;
     std::unordered_map<std::string, ChannelId> by_name_;
+    std::unordered_map<std::string, Hidden> hidden_;
     std::unordered_map<ChannelId, std::unique_ptr<Slot>> slots_;
     std::vector<ChannelId> durable_;  ///< In the order of their making; some may be gone.
     std::size_t durable_gone_ = 0;
@@ -220,6 +242,7 @@ private:
     std::deque<MemoryRequest> memory_requests_;
     std::vector<Gathering> gatherings_;
     Backups backups_;
+    Restores restores_;
 };
 
 }  // namespace baton::runtime

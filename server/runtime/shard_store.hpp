@@ -38,6 +38,8 @@ public:
     [[nodiscard]] std::vector<ChannelId> durable_channels() const { return durable_channels(ChannelId{0}, SIZE_MAX); }
     /// Null if it has been deleted.
     [[nodiscard]] virtual channel::Channel* find_channel(ChannelId id) = 0;
+    /// It is being restored and does not count yet.
+    [[nodiscard]] virtual bool is_hidden(ChannelId id) const = 0;
     /// It may have something to do at the end of the turn.
     virtual void touch_channel(ChannelId id) = 0;
     virtual void on_committed() = 0;
@@ -111,6 +113,9 @@ public:
     void submit_bulk(storage::IoJob job) { ports_.bulk_queue->submit(std::move(job)); }
     /// Makes a checkpoint of everything as it is; `done` is called when it is durable, or not at all if it cannot be.
     void checkpoint(std::function<void()> done);
+
+    [[nodiscard]] ChunkPool& pool() noexcept { return *ports_.pool; }
+    [[nodiscard]] MemoryBudget& memory() noexcept { return *ports_.memory; }
 
     // --- Questions ---------------------------------------------------------------------------------------------------
 

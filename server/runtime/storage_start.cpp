@@ -38,13 +38,20 @@ void StartQueue::submit(storage::IoJob job) {
     }
 }
 
+bool StartQueue::run_one(storage::FileSystem& files) {
+    if (jobs_.empty()) {
+        return false;
+    }
+    auto job = std::move(jobs_.front());
+    jobs_.pop_front();
+    job.run(files);
+    job.done();
+    return true;
+}
+
 bool StartQueue::run_all(storage::FileSystem& files) {
-    const bool had_any = !jobs_.empty();
-    while (!jobs_.empty()) {
-        auto job = std::move(jobs_.front());
-        jobs_.pop_front();
-        job.run(files);
-        job.done();
+    const bool had_any = run_one(files);
+    while (run_one(files)) {
     }
     return had_any;
 }
@@ -156,6 +163,14 @@ Result<void> StorageStart::finish() {
     }
     if (recovery_.manifest->generation == 0) {
         return {};
+    }
+    for (const auto stream : recovery_.pending) {
+        if (auto removed = storage::remove_tree(files_, storage::stream_directory(stream)); !removed) {
+            return removed;
+        }
+    }
+    if (auto removed = storage::remove_restores(files_); !removed) {
+        return removed;  // Behind the switch: until then they say what does not count.
     }
     const auto old = storage::generation_directory(recovery_.manifest->generation);
     if (has_damage_) {

@@ -20,6 +20,8 @@ namespace baton::runtime {
 class StartQueue final : public storage::IoQueue {
 public:
     void submit(storage::IoJob job) override;
+    /// Runs the first one. False: there is none.
+    bool run_one(storage::FileSystem& files);
     /// Runs what is there, and what that submits. True if there was anything.
     bool run_all(storage::FileSystem& files);
     /// From now on jobs go there. Nothing is waiting.

@@ -9,8 +9,11 @@
 
 #include "common/base/bytes.hpp"
 #include "common/base/crc32c.hpp"
+#include "server/storage/checkpoint.hpp"
 #include "server/storage/errc.hpp"
 #include "server/storage/numbered_name.hpp"
+#include "server/storage/segment.hpp"
+#include "server/storage/wal_format.hpp"
 
 namespace baton::storage {
 
@@ -24,9 +27,11 @@ constexpr std::string_view generation_prefix = "generation-";
 constexpr std::string_view damaged_prefix = "damaged-";
 constexpr std::string_view shard_prefix = "shard-";
 constexpr std::string_view backup_prefix = "backup-";
+constexpr std::string_view restore_prefix = "restore-";
 constexpr std::size_t generation_width = 16;
 constexpr std::size_t shard_width = 4;
 constexpr std::size_t backup_width = 16;
+constexpr unsigned generation_shift = 32;
 constexpr int hex_base = 16;
 constexpr std::uint64_t manifest_size_max = 4096;
 constexpr std::uint64_t lock_size_max = 64;
@@ -152,6 +157,33 @@ std::string backup_directory(std::uint64_t id) {
     return numbered_name(backup_prefix, id, backup_width, hex_base);
 }
 
+std::string restore_directory(std::uint64_t id) {
+    return numbered_name(restore_prefix, id, backup_width, hex_base);
+}
+
+std::optional<std::uint64_t> generation_of_restore(std::string_view name) noexcept {
+    const auto id = number_in_name(name, restore_prefix, backup_width, hex_base);
+    return id ? std::optional{*id >> generation_shift} : std::nullopt;
+}
+
+bool is_data_file(std::string_view path) {
+    const auto first = path.find('/');
+    const auto last = path.rfind('/');
+    if (first == std::string_view::npos) {
+        return path == manifest_path;
+    }
+    const auto folder = path.substr(0, first);
+    const auto middle = path.substr(first + 1, last > first ? last - first - 1 : 0);
+    const auto name = path.substr(last + 1);
+    if (folder == channels_path) {
+        return stream_of_directory(middle) && middle.find('/') == std::string_view::npos && segment_file_number(name);
+    }
+    // Shards are numbered from 0, unlike everything else.
+    const bool is_shard = middle == numbered_name(shard_prefix, 0, shard_width) ||
+                          number_in_name(middle, shard_prefix, shard_width).has_value();
+    return generation_number(folder) && is_shard && (wal_file_number(name) || checkpoint_file_number(name));
+}
+
 Result<std::unique_ptr<FileLock>> lock_data_directory(FileSystem& files) {
     auto lock = files.lock(lock_path, std::to_string(::getpid()) + "\n");
     if (lock || lock.error().code != Errc::locked) {
@@ -182,7 +214,9 @@ Result<void> remove_leftovers(FileSystem& files, const Manifest& manifest) {
     for (const std::string& name : *names) {
         const auto generation = generation_number(name);
         const bool is_backup = number_in_name(name, backup_prefix, backup_width, hex_base).has_value();
-        if (is_backup || (generation && *generation != manifest.generation)) {
+        const auto restored_into = generation_of_restore(name);
+        if (is_backup || (generation && *generation != manifest.generation) ||
+            (restored_into && *restored_into != manifest.generation)) {
             if (auto removed = remove_tree(files, name); !removed) {
                 return removed;
             }
@@ -198,6 +232,21 @@ Result<void> remove_leftovers(FileSystem& files, const Manifest& manifest) {
         return removed;
     }
     return files.sync_directory("");
+}
+
+Result<void> remove_restores(FileSystem& files) {
+    const auto names = files.list("");
+    if (!names) {
+        return fail(names.error());
+    }
+    for (const std::string& name : *names) {
+        if (generation_of_restore(name)) {
+            if (auto removed = remove_tree(files, name); !removed) {
+                return removed;
+            }
+        }
+    }
+    return {};
 }
 
 }  // namespace baton::storage

@@ -38,12 +38,20 @@ struct Manifest {
 [[nodiscard]] std::optional<std::uint64_t> generation_number(std::string_view name) noexcept;
 /// "backup-0000000700000001": a backup that is being fetched. Gone at the next start.
 [[nodiscard]] std::string backup_directory(std::uint64_t id);
+/// "restore-0000000700000001": a backup that is being brought in. The upper half of the id is the generation that it is
+/// brought into. Gone after the next start.
+[[nodiscard]] std::string restore_directory(std::uint64_t id);
+[[nodiscard]] std::optional<std::uint64_t> generation_of_restore(std::string_view name) noexcept;
+/// Whether a data directory has files of this name: its manifest, of a shard, of a channel; and no other spelling of it.
+[[nodiscard]] bool is_data_file(std::string_view path);
 
 /// Locks the directory for this process. `locked` names the process that has it, if it says so.
 [[nodiscard]] Result<std::unique_ptr<FileLock>> lock_data_directory(FileSystem& files);
 
 /// Removes what an interrupted start left (generations other than the manifest's, `.tmp` files) and backups that were being
-/// fetched. Keeps damaged generations.
+/// fetched. Keeps damaged generations, and restores into the manifest's: they say which of its streams do not count.
 [[nodiscard]] Result<void> remove_leftovers(FileSystem& files, const Manifest& manifest);
+/// All restores: the generation that they were brought into does not count any more.
+[[nodiscard]] Result<void> remove_restores(FileSystem& files);
 
 }  // namespace baton::storage

@@ -100,4 +100,13 @@ Result<void> ensure_directory(FileSystem& files, std::string_view path) {
     return names ? Result<void>{} : fail(std::move(names.error()));
 }
 
+Result<void> ensure_directories(FileSystem& files, std::string_view path) {
+    for (auto end = path.find('/'); end != std::string_view::npos; end = path.find('/', end + 1)) {
+        if (auto made = ensure_directory(files, path.substr(0, end)); !made) {
+            return made;
+        }
+    }
+    return ensure_directory(files, path);
+}
+
 }  // namespace baton::storage

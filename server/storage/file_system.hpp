@@ -102,5 +102,7 @@ public:
 [[nodiscard]] Result<void> remove_tree(FileSystem& files, std::string_view path);
 /// make_directory that does not mind if it is there.
 [[nodiscard]] Result<void> ensure_directory(FileSystem& files, std::string_view path);
+/// The same for those above it as well.
+[[nodiscard]] Result<void> ensure_directories(FileSystem& files, std::string_view path);
 
 }  // namespace baton::storage

@@ -1,4 +1,5 @@
 """Backups of a running broker: what was confirmed before is in it, what was settled is not, one moment for all channels;
+restores into a running broker: all channels as they were, or none;
 and what baton-inspect gets out of a channel that is quarantined. Next file: durable_test.py.
 """
 
@@ -6,12 +7,13 @@ import json
 import os
 import subprocess
 import threading
+import time
 import unittest
 
 import wire
 from broker import DEADLINE, clean_environment, each_shard_count, eventually, program
 from damage_test import find_bytes, flip
-from durable_test import DurableBrokerTest, files_below
+from durable_test import PRODUCER, DurableBrokerTest, files_below
 
 
 def inspect(*arguments):
@@ -177,13 +179,169 @@ class BackupTest(InspectedBrokerTest):
         os.mkdir(full)
         open(os.path.join(full, "file"), "wb").close()
         self.assertIn(b"not empty", self.expect_exit(2, server, "backup", full).stderr)
-        self.assertIn(b"baton-inspect", self.expect_exit(2, server, "restore", full).stderr)
+        self.assertIn(b"no MANIFEST", self.expect_exit(1, server, "restore", full).stderr)
         self.assertIn(b"--live", self.expect_inspect(3, self.data, "list").stderr)
         self.expect_inspect(0, self.data, "list", "--live")
         self.expect_inspect(3, os.path.join(self.folder, "nowhere"), "list")
         self.assertFalse(os.path.exists(os.path.join(self.folder, "nowhere")))
         self.expect_inspect(3, full, "list")
         self.expect_inspect(2, self.data)
+
+
+@each_shard_count(1, 3)
+class RestoreTest(InspectedBrokerTest):
+    """`baton restore` into a running broker."""
+
+    def filled(self, **settings):
+        """A broker with channels that have something of everything, and a backup of it."""
+        server = self.start(wal_file_size="64k", **settings)
+        peer = self.create(server, b"many", b"few", b"empty")
+        self.assertTrue(peer.admin("channel.create", b"empty", messages_max=7)["ok"])
+        peer.attach_sender(1, b"many")
+        peer.publish_all(1, 1, [b"%05d-" % number + b"x" * 300 for number in range(3000)])
+        peer.attach_sender(2, b"few", producer=PRODUCER)
+        peer.publish_all(2, 1, [b"f%d" % number for number in range(10)])
+        peer.attach_receiver(3, b"few", (10, 1 << 40))
+        first = peer.deliveries(3, 10)[0].offset
+        peer.settle(3, first + 7, outcome=wire.STARTED)
+        self.assertEqual([], peer.settle_and_wait(3, first, 3))
+        directory = self.backup(server)
+        peer.detach(3)
+        return server, directory
+
+    def contents(self, server, *names):
+        peer = self.peer(server)
+        found = {}
+        for name in names:
+            messages, start = [], 0
+            while start is not None:
+                reply = peer.admin("channel.peek", name, count=1000, **{"from": start})
+                messages += [(row["offset"], row["attempt"], row["time_us"], row["body_base64"])
+                             for row in reply["messages"]]
+                start = reply.get("next")
+            shown = peer.show(name)
+            found[name] = (messages, shown["next_offset"], shown["producers"], shown["messages_max"])
+        peer.close()
+        return found
+
+    def test_channels_come_back_as_they_were(self):
+        names = (b"many", b"few", b"empty")
+        server, directory = self.filled()
+        before = self.contents(server, *names)
+        other = self.start(data_dir=os.path.join(self.folder, "other"), shards=2)
+        self.expect_exit(0, other, "restore", directory)
+        peer = self.peer(server)
+        for name in names:
+            self.assertTrue(peer.admin("channel.delete", name)["ok"])
+        done = json.loads(self.expect_exit(0, server, "--output", "json", "restore", directory).stdout)
+        self.assertEqual((3, 3007), (done["channels"], done["messages"]))
+        for broker, data in ((server, self.data), (other, os.path.join(self.folder, "other"))):
+            self.assertEqual(before, self.contents(broker, *names))
+            broker.kill()
+            again = self.start(data_dir=data)
+            self.assertEqual(before, self.contents(again, *names))
+            peer = self.peer(again)
+            # The duplicate window: what it had is known, what is new goes on behind it.
+            peer.attach_sender(1, b"few", producer=PRODUCER)
+            peer.publish(1, 10, b"again")
+            peer.publish(1, 11, b"new")
+            self.assertEqual([], peer.confirmed(1, 11))
+            got = self.bodies(peer, b"few", 8)
+            self.assertEqual([b"f%d" % number for number in range(3, 10)] + [b"new"], [message.body for message in got])
+            self.assertEqual([1, 1, 1, 1, 2, 1, 1, 1], [message.attempt for message in got])
+            self.assertEqual(3000, len(self.bodies(peer, b"many", 3000)))
+            self.assertEqual([], [name for name in os.listdir(data) if name.startswith("restore-")])
+            again.kill()
+
+    def test_names_that_are_there_are_refused(self):
+        server, directory = self.filled()
+        peer = self.peer(server)
+        self.assertTrue(peer.admin("channel.delete", b"many")["ok"])
+        before = self.contents(server, b"few", b"empty")
+        ended = self.expect_exit(7, server, "restore", directory)
+        self.assertIn(b'"empty", "few"', ended.stderr)
+        self.assertNotIn(b"many", ended.stderr)
+        self.assertEqual(before, self.contents(server, b"few", b"empty"))
+        self.assertEqual("not_found", peer.admin("channel.show", b"many")["error"]["code"])
+        self.expect_exit(5, server, "restore", directory, "--only", "nobody")
+        self.expect_exit(2, server, "restore", directory, "--as", "nobody")
+        self.expect_exit(0, server, "restore", directory, "--only", "many", "--only", "few", "--as", "few=less")
+        self.assertEqual(before[b"few"], self.contents(server, b"less")[b"less"])
+        self.assertEqual(3000, peer.show(b"many")["ready"])
+        self.assertEqual([], [name for name in os.listdir(self.data) if name.startswith("restore-")])
+
+    def test_a_backup_that_is_not_whole_is_refused(self):
+        server, directory = self.filled()
+        other = self.start(data_dir=os.path.join(self.folder, "other"))
+        (path, position), = find_bytes(directory, "**/*", b"00100-xxx")
+        flip(path, position)
+        self.assertIn(b"damaged", self.expect_exit(7, other, "restore", directory).stderr)
+        os.remove(path)
+        self.expect_exit(7, other, "restore", directory)
+        os.remove(os.path.join(directory, "MANIFEST"))
+        self.expect_exit(1, other, "restore", directory)
+        self.assertEqual([], self.peer(other).admin("channel.list")["channels"])
+        self.assertEqual(["LOCK", "MANIFEST"], [name for name in files_below(os.path.join(self.folder, "other"))
+                                                if not name.startswith("generation-")])
+
+    def test_a_kill_at_any_moment_leaves_all_or_nothing(self):
+        names = (b"many", b"few", b"empty")
+        server, directory = self.filled()
+        before = self.contents(server, *names)
+        server.kill()
+        outcomes = []
+        target = self.start(data_dir=os.path.join(self.folder, "whole"))
+        begun = time.monotonic()
+        self.expect_exit(0, target, "restore", directory)
+        took = time.monotonic() - begun
+        for attempt in range(12):
+            data = os.path.join(self.folder, f"killed-{attempt}")
+            target = self.start(data_dir=data)
+            restore = self.command(target, "restore", directory)
+            time.sleep(took * attempt / 8)
+            target.kill()
+            restore.process.kill()
+            restore.process.wait()
+            again = self.start(data_dir=data)
+            listed = [channel["name"] for channel in self.peer(again).admin("channel.list")["channels"]]
+            self.assertIn(listed, ([], ["empty", "few", "many"]))
+            if listed:
+                self.assertEqual(before, self.contents(again, *names))
+            self.assertEqual([], [name for name in os.listdir(data) if name.startswith("restore-")])
+            if not listed:
+                self.expect_exit(0, again, "restore", directory)
+                self.assertEqual(before, self.contents(again, *names))
+            outcomes.append(bool(listed))
+            again.kill()
+        print(f"\nrestored before the kill: {outcomes}")
+
+    def test_senders_and_receivers_go_on(self):
+        server, directory = self.filled()
+        peer = self.create(server, b"busy")
+        peer.attach_sender(5, b"busy")
+        peer.attach_receiver(6, b"busy", (1 << 30, 1 << 40))
+        restore = self.command(server, "restore", directory, "--only", "many", "--as", "many=copy")
+        slowest = number = 0
+        while restore.process.poll() is None or number < 100:
+            number += 1
+            begun = time.monotonic()
+            peer.publish(5, number, b"x")
+            self.assertEqual([], peer.confirmed(5, number))
+            message, = peer.deliveries(6, 1)
+            peer.settle(6, message.offset, 1, message.attempt)
+            slowest = max(slowest, time.monotonic() - begun)
+        self.assertEqual(0, restore.wait())
+        print(f"\n{number} round trips, the slowest {slowest * 1000:.1f} ms")
+        self.assertEqual(3000, self.peer(server).show(b"copy")["ready"])
+
+    def test_the_end_of_the_connection_removes_it(self):
+        server = self.start()
+        peer = self.peer(server)
+        begun = peer.admin("restore.begin")
+        self.assertIn(begun["id"], os.listdir(self.data))
+        self.assertEqual("not_found", self.peer(server).admin("restore.end", id=begun["id"])["error"]["code"])
+        peer.close()
+        eventually(lambda: begun["id"] not in os.listdir(self.data), "it is removed")
 
 
 class RescueTest(InspectedBrokerTest):

@@ -1,0 +1,224 @@
+// `baton restore DIR`: sends the files of a backup to a running broker, which brings its channels in, all or none.
+// Main thread, and a few that send. Next file: backup.cpp.
+#include <algorithm>
+#include <condition_variable>
+#include <cstdio>
+#include <exception>
+#include <filesystem>
+#include <fstream>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "client/cli/admin.hpp"
+#include "client/cli/progress.hpp"
+#include "common/base/base64.hpp"
+#include "common/base/text_form.hpp"
+#include "common/base/units.hpp"
+
+namespace baton::cli {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Files that are sent at once: enough to keep the connection busy.
+constexpr std::size_t senders = 4;
+/// As base64 in JSON it fits a frame of any broker's smallest size.
+constexpr std::size_t piece_size = 45'000;
+
+struct Wishes {
+    std::string directory;
+    std::vector<std::string> only;
+    std::vector<std::string> renamed;
+};
+
+struct LocalFile {
+    std::string path;
+    std::uint64_t size = 0;
+};
+
+class Restore {
+public:
+    Restore(const Program& program, const Wishes& wishes)
+        : program_{program}, wishes_{wishes}, directory_{wishes.directory}, client_{question_options(program.global)} {}
+
+    int run();
+
+private:
+    [[nodiscard]] Json question(const std::string& operation, const Json& arguments) {
+        return ask(program_, client_, operation, "", arguments);
+    }
+    void list(const std::string& folder, const std::string& prefix);
+    void send_all();
+    void send_some();
+    void send(const LocalFile& file);
+    [[nodiscard]] Json last_question() const;
+
+    const Program& program_;
+    const Wishes& wishes_;
+    const fs::path directory_;
+    Client client_;
+    std::string id_;
+    std::uint64_t bytes_total_ = 0;
+    std::vector<LocalFile> files_;
+
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    std::size_t next_ = 0;  // Of files_.
+    std::size_t running_ = 0;
+    std::uint64_t bytes_ = 0;
+    std::exception_ptr trouble_;
+};
+
+/// What is not of a data directory by its name is left alone; the broker looks more closely.
+void Restore::list(const std::string& folder, const std::string& prefix) {
+    std::error_code error;
+    for (const auto& entry : fs::recursive_directory_iterator{directory_ / folder, error}) {
+        const auto name = entry.path().filename().string();
+        if (entry.is_regular_file() && name.starts_with(prefix) && !name.ends_with(".tmp")) {
+            files_.push_back({fs::relative(entry.path(), directory_).string(), entry.file_size()});
+            bytes_total_ += files_.back().size;
+        }
+    }
+}
+
+void Restore::send(const LocalFile& file) {
+    std::ifstream in{directory_ / file.path, std::ios::binary};
+    std::vector<char> piece(piece_size);
+    std::uint64_t offset = 0;
+    do {
+        in.read(piece.data(), static_cast<std::streamsize>(std::min<std::uint64_t>(piece.size(), file.size - offset)));
+        const auto count = static_cast<std::size_t>(in.gcount());
+        if (count == 0 && offset < file.size) {
+            throw Failure{exit_failed, "cannot read " + (directory_ / file.path).string(), "cannot_read"};
+        }
+        const auto body = base64_encode(std::as_bytes(std::span{piece}.first(count)));
+        static_cast<void>(
+            question("restore.write", {{"id", id_}, {"path", file.path}, {"offset", offset}, {"body_base64", body}}));
+        offset += count;
+        const std::lock_guard lock{mutex_};
+        bytes_ += count;
+        if (trouble_) {
+            return;
+        }
+    } while (offset < file.size);
+}
+
+void Restore::send_some() {
+    for (;;) {
+        std::size_t file = 0;
+        {
+            const std::lock_guard lock{mutex_};
+            if (trouble_ || next_ == files_.size()) {
+                return;
+            }
+            file = next_++;
+        }
+        try {
+            send(files_[file]);
+        } catch (...) {
+            const std::lock_guard lock{mutex_};
+            trouble_ = trouble_ ? trouble_ : std::current_exception();
+        }
+    }
+}
+
+void Restore::send_all() {
+    constexpr std::uint64_t mebibyte = 1ULL << 20U;
+    Progress progress{program_.global, "MiB sent", bytes_total_ / mebibyte};
+    std::vector<std::jthread> threads;
+    running_ = std::min(senders, files_.size());
+    for (std::size_t i = 0; i < running_; ++i) {
+        threads.emplace_back([this] {
+            send_some();
+            const std::lock_guard lock{mutex_};
+            --running_;
+            changed_.notify_all();
+        });
+    }
+    std::unique_lock lock{mutex_};
+    while (running_ > 0) {
+        changed_.wait_for(lock, std::chrono::milliseconds{5});
+        progress.reached(bytes_ / mebibyte,
+                         static_cast<double>(bytes_) / static_cast<double>(std::max<std::uint64_t>(bytes_total_, 1)));
+    }
+    if (trouble_) {
+        std::rethrow_exception(trouble_);
+    }
+}
+
+/// A name as it is typed: "%XX" stands for a byte, any other '%' for itself. The broker wants the strict form.
+std::string strict_name(const std::string& typed) {
+    const auto name = name_from_text(typed);
+    return name_text(as_bytes(name ? *name : typed));
+}
+
+Json Restore::last_question() const {
+    Json request{{"id", id_}};
+    for (const auto& name : wishes_.only) {
+        request["only"].push_back(strict_name(name));
+    }
+    for (const auto& pair : wishes_.renamed) {
+        const auto split = pair.find('=');
+        if (split == std::string::npos || split == 0 || split + 1 == pair.size()) {
+            throw usage("--as " + pair + ": it is NAME=NEWNAME (a '=' in a name is written %3D)");
+        }
+        request["as"][strict_name(pair.substr(0, split))] = strict_name(pair.substr(split + 1));
+    }
+    return request;
+}
+
+int Restore::run() {
+    static_cast<void>(last_question());  // Complains before anything is done.
+    std::error_code error;
+    const auto manifest = fs::file_size(directory_ / "MANIFEST", error);
+    if (error) {
+        throw Failure{exit_failed, directory_.string() + " has no MANIFEST: it is no backup, or not a complete one",
+                      "bad_backup"};
+    }
+    files_.push_back({"MANIFEST", manifest});
+    list("channels", "segment-");
+    for (const auto& entry : fs::directory_iterator{directory_, error}) {
+        if (const auto name = entry.path().filename().string(); name.starts_with("generation-")) {
+            list(name, "wal-");
+            list(name, "checkpoint-");
+        }
+    }
+    id_ = question("restore.begin", Json::object()).at("id").get<std::string>();
+    send_all();
+    const auto reply = question("restore.end", last_question());
+    client_.close();
+    const auto channels = reply.at("channels").get<std::uint64_t>();
+    const auto messages = reply.at("messages").get<std::uint64_t>();
+    if (program_.global.output == OutputFormat::text) {
+        std::printf("%llu channels, %llu messages restored\n", static_cast<unsigned long long>(channels),
+                    static_cast<unsigned long long>(messages));
+    } else {
+        print_json({{"directory", directory_.string()}, {"channels", channels}, {"messages", messages}});
+    }
+    return exit_done;
+}
+
+}  // namespace
+
+void add_restore(Program& program) {
+    auto* verb = program.app.add_subcommand(
+        "restore", "Bring the channels of a backup into a running broker, all or none. Names that it has are refused.");
+    verb->footer("Example: baton restore /backups/monday --only jobs --as jobs=jobs-monday");
+    const auto wishes = std::make_shared<Wishes>();
+    verb->add_option("DIR", wishes->directory, "What `baton backup` wrote.")->required();
+    verb->add_option("--only", wishes->only, "This channel and no other; may be repeated.")
+        ->type_name("NAME")
+        ->allow_extra_args(false)
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+    verb->add_option("--as", wishes->renamed, "Call a channel something else; may be repeated.")
+        ->type_name("NAME=NEWNAME")
+        ->allow_extra_args(false)
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+    verb->final_callback(
+        [&program, wishes] { program.run = [&program, wishes] { return Restore{program, *wishes}.run(); }; });
+}
+
+}  // namespace baton::cli
