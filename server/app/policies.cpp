@@ -18,7 +18,7 @@ constexpr auto limit_max = std::uint64_t{1} << 62U;
 
 constexpr const char* allowed_list =
     "a list of at most 1000 objects such as {\"match\": \"jobs.*\", \"storage\": \"durable\"}";
-constexpr const char* allowed_keys = "match, storage and the settings of channel.create (docs/protocol.md, section 11)";
+std::string allowed_keys() { return "match, storage, " + runtime::channel_setting_list(); }
 constexpr const char* allowed_match =
     "a pattern of 1 to 4000 bytes: * is any run of bytes, ? is one, %XX a certain one";
 constexpr const char* allowed_storage = "memory or durable";
@@ -122,13 +122,13 @@ Result<std::vector<ChannelPolicy>> policies_from(const Json& json, const std::st
     for (const auto& item : json) {
         const auto place = where + ": policies[" + std::to_string(policies.size()) + "]";
         if (!item.is_object()) {
-            return invalid(place + " is " + shown(item) + ", allowed is an object with the keys " + allowed_keys);
+            return invalid(place + " is " + shown(item) + ", allowed is an object with the keys " + allowed_keys());
         }
         ChannelPolicy policy;
         Json settings = Json::object();
         for (const auto& [key, value] : item.items()) {
             if (!is_key(key)) {
-                return invalid(place + ": the key \"" + key + "\" is unknown, allowed are " + allowed_keys);
+                return invalid(place + ": the key \"" + key + "\" is unknown, allowed are " + allowed_keys());
             }
             if (!has_own_place(key)) {
                 settings[key] = value;

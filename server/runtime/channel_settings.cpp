@@ -109,6 +109,14 @@ void check_together(const ChannelOptions& options) {
 
 bool is_channel_setting(std::string_view key) noexcept { return std::ranges::find(keys, key) != keys.end(); }
 
+std::string channel_setting_list() {
+    std::string list;
+    for (const auto key : keys) {
+        list += (list.empty() ? "" : ", ") + std::string{key};
+    }
+    return list;
+}
+
 const char* kind_name(Kind kind) noexcept { return kinds.at(static_cast<std::size_t>(kind)).data(); }
 
 const char* overflow_name(Overflow overflow) noexcept { return overflows.at(static_cast<std::size_t>(overflow)).data(); }

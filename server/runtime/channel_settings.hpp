@@ -2,7 +2,8 @@
 // for policies and for what is printed. Control path. Any thread. Next file: channel_admin.hpp.
 #pragma once
 
-#include <initializer_list>
+#include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "server/channel/channel_options.hpp"
@@ -12,6 +13,8 @@ namespace baton::runtime {
 
 /// Whether `key` is a setting that apply_settings() knows: all but `storage`.
 [[nodiscard]] bool is_channel_setting(std::string_view key) noexcept;
+/// Their names, for people.
+[[nodiscard]] std::string channel_setting_list();
 
 /// Changes what the request names; other keys are passed over. Throws Refusal: "bad_request" with the key, the value and
 /// what is allowed.

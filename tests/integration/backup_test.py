@@ -232,7 +232,7 @@ class RestoreTest(InspectedBrokerTest):
         self.expect_exit(0, other, "restore", directory)
         peer = self.peer(server)
         for name in names:
-            self.assertTrue(peer.admin("channel.delete", name)["ok"])
+            self.assertTrue(peer.admin("channel.delete", name, force=True)["ok"])
         done = json.loads(self.expect_exit(0, server, "--output", "json", "restore", directory).stdout)
         self.assertEqual((3, 3007), (done["channels"], done["messages"]))
         for broker, data in ((server, self.data), (other, os.path.join(self.folder, "other"))):
@@ -256,7 +256,7 @@ class RestoreTest(InspectedBrokerTest):
     def test_names_that_are_there_are_refused(self):
         server, directory = self.filled()
         peer = self.peer(server)
-        self.assertTrue(peer.admin("channel.delete", b"many")["ok"])
+        self.assertTrue(peer.admin("channel.delete", b"many", force=True)["ok"])
         before = self.contents(server, b"few", b"empty")
         ended = self.expect_exit(7, server, "restore", directory)
         self.assertIn(b'"empty", "few"', ended.stderr)

@@ -135,7 +135,8 @@ TEST_F(Kinds, AFilterMatchesWordsOfTheKey) {
     publish("2", "eu.order.deleted");
     publish("3", "us.order.created");
     publish("4");
-    EXPECT_EQ(delivered(), (Lines{"deliver 2 1 attempt 1", "deliver 3 1 attempt 1", "deliver 3 2 attempt 1", "deliver 4 1 attempt 1",
+    EXPECT_EQ(delivered(), (Lines{"deliver 2 1 attempt 1", "deliver 3 1 attempt 1",
+                                  "deliver 3 2 attempt 1", "deliver 4 1 attempt 1",
                                   "deliver 4 2 attempt 1", "deliver 4 3 attempt 1", "deliver 4 4 attempt 1"}));
     EXPECT_EQ(world->channel.stats().stored, 4U);
     world->channel.detach(link_of(4));
