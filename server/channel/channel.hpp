@@ -73,7 +73,8 @@ struct ChannelStats {
     std::uint64_t resident_bytes = 0;                    ///< Of those, bytes in memory.
     std::uint64_t published = 0, duplicates = 0, refused = 0, delivered = 0, redelivered = 0, settled = 0, purged = 0;
     std::uint64_t retried = 0, rejected = 0, expired = 0, dropped = 0, leases_ended = 0;
-    std::uint64_t trimmed = 0;  ///< Streams: given up by retention.
+    std::uint64_t trimmed = 0;   ///< Streams: given up by retention.
+    std::uint64_t unwanted = 0;  ///< Topics: came when there was no subscription.
     Offset last_dropped_first = 0;  ///< The last range of messages that were dropped for lack of room; 0: none.
     std::uint64_t last_dropped_count = 0;
     Offset next_offset = 1;       ///< Of the next message that is published.
@@ -116,7 +117,7 @@ struct StartPosition {
 struct ReceiverRequest {
     std::string subscription;        ///< Name; empty: one of this link alone (topic, stream), or the queue.
     StartPosition from;
-    std::string filter;              ///< Empty: all messages.
+    std::string filter;              ///< Empty: all messages, or as the subscription has it.
     Duration lease{};                ///< Zero: the channel's.
     bool is_exclusive = false;
     std::string name;                ///< What the peer calls itself.
@@ -197,6 +198,8 @@ public:
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
     [[nodiscard]] const ChannelOptions& options() const noexcept { return options_; }
     [[nodiscard]] ChannelStats stats() const;
+    /// Messages that receivers hold.
+    [[nodiscard]] std::uint64_t in_flight() const noexcept;
     /// Applies new limits at once; lower ones do not drop anything, they block until there is room again.
     void reconfigure(const ChannelOptions& options);
     /// Forgets all ready messages (not those in flight) of every reader, of a stream all, and returns how many.
@@ -369,6 +372,7 @@ private:
     std::unordered_map<std::string, Subscription*> by_name_;
     ReaderId next_lasting_ = 1;
     ReaderId next_of_link_ = first_link_reader;
+    bool has_backlog_limits_ = false;  // Some reader has one.
     Offset noted_trim_ = 1;    // As the disk knows it.
     std::uint64_t trimmed_ = 0;
 

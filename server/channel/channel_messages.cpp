@@ -311,7 +311,7 @@ std::uint64_t Channel::ready() const noexcept {
 
 Room Channel::room() const noexcept {
     const Credit free = intake_.free_room();
-    const bool is_held_up = std::ranges::any_of(readers_, [](const auto& reader) {
+    const bool is_held_up = has_backlog_limits_ && std::ranges::any_of(readers_, [](const auto& reader) {
         return reader->is_over_backlog() && reader->settings().overflow == Overflow::block;
     });
     return {.is_congested = journal_ != nullptr && journal_->log().is_congested(),

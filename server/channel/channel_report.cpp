@@ -141,6 +141,7 @@ ChannelStats Channel::stats() const {
     stats.duplicates = duplicates_ + intake_.counters().duplicates;
     stats.refused = intake_.counters().refused;
     stats.trimmed = trimmed_;
+    stats.unwanted = intake_.counters().unwanted;
     SubscriptionCounters sum = ended_;
     for (const auto& reader : readers_) {
         const SubscriptionCounters& counters = reader->counters();
@@ -181,6 +182,14 @@ ChannelStats Channel::stats() const {
     stats.wait = head_wait_;
     report_links(stats.links);
     return stats;
+}
+
+std::uint64_t Channel::in_flight() const noexcept {
+    std::uint64_t count = 0;
+    for (const auto& reader : readers_) {
+        count += reader->in_flight();
+    }
+    return count;
 }
 
 void Channel::report_links(std::vector<LinkReport>& links) const {

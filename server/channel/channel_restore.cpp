@@ -54,6 +54,7 @@ void Channel::install_readers(const ChannelImage& image) {
         auto& reader = readers_.emplace_back(std::make_unique<Subscription>(subscription_context(), saved.settings()));
         log_.add_cursor(reader->cursor());
         by_name_[reader->settings().name] = reader.get();
+        has_backlog_limits_ = has_backlog_limits_ || reader->settings().backlog_max > 0;
     }
 }
 

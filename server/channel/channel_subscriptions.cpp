@@ -88,7 +88,8 @@ std::error_code Channel::check_request(const ReceiverRequest& request) const {
     }
     const auto found = by_name_.find(request.subscription);
     if (!request.subscription.empty() && found != by_name_.end()) {
-        return found->second->settings().filter == request.filter ? std::error_code{} : Errc::incompatible_options;
+        const bool fits = request.filter.empty() || found->second->settings().filter == request.filter;
+        return fits ? std::error_code{} : Errc::incompatible_options;
     }
     return !is_queue && readers_.size() >= subscriptions_max ? make_error_code(Errc::too_many_subscriptions)
                                                              : std::error_code{};
@@ -114,6 +115,7 @@ std::error_code Channel::subscribe(const SubscriptionSettings& settings, const S
         return refused;
     }
     SubscriptionSettings wanted = settings;
+    has_backlog_limits_ = has_backlog_limits_ || settings.backlog_max > 0;
     Subscription* reader = find_subscription(settings.name);
     if (reader == nullptr) {
         wanted.id = next_lasting_++;

@@ -75,6 +75,7 @@ void Subscription::attach(Receiver& receiver) {
 }
 
 void Subscription::detach(Receiver& receiver) {
+    in_flight_ -= receiver.in_flight.messages();
     Ring<Run> held = receiver.in_flight.take_all();
     for (std::size_t i = 0; i < held.size(); ++i) {
         come_back(held[i]);
@@ -111,14 +112,6 @@ void Subscription::refresh_all() {
 void Subscription::begin_drain() {
     is_draining_ = true;
     refresh_all();
-}
-
-std::uint64_t Subscription::in_flight() const noexcept {
-    std::uint64_t count = 0;
-    for (const Receiver* receiver : receivers_) {
-        count += receiver->in_flight.messages();
-    }
-    return count;
 }
 
 // --- The way to ready ----------------------------------------------------------------------------------------------------
@@ -271,6 +264,7 @@ void Subscription::dispatch() {
     do {
         absorb(budget);
         const auto given = dispatcher_.run(ready_, now);
+        in_flight_ += given.messages;
         counters_.delivered += given.messages;
         counters_.redelivered += given.redelivered;
         next_lease_end_ = std::min(next_lease_end_, given.messages > 0 ? given.lease_end : UINT32_MAX);
@@ -356,6 +350,7 @@ void Subscription::end_leases() {
             continue;
         }
         for (const Run& run : taken_back_) {
+            in_flight_ -= run.count;
             counters_.leases_ended += run.count;
             come_back(run);
         }

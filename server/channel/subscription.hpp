@@ -135,7 +135,7 @@ public:
     [[nodiscard]] std::uint64_t ready() const noexcept { return ready_.total() + keys_.messages(); }
     [[nodiscard]] std::uint64_t delayed() const noexcept { return schedule_.messages(); }
     [[nodiscard]] std::uint64_t quarantined() const noexcept { return quarantine_.size(); }
-    [[nodiscard]] std::uint64_t in_flight() const noexcept;
+    [[nodiscard]] std::uint64_t in_flight() const noexcept { return in_flight_; }
     [[nodiscard]] const SubscriptionCounters& counters() const noexcept { return counters_; }
     [[nodiscard]] bool wants_messages() const noexcept { return dispatcher_.has_candidates(); }
     [[nodiscard]] bool is_blocked_on_disk() const noexcept {
@@ -223,6 +223,7 @@ private:
     Dispatcher dispatcher_;
     std::vector<Receiver*> receivers_;  // In the order in which they were attached.
     std::uint32_t exclusive_receivers_ = 0;
+    std::uint64_t in_flight_ = 0;  // Of all receivers.
 
     struct Expiry {
         MonotonicTime at{};

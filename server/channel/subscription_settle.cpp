@@ -16,6 +16,7 @@ void Subscription::settle(Receiver& receiver, const SettleRange& range, std::str
     }
     settlement_.clear();
     InFlight& held = receiver.in_flight;
+    const std::uint64_t held_before = held.messages();
     switch (range.outcome) {
         case Outcome::done:
             held.take(range, settlement_);
@@ -69,6 +70,7 @@ void Subscription::settle(Receiver& receiver, const SettleRange& range, std::str
             context_.events.settle_refused(receiver.address, range, Errc::unsupported_outcome);
             return;
     }
+    in_flight_ -= held_before - held.messages();
     for (const SettleRange& lost : settlement_.lost) {
         context_.events.settle_refused(receiver.address, lost, Errc::lost_lease);
     }

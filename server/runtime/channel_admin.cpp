@@ -58,7 +58,8 @@ Json counters_json(const channel::ChannelStats& stats) {
             {"producers", stats.producers},  {"committing", stats.committing},   {"resident_bytes", stats.resident_bytes},
             {"delayed", stats.delayed},      {"quarantined", stats.quarantined}, {"stored", stats.stored},
             {"retried", stats.retried},      {"rejected", stats.rejected},       {"expired_messages", stats.expired},
-            {"dropped", stats.dropped},      {"leases_ended", stats.leases_ended}, {"trimmed", stats.trimmed}};
+            {"dropped", stats.dropped},      {"leases_ended", stats.leases_ended}, {"trimmed", stats.trimmed},
+            {"unwanted", stats.unwanted}};
 }
 
 constexpr std::size_t links_shown_max = 200;

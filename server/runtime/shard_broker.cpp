@@ -439,7 +439,7 @@ std::uint64_t ShardBroker::in_flight() const {
     std::uint64_t total = 0;
     for (const auto id : linked_) {
         if (const auto slot = slots_.find(id); slot != slots_.end()) {
-            total += slot->second->channel->stats().in_flight;
+            total += slot->second->channel->in_flight();
         }
     }
     return total;

@@ -156,6 +156,7 @@ TEST_F(Kinds, WhatAKindDoesNotHaveIsRefused) {
         EXPECT_EQ(refusal({.subscription{}, .from{}, .filter = filter, .name{}}), Errc::bad_filter) << filter;
     }
     attach(2, "s", {}, "a.*");
+    attach(3, "s");  // As it is.
     EXPECT_EQ(refusal({.subscription = "s", .from{}, .filter = "b.*", .name{}}), Errc::incompatible_options);
 }
 
