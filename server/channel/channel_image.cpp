@@ -126,6 +126,7 @@ void ChannelImage::on(const SubscribedRecord& record) {
     if (!is_new) {
         found->second.set_settings(record.settings);
     }
+    next_offset_ = std::max(next_offset_, record.cursor);  // Before it some may have come that nobody wanted.
 }
 
 // Who installs the image forgets those whose time is over.

@@ -66,10 +66,7 @@ void Channel::messages_visible() {
         trim();
     }
     if (log_.has_ruled()) {
-        const auto batches = log_.take_ruled();
-        for (const auto& reader : readers_) {
-            reader->take_ruled(batches);
-        }
+        give_ruled(log_.take_ruled());
     }
     for (std::size_t i = 0; i < readers_.size(); ++i) {
         Subscription& reader = *readers_[i];
@@ -81,6 +78,15 @@ void Channel::messages_visible() {
             }
         }
     }
+}
+
+// Some may forget the last message of a batch while others look at it still.
+void Channel::give_ruled(const std::vector<StoredBatch*>& batches) {
+    std::ranges::for_each(batches, [](StoredBatch* batch) { MessageLog::pin(*batch); });
+    for (const auto& reader : readers_) {
+        reader->take_ruled(batches);
+    }
+    std::ranges::for_each(batches, [this](StoredBatch* batch) { log_.unpin(*batch); });
 }
 
 // Its receivers are too slow for it. Those of one link take it along.

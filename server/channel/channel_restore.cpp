@@ -191,8 +191,8 @@ void Channel::install_entries(const ChannelImage& image) {
             ruled.push_back(batch);
         }
     }
+    give_ruled(ruled);
     for (const auto& reader : readers_) {
-        reader->take_ruled(ruled);
         reader->end_restore();
     }
     if (is_stream) {

@@ -354,7 +354,7 @@ void encode_entry(const ReaderEntry& entry, std::vector<std::byte>& out) {
 bool read_entry(ByteReader& reader, ReaderEntry& entry) {
     std::uint8_t kind = 0;
     if (!reader.read_u8(kind) || !reader.read_u64(entry.first) || !reader.read_u64(entry.end) ||
-        !reader.read_u32(entry.attempt) || kind < 1 || kind > 4 || entry.first == 0 || entry.end <= entry.first) {
+        !reader.read_u32(entry.attempt) || kind < 1 || kind > 5 || entry.first == 0 || entry.end <= entry.first) {
         return false;
     }
     entry.kind = static_cast<ReaderEntryKind>(kind);

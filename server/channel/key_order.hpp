@@ -17,6 +17,8 @@ class KeyOrder {
 public:
     /// True: the key was free, and this message is the active one now. False: it is here and waits.
     [[nodiscard]] bool admit(const Run& message, std::uint64_t key);
+    /// True: the key was free, and a message that is not ready is the active one now.
+    [[nodiscard]] bool try_claim(std::uint64_t key) { return keys_.try_emplace(key).second; }
     /// The active message of the key is gone: returns the next one, which is active now.
     [[nodiscard]] std::optional<Run> release(std::uint64_t key);
     [[nodiscard]] std::optional<Run> take_at(Offset offset);

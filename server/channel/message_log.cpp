@@ -77,7 +77,7 @@ void MessageLog::clear() noexcept {
         leave_block(*batch);
         delete batch;
     }
-    back_ = uncommitted_ = oldest_in_log_ = newest_in_log_ = nullptr;
+    back_ = kept_ = uncommitted_ = oldest_in_log_ = newest_in_log_ = nullptr;
     next_offset_ = visible_end_ = 1;
     messages_ = bytes_ = resident_bytes_ = 0;
     ended_ = cursors_;
@@ -129,6 +129,7 @@ StoredBatch& MessageLog::link_at_end(std::uint32_t count, std::uint32_t size) no
     batch->size = size;
     batch->previous = std::exchange(back_, batch);
     (batch->previous != nullptr ? batch->previous->next : front_) = batch;
+    kept_ = kept_ != nullptr ? kept_ : batch;
     if (!ended_.empty()) {
         for (LogCursor* cursor : ended_) {
             cursor->batch_ = batch;
@@ -383,16 +384,8 @@ std::uint64_t MessageLog::purge_fresh(LogCursor& cursor) noexcept {
 
 // --- Streams: retention ------------------------------------------------------------------------------------------------
 
-const StoredBatch* MessageLog::oldest_kept() const noexcept {
-    const StoredBatch* batch = front_;
-    while (batch != nullptr && batch->is_trimmed) {
-        batch = batch->next;
-    }
-    return batch;
-}
-
 void MessageLog::trim_oldest() noexcept {
-    auto* batch = const_cast<StoredBatch*>(oldest_kept());
+    StoredBatch* batch = kept_;
     BATON_ASSERT(keep_ == Keep::until_trimmed && batch != nullptr && batch->end() <= visible_end_);
     for (LogCursor* cursor : cursors_) {
         if (batch->cursors == 0) {
@@ -409,6 +402,7 @@ void MessageLog::trim_oldest() noexcept {
     messages_ -= batch->count;
     bytes_ -= batch->size;
     batch->is_trimmed = true;
+    kept_ = batch->next;
     batch->remaining -= batch->count;
     if (batch->remaining == 0) {
         unlink(batch);
@@ -432,6 +426,10 @@ void MessageLog::unlink(StoredBatch* batch) noexcept {
     if (batch == uncommitted_) {
         uncommitted_ = batch->next;
     }
+    kept_ = batch == kept_ ? batch->next : kept_;
+    if (batch->has_rules) {
+        std::erase(ruled_, batch);  // Nobody has looked at it, and it had to make room.
+    }
     (batch->previous != nullptr ? batch->previous->next : front_) = batch->next;
     (batch->next != nullptr ? batch->next->previous : back_) = batch->previous;
     if (batch->is_resident) {
@@ -447,7 +445,7 @@ void MessageLog::unlink(StoredBatch* batch) noexcept {
 
 // The node of a batch that is not linked any more.
 void MessageLog::release(StoredBatch* batch) noexcept {
-    if (batch->is_pinned) {
+    if (batch->pins > 0) {
         return;  // unpin() comes here again.
     }
     if (free_.size() < free_batches_max) {

@@ -132,7 +132,7 @@ public:
     // --- Streams: retention ------------------------------------------------------------------------------------------
 
     /// The oldest batch that is not given up; null if there is none.
-    [[nodiscard]] const StoredBatch* oldest_kept() const noexcept;
+    [[nodiscard]] const StoredBatch* oldest_kept() const noexcept { return kept_; }
     /// Gives it up: it must be visible. Readers that had not come to it go on behind it.
     void trim_oldest() noexcept;
 
@@ -159,8 +159,9 @@ public:
     /// all of it before it or all of it behind it.
     [[nodiscard]] bool is_untouched(const StoredBatch& batch) const noexcept;
     /// Keeps the node alive until unpin(), which says whether anything of it remains.
-    static void pin(StoredBatch& batch) noexcept { batch.is_pinned = true; }
-    [[nodiscard]] bool unpin(StoredBatch& batch) noexcept;
+    static void pin(StoredBatch& batch) noexcept { ++batch.pins; }
+    /// As often as it was called.
+    bool unpin(StoredBatch& batch) noexcept;
     /// The batches, neighbours without gaps from `first` on up to offset `ref.end`, are in this block.
     void set_block(const std::vector<StoredBatch*>& batches, const commit::BlockRef& ref) noexcept;
     /// The block's batches leave memory; all must be untouched and neighbours. Returns the bytes.
@@ -222,6 +223,7 @@ private:
     std::vector<LogCursor*> ended_;  // Those at the end.
     StoredBatch* front_ = nullptr;
     StoredBatch* back_ = nullptr;
+    StoredBatch* kept_ = nullptr;  // The first that is not given up.
     Offset next_offset_ = 1;
     Offset visible_end_ = 1;
     StoredBatch* uncommitted_ = nullptr;  // The first batch at or after the visible end.

@@ -27,7 +27,8 @@ void MessageLog::leave_log(StoredBatch& batch) noexcept {
 }
 
 bool MessageLog::unpin(StoredBatch& batch) noexcept {
-    batch.is_pinned = false;
+    BATON_ASSERT(batch.pins > 0);
+    --batch.pins;
     if (batch.remaining > 0) {
         return true;
     }
@@ -145,7 +146,7 @@ bool MessageLog::is_evictable(const StoredBlock& block) const noexcept {
     }
     const std::uint64_t wanted = batch->remaining / batch->count;
     for (Offset at = block.ref.first; at < block.ref.end; batch = batch->next) {
-        if (batch == nullptr || batch->base != at || batch->block != &block || batch->is_pinned ||
+        if (batch == nullptr || batch->base != at || batch->block != &block || batch->pins > 0 ||
             !is_untouched(*batch) || batch->remaining / batch->count != wanted ||
             (batch != block.first && batch->cursors > 0) || batch->is_exact != block.first->is_exact ||
             batch->is_trimmed) {
@@ -275,6 +276,7 @@ bool MessageLog::restore_block(const commit::BlockRef& ref, const Payload& body)
         }
     }
     BATON_ASSERT(uncommitted_ != stand_in);
+    kept_ = kept_ == stand_in ? first : kept_;
     --block->batches;
     block->first = first;
     block->is_loading = false;

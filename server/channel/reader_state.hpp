@@ -40,8 +40,8 @@ struct QuarantineNote {
     friend bool operator==(const QuarantineNote&, const QuarantineNote&) = default;
 };
 
-/// Numbers are those of records.
-enum class ReaderEntryKind : std::uint8_t { settled = 1, ready = 2, waiting = 3, quarantined = 4 };
+/// Numbers are those of records. Kept: ready, and given once more however old it is.
+enum class ReaderEntryKind : std::uint8_t { settled = 1, ready = 2, waiting = 3, quarantined = 4, kept = 5 };
 
 /// Messages first .. end - 1 of one reader.
 struct ReaderEntry {

@@ -109,7 +109,7 @@ std::optional<Run> ReadyMessages::take_at(Offset offset) {
     return taken;
 }
 
-std::optional<Run> ReadyMessages::take_oldest() {
+std::optional<Run> ReadyMessages::take_oldest(std::uint64_t limit) {
     std::optional<Offset> oldest;
     const auto offer = [&](const ReadySet& set) {
         if (!set.empty()) {
@@ -125,6 +125,9 @@ std::optional<Run> ReadyMessages::take_oldest() {
     }
     if (log_.readable(cursor_) > 0 && (!oldest || cursor_.offset() < *oldest)) {
         Run head = log_.fresh_head(cursor_);
+        if (head.count > limit) {
+            head = head.take_front(static_cast<std::uint32_t>(limit));
+        }
         return log_.take_fresh(cursor_, {head.count, head.bytes});
     }
     return oldest ? take_at(*oldest) : std::nullopt;

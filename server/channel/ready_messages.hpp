@@ -49,9 +49,9 @@ public:
     void put(const Run& run);
     /// Removes and returns a message that is here, not in its place in the log.
     [[nodiscard]] std::optional<Run> take_at(Offset offset);
-    /// Removes and returns the run with the lowest offset, from here or from the log. Not of a block on the disk; nothing if
-    /// there is none.
-    [[nodiscard]] std::optional<Run> take_oldest();
+    /// Removes and returns the message with the lowest offset, or the first of them if they lie in their place in the log, at
+    /// most `limit`. Not of a block on the disk; nothing if there is none.
+    [[nodiscard]] std::optional<Run> take_oldest(std::uint64_t limit);
     /// Those that are here, in the order of offsets, from `from` on; at least the first `limit` of them.
     [[nodiscard]] std::vector<Run> runs(Offset from = 0, std::size_t limit = SIZE_MAX) const;
     /// Removes them.

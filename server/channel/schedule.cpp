@@ -6,9 +6,9 @@
 
 namespace baton::channel {
 
-void Schedule::put(const Run& run, const Due& due) {
+void Schedule::put(const Run& run, const Due& due, bool has_key) {
     BATON_ASSERT(run.count == 1);
-    const bool is_new = waiting_.insert_or_assign(run.first, Waiting{run, due}).second;
+    const bool is_new = waiting_.insert_or_assign(run.first, Waiting{run, due, has_key}).second;
     BATON_ASSERT(is_new);
     if (due.wall) {
         by_wall_.push_back({*due.wall, run.first});
@@ -19,18 +19,18 @@ void Schedule::put(const Run& run, const Due& due) {
     }
 }
 
-std::optional<Run> Schedule::take(Offset offset) {
+std::optional<Schedule::Waiting> Schedule::take(Offset offset) {
     const auto found = waiting_.find(offset);
     if (found == waiting_.end()) {
         return std::nullopt;
     }
-    const Run run = found->second.run;
+    const Waiting waiting = found->second;
     waiting_.erase(found);
     if (waiting_.empty()) {
         by_time_ = {};
         by_wall_ = {};
     }
-    return run;
+    return waiting;
 }
 
 bool Schedule::is_current(const Entry<MonotonicTime>& entry) const noexcept {
@@ -44,7 +44,7 @@ bool Schedule::is_current(const Entry<WallTime>& entry) const noexcept {
 }
 
 template <class Time>
-std::optional<Run> Schedule::pop(std::vector<Entry<Time>>& heap, Time now) {
+std::optional<Schedule::Waiting> Schedule::pop(std::vector<Entry<Time>>& heap, Time now) {
     while (!heap.empty() && heap.front().at <= now) {
         const Entry<Time> entry = heap.front();
         std::ranges::pop_heap(heap, std::less<>{});
@@ -56,9 +56,9 @@ std::optional<Run> Schedule::pop(std::vector<Entry<Time>>& heap, Time now) {
     return std::nullopt;
 }
 
-std::optional<Run> Schedule::take_due(MonotonicTime now, WallTime wall) {
-    if (auto run = pop(by_time_, now)) {
-        return run;
+std::optional<Schedule::Waiting> Schedule::take_due(MonotonicTime now, WallTime wall) {
+    if (auto waiting = pop(by_time_, now)) {
+        return waiting;
     }
     return pop(by_wall_, wall);
 }

@@ -22,13 +22,14 @@ public:
     struct Waiting {
         Run run;
         Due due;
+        bool has_key = false;  ///< Ordered channels: the others with its key wait for it.
     };
 
     /// `run` is one message that does not wait yet.
-    void put(const Run& run, const Due& due);
-    [[nodiscard]] std::optional<Run> take(Offset offset);
+    void put(const Run& run, const Due& due, bool has_key);
+    [[nodiscard]] std::optional<Waiting> take(Offset offset);
     /// One message whose time has come; nothing if there is none.
-    [[nodiscard]] std::optional<Run> take_due(MonotonicTime now, WallTime wall);
+    [[nodiscard]] std::optional<Waiting> take_due(MonotonicTime now, WallTime wall);
     [[nodiscard]] bool has_due(MonotonicTime now, WallTime wall) const noexcept;
 
     [[nodiscard]] std::uint64_t messages() const noexcept { return waiting_.size(); }
@@ -47,7 +48,7 @@ private:
         }
     };
     template <class Time>
-    [[nodiscard]] std::optional<Run> pop(std::vector<Entry<Time>>& heap, Time now);
+    [[nodiscard]] std::optional<Waiting> pop(std::vector<Entry<Time>>& heap, Time now);
     [[nodiscard]] bool is_current(const Entry<MonotonicTime>& entry) const noexcept;
     [[nodiscard]] bool is_current(const Entry<WallTime>& entry) const noexcept;
 

@@ -40,7 +40,7 @@ struct StoredBatch {
     bool is_trimmed = false;  ///< Given up by the retention of a stream; somebody still holds something of it.
     bool is_picked = false;   ///< A reader took a message out of it before its turn.
     bool has_rules = false;   ///< Some of its messages have a priority or a time (message_rules.hpp).
-    bool is_pinned = false;  ///< Being written to a segment: the node stays until that is done, even if it is dead.
+    std::uint8_t pins = 0;    ///< Being written to a segment, or looked at: the node stays until that is done, even if it is dead.
     WallTime time{};
     MonotonicTime accepted{};  ///< When, if it came in this life of the broker; else zero.
     Payload messages;  ///< Empty if not resident.

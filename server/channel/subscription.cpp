@@ -129,6 +129,9 @@ void Subscription::take_ruled(std::span<StoredBatch* const> batches) {
     }
     LogCursor& cursor_place = ready_.cursor();
     for (StoredBatch* batch : batches) {
+        if (batch->end() <= cursor_place.offset()) {
+            continue;
+        }
         MessageCursor cursor{batch->messages.bytes(), true};
         MessageView view;
         Cut before;
@@ -139,12 +142,8 @@ void Subscription::take_ruled(std::span<StoredBatch* const> batches) {
             const Cut one{1, static_cast<std::uint32_t>(cursor.position()) - before.bytes};
             const Offset offset = batch->base + before.count;
             if (offset >= cursor_place.offset() && rules_of(view.properties).any() && matches(view.properties) &&
-                (!present_until_ || !overlaps(cursor_place.skipped(), offset, offset + 1))) {
-                const bool is_last = count == 1;
+                !overlaps(cursor_place.skipped(), offset, offset + 1)) {
                 route(log_.pick(cursor_place, *batch, before, one), view);
-                if (is_last) {
-                    break;  // With its last message the batch may be gone.
-                }
             }
             before = {before.count + 1, before.bytes + one.bytes};
         }
@@ -162,9 +161,9 @@ void Subscription::route(const Run& message, const MessageView& view) {
     Run waiting = message;
     waiting.was_delivered = false;
     if (rules.not_before && rules.not_before->us > wall.us) {
-        schedule_.put(waiting, {.at{}, .wall = *rules.not_before});
+        schedule_.put(waiting, {.at{}, .wall = *rules.not_before}, false);
     } else if (rules.delay && *rules.delay > age) {
-        schedule_.put(waiting, {.at = context_.clock.now() + (*rules.delay - age), .wall{}});
+        schedule_.put(waiting, {.at = context_.clock.now() + (*rules.delay - age), .wall{}}, false);
     } else if (is_late(message, rules)) {
         expire(message, Key::free);
     } else {
@@ -326,13 +325,13 @@ bool Subscription::release_due(std::uint64_t budget) {
         if (budget == 0) {
             return true;
         }
-        const auto run = schedule_.take_due(now, wall);
-        if (!run) {
+        const auto waiting = schedule_.take_due(now, wall);
+        if (!waiting) {
             break;
         }
         may_dispatch_ = true;
-        // What was given before has its key still.
-        run->was_delivered ? put_if_young(*run) : admit(*run, properties_of(*run));
+        const Run& run = waiting->run;
+        waiting->has_key ? put_if_young(run) : admit(run, properties_of(run));
     }
     return false;
 }
@@ -387,16 +386,10 @@ bool Subscription::expire_due(std::uint64_t budget) {
         const Offset offset = expiries_.front().offset;
         std::ranges::pop_heap(expiries_, std::less<>{});
         expiries_.pop_back();
-        auto run = ready_.take_at(offset);
-        const bool is_waiting = !run;
-        if (is_waiting) {
-            run = schedule_.take(offset);
-        }
-        const bool is_admitted = run && (run->was_delivered || !is_waiting);
-        if (run && run->is_kept) {
-            ready_.put(*run);
-        } else if (run) {
-            expire(*run, is_admitted ? Key::held : Key::free);
+        if (const auto run = ready_.take_at(offset)) {
+            run->is_kept ? ready_.put(*run) : expire(*run, Key::held);
+        } else if (const auto waiting = schedule_.take(offset)) {
+            expire(waiting->run, waiting->has_key ? Key::held : Key::free);
         }
     }
     return false;
@@ -409,31 +402,61 @@ bool Subscription::expire_old(std::uint64_t budget) {
     }
     LogCursor& cursor = ready_.cursor();
     while (log_.readable(cursor) > 0) {
-        const Run head = log_.fresh_head(cursor);
+        Run head = log_.fresh_head(cursor);
         if (age_of(*head.batch, context_.clock) < context_.options.age_max) {
             break;
         }
-        if (budget < head.count) {
+        if (budget == 0) {
             return true;
         }
+        if (!filter_.matches_all()) {
+            head = head.count > 1 ? head.take_front(1U) : head;
+        } else if (head.count > budget) {
+            head = head.take_front(static_cast<std::uint32_t>(budget));
+        }
         budget -= head.count;
-        expire(log_.take_fresh(cursor, {head.count, head.bytes}), Key::free);
+        const Run old = log_.take_fresh(cursor, {head.count, head.bytes});
+        if (filter_.matches_all() || matches(properties_of(old))) {
+            expire(old, Key::free);
+        } else {
+            forget(old, Key::free);
+        }
     }
     if (ready_.taken() == 0 || context_.clock.now() < next_age_check_) {
         return false;
     }
+    if (expire_old_ready(budget)) {
+        return true;
+    }
     next_age_check_ = context_.clock.now() + std::chrono::seconds{1};
-    for (const Run& run : ready_.runs()) {
-        if (age_of(*run.batch, context_.clock) < context_.options.age_max) {
-            break;
-        }
-        for (Offset offset = run.is_kept ? run.end() : run.first; offset < run.end(); ++offset) {
-            if (auto message = ready_.take_at(offset)) {
-                expire(*message, Key::held);
+    return false;
+}
+
+bool Subscription::expire_old_ready(std::uint64_t budget) {
+    constexpr std::size_t runs_max = 64;
+    Offset from = 0;
+    while (true) {
+        std::vector<Run> oldest = ready_.runs(from, runs_max);
+        oldest.resize(std::min(oldest.size(), runs_max));  // Behind that there may be gaps.
+        for (const Run& run : oldest) {
+            if (age_of(*run.batch, context_.clock) < context_.options.age_max) {
+                return false;
             }
+            for (Offset offset = run.is_kept ? run.end() : run.first; offset < run.end(); ++offset) {
+                if (budget == 0) {
+                    return true;
+                }
+                --budget;
+                if (const auto message = ready_.take_at(offset)) {
+                    expire(*message, Key::held);
+                }
+            }
+            from = run.end();
+        }
+        if (oldest.empty()) {
+            return false;
         }
     }
-    return false;
 }
 
 }  // namespace baton::channel

@@ -90,7 +90,7 @@ public:
 
     // --- Messages ----------------------------------------------------------------------------------------------------
 
-    /// These batches with rules have become visible: messages that do not take their turn are taken out.
+    /// These batches with rules, which are pinned, have become visible: messages that do not take their turn are taken out.
     void take_ruled(std::span<StoredBatch* const> batches);
     void settle(Receiver& receiver, const SettleRange& range, std::string_view note);
     /// More has become visible.
@@ -203,10 +203,16 @@ private:
     void end_leases();
     bool expire_due(std::uint64_t budget);
     bool expire_old(std::uint64_t budget);
+    bool expire_old_ready(std::uint64_t budget);
 
     [[nodiscard]] WaitReason head_reason() const noexcept;
-    [[nodiscard]] std::optional<Run> take_chosen(MessageState state, Offset offset);
+    struct Chosen {
+        Run run;
+        Key key;
+    };
+    [[nodiscard]] std::optional<Chosen> take_chosen(MessageState state, Offset offset);
     [[nodiscard]] std::vector<ReaderEntry> held_entries() const;
+    void restore_waiting(const Run& message, Bytes properties, WallTime due);
 
     SubscriptionContext context_;
     MessageLog& log_;

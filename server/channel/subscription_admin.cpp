@@ -138,7 +138,7 @@ std::uint64_t Subscription::retry(const MessageChoice& choice) {
         Run run = node.mapped().run;
         run.attempt = 1;
         run.is_kept = true;
-        note_entry(run, ReaderEntryKind::ready);
+        note_entry(run, ReaderEntryKind::kept);
         may_dispatch_ = true;
         ++count;
         const std::uint64_t key = is_ordered() ? number_of(key_of(properties_of(run))) : 0;
@@ -156,14 +156,14 @@ std::uint64_t Subscription::retry(const MessageChoice& choice) {
     return count;
 }
 
-std::optional<Run> Subscription::take_chosen(MessageState state, Offset offset) {
+std::optional<Subscription::Chosen> Subscription::take_chosen(MessageState state, Offset offset) {
     switch (state) {
         case MessageState::ready: {
-            if (auto run = ready_.take_at(offset)) {
-                return run;
+            if (const auto run = ready_.take_at(offset)) {
+                return Chosen{*run, Key::held};
             }
-            if (auto run = keys_.take_at(offset)) {
-                return run;
+            if (const auto run = keys_.take_at(offset)) {
+                return Chosen{*run, Key::free};
             }
             LogCursor& cursor = ready_.cursor();
             auto fresh = log_.fresh_run(cursor, nullptr, offset);
@@ -175,14 +175,18 @@ std::optional<Run> Subscription::take_chosen(MessageState state, Offset offset) 
                 static_cast<void>(run.take_front(static_cast<std::uint32_t>(offset - run.first)));
             }
             const Run one = run.count > 1 ? run.take_front(1U) : run;
-            return log_.pick(cursor, *one.batch, {static_cast<std::uint32_t>(one.first - one.batch->base), one.position},
-                             {one.count, one.bytes});
+            return Chosen{log_.pick(cursor, *one.batch,
+                                    {static_cast<std::uint32_t>(one.first - one.batch->base), one.position},
+                                    {one.count, one.bytes}),
+                          Key::free};
         }
-        case MessageState::delayed:
-            return schedule_.take(offset);
+        case MessageState::delayed: {
+            const auto waiting = schedule_.take(offset);
+            return waiting ? std::optional{Chosen{waiting->run, waiting->has_key ? Key::held : Key::free}} : std::nullopt;
+        }
         case MessageState::quarantined: {
             auto node = quarantine_.extract(offset);
-            return node.empty() ? std::nullopt : std::optional{node.mapped().run};
+            return node.empty() ? std::nullopt : std::optional{Chosen{node.mapped().run, Key::free}};
         }
         case MessageState::in_flight:
             break;
@@ -206,12 +210,10 @@ std::uint64_t Subscription::drop(MessageState state, const MessageChoice& choice
     }
     std::uint64_t count = 0;
     for (const Offset offset : offsets) {
-        const bool is_active = is_ordered() && state == MessageState::ready && !ready_.is_absorbing();
-        if (auto run = take_chosen(state, offset)) {
+        if (const auto chosen = take_chosen(state, offset)) {
             ++count;
             ++counters_.dropped;
-            const bool has_key = is_active || (state == MessageState::delayed && run->was_delivered);
-            forget(*run, has_key ? Key::held : Key::free);
+            forget(chosen->run, chosen->key);
         }
     }
     refresh_all();
@@ -224,14 +226,25 @@ std::uint64_t Subscription::drop(MessageState state, const MessageChoice& choice
 // for whoever reads them again.
 std::vector<ReaderEntry> Subscription::held_entries() const {
     std::vector<ReaderEntry> held;
+    // Behind the cursor and in front of it entries mean different things: none is on both sides.
+    const auto try_join = [&](ReaderEntry& before, const ReaderEntry& entry) {
+        if (before.end != entry.first || entry.first == cursor().offset() || !before.is_like(entry)) {
+            return false;
+        }
+        before.end = entry.end;
+        return true;
+    };
     const auto add = [&](const Run& run, ReaderEntryKind kind, std::uint32_t attempt, WallTime due = {},
                          std::shared_ptr<const QuarantineNote> note = {}) {
-        held.push_back({.first = run.first,
-                        .end = run.end(),
-                        .kind = kind,
-                        .attempt = attempt,
-                        .due = due,
-                        .note = std::move(note)});
+        ReaderEntry entry{.first = run.first,
+                          .end = run.end(),
+                          .kind = kind == ReaderEntryKind::ready && run.is_kept ? ReaderEntryKind::kept : kind,
+                          .attempt = attempt,
+                          .due = due,
+                          .note = std::move(note)};
+        if (held.empty() || !try_join(held.back(), entry)) {
+            held.push_back(std::move(entry));
+        }
     };
     for (const Run& run : ready_.runs()) {
         add(run, ReaderEntryKind::ready, run.attempt);
@@ -242,7 +255,9 @@ std::vector<ReaderEntry> Subscription::held_entries() const {
     for (const Receiver* receiver : receivers_) {
         const Ring<Run>& runs = receiver->in_flight.runs();
         for (std::size_t i = 0; i < runs.size(); ++i) {
-            add(runs[i], ReaderEntryKind::ready, runs[i].attempt + (runs[i].is_started ? 1 : 0));
+            Run run = runs[i];
+            run.is_kept = false;  // It is given this once.
+            add(run, ReaderEntryKind::ready, run.attempt + (run.is_started ? 1 : 0));
         }
     }
     for (const auto& [offset, waiting] : schedule_.waiting()) {
@@ -259,11 +274,10 @@ std::vector<ReaderEntry> Subscription::held_entries() const {
     std::ranges::sort(held, {}, &ReaderEntry::first);
     std::size_t kept = 0;
     for (ReaderEntry& entry : held) {
-        const bool is_behind = entry.first < cursor().offset();
-        if (kept > 0 && held[kept - 1].end == entry.first && held[kept - 1].is_like(entry) &&
-            (is_behind || entry.first > cursor().offset())) {
-            held[kept - 1].end = entry.end;
-        } else if (&held[kept++] != &entry) {
+        if (kept > 0 && try_join(held[kept - 1], entry)) {
+            continue;
+        }
+        if (&held[kept++] != &entry) {
             held[kept - 1] = std::move(entry);
         }
     }
@@ -305,10 +319,18 @@ void Subscription::clear() noexcept {
 
 void Subscription::restore(const ReaderEntry& entry, StoredBatch& batch, Offset first, Offset end) {
     Run run = log_.restored_run(batch, first, end, entry.attempt);
-    if (entry.kind == ReaderEntryKind::ready && !batch.has_rules && !is_ordered()) {
+    run.is_kept = entry.kind == ReaderEntryKind::kept;
+    const bool has_properties = (batch.flags & batch_has_properties) != 0;
+    const std::uint32_t attempts_max = context_.options.attempts_max;
+    const bool has_attempts_left = attempts_max == 0 || entry.attempt <= attempts_max;
+    if (entry.kind != ReaderEntryKind::quarantined && !has_attempts_left) {
+        // It was started for the last time when the broker died. That attempt has failed.
+        run.attempt = attempts_max;
+        return quarantine(run, QuarantineReason::attempts, {}, nullptr, Key::free);
+    }
+    if (entry.kind == ReaderEntryKind::ready && !batch.has_rules && !is_ordered() && filter_.matches_all()) {
         return ready_.put(run);
     }
-    const bool has_properties = (batch.flags & batch_has_properties) != 0;
     while (run.count > 0) {
         const Run one = run.count > 1 ? run.take_front(1U) : std::exchange(run, {});
         MessageCursor cursor{one.region(), has_properties};
@@ -316,16 +338,30 @@ void Subscription::restore(const ReaderEntry& entry, StoredBatch& batch, Offset 
         static_cast<void>(cursor.next(view));
         if (entry.kind == ReaderEntryKind::quarantined) {
             quarantine_.emplace(one.first, Quarantined{one, entry.note});
-        } else if (entry.kind == ReaderEntryKind::ready) {
-            route(one, view);
+        } else if (entry.kind == ReaderEntryKind::waiting) {
+            restore_waiting(one, view.properties, entry.due);
+        } else if (entry.kind == ReaderEntryKind::kept) {
+            admit(one, view.properties);
+        } else if (!matches(view.properties)) {
+            forget(one, Key::free);  // The cursor had passed it, and that it was forgotten is not known any more.
+            continue;
         } else {
-            const std::uint64_t key = is_ordered() ? number_of(key_of(view.properties)) : 0;
-            static_cast<void>(key != 0 && keys_.admit(one, key));
-            const std::int64_t left = entry.due.us - context_.clock.wall_now().us;
-            schedule_.put(one, {.at = context_.clock.now() + std::chrono::microseconds{std::max<std::int64_t>(left, 0)},
-                                .wall{}});
+            route(one, view);
+            continue;
+        }
+        if (batch.has_rules && rules_of(view.properties).ttl) {
+            schedule_expiry(one);
         }
     }
+}
+
+void Subscription::restore_waiting(const Run& message, Bytes properties, WallTime due) {
+    const std::uint64_t key = is_ordered() ? number_of(key_of(properties)) : 0;
+    const std::int64_t left = due.us - context_.clock.wall_now().us;
+    const bool has_key = key != 0 && keys_.try_claim(key);
+    schedule_.put(message,
+                  {.at = context_.clock.now() + std::chrono::microseconds{std::max<std::int64_t>(left, 0)}, .wall{}},
+                  has_key || key == 0);
 }
 
 }  // namespace baton::channel

@@ -124,7 +124,7 @@ void Subscription::retry_later(Run run, std::uint32_t argument) {
         if (left && *left <= Duration{}) {
             expire(one, Key::held);
         } else {
-            schedule_.put(one, due);
+            schedule_.put(one, due, true);
         }
     }
 }
@@ -227,16 +227,11 @@ std::uint64_t Subscription::drop_oldest(std::uint64_t count) {
     std::uint64_t dropped = 0;
     while (dropped < count) {
         const Offset fresh = cursor().offset();
-        auto run = ready_.take_oldest();
+        const auto run = ready_.take_oldest(count - dropped);
         if (!run) {
             break;
         }
         const Key key = run->first == fresh ? Key::free : Key::held;
-        if (run->count > count - dropped) {
-            const Run front = run->take_front(static_cast<std::uint32_t>(count - dropped));
-            ready_.put(*run);
-            run = front;
-        }
         dropped += run->count;
         note_drop(*run);
         forget(*run, key);
