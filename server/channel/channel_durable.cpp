@@ -102,6 +102,7 @@ ChannelState Channel::state() const {
                        .special{},
                        .trimmed_end = options_.kind == Kind::stream ? trimmed_end() : 1,
                        .ruled_blocks = log_.ruled_blocks(),
+                       .block_times = options_.kind == Kind::stream ? log_.block_times() : std::vector<WallTime>{},
                        .subscriptions{},
                        .ids = dedupe_.ids()};
     for (const auto& reader : readers_) {

@@ -41,6 +41,9 @@ ChannelImage::ChannelImage(commit::StreamId stream, const ChannelState& state)
     for (const auto& block : state.blocks) {
         blocks_.emplace_hint(blocks_.end(), block.first, block);
     }
+    for (std::size_t i = 0; i < std::min(state.block_times.size(), state.blocks.size()); ++i) {
+        block_times_.emplace_hint(block_times_.end(), state.blocks[i].first, state.block_times[i]);
+    }
 }
 
 bool ChannelImage::apply(Bytes record, ChunkPool& pool) {
@@ -160,7 +163,8 @@ bool ChannelImage::is_in_block(Offset first, Offset end) const {
 }
 
 bool ChannelImage::can_stay_on_disk(const commit::BlockRef& block) const {
-    return !is_ruled(block) && std::ranges::none_of(readers_, [&](const auto& reader) {
+    const bool is_cut = block.first < trimmed_end_;  // Of a stream: its first batches are given up.
+    return !is_ruled(block) && !is_cut && std::ranges::none_of(readers_, [&](const auto& reader) {
         return (reader.first == queue_reader) == is_queue() && !reader.second.is_uniform(block.first, block.end);
     });
 }
@@ -287,6 +291,7 @@ ChannelState ChannelImage::state() const {
                        .special{},
                        .trimmed_end = trimmed_end_,
                        .ruled_blocks{},
+                       .block_times{},
                        .subscriptions{},
                        .ids = ids_};
     for (const auto& [id, last_sequence] : producers_) {
@@ -302,6 +307,9 @@ ChannelState ChannelImage::state() const {
         state.blocks.push_back(block);
         if (is_ruled(block)) {
             state.ruled_blocks.push_back(first);
+        }
+        if (settings_.options.kind == Kind::stream) {
+            state.block_times.push_back(time_of(block));
         }
     }
     return state;

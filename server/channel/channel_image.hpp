@@ -54,12 +54,17 @@ public:
     /// Message ids of the duplicate window, and when they were accepted; oldest first.
     [[nodiscard]] const std::vector<ChannelState::KnownId>& ids() const noexcept { return ids_; }
     /// Whether a channel that is made of this image can leave the block on the disk until somebody wants it: every reader has all
-    /// of it in front of it, or all of it behind it and settled. Of the others the batches have to be known one by one.
+    /// of it in front of it, or all of it behind it and settled, and nothing of it is given up. Of the others the batches have to be known one by one.
     [[nodiscard]] bool can_stay_on_disk(const commit::BlockRef& block) const;
     /// Entries of all readers.
     [[nodiscard]] std::size_t entries() const noexcept;
     [[nodiscard]] bool is_ruled(const commit::BlockRef& block) const noexcept {
         return std::ranges::binary_search(ruled_blocks_, block.first);
+    }
+    /// When the newest message of this block was accepted; zero if that is not known.
+    [[nodiscard]] WallTime time_of(const commit::BlockRef& block) const {
+        const auto found = block_times_.find(block.first);
+        return found != block_times_.end() ? found->second : WallTime{};
     }
     [[nodiscard]] const std::map<ProducerId, std::uint64_t>& producers() const noexcept { return producers_; }
     [[nodiscard]] const std::map<Offset, Batch>& batches() const noexcept { return batches_; }
@@ -98,6 +103,7 @@ private:
     Offset trimmed_end_ = 1;
     Readers readers_;
     std::vector<Offset> ruled_blocks_;
+    std::map<Offset, WallTime> block_times_;
     std::vector<ChannelState::KnownId> ids_;
     std::map<ProducerId, std::uint64_t> producers_;
     std::map<Offset, Batch> batches_;

@@ -80,36 +80,46 @@ bool read_list(ByteReader& reader, std::size_t item_size, std::vector<Item>& ite
     return std::ranges::all_of(items, read);
 }
 
-bool read_entries(ByteReader& reader, std::vector<ReaderEntry>& entries) {
+bool read_entries(ByteReader& reader, const ChannelState& state, std::vector<ReaderEntry>& entries) {
     Offset before = 1;
     return read_list(reader, reader_entry_size_min, entries, [&](ReaderEntry& entry) {
-        const bool is_sound = read_entry(reader, entry) && entry.first >= before;
+        const bool is_sound = read_entry(reader, entry) && entry.first >= before && entry.end <= state.next_offset;
         before = entry.end;
         return is_sound;
     });
 }
 
+bool read_time(ByteReader& reader, WallTime& time) {
+    std::uint64_t us = 0;
+    if (!reader.read_u64(us)) {
+        return false;
+    }
+    time = {static_cast<std::int64_t>(us)};
+    return true;
+}
+
 bool read_id(ByteReader& reader, ChannelState::KnownId& known) {
     std::uint16_t size = 0;
     Bytes id;
-    std::uint64_t time = 0;
-    if (!reader.read_u16(size) || !reader.read_bytes(size, id) || !reader.read_u64(time)) {
+    if (!reader.read_u16(size) || !reader.read_bytes(size, id) || !read_time(reader, known.time)) {
         return false;
     }
-    known = {std::string{as_text(id)}, {static_cast<std::int64_t>(time)}};
+    known.id = as_text(id);
     return true;
 }
 
 // What version 2 has behind version 1.
 bool read_special(ByteReader& reader, ChannelState& state) {
-    return read_entries(reader, state.special) && reader.read_u64(state.trimmed_end) && state.trimmed_end > 0 &&
+    return read_entries(reader, state, state.special) && reader.read_u64(state.trimmed_end) && state.trimmed_end > 0 &&
            state.trimmed_end <= state.next_offset &&
            read_list(reader, 8, state.ruled_blocks, [&](Offset& first) { return reader.read_u64(first); }) &&
+           read_list(reader, 8, state.block_times, [&](WallTime& time) { return read_time(reader, time); }) &&
+           (state.block_times.empty() || state.block_times.size() == state.blocks.size()) &&
            read_list(reader, 29, state.subscriptions,
                      [&](ReaderState& subscription) {
                          return read_subscription(reader, subscription.settings) &&
                                 reader.read_u64(subscription.cursor) && subscription.cursor > 0 &&
-                                read_entries(reader, subscription.entries);
+                                subscription.cursor <= state.next_offset && read_entries(reader, state, subscription.entries);
                      }) &&
            read_list(reader, 10, state.ids, [&](ChannelState::KnownId& known) { return read_id(reader, known); });
 }
@@ -128,6 +138,10 @@ void write_special(const ChannelState& state, std::vector<std::byte>& out) {
     writer.u32(static_cast<std::uint32_t>(state.ruled_blocks.size()));
     for (const Offset first : state.ruled_blocks) {
         writer.u64(first);
+    }
+    writer.u32(static_cast<std::uint32_t>(state.block_times.size()));
+    for (const WallTime time : state.block_times) {
+        writer.u64(static_cast<std::uint64_t>(time.us));
     }
     writer.u32(static_cast<std::uint32_t>(state.subscriptions.size()));
     for (const ReaderState& subscription : state.subscriptions) {

@@ -44,13 +44,16 @@ struct ChannelState {
     std::vector<ReaderEntry> special{};  ///< Of the queue's reader: what is not in `live` and different from fresh.
     Offset trimmed_end = 1;            ///< Stream: its messages before it are given up.
     std::vector<Offset> ruled_blocks{};  ///< First offsets of blocks that a reader has to look into at once. In order.
+    /// Streams: of each block when its newest message was accepted. Retention by age and positions by time need it.
+    std::vector<WallTime> block_times{};
     std::vector<ReaderState> subscriptions{};  ///< Named ones, by id.
     std::vector<KnownId> ids{};                ///< Message ids in the duplicate window, oldest first.
 
     /// In order: what version 1 can say goes to `live`, the rest to `special`.
     void add_queue_entries(const std::vector<ReaderEntry>& entries);
     [[nodiscard]] bool is_plain() const noexcept {
-        return special.empty() && trimmed_end == 1 && ruled_blocks.empty() && subscriptions.empty() && ids.empty();
+        return special.empty() && trimmed_end == 1 && ruled_blocks.empty() && block_times.empty() &&
+               subscriptions.empty() && ids.empty();
     }
     friend bool operator==(const ChannelState&, const ChannelState&) = default;
 };

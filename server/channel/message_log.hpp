@@ -184,7 +184,8 @@ public:
     void begin_at(Offset next_offset) noexcept;
     StoredBatch& append_restored(std::uint32_t count, std::uint16_t flags, std::uint32_t crc32c, WallTime time,
                                  Payload messages) noexcept;
-    StoredBatch& append_evicted(const commit::BlockRef& ref, std::uint32_t region_bytes) noexcept;
+    /// `time`: of its newest message.
+    StoredBatch& append_evicted(const commit::BlockRef& ref, std::uint32_t region_bytes, WallTime time) noexcept;
     /// Gives the building up: the log is empty and new again, and nothing of its blocks is reported as dead.
     void clear() noexcept;
     /// Ends the building: the next offset.
@@ -200,6 +201,8 @@ public:
     [[nodiscard]] std::vector<commit::BlockRef> take_dead_blocks() noexcept { return std::exchange(dead_blocks_, {}); }
     /// Every living block, in order of offsets.
     [[nodiscard]] std::vector<commit::BlockRef> blocks() const;
+    /// When their newest messages were accepted.
+    [[nodiscard]] std::vector<WallTime> block_times() const;
     /// Of those, the first offsets of the ones whose batches have rules.
     [[nodiscard]] std::vector<Offset> ruled_blocks() const;
 

@@ -1,5 +1,6 @@
 // MessageLog, part two: where the batches of a durable channel are. In the log, in blocks of segments, in memory.
 #include <algorithm>
+#include <iterator>
 
 #include "common/base/assert.hpp"
 #include "common/base/batch.hpp"
@@ -52,6 +53,7 @@ void MessageLog::set_block(const std::vector<StoredBatch*>& batches, const commi
         batch->block = block;
         ++block->batches;
         block->has_rules = block->has_rules || batch->has_rules;
+        block->time = std::max(block->time, batch->time);
         if (batch->base == ref.first) {
             block->first = batch;
         }
@@ -86,6 +88,20 @@ std::vector<commit::BlockRef> MessageLog::blocks() const {
     }
     std::ranges::sort(refs, {}, &commit::BlockRef::first);
     return refs;
+}
+
+std::vector<WallTime> MessageLog::block_times() const {
+    std::map<Offset, WallTime> times;
+    for (const auto& entry : resident_blocks_) {
+        times.emplace_hint(times.end(), entry.second->ref.first, entry.second->time);
+    }
+    for (const auto& entry : evicted_) {
+        times.emplace(entry.second->block->ref.first, entry.second->block->time);
+    }
+    std::vector<WallTime> in_order;
+    in_order.reserve(times.size());
+    std::ranges::transform(times, std::back_inserter(in_order), [](const auto& entry) { return entry.second; });
+    return in_order;
 }
 
 std::vector<Offset> MessageLog::ruled_blocks() const {
@@ -185,6 +201,7 @@ std::uint64_t MessageLog::evict(StoredBlock& block) noexcept {
         first->count += next->count;
         first->size += next->size;
         bytes += next->size;
+        first->accepted = next->accepted;
         next->block = nullptr;
         --block.batches;
         first->next = next->next;
@@ -193,6 +210,7 @@ std::uint64_t MessageLog::evict(StoredBlock& block) noexcept {
         release(next);
     }
     BATON_ASSERT(first->end() == block.ref.end && block.batches == 1);
+    first->time = block.time;  // It is as old as its newest message.
     first->flags = 0;
     first->crc32c = 0;
     first->messages = {};
@@ -311,9 +329,10 @@ StoredBatch& MessageLog::append_restored(std::uint32_t count, std::uint16_t flag
     return batch;
 }
 
-StoredBatch& MessageLog::append_evicted(const commit::BlockRef& ref, std::uint32_t region_bytes) noexcept {
+StoredBatch& MessageLog::append_evicted(const commit::BlockRef& ref, std::uint32_t region_bytes, WallTime time) noexcept {
     StoredBatch& batch = link_at_end(static_cast<std::uint32_t>(ref.end - ref.first), region_bytes);
-    batch.block = new StoredBlock{.ref = ref, .batches = 1, .first = &batch};
+    batch.block = new StoredBlock{.ref = ref, .batches = 1, .first = &batch, .time = time};
+    batch.time = time;
     batch.is_resident = false;
     evicted_.emplace(batch.base, &batch);
     return batch;

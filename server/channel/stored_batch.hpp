@@ -20,6 +20,7 @@ struct StoredBlock {
     StoredBatch* first = nullptr;  ///< The batch at ref.first; null when that is gone.
     bool is_loading = false;
     bool has_rules = false;  ///< One of its batches has.
+    WallTime time{};         ///< Of the newest message that was written to it.
 };
 
 /// A batch as it was published, or what was left of it when it had to be cut. Or, without messages in memory, several

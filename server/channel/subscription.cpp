@@ -201,7 +201,7 @@ void Subscription::absorb(std::uint64_t& budget) {
     while (budget > 0 && log_.readable(cursor) > 0 && (sees_everything || ready_.taken() < filtered_ahead)) {
         Run head = log_.fresh_head(cursor);
         const bool has_properties = (head.batch->flags & batch_has_properties) != 0;
-        if (!has_properties && sees_everything && context_.options.fair_by.empty()) {
+        if (!has_properties && filter_.matches_all() && context_.options.fair_by.empty()) {
             ready_.put(log_.take_fresh(cursor, {head.count, head.bytes}));  // Without keys there is no order to keep.
             budget -= std::min<std::uint64_t>(budget, head.count);
             continue;

@@ -51,6 +51,7 @@ const char* kind_text(channel::ReaderEntryKind kind) {
         case channel::ReaderEntryKind::ready: return "ready";
         case channel::ReaderEntryKind::waiting: return "waiting";
         case channel::ReaderEntryKind::quarantined: return "quarantined";
+        case channel::ReaderEntryKind::kept: return "kept";
     }
     return "unknown";
 }
@@ -197,6 +198,12 @@ Json state_json(const channel::ChannelState& state) {
     if (!state.is_plain()) {
         json["special"] = entries_json(state.special);
         json["trimmed_end"] = state.trimmed_end;
+        json["ruled_blocks"] = state.ruled_blocks;
+        auto times = Json::array();
+        for (const WallTime time : state.block_times) {
+            times.push_back(time_text(time));
+        }
+        json["block_times"] = std::move(times);
         auto subscriptions = Json::array();
         for (const auto& reader : state.subscriptions) {
             auto shown = subscription_json(reader.settings);

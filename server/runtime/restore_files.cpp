@@ -106,6 +106,16 @@ bool has_rules(Bytes batches) {
     return false;
 }
 
+/// When the newest message of these batches was accepted.
+WallTime newest_time(Bytes batches) {
+    WallTime newest;
+    while (const auto header = channel::front_batch(batches)) {
+        newest = std::max(newest, WallTime{header->time_us});
+        batches = batches.subspan(batch_header_size + header->messages_size);
+    }
+    return newest;
+}
+
 }  // namespace
 
 Result<void> write_restore_piece(storage::FileSystem& files, const std::string& path, std::uint64_t position,
@@ -165,6 +175,7 @@ struct RestoreCopy::Source {
     std::unique_ptr<storage::SegmentWriter> writer;
     std::vector<storage::BlockRef> written;
     std::map<Offset, std::vector<std::byte>> bodies;
+    std::vector<WallTime> times;  // Of a stream: of what is in the written blocks.
     std::vector<Offset> ruled;  // First offsets of written blocks whose messages have rules.
 };
 
@@ -321,6 +332,9 @@ RestoreTrouble RestoreCopy::step(storage::FileSystem& files) {
             source.written.insert(source.written.end(), written->begin(), written->end());
         }
         for (auto& block : blocks) {
+            if (source.image.settings().options.kind == channel::Kind::stream) {
+                source.times.push_back(newest_time(block.body));
+            }
             const bool is_ruled = has_rules(block.body);
             if (is_ruled) {
                 source.ruled.push_back(block.first);
@@ -345,6 +359,7 @@ void RestoreCopy::finish_channel() {
     state.settings.name = source.name;
     state.blocks = std::move(source.written);
     state.ruled_blocks = std::move(source.ruled);
+    state.block_times = std::move(source.times);
     auto& restored = restored_.emplace_back(ChannelImage{streams_[next_], state});
     restored.bodies = std::move(source.bodies);
     sources_[next_].reset();

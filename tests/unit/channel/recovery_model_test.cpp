@@ -1,0 +1,632 @@
+// Durable channels of every kind with every rule (retry, reject, attempts, delay, TTL, priority, order by key, fairness, ids,
+// named subscriptions, retention) under random operations, with blocks that move to segments and out of memory. At moments when
+// everything is noted the whole of the channel is written down; a crash then leaves an older saved state and the log up to one
+// of these moments, and what a restart makes of that must be what was written down.
+// A failure prints its seed and the operations before it: BATON_MODEL_SEED=n repeats it.
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+
+#include <gtest/gtest.h>
+
+#include "common/base/prng.hpp"
+#include "common/base/properties.hpp"
+#include "server/channel/message_rules.hpp"
+#include "tests/unit/channel/channel_world.hpp"
+#include "tests/unit/channel/fake_commit_log.hpp"
+
+namespace baton::channel::test {
+namespace {
+
+using std::chrono::milliseconds;
+using Reached = std::map<std::string, std::uint64_t>;
+
+constexpr commit::StreamId stream{5};
+constexpr WallTime never{INT64_MAX};
+
+/// One message of one reader.
+struct Seen {
+    std::string text;
+    MessageState state{};
+    std::uint32_t attempt = 0;
+    WallTime due{};
+    std::string note;
+    bool is_started = false;
+    WallTime expires = never;
+    bool operator==(const Seen& other) const {
+        return text == other.text && state == other.state && attempt == other.attempt && due == other.due && note == other.note;
+    }
+};
+
+std::string to_text(const Seen& seen) {
+    const char* states[] = {"ready", "delayed", "in flight", "quarantined"};
+    return seen.text + " " + states[static_cast<int>(seen.state)] + " attempt " + std::to_string(seen.attempt) + " due " +
+           std::to_string(seen.due.us % 1'000'000'000) + " " + seen.note;
+}
+
+/// All that must survive.
+struct Snapshot {
+    std::map<std::string, std::map<Offset, Seen>> readers;
+    std::map<std::string, std::string> settings;
+    std::set<Offset> kept;  // Of a stream: what retention has left.
+    Offset next_offset = 1;
+    std::vector<ChannelState::KnownId> ids;
+    WallTime at{};
+};
+
+class RecoveryRun {
+public:
+    RecoveryRun(Prng prng, Reached& reached) : prng_{prng}, reached_{reached}, options_{random_options()} {
+        make();
+        channel_->submit_settings();
+        attach_sender();
+    }
+
+    void run() {
+        for (int life = 0; life < 4 && !failed(); ++life) {
+            for (std::uint64_t i = prng_.range(1, 200); i > 0 && !failed(); --i) {
+                step();
+                if (prng_.chance(1, 6)) {
+                    end_turn();
+                }
+            }
+            if (!failed()) {
+                crash();
+            }
+        }
+        if (failed()) {
+            std::string all;
+            for (const std::string& line : trace_) {
+                all += line + "\n";
+            }
+            ADD_FAILURE() << "operations:\n" << all;
+        }
+    }
+
+private:
+    static bool failed() { return testing::Test::HasFailure(); }
+    void trace(std::string line) { trace_.push_back(std::move(line)); }
+
+    ChannelOptions random_options() {
+        ChannelOptions options;
+        options.is_durable = true;
+        options.kind = static_cast<Kind>(prng_.below(3));
+        options.messages_max = prng_.chance(1, 3) ? prng_.range(5, 30) : 1'000;
+        options.overflow = prng_.chance(1, 2) ? Overflow::drop_oldest : Overflow::block;
+        options.attempts_max = static_cast<std::uint32_t>(prng_.below(4));
+        options.quarantines_expired = prng_.chance(1, 2);
+        options.is_ordered_by_key = prng_.chance(1, 3);
+        options.fair_by = prng_.chance(1, 4) ? "key" : "";
+        options.dedupe_window = prng_.chance(1, 2) ? Duration{std::chrono::seconds{10}} : Duration{};
+        options.lease = prng_.chance(1, 3) ? milliseconds{500} : milliseconds{30'000};
+        options.age_max = prng_.chance(1, 4) ? milliseconds{prng_.range(1'000, 9'000)} : milliseconds{0};
+        return options;
+    }
+
+    // --- Operations ------------------------------------------------------------------------------------------------------
+
+    void step() {
+        const std::uint64_t dice = prng_.below(100);
+        if (dice < 25) {
+            publish();
+        } else if (dice < 50) {
+            settle();
+        } else if (dice < 58) {
+            attach_receiver();
+        } else if (dice < 61) {
+            detach_receiver();
+        } else if (dice < 66) {
+            administrate();
+        } else if (dice < 70) {
+            subscribe();
+        } else if (dice < 80) {
+            const milliseconds by{prng_.chance(1, 5) ? prng_.range(1'000, 5'000) : prng_.range(1, 400)};
+            trace("time " + std::to_string(by.count()));
+            clock_.advance(by);
+            channel_->tick();
+        } else if (dice < 95) {
+            move_blocks();
+        } else {
+            checkpoint();
+        }
+    }
+
+    void attach_sender() {
+        static_cast<void>(channel_->attach_sender(link_of(1), {}));
+        channel_->announce_credit(link_of(1));
+        sequence_ = 0;
+    }
+
+    void publish() {
+        BatchBuilder builder;
+        const std::uint64_t count = prng_.range(1, 4);
+        std::string line = "publish";
+        const bool has_rules = prng_.chance(1, 2);
+        for (std::uint64_t i = 0; i < count; ++i) {
+            MessageProperties properties;
+            if (prng_.chance(2, 3)) {
+                properties.key = std::string{"ab"}.substr(prng_.below(2), 1) + "." + std::to_string(prng_.below(3));
+            }
+            if (has_rules && prng_.chance(1, 3)) {
+                properties.priority = static_cast<std::uint8_t>(prng_.below(3));
+            }
+            if (has_rules && prng_.chance(1, 3)) {
+                properties.delay = milliseconds{prng_.below(2'000)};
+            }
+            if (has_rules && prng_.chance(1, 3)) {
+                properties.ttl = milliseconds{prng_.below(4'000)};
+            }
+            if (prng_.chance(1, 4)) {
+                properties.message_id = "id" + std::to_string(prng_.below(40));
+            }
+            const std::string text = std::to_string(++published_);
+            line += " " + text + (properties.key.empty() ? "" : "/" + properties.key) + (properties.delay ? " delay" : "") +
+                    (properties.ttl ? " ttl" : "");
+            properties.empty() ? builder.append(as_bytes(text)) : builder.append(as_bytes(text), encode_properties(properties).value());
+        }
+        trace(line);
+        channel_->publish(link_of(1), sequence_ + 1, builder.take(pool_));
+        sequence_ += count;
+        ++reached_["published"];
+    }
+
+    void settle() {
+        if (held_.empty()) {
+            return;
+        }
+        const auto& held = held_[prng_.below(held_.size())];
+        constexpr Outcome outcomes[] = {Outcome::done,   Outcome::done,  Outcome::give_back, Outcome::retry,
+                                        Outcome::reject, Outcome::retry, Outcome::started,   Outcome::started};
+        SettleRange range{held.first, held.count, held.attempt, outcomes[prng_.below(8)]};
+        if (prng_.chance(1, 2)) {
+            range.first += prng_.below(range.count);
+            range.count = 1;
+        }
+        range.argument = range.outcome == Outcome::retry && prng_.chance(1, 3) ? retry_by_back_off
+                                                                              : static_cast<std::uint32_t>(prng_.below(1'500));
+        trace("settle link " + std::to_string(held.link) + " " + std::to_string(range.first) + "+" + std::to_string(range.count) +
+              " outcome " + std::to_string(static_cast<int>(range.outcome)));
+        channel_->settle(link_of(held.link), {&range, 1}, 0, prng_.chance(1, 2) ? "because" : "");
+        ++reached_[range.outcome == Outcome::retry ? "retries" : range.outcome == Outcome::reject ? "rejects" : "settled"];
+    }
+
+    std::string random_name() { return options_.kind == Kind::queue ? "" : "s" + std::to_string(prng_.below(4)); }
+    // That of a subscription does not change.
+    std::string filter_of(const std::string& name) { return name == "s1" ? "a.*" : name == "s2" ? "a.0" : ""; }
+
+    StartPosition random_start() {
+        if (options_.kind != Kind::stream || prng_.chance(1, 2)) {
+            return {};
+        }
+        return {.kind = StartPosition::Kind::offset, .offset = prng_.range(1, channel_->stats().next_offset)};
+    }
+
+    void attach_receiver() {
+        if (receivers_.size() > 4) {
+            return;
+        }
+        ReceiverRequest request;
+        request.subscription = options_.kind != Kind::queue && prng_.chance(1, 5) ? "" : random_name();
+        request.filter = filter_of(request.subscription);
+        request.from = random_start();
+        request.name = "somebody";
+        const std::uint16_t link = ++last_link_;
+        trace("attach " + std::to_string(link) + " " + request.subscription);
+        ASSERT_FALSE(channel_->attach_receiver(link_of(link), request));
+        channel_->set_credit(link_of(link), {prng_.chance(1, 2) ? prng_.range(1, 5) : 1'000, 1'000'000});
+        receivers_.push_back(link);
+    }
+
+    void detach_receiver() {
+        if (!receivers_.empty()) {
+            const auto at = receivers_.begin() + static_cast<std::ptrdiff_t>(prng_.below(receivers_.size()));
+            trace("detach " + std::to_string(*at));
+            channel_->detach(link_of(*at));
+            receivers_.erase(at);
+        }
+    }
+
+    void subscribe() {
+        SubscriptionSettings settings;
+        settings.name = random_name();
+        if (settings.name.empty()) {
+            return;
+        }
+        if (Subscription* reader = channel_->find_subscription(settings.name); reader != nullptr && prng_.chance(1, 3)) {
+            trace("unsubscribe " + settings.name);
+            for (const Receiver* receiver : reader->receivers()) {
+                std::erase(receivers_, receiver->address.link);
+            }
+            static_cast<void>(channel_->unsubscribe(*reader));
+            ++reached_["unsubscribed"];
+            return;
+        }
+        settings.filter = filter_of(settings.name);
+        settings.backlog_max = prng_.chance(1, 3) ? prng_.range(1, 10) : 0;
+        settings.overflow = prng_.chance(1, 2) ? Overflow::drop_oldest : Overflow::drop_newest;
+        trace("subscribe " + settings.name);
+        ASSERT_FALSE(channel_->subscribe(settings, random_start()));
+        ++reached_["subscribed"];
+    }
+
+    void administrate() {
+        Subscription* reader = channel_->find_subscription(random_name());
+        const std::uint64_t dice = prng_.below(8);
+        if (dice == 0) {
+            trace("purge");
+            static_cast<void>(channel_->purge());
+        } else if (reader == nullptr) {
+            return;
+        } else if (dice < 4) {
+            const std::uint64_t count = reader->retry({.offsets{}, .is_all = true});
+            trace("retry all: " + std::to_string(count));
+            reached_["retried by an administrator"] += count;
+        } else {
+            constexpr MessageState states[] = {MessageState::ready, MessageState::delayed, MessageState::quarantined};
+            const MessageState state = states[prng_.below(3)];
+            std::vector<Offset> offsets;
+            channel_->peek(reader, state, 0, [&](const PeekedMessage& peeked) {
+                prng_.chance(1, 3) ? offsets.push_back(peeked.offset) : void();
+                return offsets.size() < 3;
+            });
+            const std::uint64_t count = reader->drop(state, {.offsets = offsets, .is_all = false});
+            trace("drop " + std::to_string(static_cast<int>(state)) + ": " + std::to_string(count));
+            reached_["dropped by an administrator"] += count;
+        }
+        channel_->subscription_changed();
+    }
+
+    // --- The disk --------------------------------------------------------------------------------------------------------
+
+    void move_blocks() {
+        switch (prng_.below(6)) {
+            case 0:
+            case 1: {
+                const auto plan = channel_->begin_relocation(UINT64_MAX, std::nullopt, prng_.range(1, 800));
+                trace("relocate " + std::to_string(plan.blocks.size()));
+                if (prng_.chance(1, 2)) {
+                    settle();
+                    prng_.chance(1, 4) ? administrate() : void();
+                }
+                channel_->finish_relocation(plan.blocks.empty() ? std::vector<storage::BlockRef>{} : store_.write(plan));
+                reached_["blocks"] += plan.blocks.size();
+                return;
+            }
+            case 2:
+            case 3: {
+                const std::uint64_t bytes = channel_->evict(prng_.range(1, 1'000), 0);
+                trace("evict " + std::to_string(bytes));
+                reached_["evicted"] += bytes;
+                return;
+            }
+            case 4:
+                trace("move in log");
+                return channel_->move_in_log(prng_.range(1, log_->submitted() + 1));
+            default:
+                for (const auto& ref : channel_->take_wanted_blocks(2'000)) {
+                    trace("read block " + std::to_string(ref.first));
+                    channel_->on_block_read(ref, store_.read(ref));
+                    ++reached_["blocks read"];
+                }
+        }
+    }
+
+    void end_turn() {
+        trace("end of turn");
+        if (channel_->needs_dispatch()) {
+            channel_->dispatch();
+        }
+        if (channel_->has_notes()) {
+            channel_->write_notes();
+        }
+        if (prng_.chance(2, 3)) {
+            trace("commit");
+            log_->commit_to(log_->submitted());
+            channel_->on_committed();
+            if (channel_->has_notes()) {
+                channel_->write_notes();
+            }
+        }
+        hear();
+        if (channel_->stats().committing == 0) {
+            snapshots_.insert_or_assign(log_->submitted(), look(*channel_));
+        }
+    }
+
+    void checkpoint() {
+        if (channel_->has_notes()) {
+            channel_->write_notes();
+        }
+        if (prng_.chance(1, 2)) {
+            channel_->move_in_log(log_->submitted() + 1);
+        }
+        trace("checkpoint at " + std::to_string(log_->submitted()));
+        const ChannelState state = channel_->state();
+        saved_ = encode(state);
+        const auto decoded = decode_state(saved_);
+        ASSERT_TRUE(decoded) << "a state that cannot be read";
+        EXPECT_EQ(*decoded, state);
+        saved_index_ = log_->submitted();
+        first_ = std::min(saved_index_ + 1, channel_->oldest_record());
+        log_->commit_to(saved_index_);
+        channel_->on_committed();
+        hear();
+        for (const auto& ref : channel_->take_dead_blocks()) {
+            garbage_.push_back(ref);  // Dead in the newest state; perhaps this one still has it.
+        }
+        std::erase_if(garbage_, [&](const auto& ref) {
+            const bool is_needed = std::ranges::find(state.blocks, ref) != state.blocks.end();
+            if (!is_needed) {
+                store_.remove(ref);
+            }
+            return !is_needed;
+        });
+        snapshots_.erase(snapshots_.begin(), snapshots_.lower_bound(saved_index_));
+        ++reached_["checkpoints"];
+    }
+
+    struct Held {
+        std::uint16_t link;
+        Offset first;
+        std::uint32_t count, attempt;
+    };
+    void hear() {
+        for (const Event& event : events_.take()) {
+            if (event.kind == Event::Kind::deliver) {
+                trace("    " + to_line(event));
+                held_.push_back({event.link.link, event.slice.first, event.slice.count, event.slice.attempt});
+            } else if (event.kind == Event::Kind::closed) {
+                std::erase(receivers_, event.link.link);
+                std::erase_if(held_, [&](const Held& held) { return held.link == event.link.link; });
+            }
+        }
+        if (held_.size() > 30) {
+            held_.erase(held_.begin(), held_.end() - 30);
+        }
+    }
+
+    // --- What is there -----------------------------------------------------------------------------------------------------
+
+    Snapshot look(Channel& channel) {
+        Snapshot snapshot;
+        const ChannelState state = channel.state();
+        snapshot.next_offset = state.next_offset;
+        snapshot.ids = state.ids;
+        snapshot.at = clock_.wall_now();
+        std::vector<std::string> names;
+        if (options_.kind == Kind::queue) {
+            names.emplace_back();
+        }
+        for (const ReaderState& reader : state.subscriptions) {
+            names.push_back(reader.settings.name);
+            snapshot.settings[reader.settings.name] = reader.settings.filter + "/" + std::to_string(reader.settings.id) + "/" +
+                                                      std::to_string(reader.settings.backlog_max);
+        }
+        for (const std::string& name : names) {
+            Subscription* reader = channel.find_subscription(name);
+            auto& messages = snapshot.readers[name];
+            std::uint64_t counts[4] = {};
+            const std::uint32_t attempts_max = options_.attempts_max;
+            channel.peek(
+                reader, std::nullopt, 0,
+                [&](const PeekedMessage& peeked) {
+                    ++counts[static_cast<int>(peeked.state)];
+                    Seen seen{.text = std::string{as_text(peeked.message.payload)},
+                              .state = peeked.state,
+                              .attempt = peeked.attempt,
+                              .due = peeked.due,
+                              .note{}};
+                    if (peeked.note) {
+                        seen.note = std::to_string(static_cast<int>(peeked.note->reason)) + peeked.note->note + "/" +
+                                    peeked.note->receiver;
+                    }
+                    const MessageRules rules = rules_of(peeked.message.properties);
+                    if (rules.ttl) {
+                        seen.expires = {peeked.time.us + std::chrono::duration_cast<std::chrono::microseconds>(*rules.ttl).count()};
+                    }
+                    EXPECT_TRUE(messages.emplace(peeked.offset, seen).second) << "offset " << peeked.offset << " is there twice";
+                    return true;
+                },
+                store_.reader());
+            EXPECT_EQ(counts[0], reader->ready()) << name;
+            EXPECT_EQ(counts[1], reader->delayed()) << name;
+            EXPECT_EQ(counts[2], reader->in_flight()) << name;
+            EXPECT_EQ(counts[3], reader->quarantined()) << name;
+            // What is with receivers is ready after a crash; if it was started, one attempt later.
+            for (const auto& entry : reader->entries(MessageState::in_flight, 0, SIZE_MAX - 1)) {
+                for (Offset offset = entry.run.first; offset < entry.run.end(); ++offset) {
+                    Seen& seen = messages.at(offset);
+                    seen.state = MessageState::ready;
+                    if (entry.run.is_started && attempts_max > 0 && seen.attempt >= attempts_max) {
+                        seen.state = MessageState::quarantined;
+                        seen.note = "2/";
+                    } else if (entry.run.is_started) {
+                        ++seen.attempt;
+                    }
+                    seen.is_started = true;
+                }
+            }
+        }
+        channel.peek(
+            nullptr, std::nullopt, 0,
+            [&](const PeekedMessage& peeked) {
+                options_.kind == Kind::stream ? static_cast<void>(snapshot.kept.insert(peeked.offset)) : void();
+                return true;
+            },
+            store_.reader());
+        return snapshot;
+    }
+
+    void compare(const Snapshot& before, const Snapshot& now) {
+        const WallTime wall = clock_.wall_now();
+        EXPECT_EQ(before.settings, now.settings);
+        for (const Offset offset : before.kept) {
+            EXPECT_TRUE(now.kept.contains(offset) || (options_.age_max > Duration{} && wall > before.at))
+                << offset << " was given up by the restart";
+        }
+        for (const Offset offset : now.kept) {
+            EXPECT_TRUE(before.kept.contains(offset)) << offset << " was given up before";
+        }
+        EXPECT_GE(now.next_offset, before.readers.empty() ? 1 : before.next_offset);
+        for (const auto& [name, messages] : before.readers) {
+            if (!now.readers.contains(name)) {
+                continue;
+            }
+            const auto& left = now.readers.at(name);
+            for (const auto& [offset, seen] : messages) {
+                const bool is_given_up = options_.kind == Kind::stream && !before.kept.contains(offset);
+                const bool may_be_old = seen.expires <= wall || options_.age_max > Duration{};
+                const auto found = left.find(offset);
+                if (found == left.end()) {
+                    EXPECT_TRUE((may_be_old && seen.state != MessageState::quarantined) || is_given_up)
+                        << name << ": " << offset << " is lost: " << to_text(seen);
+                    continue;
+                }
+                if (may_be_old && seen.state != MessageState::quarantined) {
+                    continue;
+                }
+                if (seen.state == MessageState::delayed && seen.due <= wall) {
+                    EXPECT_NE(found->second.state, MessageState::quarantined) << name << ": " << offset;
+                    continue;  // Its time has come meanwhile, or will be looked at with the next tick.
+                }
+                EXPECT_TRUE(seen == found->second)
+                    << name << ": " << offset << "\n  was " << to_text(seen) << "\n  is  " << to_text(found->second);
+            }
+            for (const auto& [offset, seen] : left) {
+                EXPECT_TRUE(messages.contains(offset)) << name << ": " << offset << " comes from nowhere: " << to_text(seen);
+            }
+        }
+        std::vector<ChannelState::KnownId> young;
+        for (const auto& known : before.ids) {
+            if (wall.us - known.time.us < std::chrono::duration_cast<std::chrono::microseconds>(options_.dedupe_window).count()) {
+                young.push_back(known);
+            }
+        }
+        EXPECT_EQ(young, now.ids);
+    }
+
+    // --- The crash ---------------------------------------------------------------------------------------------------------
+
+    void crash() {
+        end_turn();
+        log_->commit_to(log_->submitted());
+        channel_->on_committed();
+        channel_->has_notes() ? channel_->write_notes() : void();
+        hear();
+        snapshots_.insert_or_assign(log_->submitted(), look(*channel_));
+        if (failed()) {
+            return;
+        }
+        auto chosen = std::prev(snapshots_.end());
+        for (std::uint64_t back = prng_.chance(1, 2) ? prng_.below(snapshots_.size()) : 0; back > 0; --back) {
+            --chosen;
+        }
+        const commit::Index last = chosen->first;
+        const Snapshot before = chosen->second;
+        const commit::Index first = saved_.empty() ? 1 : prng_.range(1, std::min(first_, last + 1));
+        trace("crash: records " + std::to_string(first) + " to " + std::to_string(last) + ", state of " + std::to_string(saved_index_));
+        std::optional<ChannelImage> image;
+        if (saved_.empty()) {
+            image.emplace(stream);
+        } else {
+            image.emplace(stream, decode_state(saved_).value());
+        }
+        for (commit::Index index = first; index <= last; ++index) {
+            ASSERT_TRUE(image->apply(log_->record(index).body, pool_));
+        }
+        ASSERT_EQ(image->settle_contents(), "");
+        const auto again = decode_state(encode(image->state()));
+        ASSERT_TRUE(again && *again == image->state());
+        if (std::getenv("BATON_DUMP") != nullptr) {
+            std::printf("kind %d\n", static_cast<int>(options_.kind));
+            for (const ChannelState& state : {channel_->state(), image->state()}) {
+                for (const auto& r : state.subscriptions) {
+                    std::printf("%s cursor %llu:", r.settings.name.c_str(), (unsigned long long)r.cursor);
+                    for (const auto& e : r.entries) {
+                        std::printf(" %llu-%llu k%d a%u", (unsigned long long)e.first, (unsigned long long)e.end, (int)e.kind, e.attempt);
+                    }
+                    std::printf("\n");
+                }
+            }
+        }
+        channel_.reset();
+        const bool is_down = prng_.chance(1, 3);
+        if (is_down) {
+            clock_.advance(milliseconds{prng_.range(1, 3'000)});
+        }
+        make();
+        ASSERT_TRUE(channel_->install(*image, store_.reader()));
+        static_cast<void>(events_.take());
+        channel_->tick();
+        compare(before, look(*channel_));
+        ++reached_["crashes"];
+        attach_sender();
+        checkpoint();
+        snapshots_.clear();
+        snapshots_.emplace(saved_index_, look(*channel_));
+    }
+
+    void make() {
+        log_ = std::make_unique<FakeCommitLog>();
+        channel_ = std::make_unique<Channel>("test", options_, events_, clock_, budget_, Durability{log_.get(), stream});
+        receivers_.clear();
+        held_.clear();
+        saved_.clear();
+        garbage_.clear();
+        saved_index_ = 0;
+        first_ = 1;
+        snapshots_.clear();
+        static_cast<void>(events_.take());
+    }
+
+    Prng prng_;
+    Reached& reached_;
+    ChannelOptions options_;
+    ManualClock clock_;
+    ChunkPool pool_;
+    MemoryBudget budget_{1ULL << 40};
+    RecordingEvents events_;
+    FakeBlockStore store_;
+    std::unique_ptr<FakeCommitLog> log_;
+    std::unique_ptr<Channel> channel_;
+    std::vector<std::uint16_t> receivers_;
+    std::vector<Held> held_;
+    std::uint16_t last_link_ = 10;
+    std::uint64_t sequence_ = 0, published_ = 0;
+    std::vector<std::byte> saved_;
+    commit::Index saved_index_ = 0, first_ = 1;
+    std::vector<storage::BlockRef> garbage_;
+    std::map<commit::Index, Snapshot> snapshots_;
+    std::vector<std::string> trace_;
+};
+
+std::uint64_t number_from_environment(const char* name, std::uint64_t otherwise) {
+    const char* text = std::getenv(name);
+    return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise;
+}
+
+TEST(RecoveryModel, ARestartMakesOfTheLogWhatWasThere) {
+    const std::uint64_t only = number_from_environment("BATON_MODEL_SEED", 0);
+    const std::uint64_t first = only != 0 ? only : number_from_environment("BATON_MODEL_FIRST", 1);
+    const std::uint64_t last = only != 0 ? only : first - 1 + number_from_environment("BATON_MODEL_SEEDS", 300);
+    Reached reached;
+    for (std::uint64_t seed = first; seed <= last; ++seed) {
+        SCOPED_TRACE("seed " + std::to_string(seed));
+        RecoveryRun{Prng{seed}, reached}.run();
+        if (HasFailure()) {
+            FAIL() << "repeat with BATON_MODEL_SEED=" << seed;
+        }
+    }
+    std::printf("seeds %llu to %llu reached:", static_cast<unsigned long long>(first), static_cast<unsigned long long>(last));
+    for (const auto& [what, times] : reached) {
+        std::printf(" %s %llu", what.c_str(), static_cast<unsigned long long>(times));
+        EXPECT_TRUE(times > 0 || last - first < 200) << what << " was never reached: the operations are too tame";
+    }
+    std::printf("\n");
+}
+
+}  // namespace
+}  // namespace baton::channel::test
