@@ -316,7 +316,7 @@ private:
     void tell_again(Sender& sender, std::uint64_t first, std::uint64_t last);
     void take_in(Sender& sender, Pending pending);
     void messages_visible();
-    void give_ruled(const std::vector<StoredBatch*>& batches);
+    void give_ruled(const std::vector<StoredBatch*>& batches, Subscription* only = nullptr);
     void cut_off(Subscription& reader);
     void trim();
     void close_all(std::error_code reason);

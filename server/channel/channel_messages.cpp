@@ -81,10 +81,12 @@ void Channel::messages_visible() {
 }
 
 // Some may forget the last message of a batch while others look at it still.
-void Channel::give_ruled(const std::vector<StoredBatch*>& batches) {
+void Channel::give_ruled(const std::vector<StoredBatch*>& batches, Subscription* only) {
     std::ranges::for_each(batches, [](StoredBatch* batch) { MessageLog::pin(*batch); });
     for (const auto& reader : readers_) {
-        reader->take_ruled(batches);
+        if (only == nullptr || only == reader.get()) {
+            reader->take_ruled(batches);
+        }
     }
     std::ranges::for_each(batches, [this](StoredBatch* batch) { log_.unpin(*batch); });
 }

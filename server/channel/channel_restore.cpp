@@ -151,6 +151,10 @@ void Channel::install_entries(const ChannelImage& image) {
         log_.place_restored(reader->cursor(), saved.cursor(), std::move(skipped));
         reader->begin_restore(newest);
     }
+    // What retention has given up comes back for nobody: who had not come to it has missed it.
+    while (is_stream && log_.oldest_kept() != nullptr && log_.oldest_kept()->end() <= image.trimmed_end()) {
+        log_.trim_oldest();
+    }
     for (StoredBatch* batch = log_.front(); batch != nullptr;) {
         StoredBatch* next = batch->next;
         const Offset base = batch->base;
@@ -194,11 +198,6 @@ void Channel::install_entries(const ChannelImage& image) {
     give_ruled(ruled);
     for (const auto& reader : readers_) {
         reader->end_restore();
-    }
-    if (is_stream) {
-        while (log_.oldest_kept() != nullptr && log_.oldest_kept()->end() <= image.trimmed_end()) {
-            log_.trim_oldest();
-        }
     }
 }
 

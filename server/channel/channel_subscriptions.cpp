@@ -30,6 +30,9 @@ Subscription& Channel::add_reader(SubscriptionSettings settings, const StartPosi
         }
         reader.begin_notes();
     }
+    if (options_.kind == Kind::stream) {
+        give_ruled(log_.ruled_ahead(reader.cursor()), &reader);
+    }
     return reader;
 }
 

@@ -167,6 +167,16 @@ std::uint64_t MessageLog::commit(commit::Index index) noexcept {
     return visible_end_ - before;
 }
 
+std::vector<StoredBatch*> MessageLog::ruled_ahead(const LogCursor& cursor) const {
+    std::vector<StoredBatch*> ruled;
+    for (StoredBatch* batch = cursor.batch_; batch != nullptr && batch->base < visible_end_; batch = batch->next) {
+        if (batch->has_rules) {
+            ruled.push_back(batch);
+        }
+    }
+    return ruled;
+}
+
 // --- Readers -----------------------------------------------------------------------------------------------------------
 
 void MessageLog::add_cursor(LogCursor& cursor) noexcept {

@@ -105,6 +105,8 @@ public:
     /// Batches with rules that became visible since the last call, in order.
     [[nodiscard]] std::vector<StoredBatch*> take_ruled() noexcept { return std::exchange(ruled_, {}); }
     [[nodiscard]] bool has_ruled() const noexcept { return !ruled_.empty(); }
+    /// Visible batches with rules of which something is fresh for this reader, in order. Linear in the batches behind it.
+    [[nodiscard]] std::vector<StoredBatch*> ruled_ahead(const LogCursor& cursor) const;
 
     /// Visible messages that this reader was never given.
     [[nodiscard]] std::uint64_t fresh(const LogCursor& cursor) const noexcept {

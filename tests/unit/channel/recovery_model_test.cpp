@@ -536,6 +536,18 @@ private:
         }
         for (commit::Index index = first; index <= last; ++index) {
             ASSERT_TRUE(image->apply(log_->record(index).body, pool_));
+            if (std::getenv("BATON_DUMP") != nullptr) {
+                const auto r = decode_record(log_->record(index).body);
+                if (const auto* p = std::get_if<ProgressRecord>(&*r)) {
+                    std::printf("record %llu reader %u cursor %llu:", (unsigned long long)index, p->reader, (unsigned long long)p->cursor);
+                    for (const auto& e : p->entries) {
+                        std::printf(" %llu-%llu k%d a%u", (unsigned long long)e.first, (unsigned long long)e.end, (int)e.kind, e.attempt);
+                    }
+                    std::printf("\n");
+                } else if (const auto* t = std::get_if<TrimmedRecord>(&*r)) {
+                    std::printf("record %llu trimmed %llu\n", (unsigned long long)index, (unsigned long long)t->end);
+                }
+            }
         }
         ASSERT_EQ(image->settle_contents(), "");
         const auto again = decode_state(encode(image->state()));
