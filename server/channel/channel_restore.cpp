@@ -175,6 +175,7 @@ void Channel::install_entries(const ChannelImage& image) {
                 const Part part{std::max(entry->first, base), std::min(entry->second.end, end)};
                 unwanted_until(std::min(part.first, std::max(place.saved->cursor(), at)));
                 at = std::max(at, part.first);
+                batch->is_picked = batch->is_picked || part.end > place.saved->cursor();
                 if (entry->second.is_alive()) {
                     place.reader->restore(entry->second, *batch, part.first, part.end);
                     at = part.end;
