@@ -258,9 +258,9 @@ std::map<Offset, Offset> ChannelImage::live_ranges() const {
     }
     Offset at = reader->cursor();
     for (const auto& [first, entry] : reader->entries()) {
-        if (first >= reader->cursor()) {
+        if (entry.end > reader->cursor()) {
             at < first ? static_cast<void>(ranges.emplace(at, first)) : void();
-            at = entry.end;
+            at = std::max(at, entry.end);
         }
         entry.is_alive() ? static_cast<void>(ranges.emplace(first, entry.end)) : void();
     }

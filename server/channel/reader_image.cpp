@@ -31,6 +31,7 @@ void ReaderImage::advance(Offset cursor) {
     if (cursor <= cursor_) {
         return;
     }
+    split(cursor_);
     split(cursor);
     Offset at = cursor_;
     const auto fill = [&](std::map<Offset, ReaderEntry>::iterator before, Offset end) {
@@ -120,11 +121,12 @@ bool ReaderImage::is_uniform(Offset first, Offset end) const {
 std::uint64_t ReaderImage::live_messages(Offset next_offset) const noexcept {
     std::uint64_t count = next_offset > cursor_ ? next_offset - cursor_ : 0;
     for (const auto& [first, entry] : entries_) {
-        const std::uint64_t size = entry.end - first;
-        if (first < cursor_) {
-            count += entry.is_alive() ? size : 0;
+        const std::uint64_t behind = first < cursor_ ? std::min(entry.end, cursor_) - first : 0;
+        const std::uint64_t ahead = entry.end - first - behind;
+        if (entry.is_alive()) {
+            count += behind;
         } else {
-            count -= entry.is_alive() ? 0 : std::min(size, count);
+            count -= std::min(ahead, count);
         }
     }
     return count;

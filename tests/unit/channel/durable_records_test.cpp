@@ -1,8 +1,13 @@
 // Records and states of durable channels, to bytes and back; and bytes that are no such thing.
 #include "server/channel/durable_records.hpp"
 
+#include <algorithm>
+#include <iterator>
+#include <memory>
+
 #include <gtest/gtest.h>
 
+#include "server/channel/channel_image.hpp"
 #include "server/channel/channel_state.hpp"
 #include "tests/unit/channel/channel_world.hpp"
 
@@ -35,6 +40,51 @@ Encoded publish_record(Press& press, const ProducerId& producer, std::uint64_t l
     return out;
 }
 
+SubscriptionSettings some_subscription() {
+    return {.id = 7, .name = "billing", .filter = "eu.*", .overflow = Overflow::drop_newest, .backlog_max = 1'000};
+}
+
+std::vector<ReaderEntry> some_entries() {
+    const auto note = std::make_shared<const QuarantineNote>(QuarantineNote{
+        .reason = QuarantineReason::expired, .time = {1'700'000'000'000'000}, .note = "bad", .receiver = "worker"});
+    return {{.first = 2, .end = 4, .kind = ReaderEntryKind::ready, .attempt = 2, .note{}},
+            {.first = 4, .end = 5, .kind = ReaderEntryKind::waiting, .attempt = 3, .due = {1'700'000'001'000'000}, .note{}},
+            {.first = 5, .end = 7, .kind = ReaderEntryKind::quarantined, .attempt = 4, .note = note},
+            {.first = 9, .end = 10, .kind = ReaderEntryKind::kept, .note{}},
+            {.first = 41, .end = 43, .kind = ReaderEntryKind::settled, .note{}}};
+}
+
+SettingsRecord all_settings() {
+    SettingsRecord settings = some_settings();
+    ChannelOptions& options = settings.options;
+    options.kind = Kind::topic;
+    options.overflow = Overflow::drop_oldest;
+    options.age_max = std::chrono::seconds{1};
+    options.lease = std::chrono::seconds{2};
+    options.lease_max = std::chrono::seconds{3};
+    options.attempts_max = 0;
+    options.retry_first = std::chrono::seconds{4};
+    options.retry_max = std::chrono::seconds{5};
+    options.retry_factor_percent = 150;
+    options.retry_jitter_percent = 0;
+    options.quarantines_expired = options.drops_late = options.is_ordered_by_key = options.is_exclusive = true;
+    options.is_compacted = true;
+    options.dedupe_window = std::chrono::seconds{6};
+    options.fair_by = "header:tenant";
+    options.fair_weights = {{"a", 2}, {"b", 3}};
+    return settings;
+}
+
+std::vector<Encoded> one_of_the_later_ones() {
+    std::vector<Encoded> all(5);
+    encode(ProgressRecord{.reader = 7, .cursor = 9, .started = {{5, 2, 3}}, .entries = some_entries()}, all[0]);
+    encode(SubscribedRecord{.settings = some_subscription(), .cursor = 9}, all[1]);
+    encode(UnsubscribedRecord{.reader = 7}, all[2]);
+    encode(TrimmedRecord{.end = 12}, all[3]);
+    encode(all_settings(), all[4]);
+    return all;
+}
+
 std::vector<Encoded> one_of_each() {
     Press press;
     std::vector<Encoded> all(4);
@@ -43,6 +93,7 @@ std::vector<Encoded> one_of_each() {
     encode(StartedRecord{.cursor = 9, .ranges = {{5, 2, 3}}}, all[2]);
     encode(DeletedRecord{}, all[3]);
     all.push_back(publish_record(press, producer_of(5), 42, 100));
+    std::ranges::move(one_of_the_later_ones(), std::back_inserter(all));
     return all;
 }
 
@@ -102,6 +153,73 @@ TEST(DurableRecords, EachComesBackAsItWas) {
     EXPECT_EQ(record.producer, producer_of(5));
     EXPECT_EQ(record.last_sequence, 42U);
     EXPECT_EQ(words_of(record.messages), (Lines{"one", "", "three"}));
+}
+
+ChannelState some_state_of_version_2() {
+    ChannelState state = some_state();
+    state.settings.options.kind = Kind::stream;
+    state.special = {{.first = 41, .end = 43, .kind = ReaderEntryKind::settled, .note{}}};
+    state.trimmed_end = 2;
+    state.ruled_blocks = {41};
+    state.block_times = {{1'700'000'000'000'000}, {1'700'000'000'000'001}};
+    state.subscriptions = {{.settings = some_subscription(), .cursor = 40, .entries = some_entries()}};
+    state.ids = {{"first", {5}}, {"", {6}}};
+    return state;
+}
+
+TEST(DurableRecords, TheLaterOnesComeBackAsTheyWere) {
+    const auto all = one_of_the_later_ones();
+    const auto progress = decode_record(all[0]);
+    ASSERT_TRUE(progress);
+    EXPECT_EQ(std::get<ProgressRecord>(*progress).reader, 7U);
+    EXPECT_EQ(std::get<ProgressRecord>(*progress).cursor, 9U);
+    EXPECT_EQ(std::get<ProgressRecord>(*progress).started, (std::vector<StartedRange>{{5, 2, 3}}));
+    EXPECT_EQ(std::get<ProgressRecord>(*progress).entries, some_entries());
+    const auto subscribed = decode_record(all[1]);
+    ASSERT_TRUE(subscribed);
+    EXPECT_EQ(std::get<SubscribedRecord>(*subscribed).settings, some_subscription());
+    EXPECT_EQ(std::get<SubscribedRecord>(*subscribed).cursor, 9U);
+    const auto unsubscribed = decode_record(all[2]);
+    ASSERT_TRUE(unsubscribed);
+    EXPECT_EQ(std::get<UnsubscribedRecord>(*unsubscribed).reader, 7U);
+    const auto trimmed = decode_record(all[3]);
+    ASSERT_TRUE(trimmed);
+    EXPECT_EQ(std::get<TrimmedRecord>(*trimmed).end, 12U);
+    const auto settings = decode_record(all[4]);
+    ASSERT_TRUE(settings);
+    EXPECT_EQ(std::get<SettingsRecord>(*settings), all_settings());
+}
+
+TEST(ChannelState, OfVersion2ComesBackAsItWas) {
+    const Encoded whole = encode(some_state_of_version_2());
+    EXPECT_EQ(whole[0], std::byte{2});
+    const auto decoded = decode_state(whole);
+    ASSERT_TRUE(decoded);
+    EXPECT_EQ(*decoded, some_state_of_version_2());
+    for (std::size_t size = 0; size < whole.size(); ++size) {
+        EXPECT_FALSE(decode_state(Bytes{whole}.first(size))) << size;
+    }
+}
+
+TEST(ChannelState, AnImageOfAFlippedOneDoesNotCrash) {
+    const Encoded whole = encode(some_state_of_version_2());
+    for (std::size_t at = 0; at < whole.size(); ++at) {
+        for (unsigned flip = 1; flip < 256; flip += 3) {
+            Encoded flipped = whole;
+            flipped[at] ^= static_cast<std::byte>(flip);
+            if (const auto state = decode_state(flipped)) {
+                ChannelImage image{commit::StreamId{5}, *state};
+                for (const Encoded& record : one_of_the_later_ones()) {
+                    ChunkPool pool;
+                    EXPECT_TRUE(image.apply(record, pool));
+                }
+                static_cast<void>(image.settle_contents());
+                static_cast<void>(image.live_messages());
+                static_cast<void>(image.live_ranges());
+                static_cast<void>(image.state());
+            }
+        }
+    }
 }
 
 TEST(DurableRecords, APartIsRefused) {

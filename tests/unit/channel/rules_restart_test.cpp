@@ -1,0 +1,206 @@
+// Rules of messages over a restart, and at the edges where one rule meets another: each was wrong once.
+#include <gtest/gtest.h>
+
+#include "common/base/properties.hpp"
+#include "tests/unit/channel/durable_world.hpp"
+
+namespace baton::channel::test {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+struct Rules : testing::Test {
+    void begin(const ChannelOptions& options) {
+        durable = std::make_unique<DurableWorld>(options);
+        durable->world->attach_sender(1);
+        sequence = 0;
+    }
+    void publish(const std::string& word, const MessageProperties& properties = {}) {
+        properties.empty() ? builder.append(as_bytes(word)) : builder.append(as_bytes(word), encode_properties(properties).value());
+        durable->channel().publish(link_of(1), ++sequence, builder.take(pool));
+        static_cast<void>(durable->commit());
+        static_cast<void>(durable->turn());
+    }
+    void settle(Offset first, Outcome outcome, std::uint32_t attempt = 1, std::uint32_t argument = 0) {
+        const SettleRange range{first, 1, attempt, outcome, argument};
+        durable->channel().settle(link_of(9), {&range, 1}, 0);
+        static_cast<void>(durable->turn());
+    }
+    void restart() {
+        static_cast<void>(durable->commit());
+        // The clock of a new world begins anew, so times are those of this one.
+        ASSERT_TRUE(durable->restart());
+        durable->world->attach_sender(1);
+        sequence = 0;
+        static_cast<void>(durable->world->events.take());
+    }
+    [[nodiscard]] Subscription& queue() { return *durable->channel().find_subscription(""); }
+    [[nodiscard]] Lines delivered() {
+        Lines lines;
+        for (const std::string& line : durable->turn()) {
+            line.starts_with("deliver") ? lines.push_back(line) : void();
+        }
+        return lines;
+    }
+
+    std::unique_ptr<DurableWorld> durable;
+    ChunkPool pool;
+    BatchBuilder builder;
+    std::uint64_t sequence = 0;
+};
+
+TEST_F(Rules, AMessageThatWaitsBehindAnotherOneWithItsKeyIsInOnePlaceAfterARestart) {
+    begin({.is_ordered_by_key = true});
+    publish("early", {.key = "k"});
+    publish("late", {.key = "k"});
+    durable->world->attach_receiver(9);
+    static_cast<void>(durable->turn());
+    settle(1, Outcome::reject);  // The second one is active now,
+    settle(2, Outcome::retry, 1, 10'000);
+    EXPECT_EQ(queue().retry({.offsets{}, .is_all = true}), 1U);  // and the first one behind it.
+    static_cast<void>(durable->turn());
+    restart();
+    EXPECT_EQ(queue().ready() + queue().delayed(), 2U);
+    EXPECT_EQ(queue().delayed(), 1U);
+    durable->world->attach_receiver(9);
+    EXPECT_EQ(delivered(), (Lines{"deliver 9 1 attempt 1 again"}));
+    durable->world->clock.advance(seconds{11});
+    durable->channel().tick();
+    EXPECT_EQ(delivered(), Lines{});
+    settle(1, Outcome::done);
+    EXPECT_EQ(queue().in_flight(), 1U);
+    settle(2, Outcome::done, 2);
+    EXPECT_EQ(durable->channel().stats().stored, 0U);
+}
+
+TEST_F(Rules, DroppingTheActiveMessageOfAKeyLetsTheNextOneGo) {
+    begin({.is_ordered_by_key = true});
+    publish("a", {.key = "k", .priority = 1});
+    publish("b", {.key = "k"});
+    const Offset first[] = {1};
+    EXPECT_EQ(queue().drop(MessageState::ready, {.offsets = first, .is_all = false}), 1U);
+    durable->world->attach_receiver(9);
+    EXPECT_EQ(delivered(), (Lines{"deliver 9 2 attempt 1"}));
+}
+
+TEST_F(Rules, AMessageThatWasStartedForTheLastTimeIsQuarantinedByTheRestart) {
+    begin({.attempts_max = 1});
+    publish("a");
+    durable->world->attach_receiver(9);
+    static_cast<void>(durable->turn());
+    settle(1, Outcome::started);
+    restart();
+    EXPECT_EQ(queue().ready(), 0U);
+    ASSERT_EQ(queue().quarantined(), 1U);
+    const auto entry = queue().find(1);
+    ASSERT_TRUE(entry && entry->note);
+    EXPECT_EQ(entry->note->reason, QuarantineReason::attempts);
+    EXPECT_EQ(entry->run.attempt, 1U);
+}
+
+TEST_F(Rules, AWaitingMessageStillExpiresAfterARestart) {
+    begin({});
+    publish("a", {.ttl = milliseconds{1'000}});
+    durable->world->attach_receiver(9);
+    static_cast<void>(durable->turn());
+    settle(1, Outcome::retry, 1, 500);
+    restart();
+    durable->world->clock.advance(milliseconds{600});
+    durable->channel().tick();
+    EXPECT_EQ(queue().ready(), 1U);
+    durable->world->clock.advance(milliseconds{500});
+    durable->channel().tick();
+    EXPECT_EQ(queue().ready(), 0U);
+    EXPECT_EQ(durable->channel().stats().stored, 0U);
+}
+
+TEST_F(Rules, WhatAnAdministratorRetriesIsGivenHoweverOldItIsAlsoAfterARestart) {
+    begin({});
+    publish("a", {.ttl = milliseconds{0}});
+    EXPECT_EQ(durable->channel().stats().stored, 0U);
+    begin({.quarantines_expired = true});
+    publish("a", {.ttl = milliseconds{0}});
+    ASSERT_EQ(queue().quarantined(), 1U);
+    EXPECT_EQ(queue().retry({.offsets{}, .is_all = true}), 1U);
+    static_cast<void>(durable->turn());
+    restart();
+    durable->channel().tick();
+    EXPECT_EQ(queue().ready(), 1U);
+    durable->world->attach_receiver(9);
+    EXPECT_EQ(delivered(), (Lines{"deliver 9 1 attempt 1 again"}));
+}
+
+TEST_F(Rules, ASubscriptionBehindMessagesThatNobodyWantedLosesNothing) {
+    begin({.kind = Kind::topic});
+    publish("nobody");
+    publish("hears");
+    SubscriptionSettings settings;
+    settings.name = "s";
+    ASSERT_FALSE(durable->channel().subscribe(settings, {}));
+    restart();
+    EXPECT_EQ(durable->channel().stats().next_offset, 3U);
+    publish("a");
+    restart();
+    EXPECT_EQ(durable->channel().find_subscription("s")->ready(), 1U);
+}
+
+TEST_F(Rules, ABlockOfAStreamIsAsOldAsItsNewestMessageAlsoAfterARestart) {
+    begin({.kind = Kind::stream, .age_max = seconds{10}});
+    publish("a");
+    publish("b");
+    ASSERT_EQ(durable->relocate().size(), 1U);
+    durable->save();
+    restart();
+    EXPECT_EQ(durable->channel().resident_bytes(), 0U);
+    durable->channel().tick();
+    EXPECT_EQ(durable->channel().stats().stored, 2U);
+    durable->world->clock.advance(seconds{10});
+    durable->channel().tick();
+    EXPECT_EQ(durable->channel().stats().stored, 0U);
+}
+
+TEST_F(Rules, ANewSubscriptionOfAStreamDoesNotGetDelayedMessagesEarly) {
+    begin({.kind = Kind::stream});
+    publish("a", {.delay = seconds{5}});
+    publish("b");
+    durable->world->attach_reader(9, {.subscription = "s", .from{}, .filter{}, .name{}});
+    EXPECT_EQ(delivered(), (Lines{"deliver 9 2 attempt 1"}));
+    durable->world->clock.advance(seconds{5});
+    durable->channel().tick();
+    EXPECT_EQ(delivered(), (Lines{"deliver 9 1 attempt 1"}));
+}
+
+TEST_F(Rules, AFilterHoldsWhereKeysAreOrderedAndWhereTheOldestAreDropped) {
+    begin({.kind = Kind::topic, .messages_max = 3, .overflow = Overflow::drop_oldest, .is_ordered_by_key = true});
+    durable->world->attach_reader(9, {.subscription = "s", .from{}, .filter = "a.*", .name{}});
+    publish("no key");
+    EXPECT_EQ(delivered(), Lines{});
+    durable->channel().set_credit(link_of(9), {0, 0});
+    builder.append(as_bytes("1"), encode_properties({.key = "b.1"}).value());
+    builder.append(as_bytes("2"), encode_properties({.key = "b.2"}).value());
+    builder.append(as_bytes("3"), encode_properties({.key = "a.3"}).value());
+    durable->channel().publish(link_of(1), ++sequence, builder.take(pool));
+    sequence += 2;
+    static_cast<void>(durable->commit());
+    publish("4", {.key = "a.4"});
+    durable->channel().set_credit(link_of(9), plenty);
+    for (const std::string& line : delivered()) {
+        EXPECT_TRUE(line == "deliver 9 4 attempt 1" || line == "deliver 9 5 attempt 1") << line;
+    }
+}
+
+TEST_F(Rules, ABatchOfVeryManyMessagesExpiresByAge) {
+    begin({.age_max = seconds{1}});
+    Press press;
+    durable->channel().publish(link_of(1), 1, press.batch_of(25'000, 1));
+    static_cast<void>(durable->commit());
+    durable->world->clock.advance(seconds{2});
+    for (int i = 0; i < 4; ++i) {
+        durable->channel().tick();
+    }
+    EXPECT_EQ(durable->channel().stats().stored, 0U);
+}
+
+}  // namespace
+}  // namespace baton::channel::test
