@@ -68,13 +68,15 @@ Receiver* Channel::find_receiver(const LinkAddress& link) const noexcept {
     return found != receivers_.end() ? found->second.get() : nullptr;
 }
 
-std::uint64_t Channel::attach_sender(const LinkAddress& link, const ProducerId& producer, ConfirmLevel confirm) {
+std::uint64_t Channel::attach_sender(const LinkAddress& link, const ProducerId& producer, ConfirmLevel confirm,
+                                     bool must_store) {
     BATON_ASSERT(find_sender(link) == nullptr && find_receiver(link) == nullptr);
     auto owned = std::make_unique<Sender>();
     Sender& sender = *owned;
     sender.address = link;
     sender.wait = {WaitReason::none, clock_.now()};
     sender.confirm = confirm;
+    sender.must_store = must_store;
     if (!producer.is_anonymous()) {
         attach_producer(sender, producer);
     }

@@ -3,7 +3,7 @@
 // No I/O, no threads: bytes and values in, events out through ChannelEvents. One owner: a shard calls everything here.
 // Publish, store and dispatch are three visible steps: `publish` decides and applies (store), `dispatch` gives.
 // The implementation: channel.cpp (links and life), channel_messages.cpp (publish, settle, dispatch),
-// channel_subscriptions.cpp (readers), channel_report.cpp (questions), channel_durable.cpp (what only durable channels do),
+// channel_subscriptions.cpp (readers, moving), channel_report.cpp (questions), channel_durable.cpp (what only durable channels do),
 // channel_restore.cpp.
 // Next files: message_log.hpp (order), subscription.hpp (readers), intake.hpp (limits), producer_table.hpp and
 // dedupe_window.hpp (duplicates), sender_gate.hpp (sender credit and the reasons why it is withheld), journal.hpp (the commit log).
@@ -72,7 +72,7 @@ struct ChannelStats {
     std::uint64_t bytes = 0;                             ///< Stored bytes of message regions.
     std::uint64_t resident_bytes = 0;                    ///< Of those, bytes in memory.
     std::uint64_t published = 0, duplicates = 0, refused = 0, delivered = 0, redelivered = 0, settled = 0, purged = 0;
-    std::uint64_t retried = 0, rejected = 0, expired = 0, dropped = 0, leases_ended = 0;
+    std::uint64_t retried = 0, rejected = 0, expired = 0, dropped = 0, leases_ended = 0, moved = 0;
     std::uint64_t trimmed = 0;   ///< Streams: given up by retention.
     std::uint64_t unwanted = 0;  ///< Topics: came when there was no subscription.
     Offset last_dropped_first = 0;  ///< The last range of messages that were dropped for lack of room; 0: none.
@@ -148,9 +148,10 @@ public:
     /// is sent by `announce_credit`, so that the runtime can report the attachment before it. If the producer table has
     /// no place the link exists, takes nothing, and `announce_credit` closes it (`Errc::too_many_producers`).
     /// A durable channel returns the last one that is committed; what was decided after it is confirmed when it comes
-    /// again. `confirm`: `received` is told as soon as a message is here.
+    /// again. `confirm`: `received` is told as soon as a message is here. `must_store`: see Sender.
     [[nodiscard]] std::uint64_t attach_sender(const LinkAddress& link, const ProducerId& producer,
-                                              ConfirmLevel confirm = ConfirmLevel::durable);
+                                              ConfirmLevel confirm = ConfirmLevel::durable,
+                                              bool must_store = false);
     /// Attaches a receiver without credit. Not done: `not_supported` (this kind has no such thing), `incompatible_options`
     /// (the subscription has another filter), `bad_filter`, `in_use` (too many subscriptions).
     [[nodiscard]] std::error_code attach_receiver(const LinkAddress& link, const ReceiverRequest& request);
@@ -229,6 +230,10 @@ public:
     std::uint64_t unsubscribe(Subscription& subscription);
     /// After an administrator changed something in one of them.
     void subscription_changed();
+    /// Subscription::begin_move with blocks that are not in memory; afterwards the channel may be damaged.
+    [[nodiscard]] MoveStep begin_move(Subscription& reader, const MoveWish& wish, const BlockReader& read);
+    /// Where what is published from now on begins, for those that are given out.
+    [[nodiscard]] Offset visible_end() const noexcept { return log_.visible_end(); }
     /// So many subscriptions, named and others.
     static constexpr std::size_t subscriptions_max = 100'000;
 

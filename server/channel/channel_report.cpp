@@ -154,6 +154,7 @@ ChannelStats Channel::stats() const {
         sum.expired += counters.expired;
         sum.dropped += counters.dropped;
         sum.leases_ended += counters.leases_ended;
+        sum.moved += counters.moved;
         if (counters.last_dropped_count > 0) {
             stats.last_dropped_first = counters.last_dropped_first;
             stats.last_dropped_count = counters.last_dropped_count;
@@ -175,6 +176,7 @@ ChannelStats Channel::stats() const {
     stats.expired = sum.expired;
     stats.dropped = sum.dropped + intake_.counters().dropped;
     stats.leases_ended = sum.leases_ended;
+    stats.moved = sum.moved;
     stats.next_offset = log_.next_offset();
     stats.oldest_offset = oldest_offset();
     stats.oldest_time = log_.front() != nullptr ? log_.front()->time : WallTime{};

@@ -48,6 +48,9 @@ void Pending::drop_front(Cut cut) noexcept {
 }
 
 void Intake::offer(Pending pending) noexcept {
+    if (pending.sender->must_store && !parked_.empty()) {
+        return refuse(pending, Errc::full);
+    }
     if (!parked_.empty() || !admit(pending)) {
         park(std::move(pending));
     }
@@ -151,6 +154,12 @@ bool Intake::admit(Pending& pending) noexcept {
             }
             wanted = new_front(pending);
         }
+        if (!log_.is_wanted() && pending.sender->must_store) {
+            refuse(pending, Errc::not_found);
+            pending.messages = {};
+            pending.count = 0;
+            break;
+        }
         if (!log_.is_wanted()) {
             drop(pending, counters_.unwanted);
             break;
@@ -160,7 +169,7 @@ bool Intake::admit(Pending& pending) noexcept {
             store(pending, cut);
         } else if (first_message_bytes(pending.messages.bytes()) > message_bytes_max(pending)) {
             refuse_too_large(pending);
-        } else if (limits_.overflow == Overflow::reject) {
+        } else if (limits_.overflow == Overflow::reject || pending.sender->must_store) {
             refuse(pending, Errc::full);
             pending.messages = {};
             pending.count = 0;

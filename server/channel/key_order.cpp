@@ -37,6 +37,13 @@ std::optional<Run> KeyOrder::take_at(Offset offset) {
     return std::nullopt;
 }
 
+std::optional<Run> KeyOrder::take_at(Offset offset, std::uint64_t key) {
+    const auto found = keys_.find(key);
+    auto taken = found != keys_.end() ? found->second.take_at(offset) : std::nullopt;
+    messages_ -= taken ? 1 : 0;
+    return taken;
+}
+
 std::vector<Run> KeyOrder::waiting(Offset from, std::size_t limit) const {
     std::vector<Run> all;
     for (const auto& entry : keys_) {

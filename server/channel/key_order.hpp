@@ -22,6 +22,8 @@ public:
     /// The active message of the key is gone: returns the next one, which is active now.
     [[nodiscard]] std::optional<Run> release(std::uint64_t key);
     [[nodiscard]] std::optional<Run> take_at(Offset offset);
+    /// The same of a message with this key.
+    [[nodiscard]] std::optional<Run> take_at(Offset offset, std::uint64_t key);
     /// Everything that waits; the active ones stay active.
     [[nodiscard]] std::vector<Run> take_all();
 

@@ -16,6 +16,7 @@ struct Sender {
     bool accepts_any_start = false;  ///< The channel knows nothing of this producer: its first number is the start.
     bool accepts_gap = false;        ///< Known from the disk: its next number may be higher than expected.
     bool has_published = false;
+    bool must_store = false;  ///< What cannot be stored at once is refused: not parked, and nothing is dropped for it or of it.
     ConfirmLevel confirm = ConfirmLevel::durable;  ///< When it wants to be confirmed.
     std::uint64_t decided = 0;                     ///< Last sequence number that is stored, dropped or refused.
     std::uint64_t received = 0;                    ///< Last one that was taken in; those after `decided` are parked.

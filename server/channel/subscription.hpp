@@ -2,7 +2,8 @@
 // about a message between being published and being settled: waiting for its time, ready, with a receiver, tried again,
 // quarantined, expired.
 // The implementation: subscription.cpp (receivers, giving, time), subscription_settle.cpp (what receivers decide, attempts,
-// quarantine), subscription_admin.cpp (questions, what administrators do, saving and restoring).
+// quarantine), subscription_admin.cpp (questions, what administrators do, saving and restoring), subscription_move.cpp
+// (what is on its way to another channel).
 // Not here: publishing and senders (channel.hpp), which receiver gets what (dispatcher.hpp).
 // One owner, the channel. Next files: ready_messages.hpp, schedule.hpp, key_order.hpp.
 #pragma once
@@ -52,6 +53,7 @@ struct SubscriptionCounters {
     std::uint64_t expired = 0;        ///< Dropped or quarantined because of their age, or late.
     std::uint64_t leases_ended = 0;   ///< Messages that were taken back.
     std::uint64_t dropped = 0;        ///< For lack of room, or by an administrator.
+    std::uint64_t moved = 0;          ///< To another channel.
     Offset last_dropped_first = 0;    ///< The last range of those that were dropped for lack of room; 0: none.
     std::uint64_t last_dropped_count = 0;
 };
@@ -60,6 +62,33 @@ struct SubscriptionCounters {
 struct MessageChoice {
     std::span<const Offset> offsets;
     bool is_all = false;
+};
+
+/// Which messages are to be moved, and how much of them at once.
+struct MoveWish {
+    std::optional<MessageState> state;   ///< Nothing: all that nobody holds.
+    std::span<const Offset> offsets;     ///< These,
+    bool is_all = false;                 ///< or all of `from` .. `until` - 1.
+    Offset from = 0;
+    Offset until = 0;
+    std::uint64_t messages_max = 0;
+    std::uint64_t bytes_max = 0;         ///< In message regions; one message may be larger.
+};
+
+/// Messages that were taken out in order to be moved. Their bytes are there until `finish_move`.
+struct MoveStep {
+    struct Part {
+        Run run;
+        MessageState state = MessageState::ready;
+        WallTime due{};                              ///< Delayed by its own properties: until then; else zero.
+        std::shared_ptr<const QuarantineNote> note;  ///< Quarantined.
+    };
+    std::vector<Part> parts;  ///< In the order of offsets, or as they were named.
+    std::uint64_t messages = 0;
+    std::uint64_t bytes = 0;
+    Offset next = 0;          ///< Of `offsets`: so many were looked at. Of all: go on from here.
+    bool is_end = false;      ///< Nothing more is to be moved.
+    std::optional<commit::BlockRef> wanted;  ///< It has to be read before there is more.
 };
 
 class Subscription {
@@ -117,6 +146,10 @@ public:
     std::uint64_t retry(const MessageChoice& choice);
     /// Forgets messages in this state, which is not `in_flight`.
     std::uint64_t drop(MessageState state, const MessageChoice& choice);
+    /// Takes messages out, the first that are wished for: nobody gets them before `finish_move`.
+    [[nodiscard]] MoveStep begin_move(const MoveWish& wish);
+    /// A message that was taken out is in another channel and forgotten here; or else it is again what it was.
+    void finish_move(Offset offset, bool is_moved);
     /// Where messages are that are not in their place in the log, in the order of offsets from `from` on: all up to some
     /// offset, about `limit` runs.
     struct Entry {
@@ -135,7 +168,8 @@ public:
     [[nodiscard]] std::uint64_t ready() const noexcept { return ready_.total() + keys_.messages(); }
     [[nodiscard]] std::uint64_t delayed() const noexcept { return schedule_.messages(); }
     [[nodiscard]] std::uint64_t quarantined() const noexcept { return quarantine_.size(); }
-    [[nodiscard]] std::uint64_t in_flight() const noexcept { return in_flight_; }
+    /// With receivers, or on their way to another channel.
+    [[nodiscard]] std::uint64_t in_flight() const noexcept { return in_flight_ + moving_messages_; }
     [[nodiscard]] const SubscriptionCounters& counters() const noexcept { return counters_; }
     [[nodiscard]] bool wants_messages() const noexcept { return dispatcher_.has_candidates(); }
     [[nodiscard]] bool is_blocked_on_disk() const noexcept {
@@ -211,6 +245,21 @@ private:
         Key key;
     };
     [[nodiscard]] std::optional<Chosen> take_chosen(MessageState state, Offset offset);
+
+    // Moving.
+    struct Moving {
+        Run run;
+        MessageState state = MessageState::ready;
+        Key key = Key::free;
+        Schedule::Due due;  // Delayed.
+        std::shared_ptr<const QuarantineNote> note;
+    };
+    void begin_move_of_all(const MoveWish& wish, MoveStep& step);
+    [[nodiscard]] bool move_fresh(const MoveWish& wish, Offset end, MoveStep& step);
+    [[nodiscard]] bool move_one(const MoveWish& wish, Offset offset, MoveStep& step);
+    void take_out(const Run& message, MessageState state, MoveStep& step);
+    void add_moving(Moving moving, MoveStep& step);
+    void put_back(const Moving& moving);
     [[nodiscard]] std::vector<ReaderEntry> held_entries() const;
     void restore_waiting(const Run& message, Bytes properties, WallTime due);
 
@@ -226,6 +275,8 @@ private:
         std::shared_ptr<const QuarantineNote> note;
     };
     std::map<Offset, Quarantined> quarantine_;  // One message each.
+    std::map<Offset, Moving> moving_;           // By their first offsets.
+    std::uint64_t moving_messages_ = 0;
     Dispatcher dispatcher_;
     std::vector<Receiver*> receivers_;  // In the order in which they were attached.
     std::uint32_t exclusive_receivers_ = 0;

@@ -41,6 +41,13 @@ std::vector<Subscription::Entry> Subscription::entries(std::optional<MessageStat
             add_runs(runs, MessageState::in_flight, receiver);
         }
     }
+    if (wants(MessageState::in_flight)) {
+        std::vector<Run> runs;
+        for (const auto& entry : moving_) {
+            runs.push_back(entry.second.run);
+        }
+        add_runs(runs, MessageState::in_flight, nullptr);
+    }
     std::size_t count = 0;
     for (auto at = schedule_.waiting().lower_bound(from); wants(MessageState::delayed) && at != schedule_.waiting().end();
          ++at) {
@@ -85,6 +92,7 @@ Offset Subscription::oldest_offset() const noexcept {
     }
     schedule_.waiting().empty() ? void() : offer(schedule_.waiting().begin()->first);
     quarantine_.empty() ? void() : offer(quarantine_.begin()->first);
+    moving_.empty() ? void() : offer(moving_.begin()->first);
     return oldest == UINT64_MAX ? 0 : oldest;
 }
 
@@ -124,8 +132,13 @@ void Subscription::forget_all() {
     for (const auto& entry : quarantine_) {
         log_.forget(entry.second.run);
     }
+    for (const auto& entry : moving_) {
+        log_.forget(entry.second.run);
+    }
     schedule_ = {};
     quarantine_.clear();
+    moving_.clear();
+    moving_messages_ = 0;
 }
 
 std::uint64_t Subscription::retry(const MessageChoice& choice) {
@@ -260,16 +273,27 @@ std::vector<ReaderEntry> Subscription::held_entries() const {
             add(run, ReaderEntryKind::ready, run.attempt + (run.is_started ? 1 : 0));
         }
     }
-    for (const auto& [offset, waiting] : schedule_.waiting()) {
-        if (waiting.run.was_delivered) {
-            add(waiting.run, ReaderEntryKind::waiting, waiting.run.attempt,
-                Schedule::wall_of(waiting.due, context_.clock));
+    const auto add_waiting = [&](const Run& run, const Schedule::Due& due) {
+        if (run.was_delivered) {
+            add(run, ReaderEntryKind::waiting, run.attempt, Schedule::wall_of(due, context_.clock));
         } else {
-            add(waiting.run, ReaderEntryKind::ready, waiting.run.attempt);
+            add(run, ReaderEntryKind::ready, run.attempt);
         }
+    };
+    for (const auto& [offset, waiting] : schedule_.waiting()) {
+        add_waiting(waiting.run, waiting.due);
     }
     for (const auto& [offset, entry] : quarantine_) {
         add(entry.run, ReaderEntryKind::quarantined, entry.run.attempt, {}, entry.note);
+    }
+    for (const auto& [offset, moving] : moving_) {  // Until they are gone they are what they were.
+        if (moving.note) {
+            add(moving.run, ReaderEntryKind::quarantined, moving.run.attempt, {}, moving.note);
+        } else if (moving.state == MessageState::delayed) {
+            add_waiting(moving.run, moving.due);
+        } else {
+            add(moving.run, ReaderEntryKind::ready, moving.run.attempt);
+        }
     }
     std::ranges::sort(held, {}, &ReaderEntry::first);
     std::size_t kept = 0;
@@ -314,6 +338,8 @@ void Subscription::clear() noexcept {
     keys_ = {};
     schedule_ = {};
     quarantine_.clear();
+    moving_.clear();
+    moving_messages_ = 0;
     expiries_.clear();
 }
 

@@ -59,7 +59,7 @@ Json counters_json(const channel::ChannelStats& stats) {
             {"delayed", stats.delayed},      {"quarantined", stats.quarantined}, {"stored", stats.stored},
             {"retried", stats.retried},      {"rejected", stats.rejected},       {"expired_messages", stats.expired},
             {"dropped", stats.dropped},      {"leases_ended", stats.leases_ended}, {"trimmed", stats.trimmed},
-            {"unwanted", stats.unwanted}};
+            {"unwanted", stats.unwanted},    {"moved", stats.moved}};
 }
 
 constexpr std::size_t links_shown_max = 200;
@@ -398,7 +398,7 @@ bool admin_changes(std::string_view json) {
     const auto request = parse_object(json);
     const auto op = request ? request->value("op", Json{}) : Json{};
     return op == "channel.create" || op == "channel.delete" || op == "channel.purge" || op == "channel.retry" ||
-           op == "channel.drop" || op == "subscription.create" || op == "subscription.delete";
+           op == "channel.drop" || op == "channel.move" || op == "subscription.create" || op == "subscription.delete";
 }
 
 AdminScope admin_scope(std::string_view json) {

@@ -26,6 +26,7 @@ struct AttachRequest {
     /// Sender: confirm as soon as this level is reached. `durable` on a memory channel means `received`.
     channel::ConfirmLevel confirm = channel::ConfirmLevel::durable;
     channel::ReceiverRequest receiver{};  ///< Receivers only.
+    bool must_store = false;              ///< Senders only: see channel::Sender.
 };
 
 // Commands. `link` names the link; `channel` the channel on the receiving shard.

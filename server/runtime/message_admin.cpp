@@ -39,30 +39,6 @@ const char* state_name(MessageState state) {
     return "ready";
 }
 
-std::optional<MessageState> state_of(const Json& request) {
-    const auto text = text_of(request, "state", "");
-    for (const auto state :
-         {MessageState::ready, MessageState::delayed, MessageState::in_flight, MessageState::quarantined}) {
-        if (text == state_name(state)) {
-            return state;
-        }
-    }
-    if (!text.empty()) {
-        throw Refusal{"unsupported",
-                      "state \"" + text + "\" is not supported; use \"ready\", \"delayed\", \"in-flight\" or \"quarantined\"", {}};
-    }
-    return std::nullopt;
-}
-
-const char* reason_name(channel::QuarantineReason reason) {
-    switch (reason) {
-        case channel::QuarantineReason::rejected: return "rejected";
-        case channel::QuarantineReason::attempts: return "attempts";
-        case channel::QuarantineReason::expired: return "expired";
-    }
-    return "rejected";
-}
-
 std::string readable(const std::string& text) {
     return is_valid_utf8(as_bytes(text)) ? text : name_text(as_bytes(text));
 }
@@ -148,7 +124,34 @@ std::string subscription_name(const Json& request) {
     return *name;
 }
 
-/// The reader that the request names; of a queue the only one. Throws Refusal.
+}  // namespace
+
+const char* reason_name(channel::QuarantineReason reason) {
+    switch (reason) {
+        case channel::QuarantineReason::rejected: return "rejected";
+        case channel::QuarantineReason::attempts: return "attempts";
+        case channel::QuarantineReason::expired: return "expired";
+    }
+    return "rejected";
+}
+
+// --- Arguments -----------------------------------------------------------------------------------------------------------
+
+std::optional<MessageState> state_of(const Json& request) {
+    const auto text = text_of(request, "state", "");
+    for (const auto state :
+         {MessageState::ready, MessageState::delayed, MessageState::in_flight, MessageState::quarantined}) {
+        if (text == state_name(state)) {
+            return state;
+        }
+    }
+    if (!text.empty()) {
+        throw Refusal{"unsupported",
+                      "state \"" + text + "\" is not supported; use \"ready\", \"delayed\", \"in-flight\" or \"quarantined\"", {}};
+    }
+    return std::nullopt;
+}
+
 Subscription& reader_of(Channel& channel, const Json& request) {
     const auto name = subscription_name(request);
     auto* reader = channel.find_subscription(name);
@@ -171,14 +174,8 @@ void refuse_damaged(const Channel& channel) {
     }
 }
 
-struct Choice {
-    std::vector<channel::Offset> offsets;
-    bool is_all = false;
-    [[nodiscard]] channel::MessageChoice view() const { return {offsets, is_all}; }
-};
-
-Choice choice_of(const Json& request) {
-    Choice choice;
+MessageSelection selection_of(const Json& request) {
+    MessageSelection choice;
     const auto all = request.find("all");
     if (all != request.end() && !all->is_boolean()) {
         throw Refusal{"bad_request", "all is " + dump(*all) + ", allowed is true or false", {}};
@@ -198,8 +195,6 @@ Choice choice_of(const Json& request) {
     choice.offsets = offsets->get<std::vector<channel::Offset>>();
     return choice;
 }
-
-}  // namespace
 
 Channel& existing_channel(ChannelDirectory& directory, std::string_view name) {
     auto* channel = directory.find(name);
@@ -280,7 +275,7 @@ Json retry_messages(ChannelDirectory& directory, std::string_view name, const Js
     refuse_unknown_keys(request, {"subscription", "offsets", "all"});
     auto& channel = existing_channel(directory, name);
     refuse_damaged(channel);
-    const auto choice = choice_of(request);
+    const auto choice = selection_of(request);
     const auto count = reader_of(channel, request).retry(choice.view());
     channel.subscription_changed();
     directory.touch(channel);
@@ -291,7 +286,7 @@ Json drop_messages(ChannelDirectory& directory, std::string_view name, const Jso
     refuse_unknown_keys(request, {"subscription", "state", "offsets", "all"});
     auto& channel = existing_channel(directory, name);
     refuse_damaged(channel);
-    const auto choice = choice_of(request);
+    const auto choice = selection_of(request);
     const auto state = state_of(request).value_or(MessageState::quarantined);
     if (state == MessageState::in_flight) {
         throw Refusal{"unsupported", "messages that a receiver holds cannot be dropped; use ready, delayed or quarantined", {}};

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/base/assert.hpp"
+#include "server/runtime/admin_json.hpp"
 #include "server/runtime/errc.hpp"
 #include "server/runtime/placement.hpp"
 
@@ -26,7 +27,8 @@ ShardBroker::ShardBroker(std::uint32_t shard, BrokerState& state, MailboxPort& m
       mailboxes_{mailboxes},
       outgoing_(state.shard_count),
       backups_{shard, state.shard_count, *this, *this},
-      restores_{shard, state.shard_count, *this} {}
+      restores_{shard, state.shard_count, *this},
+      moves_{*this, *this, *this} {}
 
 ShardBroker::~ShardBroker() = default;
 
@@ -163,7 +165,7 @@ void ShardBroker::handle(AttachCommand& command) {
                           .is_durable = is_durable,
                           .kind = options.kind};
     if (request.is_sender) {
-        attachment.last_sequence = slot.channel->attach_sender(command.link, request.producer, request.confirm);
+        attachment.last_sequence = slot.channel->attach_sender(command.link, request.producer, request.confirm, request.must_store);
     } else if (const auto refused = slot.channel->attach_receiver(command.link, request.receiver)) {
         return refuse(refused);
     } else {
@@ -362,7 +364,7 @@ void ShardBroker::end_turn_of(Slot& slot) {
 
 bool ShardBroker::end_turn() {
     grant_memory();
-    bool worked = !dirty_.empty();
+    bool worked = moves_.go_on() || !dirty_.empty();
     std::swap(dirty_, dispatching_);
     for (const auto id : dispatching_) {
         if (auto* slot = slot_of(id)) {
@@ -389,6 +391,7 @@ void ShardBroker::tick() {
     }
     tick_linked();
     tick_others();
+    moves_.tick();
 }
 
 /// Who has links is looked at with each pulse, as far as a turn allows.
@@ -751,15 +754,38 @@ void ShardBroker::handle(AdminCommand& command) {
                                                             "started again")});
         }
     }
+    if (operation_of(command.json) == "channel.move") {
+        return moves_.start(command);
+    }
     const auto before = store_ ? store_->log().submitted() : 0;
     AdminPartEvent part{command.gathering, run_admin(*this, command.name, command.json, command.reply_size_max)};
     if (const auto index = store_ && admin_changes(command.json) ? change_to_wait_for(command.name, before) : 0;
-        index > 0 && index > store_->log().committed()) {
-        waiting_parts_.push_back({index, command.session, std::move(part)});
-        store_->flush();
-        return;
+        index > 0) {
+        return answer_when_committed(index, command.session, std::move(part));
     }
     send_part(command.session, std::move(part));
+}
+
+void ShardBroker::answer_when_committed(commit::Index index, SessionId session, AdminPartEvent part) {
+    if (index <= store_->log().committed()) {
+        return send_part(session, std::move(part));
+    }
+    waiting_parts_.push_back({index, session, std::move(part)});
+    store_->flush();
+}
+
+ChannelId ShardBroker::id_of(const std::string& name) const {
+    const auto found = by_name_.find(name);
+    return found != by_name_.end() ? found->second : ChannelId{0};
+}
+
+/// What was forgotten is on the disk before it is said.
+void ShardBroker::answer_move(SessionId session, std::uint64_t gathering, const std::string& name, std::string json) {
+    AdminPartEvent part{gathering, std::move(json)};
+    if (const auto index = store_ ? change_to_wait_for(name, 0) : 0; index > 0) {
+        return answer_when_committed(index, session, std::move(part));
+    }
+    send_part(session, std::move(part));
 }
 
 /// What a command changed is on the disk before it is answered; a channel notes some of it until the end of the turn. What it

@@ -20,6 +20,7 @@
 #include "server/runtime/broker_state.hpp"
 #include "server/runtime/channel_admin.hpp"
 #include "server/runtime/envelope.hpp"
+#include "server/runtime/moves.hpp"
 #include "server/runtime/restores.hpp"
 #include "server/runtime/session_events.hpp"
 #include "server/runtime/shard_store.hpp"
@@ -29,7 +30,8 @@ namespace baton::runtime {
 class ShardBroker final : public channel::ChannelEvents,
                           private ChannelDirectory,
                           private DurableChannels,
-                          private RestoreHost {
+                          private RestoreHost,
+                          private MoveHost {
 public:
     /// `state` and `mailboxes` outlive the broker.
     ShardBroker(std::uint32_t shard, BrokerState& state, MailboxPort& mailboxes);
@@ -84,7 +86,7 @@ public:
     void begin_drain();
 
     /// Channels have more to do than one turn shall take.
-    [[nodiscard]] bool has_more() const noexcept { return !dirty_.empty(); }
+    [[nodiscard]] bool has_more() const noexcept { return !dirty_.empty() || moves_.has_more(); }
     [[nodiscard]] std::uint32_t shard() const noexcept { return shard_; }
     [[nodiscard]] BrokerState& shared() noexcept { return state_; }
     [[nodiscard]] std::uint64_t in_flight() const;  ///< Messages that receivers of this shard's channels hold.
@@ -162,6 +164,10 @@ private:
     void send(std::uint32_t shard, Envelope envelope) override;
     void reply(channel::SessionId session, std::uint64_t request, const std::string& json) override;
 
+    // MoveHost
+    [[nodiscard]] ChannelId id_of(const std::string& name) const override;
+    void answer_move(channel::SessionId session, std::uint64_t gathering, const std::string& name, std::string json) override;
+
     /// It has a name when it is in `by_name_` or `hidden_`.
     Slot& add_slot(const std::string& name, const channel::ChannelOptions& options, const channel::Durability& durability);
     void erase_slot(Slot& slot);
@@ -182,6 +188,7 @@ private:
     void grant_memory();
     void collect(std::uint64_t gathering, std::string part);
     void send_part(channel::SessionId session, AdminPartEvent part);
+    void answer_when_committed(commit::Index index, channel::SessionId session, AdminPartEvent part);
     [[nodiscard]] commit::Index change_to_wait_for(const std::string& name, commit::Index before);
 
     void handle(AttachCommand& command);
@@ -243,6 +250,7 @@ private:
     std::vector<Gathering> gatherings_;
     Backups backups_;
     Restores restores_;
+    Moves moves_;
 };
 
 }  // namespace baton::runtime

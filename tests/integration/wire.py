@@ -23,20 +23,22 @@ NAMES = ("HELLO WELCOME ATTACH ATTACHED DETACH DETACHED PUBLISH CONFIRM DELIVER 
          "STATE PING PONG GOAWAY ERROR ADMIN ADMIN_REPLY").split()
 OPTIONAL = 0x80
 FIRST, LAST = 1, 2
+NOTE = 1
+BACK_OFF = 0xFFFFFFFF
 SENDER, RECEIVER = 1, 2
 DONE, GIVE_BACK, RETRY, REJECT, EXTEND, STARTED = range(1, 7)
 REASONS = ("none empty no_message_credit no_byte_credit slow_reader full memory draining no_receiver receivers_busy "
-           "in_flight loading committing disk_full storage_failed damaged").split()
+           "in_flight loading committing disk_full storage_failed damaged delayed key_busy standby").split()
 STATUSES = ("ok protocol_violation unsupported_version frame_too_large unknown_frame bad_frame not_authorised "
             "handshake_timeout heartbeat_timeout too_many_connections too_many_links too_many_channels bad_name "
             "link_in_use not_found incompatible_options unsupported sequence_gap superseded message_too_large bad_batch "
             "over_credit lost_lease unsupported_outcome channel_deleted draining too_many_producers bad_request "
-            "internal disk_full storage_failed channel_damaged").split()
+            "internal disk_full storage_failed channel_damaged full in_use slow_subscriber").split()
 SEVERITIES = {1: "message", 2: "link", 3: "connection"}
 WINDOW = (1 << 40, 1 << 40)
 
 Message = namedtuple("Message", "offset attempt redelivered body properties")
-State = namedtuple("State", "reason waiting_us ready in_flight")
+State = namedtuple("State", "reason waiting_us ready in_flight delayed")
 Fault = namedtuple("Fault", "status severity retryable text link sequence")
 
 
@@ -67,8 +69,8 @@ class Frame(namedtuple("Frame", "kind flags link sequence body")):
                      self.sequence)
 
     def state(self):
-        reason, _, _, waiting, ready, in_flight = struct.unpack("<HHIQQQ", self.body)
-        return State(REASONS[reason], waiting, ready, in_flight)
+        reason, _, delayed, waiting, ready, in_flight = struct.unpack("<HHIQQQ", self.body)
+        return State(REASONS[reason], waiting, ready, in_flight, delayed)
 
     def credit(self):
         return struct.unpack("<QQ", self.body)
@@ -302,11 +304,13 @@ class Peer:
             messages += self.expect(DELIVER, link).messages()
         return messages
 
-    def settle(self, link, offset, count=1, attempt=1, outcome=DONE, receipt=0):
-        self.send(SETTLE, link, receipt, SETTLE_RANGE.pack(offset, count, attempt, outcome, 0, 0, 0))
+    def settle(self, link, offset, count=1, attempt=1, outcome=DONE, receipt=0, argument=0, note=None):
+        text = b"" if note is None else struct.pack("<H", len(note)) + note
+        self.send(SETTLE, link, receipt, text + SETTLE_RANGE.pack(offset, count, attempt, outcome, 0, 0, argument),
+                  0 if note is None else NOTE)
 
-    def settle_and_wait(self, link, offset, count=1, attempt=1, outcome=DONE, receipt=1):
-        self.settle(link, offset, count, attempt, outcome, receipt)
+    def settle_and_wait(self, link, offset, count=1, attempt=1, outcome=DONE, receipt=1, argument=0, note=None):
+        self.settle(link, offset, count, attempt, outcome, receipt, argument, note)
         return self.settled(link, receipt)
 
     def settled(self, link, receipt):
