@@ -4,6 +4,7 @@
 // thread.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -22,7 +23,8 @@
 
 namespace baton::bench {
 
-/// Of a turn. The standard one is what the blocking client makes of 128-byte messages under load.
+/// Of a turn; not more than a sender's first credit (SenderGate::window_start). The standard one is what the blocking
+/// client makes of 128-byte messages under load.
 struct TurnShape {
     std::uint32_t frames = 4;
     std::uint32_t batch = 64;  ///< Messages in a frame.
@@ -62,7 +64,7 @@ public:
             BATON_ASSERT(decoded.status == wire::FrameStatus::complete);
             const auto body = input_.sub(at + wire::frame_header_size, decoded.frame.body.size());
             BATON_ASSERT(check_batch(body.bytes()).has_value());
-            batches_.push_back(body.retain());
+            batches_.push_back(body.size < dense_copy_below ? Payload::copy_of(pool_, body.bytes()) : body.retain());
             at += decoded.size();
         }
     }
@@ -122,6 +124,7 @@ private:
         std::uint16_t link;
         channel::Slice slice;
     };
+    static constexpr std::size_t dense_copy_below = 4 * 1024;  // As in session_frames.cpp.
     static constexpr std::uint16_t sender_link = 1;
     static constexpr std::uint64_t endless = std::uint64_t{1} << 60U;
     static constexpr std::size_t memory_max = std::size_t{1} << 30U;
@@ -167,7 +170,7 @@ private:
     }
     void settle_refused(const channel::LinkAddress&, const channel::SettleRange&, std::error_code) noexcept override {}
     void settled(const channel::LinkAddress&, std::uint64_t) noexcept override {}
-    void closed(const channel::LinkAddress&, std::error_code) noexcept override {}
+    void closed(const channel::LinkAddress&, std::error_code) noexcept override { BATON_ASSERT(false); }
 
     const TurnShape shape_;
     ManualClock clock_;
