@@ -95,6 +95,12 @@ class ThroughputTest(BenchTest):
                 self.assertGreater(result["sent"]["messages"], 0)
         self.assertEqual([], self.channels(server))
 
+    def test_a_full_channel_is_said(self):
+        server = self.broker(limits_channel_messages_max=5000)
+        ended = self.bench(0, "throughput", "--receivers", "0", "--duration", "300ms", "--warm-up", "0", server=server)
+        result = self.report(ended, THROUGHPUT)["results"][0]
+        self.assertEqual((["full"], 5000), (result["blocked"], result["sent"]["messages"]))
+
     def test_text_for_people(self):
         ended = self.expect_exit(0, self.server, "bench", "throughput", "--duration", "100ms", "--warm-up", "0")
         lines = ended.stdout.decode().splitlines()
