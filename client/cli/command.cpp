@@ -280,18 +280,4 @@ void add_filter(CLI::App& verb, const std::function<void(const std::string&)>& t
         ->type_name("PATTERN");
 }
 
-void add_refused(Program& program) {
-    for (const auto& [name, reason] : {std::pair{"bench", "there is no built-in benchmark yet"}}) {
-        auto* verb = program.app.add_subcommand(name, std::string{"Not supported yet: "} + reason + ".");
-        verb->group(group_not_supported);
-        verb->add_option_function<std::vector<std::string>>("ARGUMENT", [](const auto&) {})->expected(0, -1);
-        verb->add_flag("--all");
-        verb->final_callback([&program, verb_name = std::string{name}, cause = std::string{reason}] {
-            program.run = [verb_name, cause]() -> int {
-                throw usage("`baton " + verb_name + "` is not supported by this version: " + cause);
-            };
-        });
-    }
-}
-
 }  // namespace baton::cli

@@ -98,12 +98,9 @@ void add_explain(Program& program);
 void add_ping(Program& program);
 void add_backup(Program& program);
 void add_restore(Program& program);
+void add_bench(Program& program);
 void add_completion(Program& program);
 void add_manual(Program& program);
-/// Where help lists what is refused.
-inline constexpr const char* group_not_supported = "Not supported yet";
-/// Verbs of the contract that need what this version does not have yet: refused, never ignored.
-void add_refused(Program& program);
 
 /// A required channel name, typed in its text form: "%XX" stands for a byte, any other '%' for itself.
 void add_channel_name(CLI::App& verb, const std::string& placeholder, std::string& name, const std::string& help);

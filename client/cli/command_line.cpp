@@ -119,9 +119,9 @@ void define(Program& program) {
     add_ping(program);
     add_backup(program);
     add_restore(program);
+    add_bench(program);
     add_completion(program);
     add_manual(program);
-    add_refused(program);
     for (auto* verb : program.app.get_subcommands([](const CLI::App*) { return true; })) {
         verb->fallthrough();
     }

@@ -18,9 +18,8 @@ std::string joined(const std::vector<std::string>& words) {
     return text;
 }
 
-// What this version refuses is not offered.
 bool is_shown(const std::string& group) {
-    return !group.empty() && group != group_not_supported;
+    return !group.empty();
 }
 
 std::vector<const CLI::App*> shown_verbs(const CLI::App& app) {

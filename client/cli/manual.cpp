@@ -28,7 +28,7 @@ std::string roff(const std::string& text) {
 }
 
 bool is_shown(const std::string& group) {
-    return !group.empty() && group != group_not_supported;
+    return !group.empty();
 }
 
 std::string option_names(const CLI::Option& option) {

@@ -24,6 +24,12 @@ public:
             look(messages, fraction);
         }
     }
+    /// For who calls rarely: looks at the clock by itself, each time.
+    void tick(std::uint64_t messages, double fraction) {
+        if (is_on_) {
+            look(messages, fraction);
+        }
+    }
     /// Before another line goes to stderr: an empty line again.
     void clear();
 

@@ -123,15 +123,6 @@ class SendTest(CommandTest):
         sender.process.send_signal(signal.SIGINT)
         self.assertIn(sender.wait(), (9, 130))
 
-    def test_unsupported_is_refused_and_never_ignored(self):
-        for arguments in (("bench",),):
-            with self.subTest(arguments):
-                ended = self.run_baton(2, *arguments)
-                self.assertEqual(b"", ended.stdout)
-                self.assertEqual(1, len(lines(ended.stderr)), ended.stderr)
-                self.assertIn(b"not supported", ended.stderr)
-        self.assertEqual([], self.peer(self.server).admin("channel.list")["channels"])
-
     def test_usage_errors(self):
         for arguments in ((), ("send",), ("frobnicate",), ("receive", "c", "-n", "0"), ("receive", "c", "-n", "x"),
                           ("receive", "c", "--timeout", "soon"), ("send", "c", "--window", "0"), ("send", "", "x"),

@@ -113,10 +113,6 @@ TEST(CommandLine, ErrorsOfTheParserHaveTheWishedForm) {
     EXPECT_TRUE(given.errors.starts_with(R"({"error":{"code":"usage","retryable":false,"text":)")) << given.errors;
 }
 
-TEST(CommandLine, WhatThisVersionLacksIsRefused) {
-    EXPECT_EQ(refusal_of({"bench"}), exit_usage);
-}
-
 TEST(CommandLine, TheLifeOfMessages) {
     EXPECT_FALSE(
         parsed({"send", "c", "m", "--ttl", "5s", "--delay", "1m", "--at", "2026-01-31T12:00:00Z", "--priority", "9"})
