@@ -54,7 +54,8 @@ public:
     /// Message ids of the duplicate window, and when they were accepted; oldest first.
     [[nodiscard]] const std::vector<ChannelState::KnownId>& ids() const noexcept { return ids_; }
     /// Whether a channel that is made of this image can leave the block on the disk until somebody wants it: every reader has all
-    /// of it in front of it, or all of it behind it and settled, and nothing of it is given up. Of the others the batches have to be known one by one.
+    /// of it in front of it, or all of it behind it and settled, and nothing of it is given up. Of the others the
+    /// batches have to be known one by one.
     [[nodiscard]] bool can_stay_on_disk(const commit::BlockRef& block) const;
     /// Entries of all readers.
     [[nodiscard]] std::size_t entries() const noexcept;

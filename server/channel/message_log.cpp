@@ -328,6 +328,33 @@ std::optional<Run> MessageLog::fresh_run(const LogCursor& cursor, const Run* pre
     return std::nullopt;
 }
 
+std::optional<Run> MessageLog::fresh_tail(const LogCursor& cursor) const noexcept {
+    if (fresh(cursor) == 0) {
+        return std::nullopt;
+    }
+    for (StoredBatch* batch = back_; batch != nullptr && batch->end() > cursor.offset_; batch = batch->previous) {
+        if (batch->end() > visible_end_) {
+            continue;
+        }
+        Offset end = batch->end();
+        auto skip = cursor.skipped_.lower_bound(end);
+        while (skip != cursor.skipped_.begin() && std::prev(skip)->second >= end && end > batch->base) {
+            end = (--skip)->first;
+        }
+        const Offset before = skip != cursor.skipped_.begin() ? std::prev(skip)->second : 0;
+        const Offset first = std::max({batch->base, cursor.offset_, before});
+        if (first >= end) {
+            continue;
+        }
+        Run run{.batch = batch, .first = batch->base, .count = batch->count, .bytes = batch->size};
+        if (first > run.first) {
+            static_cast<void>(run.take_front(static_cast<std::uint32_t>(first - run.first)));
+        }
+        return end < run.end() ? run.take_front(static_cast<std::uint32_t>(end - first)) : run;
+    }
+    return std::nullopt;
+}
+
 void MessageLog::hold(StoredBatch& batch, std::uint32_t count) noexcept {
     batch.held += count;
     if (keep_ == Keep::until_trimmed) {

@@ -121,6 +121,8 @@ public:
     /// The fresh messages run by run: the first that reach beyond `from`, not before the end of `previous` (null: from the
     /// cursor on). Empty at the end. Moves nothing. May be evicted.
     [[nodiscard]] std::optional<Run> fresh_run(const LogCursor& cursor, const Run* previous, Offset from) const noexcept;
+    /// The last of the fresh messages, from one batch; empty if there are none. Looks at batches from the end on.
+    [[nodiscard]] std::optional<Run> fresh_tail(const LogCursor& cursor) const noexcept;
     /// Moves the cursor over the first messages of `fresh_head()`.
     [[nodiscard]] Run take_fresh(LogCursor& cursor, Cut cut) noexcept;
     /// Takes fresh messages of this batch that are not at the cursor: `before` is what comes before them in the batch.

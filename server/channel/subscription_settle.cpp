@@ -248,17 +248,12 @@ void Subscription::keep_backlog_limit() {
         static_cast<void>(drop_oldest(excess));
     } else if (settings_.overflow == Overflow::drop_newest) {
         // What lies in its place in the log, from the last batch on backwards.
-        std::vector<Run> fresh;
-        for (auto run = log_.fresh_run(cursor(), nullptr, cursor().offset()); run;
-             run = log_.fresh_run(cursor(), &*run, cursor().offset())) {
-            fresh.push_back(*run);
-        }
-        while (excess > 0 && !fresh.empty()) {
-            Run run = fresh.back();
-            fresh.pop_back();
-            if (!run.batch->is_resident) {
+        while (excess > 0) {
+            const auto tail = log_.fresh_tail(cursor());
+            if (!tail || !tail->batch->is_resident) {
                 break;
             }
+            Run run = *tail;
             if (run.count > excess) {
                 static_cast<void>(run.take_front(static_cast<std::uint32_t>(run.count - excess)));
             }

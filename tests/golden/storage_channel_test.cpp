@@ -1,5 +1,6 @@
-// Records and states of channels (docs/storage.md, section 6): encoding gives exactly the bytes of tests/golden/storage/channel-*.hex,
-// decoding gives back the values. Files are added, never changed. One line of hex each; what follows `;` or `#` is for people.
+// Records and states of channels (docs/storage.md, section 6): encoding gives exactly the bytes of
+// tests/golden/storage/channel-*.hex, decoding gives back the values.
+// Files are added, never changed. One line of hex each; what follows `;` or `#` is for people.
 #include <fstream>
 #include <memory>
 #include <string>

@@ -59,7 +59,8 @@ struct Snapshot {
 
 class RecoveryRun {
 public:
-    RecoveryRun(Prng prng, Reached& reached) : prng_{prng}, reached_{reached}, is_plain_{prng_.chance(1, 3)}, options_{random_options()} {
+    RecoveryRun(Prng prng, Reached& reached)
+        : prng_{prng}, reached_{reached}, is_plain_{prng_.chance(1, 3)}, options_{random_options()} {
         make();
         channel_->submit_settings();
         attach_sender();
@@ -165,7 +166,11 @@ private:
             const std::string text = std::to_string(++published_);
             line += " " + text + (properties.key.empty() ? "" : "/" + properties.key) + (properties.delay ? " delay" : "") +
                     (properties.ttl ? " ttl" : "");
-            properties.empty() ? builder.append(as_bytes(text)) : builder.append(as_bytes(text), encode_properties(properties).value());
+            if (properties.empty()) {
+                builder.append(as_bytes(text));
+            } else {
+                builder.append(as_bytes(text), encode_properties(properties).value());
+            }
         }
         trace(line);
         channel_->publish(link_of(1), sequence_ + 1, builder.take(pool_));
@@ -527,7 +532,8 @@ private:
         const commit::Index last = chosen->first;
         const Snapshot before = chosen->second;
         const commit::Index first = saved_.empty() ? 1 : prng_.range(1, std::min(first_, last + 1));
-        trace("crash: records " + std::to_string(first) + " to " + std::to_string(last) + ", state of " + std::to_string(saved_index_));
+        trace("crash: records " + std::to_string(first) + " to " + std::to_string(last) + ", state of " +
+              std::to_string(saved_index_));
         std::optional<ChannelImage> image;
         if (saved_.empty()) {
             image.emplace(stream);
