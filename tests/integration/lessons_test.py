@@ -440,7 +440,7 @@ class FlowTest(LessonTest):
         self.create(b"t", kind="topic")
         self.fill(b"t", b"x")
         shown = self.admin.show(b"t")
-        self.assertEqual((0, []), (shown["stored"], shown["subscriptions"]), "whoever asks is told that nobody listens")
+        self.assertEqual((0, 1, []), (shown["stored"], shown["unwanted"], shown["subscriptions"]), "and it is counted")
 
 
 @each_shard_count()

@@ -396,5 +396,36 @@ class ReceiverLinkTest(BrokerTest):
         self.assertEqual((0, 2), (self.other.show(b"c")["ready"], self.other.show(b"c")["in_flight"]))
 
 
+@each_shard_count()
+class AttachOptionsTest(BrokerTest):
+    """What a receiver may ask for, and what it is told of anything else: the option, and what is allowed."""
+
+    def refused(self, peer, link, **options):
+        with self.assertRaises(wire.Refused) as refused:
+            peer.attach_receiver(link, b"t", credit=None, **options)
+        return refused.exception.fault
+
+    def test_each_option_and_wrong_values(self):
+        peer = self.peer(self.broker())
+        self.assertTrue(peer.admin("channel.create", b"t", kind="topic")["ok"])
+        attached = peer.attach_receiver(1, b"t", subscription="s", filter="a.*", lease_ms=100, exclusive=True,
+                                        **{"from": "new"}).json()
+        self.assertEqual(("topic", "s", 100), tuple(attached[key] for key in ("kind", "subscription", "lease_ms")))
+        link = 1
+        for option, values in (("subscription", (7, "", "x" * 256, "%", None)), ("filter", (7, None, ["a"])),
+                               ("lease_ms", (99, 86_400_001, -1, "5s", 1.5, True)), ("exclusive", (1, "yes", None)),
+                               ("from", ("next", 7, {"offset": -1}, {"offset": 1, "time_us": 1}, {"time_us": "now"}))):
+            for value in values:
+                with self.subTest(option=option, value=value):
+                    link += 1
+                    fault = self.refused(peer, link, **{option: value})
+                    self.assertEqual("link", fault.severity, "nothing else ends")
+                    self.assertIn(fault.status, ("bad_frame", "unsupported"))
+                    self.assertIn(option, fault.text)
+        self.assertEqual("bad_request", self.refused(peer, 100, filter="a.>.b").status)
+        self.assertEqual("incompatible_options", self.refused(peer, 101, subscription="s", filter="b.*").status)
+        peer.ping()
+
+
 if __name__ == "__main__":
     unittest.main()
