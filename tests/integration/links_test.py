@@ -236,7 +236,7 @@ class ReceiverLinkTest(BrokerTest):
         self.assertEqual(("no_message_credit", 3, 0), (state.reason, state.ready, state.in_flight))
         self.receiver.give_credit(1, 2)
         self.assertEqual([b"1", b"2"], bodies(self.receiver.deliveries(1, 2)))
-        self.assertEqual((1, 2), self.receiver.ask(1)[2:])
+        self.assertEqual((1, 2, 0), self.receiver.ask(1)[2:])
         self.assertEqual([], [frame for frame in self.receiver.unread if frame.kind == DELIVER])
         self.receiver.give_credit(1, 3)
         self.assertEqual([b"3"], bodies(self.receiver.deliveries(1, 1)))
