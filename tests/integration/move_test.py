@@ -239,11 +239,13 @@ class DurableMoveTest(EveryStorage):
                    "it has begun")
         self.server.kill()
         self.start()
-        counts = {name: self.admin.show(name) for name in (b"a", b"b")}
-        for shown in counts.values():
-            self.assertEqual(0, shown["in_flight"])
+        # What was published and not on the disk yet is gone, and so may be the channel itself; then all is in the other.
+        names = [name for name in (b"a", b"b") if self.admin.admin("channel.show", name)["ok"]]
+        self.assertIn(b"a", names)
+        for name in names:
+            self.assertEqual(0, self.admin.show(name)["in_flight"])
         found = []
-        for name in (b"a", b"b"):
+        for name in names:
             at = 0
             while True:
                 reply = self.admin.admin("channel.peek", name, **{"from": at, "count": 1000})
