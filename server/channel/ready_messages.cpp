@@ -69,10 +69,9 @@ void ReadyMessages::put(const Run& run) {
         return plain_.put(run);
     }
     Run rest = run;
-    while (rest.count > 1) {
-        put_one(rest.take_front(1U));
+    while (rest.count > 0) {
+        put_one(rest.take_one());
     }
-    put_one(rest);
 }
 
 void ReadyMessages::put_one(const Run& message) {

@@ -49,9 +49,8 @@ std::optional<Run> ReadySet::take_at(Offset offset) {
         const Run before = rest.take_front(static_cast<std::uint32_t>(offset - rest.first));
         runs_.emplace_hint(found, before.first, before);
     }
-    Run taken = rest;
-    if (rest.count > 1) {
-        taken = rest.take_front(1U);
+    const Run taken = rest.take_one();
+    if (rest.count > 0) {
         runs_.emplace_hint(found, rest.first, rest);
     }
     --messages_;

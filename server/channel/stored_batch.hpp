@@ -88,6 +88,16 @@ struct Run {
     [[nodiscard]] Run take_front(Cut cut) noexcept;
     /// The same for the first `count` messages, of which there are more.
     [[nodiscard]] Run take_front(std::uint32_t front) noexcept { return take_front(cut_count(region(), front)); }
+    /// Cuts the first message off; this run keeps the rest, which may be nothing.
+    [[nodiscard]] Run take_one() noexcept { return count > 1 ? take_front(1U) : take_front(Cut{count, bytes}); }
+    /// The message with this offset, which is one of the run's.
+    [[nodiscard]] Run message_at(Offset offset) const noexcept {
+        Run rest = *this;
+        if (first < offset) {
+            static_cast<void>(rest.take_front(static_cast<std::uint32_t>(offset - first)));
+        }
+        return rest.take_one();
+    }
     /// Appends `next` if it is the direct continuation in the same state.
     [[nodiscard]] bool try_append(const Run& next) noexcept;
     /// What a receiver is given.

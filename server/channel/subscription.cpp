@@ -228,10 +228,9 @@ void Subscription::make_ready(const Run& run) {
         return ready_.put(run);
     }
     Run rest = run;
-    while (rest.count > 1) {
-        put_if_young(rest.take_front(1U));
+    while (rest.count > 0) {
+        put_if_young(rest.take_one());
     }
-    put_if_young(rest);
 }
 
 void Subscription::put_if_young(const Run& run) {
@@ -410,7 +409,7 @@ bool Subscription::expire_old(std::uint64_t budget) {
             return true;
         }
         if (!filter_.matches_all()) {
-            head = head.count > 1 ? head.take_front(1U) : head;
+            head = head.take_one();
         } else if (head.count > budget) {
             head = head.take_front(static_cast<std::uint32_t>(budget));
         }

@@ -201,8 +201,6 @@ public:
     void clear() noexcept;
 
 private:
-    friend class SubscriptionTest;
-
     // Receivers.
     void refresh_all();
 

@@ -183,11 +183,7 @@ std::optional<Subscription::Chosen> Subscription::take_chosen(MessageState state
             if (!fresh || fresh->first > offset || !fresh->batch->is_resident) {
                 return std::nullopt;
             }
-            Run run = *fresh;
-            if (run.first < offset) {
-                static_cast<void>(run.take_front(static_cast<std::uint32_t>(offset - run.first)));
-            }
-            const Run one = run.count > 1 ? run.take_front(1U) : run;
+            const Run one = fresh->message_at(offset);
             return Chosen{log_.pick(cursor, *one.batch,
                                     {static_cast<std::uint32_t>(one.first - one.batch->base), one.position},
                                     {one.count, one.bytes}),
@@ -358,7 +354,7 @@ void Subscription::restore(const ReaderEntry& entry, StoredBatch& batch, Offset 
         return ready_.put(run);
     }
     while (run.count > 0) {
-        const Run one = run.count > 1 ? run.take_front(1U) : std::exchange(run, {});
+        const Run one = run.take_one();
         MessageCursor cursor{one.region(), has_properties};
         MessageView view;
         static_cast<void>(cursor.next(view));

@@ -65,7 +65,7 @@ void Subscription::begin_move_of_all(const MoveWish& wish, MoveStep& step) {
                 static_cast<void>(rest.take_front(static_cast<std::uint32_t>(step.next - rest.first)));
             }
             while (rest.count > 0 && rest.first < wish.until) {
-                const Run one = rest.count > 1 ? rest.take_front(1U) : std::exchange(rest, {});
+                const Run one = rest.take_one();
                 if (!has_room(wish, step, one.bytes)) {
                     return;
                 }
@@ -118,11 +118,7 @@ bool Subscription::move_one(const MoveWish& wish, Offset offset, MoveStep& step)
         if (entry->state == MessageState::in_flight || (wish.state && *wish.state != entry->state)) {
             return true;
         }
-        Run one = entry->run;
-        if (one.first < offset) {
-            static_cast<void>(one.take_front(static_cast<std::uint32_t>(offset - one.first)));
-        }
-        one = one.count > 1 ? one.take_front(1U) : one;
+        const Run one = entry->run.message_at(offset);
         if (!has_room(wish, step, one.bytes)) {
             return false;
         }
@@ -140,11 +136,7 @@ bool Subscription::move_one(const MoveWish& wish, Offset offset, MoveStep& step)
         step.wanted = fresh->batch->block->ref;
         return false;
     }
-    Run one = *fresh;
-    if (one.first < offset) {
-        static_cast<void>(one.take_front(static_cast<std::uint32_t>(offset - one.first)));
-    }
-    one = one.count > 1 ? one.take_front(1U) : one;
+    const Run one = fresh->message_at(offset);
     if (!has_room(wish, step, one.bytes)) {
         return false;
     }
@@ -205,12 +197,10 @@ void Subscription::finish_move(Offset offset, bool is_moved) {
         before.run = all.run.take_front(static_cast<std::uint32_t>(offset - all.run.first));
         moving_.emplace(before.run.first, std::move(before));
     }
-    if (all.run.count > 1) {
-        one.run = all.run.take_front(1U);
+    one.run = all.run.take_one();
+    if (all.run.count > 0) {
         node.key() = all.run.first;
         moving_.insert(std::move(node));
-    } else {
-        one.run = all.run;
     }
     --moving_messages_;
     if (is_moved) {

@@ -119,7 +119,7 @@ void Subscription::retry_later(Run run, std::uint32_t argument) {
     const Schedule::Due due{.at = context_.clock.now() + wait, .wall{}};
     note_entry(run, ReaderEntryKind::waiting, Schedule::wall_of(due, context_.clock));
     while (run.count > 0) {
-        const Run one = run.count > 1 ? run.take_front(1U) : std::exchange(run, {});
+        const Run one = run.take_one();
         const auto left = life_left(one);
         if (left && *left <= Duration{}) {
             expire(one, Key::held);
@@ -197,7 +197,7 @@ void Subscription::quarantine(const Run& run, QuarantineReason reason, std::stri
     rest.was_delivered = true;
     rest.lease_end = rest.lease_cap = 0;
     while (rest.count > 0) {
-        Run one = rest.count > 1 ? rest.take_front(1U) : std::exchange(rest, {});
+        const Run one = rest.take_one();
         quarantine_.emplace(one.first, Quarantined{one, note});
     }
     if (key == Key::held && is_ordered()) {
