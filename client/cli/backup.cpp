@@ -5,18 +5,14 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <condition_variable>
 #include <cstdio>
-#include <exception>
 #include <filesystem>
-#include <mutex>
 #include <optional>
 #include <system_error>
-#include <thread>
 #include <vector>
 
 #include "client/cli/admin.hpp"
-#include "client/cli/progress.hpp"
+#include "client/cli/file_transfer.hpp"
 #include "common/base/base64.hpp"
 #include "common/base/units.hpp"
 
@@ -26,15 +22,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Files that are fetched at once: enough to keep the connection busy.
-constexpr std::size_t fetchers = 4;
 /// The last one: without it a directory is no data directory.
 constexpr const char* manifest_name = "MANIFEST";
-
-struct RemoteFile {
-    std::string path;
-    std::uint64_t size = 0;
-};
 
 Failure cannot(const std::string& what, const fs::path& path, int error) {
     return Failure{exit_failed, "cannot " + what + " " + path.string() + ": " + std::generic_category().message(error),
@@ -98,9 +87,7 @@ private:
         return ask(program_, client_, operation, "", arguments);
     }
     void list();
-    void fetch_all();
-    void fetch_some();
-    void fetch(const RemoteFile& file);
+    void fetch(const TransferFile& file, FileTransfer& transfer);
     void sync_directories() const;
 
     const Program& program_;
@@ -108,15 +95,8 @@ private:
     Client client_;
     std::string id_;
     std::uint64_t bytes_total_ = 0;
-    std::vector<RemoteFile> files_;  // Without the manifest.
-    std::optional<RemoteFile> manifest_;
-
-    std::mutex mutex_;
-    std::condition_variable changed_;
-    std::size_t next_ = 0;  // Of files_.
-    std::size_t running_ = 0;
-    std::uint64_t bytes_ = 0;
-    std::exception_ptr trouble_;
+    std::vector<TransferFile> files_;  // Without the manifest.
+    std::optional<TransferFile> manifest_;
 };
 
 void Backup::prepare() const {
@@ -135,7 +115,7 @@ void Backup::list() {
     for (std::uint64_t from = 0;;) {
         const auto reply = question("backup.list", {{"id", id_}, {"from", from}});
         for (const auto& file : reply.at("files")) {
-            RemoteFile remote{file.at("path").get<std::string>(), file.at("size").get<std::uint64_t>()};
+            TransferFile remote{file.at("path").get<std::string>(), file.at("size").get<std::uint64_t>()};
             check_path(remote.path);
             if (remote.path == manifest_name) {
                 manifest_ = std::move(remote);
@@ -150,7 +130,7 @@ void Backup::list() {
     }
 }
 
-void Backup::fetch(const RemoteFile& file) {
+void Backup::fetch(const TransferFile& file, FileTransfer& transfer) {
     const auto target = directory_ / file.path;
     fs::create_directories(target.parent_path());
     const Descriptor out{target, O_WRONLY | O_CREAT | O_EXCL};
@@ -163,56 +143,11 @@ void Backup::fetch(const RemoteFile& file) {
         }
         out.write(*bytes);
         offset += bytes->size();
-        const std::lock_guard lock{mutex_};
-        bytes_ += bytes->size();
-        if (trouble_) {
+        if (!transfer.carried(bytes->size())) {
             return;
         }
     }
     out.sync();
-}
-
-void Backup::fetch_some() {
-    for (;;) {
-        std::size_t file = 0;
-        {
-            const std::lock_guard lock{mutex_};
-            if (trouble_ || next_ == files_.size()) {
-                return;
-            }
-            file = next_++;
-        }
-        try {
-            fetch(files_[file]);
-        } catch (...) {
-            const std::lock_guard lock{mutex_};
-            trouble_ = trouble_ ? trouble_ : std::current_exception();
-        }
-    }
-}
-
-void Backup::fetch_all() {
-    constexpr std::uint64_t mebibyte = 1ULL << 20U;
-    Progress progress{program_.global, "MiB fetched", bytes_total_ / mebibyte};
-    std::vector<std::jthread> threads;
-    running_ = std::min(fetchers, files_.size());
-    for (std::size_t i = 0; i < running_; ++i) {
-        threads.emplace_back([this] {
-            fetch_some();
-            const std::lock_guard lock{mutex_};
-            --running_;
-            changed_.notify_all();
-        });
-    }
-    std::unique_lock lock{mutex_};
-    while (running_ > 0) {
-        changed_.wait_for(lock, std::chrono::milliseconds{5});
-        progress.reached(bytes_ / mebibyte,
-                         static_cast<double>(bytes_) / static_cast<double>(std::max<std::uint64_t>(bytes_total_, 1)));
-    }
-    if (trouble_) {
-        std::rethrow_exception(trouble_);
-    }
 }
 
 /// With their names the files are durable.
@@ -232,12 +167,13 @@ int Backup::run() {
     bytes_total_ = begun.at("bytes").get<std::uint64_t>();
     try {
         list();
-        fetch_all();
+        FileTransfer transfer{program_.global, "MiB fetched", bytes_total_};
+        transfer.run(files_, [&](const TransferFile& file) { fetch(file, transfer); });
         sync_directories();
         if (!manifest_) {
             throw Failure{exit_failed, "the backup has no " + std::string{manifest_name}, "protocol_violation"};
         }
-        fetch(*manifest_);
+        fetch(*manifest_, transfer);
         sync_directories();
     } catch (...) {
         say(program_.global, directory_.string() + " is not complete, and no backup: remove it");

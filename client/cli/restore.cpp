@@ -1,18 +1,14 @@
 // `baton restore DIR`: sends the files of a backup to a running broker, which brings its channels in, all or none.
 // Main thread, and a few that send. Next file: backup.cpp.
 #include <algorithm>
-#include <condition_variable>
 #include <cstdio>
-#include <exception>
 #include <filesystem>
 #include <fstream>
-#include <mutex>
 #include <system_error>
-#include <thread>
 #include <vector>
 
 #include "client/cli/admin.hpp"
-#include "client/cli/progress.hpp"
+#include "client/cli/file_transfer.hpp"
 #include "common/base/base64.hpp"
 #include "common/base/text_form.hpp"
 #include "common/base/units.hpp"
@@ -23,8 +19,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Files that are sent at once: enough to keep the connection busy.
-constexpr std::size_t senders = 4;
 /// As base64 in JSON it fits a frame of any broker's smallest size.
 constexpr std::size_t piece_size = 45'000;
 
@@ -32,11 +26,6 @@ struct Wishes {
     std::string directory;
     std::vector<std::string> only;
     std::vector<std::string> renamed;
-};
-
-struct LocalFile {
-    std::string path;
-    std::uint64_t size = 0;
 };
 
 class Restore {
@@ -51,9 +40,7 @@ private:
         return ask(program_, client_, operation, "", arguments);
     }
     void list(const std::string& folder, const std::string& prefix);
-    void send_all();
-    void send_some();
-    void send(const LocalFile& file);
+    void send(const TransferFile& file, FileTransfer& transfer);
     [[nodiscard]] Json last_question() const;
 
     const Program& program_;
@@ -62,14 +49,7 @@ private:
     Client client_;
     std::string id_;
     std::uint64_t bytes_total_ = 0;
-    std::vector<LocalFile> files_;
-
-    std::mutex mutex_;
-    std::condition_variable changed_;
-    std::size_t next_ = 0;  // Of files_.
-    std::size_t running_ = 0;
-    std::uint64_t bytes_ = 0;
-    std::exception_ptr trouble_;
+    std::vector<TransferFile> files_;
 };
 
 /// What is not of a data directory by its name is left alone; the broker looks more closely.
@@ -84,7 +64,7 @@ void Restore::list(const std::string& folder, const std::string& prefix) {
     }
 }
 
-void Restore::send(const LocalFile& file) {
+void Restore::send(const TransferFile& file, FileTransfer& transfer) {
     std::ifstream in{directory_ / file.path, std::ios::binary};
     std::vector<char> piece(piece_size);
     std::uint64_t offset = 0;
@@ -98,55 +78,10 @@ void Restore::send(const LocalFile& file) {
         static_cast<void>(
             question("restore.write", {{"id", id_}, {"path", file.path}, {"offset", offset}, {"body_base64", body}}));
         offset += count;
-        const std::lock_guard lock{mutex_};
-        bytes_ += count;
-        if (trouble_) {
+        if (!transfer.carried(count)) {
             return;
         }
     } while (offset < file.size);
-}
-
-void Restore::send_some() {
-    for (;;) {
-        std::size_t file = 0;
-        {
-            const std::lock_guard lock{mutex_};
-            if (trouble_ || next_ == files_.size()) {
-                return;
-            }
-            file = next_++;
-        }
-        try {
-            send(files_[file]);
-        } catch (...) {
-            const std::lock_guard lock{mutex_};
-            trouble_ = trouble_ ? trouble_ : std::current_exception();
-        }
-    }
-}
-
-void Restore::send_all() {
-    constexpr std::uint64_t mebibyte = 1ULL << 20U;
-    Progress progress{program_.global, "MiB sent", bytes_total_ / mebibyte};
-    std::vector<std::jthread> threads;
-    running_ = std::min(senders, files_.size());
-    for (std::size_t i = 0; i < running_; ++i) {
-        threads.emplace_back([this] {
-            send_some();
-            const std::lock_guard lock{mutex_};
-            --running_;
-            changed_.notify_all();
-        });
-    }
-    std::unique_lock lock{mutex_};
-    while (running_ > 0) {
-        changed_.wait_for(lock, std::chrono::milliseconds{5});
-        progress.reached(bytes_ / mebibyte,
-                         static_cast<double>(bytes_) / static_cast<double>(std::max<std::uint64_t>(bytes_total_, 1)));
-    }
-    if (trouble_) {
-        std::rethrow_exception(trouble_);
-    }
 }
 
 /// A name as it is typed: "%XX" stands for a byte, any other '%' for itself. The broker wants the strict form.
@@ -187,7 +122,8 @@ int Restore::run() {
         }
     }
     id_ = question("restore.begin", Json::object()).at("id").get<std::string>();
-    send_all();
+    FileTransfer transfer{program_.global, "MiB sent", bytes_total_};
+    transfer.run(files_, [&](const TransferFile& file) { send(file, transfer); });
     const auto reply = question("restore.end", last_question());
     client_.close();
     const auto channels = reply.at("channels").get<std::uint64_t>();
