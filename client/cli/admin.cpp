@@ -17,22 +17,6 @@ Json ask(const Program& program, Client& client, const std::string& operation, c
     return Json::parse(*reply);
 }
 
-Json start_json(const StartFrom& from) {
-    switch (from.kind()) {
-        case StartFrom::Kind::first:
-            return "first";
-        case StartFrom::Kind::last:
-            return "last";
-        case StartFrom::Kind::now:
-            return "new";
-        case StartFrom::Kind::offset:
-            return Json::object({{"offset", from.offset()}});
-        case StartFrom::Kind::time:
-            return Json::object({{"time_us", from.time().time_since_epoch().count()}});
-    }
-    return {};
-}
-
 void print_json(const Json& json) {
     const auto text = json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
     std::fwrite(text.data(), 1, text.size(), stdout);

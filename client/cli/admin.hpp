@@ -15,9 +15,6 @@ using Json = nlohmann::json;
 [[nodiscard]] Json ask(const Program& program, Client& client, const std::string& operation, const std::string& channel,
                        const Json& arguments);
 
-/// As requests say it: "first", {"offset":7}.
-[[nodiscard]] Json start_json(const StartFrom& from);
-
 /// One object or value per line on stdout.
 void print_json(const Json& json);
 

@@ -14,11 +14,6 @@ namespace baton::cli {
 
 namespace {
 
-/// Text as it is, other bytes in the text form of names.
-std::string shown(const std::string& bytes) {
-    return is_valid_utf8(as_bytes(bytes)) ? bytes : name_text(as_bytes(bytes));
-}
-
 std::string time_text(std::chrono::system_clock::time_point time) {
     return utc_text(std::chrono::duration_cast<std::chrono::microseconds>(time.time_since_epoch()).count());
 }
@@ -33,7 +28,7 @@ nlohmann::ordered_json envelope_of(const Delivery& delivery) {
         const auto properties = delivery.properties();
         const auto add = [&](const char* name, const std::string& value) {
             if (!value.empty()) {
-                json[name] = shown(value);
+                json[name] = shown_text(value);
             }
         };
         add("key", properties.key);
@@ -54,13 +49,13 @@ nlohmann::ordered_json envelope_of(const Delivery& delivery) {
             json["at"] = utc_text(properties.not_before->time_since_epoch().count());
         }
         for (const auto& [name, value] : properties.headers) {
-            auto& place = json["headers"][shown(name)];
+            auto& place = json["headers"][shown_text(name)];
             if (place.is_null()) {
-                place = shown(value);
+                place = shown_text(value);
             } else if (place.is_string()) {
-                place = {place.get<std::string>(), shown(value)};
+                place = {place.get<std::string>(), shown_text(value)};
             } else {
-                place.push_back(shown(value));
+                place.push_back(shown_text(value));
             }
         }
     }

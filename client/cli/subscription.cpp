@@ -81,7 +81,7 @@ void add_settings(CLI::App& verb, Json& settings) {
         verb, "--from",
         "Where it begins: first, last, new, an offset, a time, or 5m for that long ago (default: new for a topic, "
         "first for a stream).",
-        [&settings](const StartFrom& from) { settings["from"] = start_json(from); });
+        [&settings](const StartFrom& from) { settings["from"] = Json::parse(from.json()); });
     add_filter(verb, [&settings](const std::string& pattern) { settings["filter"] = pattern; });
     verb.add_option_function<std::string>(
             "--overflow", [&settings](const std::string& overflow) { settings["overflow"] = overflow; },

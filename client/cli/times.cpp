@@ -2,8 +2,6 @@
 
 #include <array>
 #include <charconv>
-#include <cstdio>
-#include <ctime>
 #include <limits>
 
 #include "common/base/units.hpp"
@@ -152,17 +150,6 @@ std::optional<StartFrom> parse_start(std::string_view text, std::chrono::system_
         return StartFrom::at_time(now - std::chrono::duration_cast<std::chrono::system_clock::duration>(*ago));
     }
     return std::nullopt;
-}
-
-std::string utc_text(std::int64_t us) {
-    const std::int64_t fraction = (us % us_per_second + us_per_second) % us_per_second;
-    const auto seconds = static_cast<std::time_t>((us - fraction) / us_per_second);
-    std::tm parts{};
-    ::gmtime_r(&seconds, &parts);
-    char text[64];
-    std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ", parts.tm_year + 1900, parts.tm_mon + 1,
-                  parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec, static_cast<int>(fraction));
-    return text;
 }
 
 }  // namespace baton::cli

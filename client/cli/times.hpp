@@ -22,7 +22,4 @@ using WallMicroseconds = std::chrono::sys_time<std::chrono::microseconds>;
 /// first, last, new; an offset; RFC 3339; or "5m": that long before `now`.
 [[nodiscard]] std::optional<StartFrom> parse_start(std::string_view text, std::chrono::system_clock::time_point now);
 
-/// "2026-01-31T12:00:00.500000Z".
-[[nodiscard]] std::string utc_text(std::int64_t us);
-
 }  // namespace baton::cli

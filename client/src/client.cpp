@@ -372,7 +372,7 @@ bool Client::create_subscription(std::string_view name, std::string_view subscri
     Json request = Json::object();
     set_subscription(request, subscription);
     if (settings.from) {
-        request["from"] = Json::parse(client::start_text(*settings.from));
+        request["from"] = Json::parse(settings.from->json());
     }
     set(request, "filter", settings.filter);
     set(request, "overflow", settings.overflow);

@@ -27,6 +27,22 @@ bool is_filter(std::string_view pattern) noexcept {
     }
 }
 
+std::string StartFrom::json() const {
+    switch (kind_) {
+        case Kind::first:
+            return R"("first")";
+        case Kind::last:
+            return R"("last")";
+        case Kind::now:
+            return R"("new")";
+        case Kind::offset:
+            return nlohmann::json{{"offset", offset_}}.dump();
+        case Kind::time:
+            return nlohmann::json{{"time_us", time_.time_since_epoch().count()}}.dump();
+    }
+    return {};
+}
+
 }  // namespace baton
 
 namespace baton::client {
@@ -38,27 +54,7 @@ using Json = nlohmann::json;
 constexpr Milliseconds lease_min{100};
 constexpr Milliseconds lease_max{86'400'000};
 
-Json start_json(const StartFrom& from) {
-    switch (from.kind()) {
-        case StartFrom::Kind::first:
-            return "first";
-        case StartFrom::Kind::last:
-            return "last";
-        case StartFrom::Kind::now:
-            return "new";
-        case StartFrom::Kind::offset:
-            return Json::object({{"offset", from.offset()}});
-        case StartFrom::Kind::time:
-            return Json::object({{"time_us", from.time().time_since_epoch().count()}});
-    }
-    return {};
-}
-
 }  // namespace
-
-std::string start_text(const StartFrom& from) {
-    return start_json(from).dump();
-}
 
 Expected<std::string> attach_options(const ReceiverOptions& options) {
     if (options.lease != Milliseconds::zero() && (options.lease < lease_min || options.lease > lease_max)) {
@@ -76,7 +72,7 @@ Expected<std::string> attach_options(const ReceiverOptions& options) {
         json["subscription"] = name_text(as_bytes(options.subscription));
     }
     if (options.from) {
-        json["from"] = start_json(*options.from);
+        json["from"] = Json::parse(options.from->json());
     }
     if (!options.filter.empty()) {
         json["filter"] = options.filter;

@@ -12,7 +12,4 @@ namespace baton::client {
 // The text of a JSON object, empty if there is nothing to say. bad_argument for what cannot work anywhere.
 [[nodiscard]] Expected<std::string> attach_options(const ReceiverOptions& options);
 
-// "first" or {"offset":7}, as text: also an argument of subscription.create.
-[[nodiscard]] std::string start_text(const StartFrom& from);
-
 }  // namespace baton::client

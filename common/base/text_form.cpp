@@ -75,4 +75,8 @@ std::optional<std::string> name_from_text(std::string_view text) {
     return name;
 }
 
+std::string shown_text(const std::string& bytes) {
+    return is_valid_utf8(as_bytes(bytes)) ? bytes : name_text(as_bytes(bytes));
+}
+
 }  // namespace baton

@@ -17,4 +17,7 @@ namespace baton {
 // The bytes of the name; nothing if a '%' is not followed by two hexadecimal digits. name_from_text(name_text(n)) == n.
 [[nodiscard]] std::optional<std::string> name_from_text(std::string_view text);
 
+// For what is usually text, such as a header: as it is if it is valid UTF-8, else as name_text() shows it.
+[[nodiscard]] std::string shown_text(const std::string& bytes);
+
 }  // namespace baton

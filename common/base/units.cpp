@@ -2,6 +2,8 @@
 
 #include <array>
 #include <charconv>
+#include <cstdio>
+#include <ctime>
 #include <limits>
 #include <span>
 
@@ -118,6 +120,18 @@ std::string format_duration(Duration duration) {
 
 std::string format_size(std::uint64_t bytes) {
     return bytes == 0 ? "0" : format(bytes, size_units);
+}
+
+std::string utc_text(std::int64_t us) {
+    constexpr std::int64_t second = 1'000'000;
+    const std::int64_t fraction = (us % second + second) % second;
+    const auto seconds = static_cast<std::time_t>((us - fraction) / second);
+    std::tm parts{};
+    ::gmtime_r(&seconds, &parts);
+    char text[64];
+    std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ", parts.tm_year + 1900, parts.tm_mon + 1,
+                  parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec, static_cast<int>(fraction));
+    return text;
 }
 
 }  // namespace baton

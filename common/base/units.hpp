@@ -24,4 +24,7 @@ namespace baton {
 // The largest unit that shows the value exactly: "64k", "1000", "1g". parse_size gives the value back.
 [[nodiscard]] std::string format_size(std::uint64_t bytes);
 
+// Microseconds since 1970 UTC as RFC 3339: "2001-09-09T01:46:40.000000Z".
+[[nodiscard]] std::string utc_text(std::int64_t us);
+
 }  // namespace baton

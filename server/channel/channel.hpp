@@ -199,6 +199,7 @@ public:
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
     [[nodiscard]] const ChannelOptions& options() const noexcept { return options_; }
     [[nodiscard]] ChannelStats stats() const;
+    [[nodiscard]] static SubscriptionReport report_of(const Subscription& reader);
     /// Messages that receivers hold.
     [[nodiscard]] std::uint64_t in_flight() const noexcept;
     /// Applies new limits at once; lower ones do not drop anything, they block until there is room again.
@@ -356,7 +357,6 @@ private:
     [[nodiscard]] Room room() const noexcept;
     [[nodiscard]] WaitReason head_reason() const noexcept;
     [[nodiscard]] Offset oldest_offset() const noexcept;
-    [[nodiscard]] SubscriptionReport report_of(const Subscription& reader) const;
     void report_links(std::vector<LinkReport>& links) const;
 
     std::string name_;

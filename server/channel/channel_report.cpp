@@ -116,7 +116,7 @@ void Channel::peek(const Subscription* reader, std::optional<MessageState> state
     }
 }
 
-SubscriptionReport Channel::report_of(const Subscription& reader) const {
+SubscriptionReport Channel::report_of(const Subscription& reader) {
     return {.settings = reader.settings(),
             .is_lasting = reader.is_lasting(),
             .ready = reader.ready(),

@@ -1,13 +1,13 @@
 #include "server/inspect/record_json.hpp"
 
 #include <algorithm>
-#include <cstdio>
-#include <ctime>
 #include <variant>
 
 #include "common/base/base64.hpp"
+#include "common/base/hex.hpp"
 #include "common/base/properties.hpp"
 #include "common/base/text_form.hpp"
+#include "common/base/units.hpp"
 #include "common/base/utf8.hpp"
 #include "server/storage/numbered_name.hpp"
 
@@ -17,21 +17,6 @@ namespace {
 
 constexpr std::size_t stream_width = 16;
 constexpr int hex_base = 16;
-
-/// Text as it is, other bytes in the text form of names.
-std::string shown(const std::string& bytes) {
-    return is_valid_utf8(as_bytes(bytes)) ? bytes : name_text(as_bytes(bytes));
-}
-
-std::string hex(Bytes bytes) {
-    std::string text;
-    for (const std::byte byte : bytes) {
-        char digits[3];
-        std::snprintf(digits, sizeof digits, "%02x", static_cast<unsigned>(byte));
-        text += digits;
-    }
-    return text;
-}
 
 Json settings_json(const channel::SettingsRecord& record) {
     const auto& options = record.options;
@@ -67,8 +52,8 @@ Json entries_json(const std::vector<channel::ReaderEntry>& entries) {
             json["due"] = time_text(entry.due);
         }
         if (entry.note) {
-            json["note"] = shown(entry.note->note);
-            json["receiver"] = shown(entry.note->receiver);
+            json["note"] = shown_text(entry.note->note);
+            json["receiver"] = shown_text(entry.note->receiver);
             json["time"] = time_text(entry.note->time);
         }
         list.push_back(std::move(json));
@@ -90,7 +75,7 @@ struct AsJson {
         Json json{{"type", "publish"}};
         json.update(batch_json(record.header));
         if (!record.producer.is_anonymous()) {
-            json["producer"] = hex(record.producer.bytes);
+            json["producer"] = hex_encode(record.producer.bytes);
             json["last_sequence"] = record.last_sequence;
         }
         return json;
@@ -139,7 +124,7 @@ void add_properties(Json& json, Bytes block) {
     }
     const auto add = [&](const char* name, const std::string& value) {
         if (!value.empty()) {
-            json[name] = shown(value);
+            json[name] = shown_text(value);
         }
     };
     add("key", properties->key);
@@ -148,13 +133,13 @@ void add_properties(Json& json, Bytes block) {
     add("correlation_id", properties->correlation_id);
     add("id", properties->message_id);
     for (const auto& [name, value] : properties->headers) {
-        auto& place = json["headers"][shown(name)];
+        auto& place = json["headers"][shown_text(name)];
         if (place.is_null()) {
-            place = shown(value);
+            place = shown_text(value);
         } else if (place.is_string()) {
-            place = Json::array({place.get<std::string>(), shown(value)});
+            place = Json::array({place.get<std::string>(), shown_text(value)});
         } else {
-            place.push_back(shown(value));
+            place.push_back(shown_text(value));
         }
     }
 }
@@ -165,17 +150,7 @@ std::string stream_text(storage::StreamId stream) {
     return storage::numbered_name("", stream.value(), stream_width, hex_base);
 }
 
-std::string time_text(WallTime time) {
-    constexpr std::int64_t second = 1'000'000;
-    const auto fraction = ((time.us % second) + second) % second;
-    const auto seconds = static_cast<std::time_t>((time.us - fraction) / second);
-    std::tm parts{};
-    ::gmtime_r(&seconds, &parts);
-    char text[64];
-    std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ", parts.tm_year + 1900, parts.tm_mon + 1,
-                  parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec, static_cast<int>(fraction));
-    return text;
-}
+std::string time_text(WallTime time) { return utc_text(time.us); }
 
 Json record_json(Bytes body) {
     const auto record = channel::decode_record(body);

@@ -1,6 +1,7 @@
 #include "server/runtime/admin_json.hpp"
 
 #include <algorithm>
+#include <chrono>
 
 #include "server/runtime/channel_admin.hpp"
 
@@ -50,6 +51,10 @@ std::string refusal_json(const Refusal& refusal) {
         error["error"]["diff"] = refusal.diff;
     }
     return dump(error);
+}
+
+std::uint64_t milliseconds(Duration duration) {
+    return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(duration).count());
 }
 
 void refuse_unknown_keys(const Json& request, std::initializer_list<std::string_view> known) {

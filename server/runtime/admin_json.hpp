@@ -11,6 +11,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "common/base/clock.hpp"
+
 namespace baton::runtime {
 
 using Json = nlohmann::json;
@@ -31,6 +33,9 @@ struct Refusal {
 [[nodiscard]] std::string operation_of(std::string_view json);
 [[nodiscard]] std::string dump(const Json& json);
 [[nodiscard]] std::string refusal_json(const Refusal& refusal);
+
+/// As times stand in JSON; not negative.
+[[nodiscard]] std::uint64_t milliseconds(Duration duration);
 
 // These throw Refusal.
 void refuse_unknown_keys(const Json& request, std::initializer_list<std::string_view> known);

@@ -1,7 +1,6 @@
 #include "server/runtime/channel_admin.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <optional>
 
 #include "common/base/text_form.hpp"
@@ -17,10 +16,6 @@ namespace {
 
 using channel::Channel;
 using channel::ChannelOptions;
-
-std::uint64_t milliseconds(Duration duration) {
-    return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(duration).count());
-}
 
 // --- Descriptions ------------------------------------------------------------------------------------------------------
 

@@ -31,10 +31,6 @@ constexpr std::array<std::string_view, 22> keys{
     "ordered_by_key", "exclusive",           "fair_by",              "fair_weights",         "dedupe_window_ms",
     "compact",       "producers_max"};
 
-std::uint64_t milliseconds(Duration duration) {
-    return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(duration).count());
-}
-
 void set_duration(Duration& place, const Json& request, const char* key, std::uint64_t low, std::uint64_t high) {
     place = std::chrono::milliseconds{number_of(request, key, low, high, milliseconds(place))};
 }

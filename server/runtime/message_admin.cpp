@@ -1,7 +1,6 @@
 #include "server/runtime/message_admin.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <optional>
 #include <string>
 #include <vector>
@@ -9,7 +8,6 @@
 #include "common/base/base64.hpp"
 #include "common/base/properties.hpp"
 #include "common/base/text_form.hpp"
-#include "common/base/utf8.hpp"
 #include "server/channel/errc.hpp"
 #include "server/runtime/channel_settings.hpp"
 #include "server/runtime/start_position.hpp"
@@ -25,10 +23,6 @@ using channel::Subscription;
 constexpr std::size_t peek_body_size_max = 64 * 1024;
 constexpr std::size_t offsets_max = 1'000;
 
-std::uint64_t milliseconds(Duration duration) {
-    return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(duration).count());
-}
-
 const char* state_name(MessageState state) {
     switch (state) {
         case MessageState::ready: return "ready";
@@ -39,10 +33,6 @@ const char* state_name(MessageState state) {
     return "ready";
 }
 
-std::string readable(const std::string& text) {
-    return is_valid_utf8(as_bytes(text)) ? text : name_text(as_bytes(text));
-}
-
 Json properties_json(Bytes block) {
     auto json = Json::object();
     const auto decoded = decode_properties(block);
@@ -51,7 +41,7 @@ Json properties_json(Bytes block) {
     }
     const auto text = [&](const char* key, const std::string& value) {
         if (!value.empty()) {
-            json[key] = readable(value);
+            json[key] = shown_text(value);
         }
     };
     text("key", decoded->key);
@@ -69,7 +59,7 @@ Json properties_json(Bytes block) {
         json["delay_us"] = decoded->delay->count();
     }
     for (const auto& [name, value] : decoded->headers) {
-        json["headers"][name_text(as_bytes(name))] = readable(value);
+        json["headers"][name_text(as_bytes(name))] = shown_text(value);
     }
     return json;
 }
@@ -80,12 +70,12 @@ void add_state(Json& json, const channel::PeekedMessage& peeked) {
     }
     if (peeked.note) {
         json["reason"] = reason_name(peeked.note->reason);
-        json["note"] = readable(peeked.note->note);
-        json["receiver"] = readable(peeked.note->receiver);
+        json["note"] = shown_text(peeked.note->note);
+        json["receiver"] = shown_text(peeked.note->receiver);
         json["quarantined_us"] = peeked.note->time.us;
     }
     if (peeked.receiver != nullptr) {
-        json["receiver"] = readable(peeked.receiver->name);
+        json["receiver"] = shown_text(peeked.receiver->name);
         json["session"] = peeked.receiver->address.session.value();
     }
 }
@@ -328,14 +318,10 @@ Json create_subscription(ChannelDirectory& directory, std::string_view name, con
                                   : Json{}};
     }
     directory.touch(channel);
-    for (const auto& report : channel.stats().subscriptions) {
-        if (report.settings.name == wanted) {
-            return {{"ok", true},
-                    {"created", before == nullptr},
-                    {"subscription", subscription_json(report, directory.broker_state().clock.now())}};
-        }
-    }
-    return {{"ok", true}, {"created", before == nullptr}, {"subscription", {{"name", name_text(as_bytes(wanted))}}}};
+    const auto report = channel::Channel::report_of(*channel.find_subscription(wanted));
+    return {{"ok", true},
+            {"created", before == nullptr},
+            {"subscription", subscription_json(report, directory.broker_state().clock.now())}};
 }
 
 Json list_subscriptions(ChannelDirectory& directory, std::string_view name, const Json& request,

@@ -115,6 +115,8 @@ public:
     [[nodiscard]] Kind kind() const noexcept { return kind_; }
     [[nodiscard]] std::uint64_t offset() const noexcept { return offset_; }
     [[nodiscard]] Time time() const noexcept { return time_; }
+    // "first" or {"offset":7}, as JSON: what Client::admin takes as the `from` of subscription.create.
+    [[nodiscard]] std::string json() const;
 
 private:
     explicit StartFrom(Kind kind) noexcept : kind_{kind} {}
