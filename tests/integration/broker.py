@@ -229,6 +229,26 @@ class BrokerTest(unittest.TestCase):
         return subprocess.run([program("BATON"), "--url", url, *arguments], input=stdin, capture_output=True,
                               timeout=timeout or DEADLINE, env=clean_environment(), check=False)
 
+    def numbers_over_a_kill(self, server, start_again, count, before, window):
+        """`baton send` and `baton receive` go on over a kill: the numbers below `count` that came through channel c, as they
+        came. Those below `before` are sent to the first broker."""
+        receiver = self.command(server, "receive", "c")
+        sender = self.command(server, "send", "c", "--window", str(window), stdin=subprocess.PIPE)
+        text = [b"%d\n" % number for number in range(count)]
+        sender.process.stdin.write(b"".join(text[:before]))
+        sender.process.stdin.flush()
+        receiver.wait_lines(1_000)
+        server.kill()
+        again = start_again()
+        sender.process.stdin.write(b"".join(text[before:]))
+        sender.process.stdin.close()
+        self.assertEqual(0, sender.wait())
+        watcher = self.peer(again)
+        eventually(lambda: (channel := watcher.show(b"c"))["ready"] + channel["in_flight"] == 0, "all is settled")
+        receiver.process.send_signal(signal.SIGINT)
+        receiver.wait()
+        return [int(line) for line in receiver.lines]
+
     def expect_exit(self, code, broker, *arguments, **options):
         ended = self.baton(broker, *arguments, **options)
         self.assertEqual(code, ended.returncode, (arguments, ended.stdout[-500:], ended.stderr[-500:]))

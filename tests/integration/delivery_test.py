@@ -193,23 +193,8 @@ class RestartTest(BrokerTest):
 
     def test_restart_under_load(self):
         server = self.broker()
-        receiver = self.command(server, "receive", "c")
-        sender = self.command(server, "send", "c", "--window", "200", stdin=subprocess.PIPE)
         count = 20_000
-        text = [b"%d\n" % number for number in range(count)]
-        sender.process.stdin.write(b"".join(text[:5_000]))
-        sender.process.stdin.flush()
-        receiver.wait_lines(1_000)
-        server.kill()
-        again = self.restart(server)
-        sender.process.stdin.write(b"".join(text[5_000:]))
-        sender.process.stdin.close()
-        self.assertEqual(0, sender.wait())
-        watcher = self.peer(again)
-        eventually(lambda: (channel := watcher.show(b"c"))["ready"] + channel["in_flight"] == 0, "all is settled")
-        receiver.process.send_signal(signal.SIGINT)
-        receiver.wait()
-        numbers = [int(line) for line in receiver.lines]
+        numbers = self.numbers_over_a_kill(server, lambda: self.restart(server), count, before=5_000, window=200)
         self.assertEqual(set(range(5_000, count)), set(number for number in numbers if number >= 5_000),
                          "nothing sent to the second broker is lost")
         missing = 5_000 - len(set(number for number in numbers if number < 5_000))

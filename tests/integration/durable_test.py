@@ -234,23 +234,9 @@ class SurvivalTest(DurableBrokerTest):
     def test_client_program_goes_on_over_a_kill(self):
         server = self.start()
         self.create(server, b"c")
-        receiver = self.command(server, "receive", "c")
-        sender = self.command(server, "send", "c", "--window", "300", stdin=subprocess.PIPE)
         count = 20_000
-        text = [b"%d\n" % number for number in range(count)]
-        sender.process.stdin.write(b"".join(text[:10_000]))
-        sender.process.stdin.flush()
-        receiver.wait_lines(1_000)
-        server.kill()
-        again = self.start(listen=(server.listen_url,))
-        sender.process.stdin.write(b"".join(text[10_000:]))
-        sender.process.stdin.close()
-        self.assertEqual(0, sender.wait())
-        watcher = self.peer(again)
-        eventually(lambda: (channel := watcher.show(b"c"))["ready"] + channel["in_flight"] == 0, "all is settled")
-        receiver.process.send_signal(signal.SIGINT)
-        receiver.wait()
-        numbers = [int(line) for line in receiver.lines]
+        numbers = self.numbers_over_a_kill(server, lambda: self.start(listen=(server.listen_url,)), count, before=10_000,
+                                           window=300)
         self.assertEqual(set(range(count)), set(numbers), "none is lost")
         first = list(dict.fromkeys(numbers))
         self.assertEqual(sorted(first), first, "first deliveries are in order")

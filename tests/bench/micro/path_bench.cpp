@@ -34,14 +34,18 @@ void frame_decode(benchmark::State& state) {
     count(state, path);
 }
 
-void batch_walk(benchmark::State& state) {
-    ChunkPool pool;
+Payload batch_of(ChunkPool& pool, const benchmark::State& state) {
     BatchBuilder builder;
     const std::string payload(static_cast<std::size_t>(state.range(1)), 'x');
     for (std::int64_t i = 0; i < state.range(0); ++i) {
         builder.append(as_bytes(payload));
     }
-    const auto batch = builder.take(pool);
+    return builder.take(pool);
+}
+
+void batch_walk(benchmark::State& state) {
+    ChunkPool pool;
+    const auto batch = batch_of(pool, state);
     for (auto _ : state) {
         MessageCursor cursor{messages_of(batch.bytes()), false};
         MessageView message;
@@ -54,20 +58,16 @@ void batch_walk(benchmark::State& state) {
 
 void batch_check_crc(benchmark::State& state) {
     ChunkPool pool;
-    BatchBuilder builder;
-    const std::string payload(static_cast<std::size_t>(state.range(1)), 'x');
-    for (std::int64_t i = 0; i < state.range(0); ++i) {
-        builder.append(as_bytes(payload));
-    }
-    const auto batch = builder.take(pool);
+    const auto batch = batch_of(pool, state);
     for (auto _ : state) {
         benchmark::DoNotOptimize(check_batch_crc(batch.bytes()));
     }
     state.SetItemsProcessed(state.range(0) * state.iterations());
 }
 
-void memory_channel(benchmark::State& state) {
-    BrokerPath path{shape_of(state)};
+/// From the bytes of a sender to the settlement of the receivers.
+void go_all_the_way(benchmark::State& state, const TurnShape& shape) {
+    BrokerPath path{shape};
     for (auto _ : state) {
         path.decode();
         path.publish();
@@ -76,6 +76,8 @@ void memory_channel(benchmark::State& state) {
     }
     count_settled(state, path);
 }
+
+void memory_channel(benchmark::State& state) { go_all_the_way(state, shape_of(state)); }
 
 void whole_turn(benchmark::State& state) {
     BrokerPath path{shape_of(state)};
@@ -87,14 +89,8 @@ void whole_turn(benchmark::State& state) {
 
 /// Of a channel with so many competing receivers.
 void dispatcher(benchmark::State& state) {
-    BrokerPath path{{.frames = 4, .batch = 64, .size = 128, .receivers = static_cast<std::uint16_t>(state.range(0))}};
-    for (auto _ : state) {
-        path.decode();
-        path.publish();
-        path.dispatch();
-        path.settle();
-    }
-    count_settled(state, path);
+    go_all_the_way(state,
+                   {.frames = 4, .batch = 64, .size = 128, .receivers = static_cast<std::uint16_t>(state.range(0))});
 }
 
 /// Frames with a payload of this size in and out again: small ones are copied, large ones referenced.

@@ -1,7 +1,5 @@
 // Random operations against the real channel and the reference model; after each step everything visible is compared.
 // A failure prints its seed and the operations before it: BATON_MODEL_SEED=n repeats it.
-#include <cstdio>
-#include <cstdlib>
 #include <iterator>
 #include <optional>
 
@@ -308,31 +306,12 @@ private:
     std::uint16_t last_link_ = 0;
 };
 
-std::uint64_t number_from_environment(const char* name, std::uint64_t otherwise) {
-    const char* text = std::getenv(name);
-    return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise;
-}
-
 TEST(ChannelModel, RandomOperationsEqualTheModel) {
-    const std::uint64_t only = number_from_environment("BATON_MODEL_SEED", 0);
-    const std::uint64_t last = only != 0 ? only : number_from_environment("BATON_MODEL_SEEDS", 300);
-    Reached reached;
-    for (std::uint64_t seed = only != 0 ? only : 1; seed <= last; ++seed) {
-        SCOPED_TRACE("seed " + std::to_string(seed));
+    run_seeds(1, [](std::uint64_t seed, Reached& reached) {
         ModelRun run{Prng{seed}};
         run.run(1000);
-        if (HasFailure()) {
-            FAIL() << "repeat with BATON_MODEL_SEED=" << seed;
-        }
         run.add_to(reached);
-    }
-    std::printf("seeds %llu to %llu reached:", static_cast<unsigned long long>(only != 0 ? only : 1),
-                static_cast<unsigned long long>(last));
-    for (const auto& [what, times] : reached) {
-        std::printf(" %s %llu", what.c_str(), static_cast<unsigned long long>(times));
-        EXPECT_TRUE(times > 0 || only != 0) << what << " was never reached: the operations are too tame";
-    }
-    std::printf("\n");
+    });
 }
 
 }  // namespace

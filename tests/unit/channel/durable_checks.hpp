@@ -11,10 +11,9 @@
 #include "common/base/prng.hpp"
 #include "tests/unit/channel/channel_world.hpp"
 #include "tests/unit/channel/durable_model.hpp"
+#include "tests/unit/channel/seeds.hpp"
 
 namespace baton::channel::test {
-
-using Reached = std::map<std::string, std::uint64_t>;
 
 class DurableChecks {
 public:

@@ -1,8 +1,6 @@
 // Random operations and crashes against a durable channel, a log and a disk. What a crash leaves is the newest saved
 // state, some of the log, and blocks; out of that the channel is made again, and the model says what must be in it.
 // A failure prints its seed and the operations before it: BATON_MODEL_SEED=n repeats it.
-#include <cstdio>
-#include <cstdlib>
 
 #include "tests/unit/channel/durable_checks.hpp"
 
@@ -109,34 +107,14 @@ private:
     const bool is_backlog_;  // Receivers are slow, so that much waits in blocks.
 };
 
-std::uint64_t number_from_environment(const char* name, std::uint64_t otherwise) {
-    const char* text = std::getenv(name);
-    return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise;
-}
-
 TEST(DurableChannelModel, WhatWasConfirmedSurvivesEveryCrash) {
-    const std::uint64_t only = number_from_environment("BATON_MODEL_SEED", 0);
-    const std::uint64_t first = only != 0 ? only : number_from_environment("BATON_MODEL_FIRST", 1);
-    const std::uint64_t last = only != 0 ? only : first - 1 + number_from_environment("BATON_MODEL_SEEDS", 300);
-    Reached reached;
-    for (std::uint64_t seed = first; seed <= last; ++seed) {
-        SCOPED_TRACE("seed " + std::to_string(seed));
+    run_seeds(201, [](std::uint64_t seed, Reached& reached) {
         DurableRun run{Prng{seed}};
         run.run(4, 250);
-        if (HasFailure()) {
-            FAIL() << "repeat with BATON_MODEL_SEED=" << seed;
-        }
         for (const auto& [what, times] : run.reached()) {
             reached[what] += times;
         }
-    }
-    std::printf("seeds %llu to %llu reached:", static_cast<unsigned long long>(first),
-                static_cast<unsigned long long>(last));
-    for (const auto& [what, times] : reached) {
-        std::printf(" %s %llu", what.c_str(), static_cast<unsigned long long>(times));
-        EXPECT_TRUE(times > 0 || last - first < 200) << what << " was never reached: the operations are too tame";
-    }
-    std::printf("\n");
+    });
 }
 
 }  // namespace

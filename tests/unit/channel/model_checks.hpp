@@ -14,11 +14,9 @@
 #include "common/base/crc32c.hpp"
 #include "tests/unit/channel/channel_world.hpp"
 #include "tests/unit/channel/queue_model.hpp"
+#include "tests/unit/channel/seeds.hpp"
 
 namespace baton::channel::test {
-
-/// How often something worth testing happened.
-using Reached = std::map<std::string, std::uint64_t>;
 
 /// The real channel, the model, and what the peers know. The operations act on all three and note what they expect.
 class ModelChecks {

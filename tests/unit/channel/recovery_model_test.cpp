@@ -3,8 +3,6 @@
 // everything is noted the whole of the channel is written down; a crash then leaves an older saved state and the log up to one
 // of these moments, and what a restart makes of that must be what was written down.
 // A failure prints its seed and the operations before it: BATON_MODEL_SEED=n repeats it.
-#include <cstdio>
-#include <cstdlib>
 #include <map>
 #include <memory>
 #include <optional>
@@ -17,12 +15,12 @@
 #include "server/channel/message_rules.hpp"
 #include "tests/unit/channel/channel_world.hpp"
 #include "tests/unit/channel/fake_commit_log.hpp"
+#include "tests/unit/channel/seeds.hpp"
 
 namespace baton::channel::test {
 namespace {
 
 using std::chrono::milliseconds;
-using Reached = std::map<std::string, std::uint64_t>;
 
 constexpr commit::StreamId stream{5};
 constexpr WallTime never{INT64_MAX};
@@ -598,29 +596,8 @@ private:
     std::vector<std::string> trace_;
 };
 
-std::uint64_t number_from_environment(const char* name, std::uint64_t otherwise) {
-    const char* text = std::getenv(name);
-    return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise;
-}
-
 TEST(RecoveryModel, ARestartMakesOfTheLogWhatWasThere) {
-    const std::uint64_t only = number_from_environment("BATON_MODEL_SEED", 0);
-    const std::uint64_t first = only != 0 ? only : number_from_environment("BATON_MODEL_FIRST", 1);
-    const std::uint64_t last = only != 0 ? only : first - 1 + number_from_environment("BATON_MODEL_SEEDS", 300);
-    Reached reached;
-    for (std::uint64_t seed = first; seed <= last; ++seed) {
-        SCOPED_TRACE("seed " + std::to_string(seed));
-        RecoveryRun{Prng{seed}, reached}.run();
-        if (HasFailure()) {
-            FAIL() << "repeat with BATON_MODEL_SEED=" << seed;
-        }
-    }
-    std::printf("seeds %llu to %llu reached:", static_cast<unsigned long long>(first), static_cast<unsigned long long>(last));
-    for (const auto& [what, times] : reached) {
-        std::printf(" %s %llu", what.c_str(), static_cast<unsigned long long>(times));
-        EXPECT_TRUE(times > 0 || last - first < 200) << what << " was never reached: the operations are too tame";
-    }
-    std::printf("\n");
+    run_seeds(201, [](std::uint64_t seed, Reached& reached) { RecoveryRun{Prng{seed}, reached}.run(); });
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include "client/cli/bench_report.hpp"
 #include "client/cli/command_line.hpp"
 #include "common/base/prng.hpp"
+#include "tests/unit/cli/refusal.hpp"
 
 namespace baton::cli {
 namespace {
@@ -22,25 +23,6 @@ namespace {
 using std::chrono::nanoseconds;
 
 // --- Options ---------------------------------------------------------------------------------------------------------
-
-// Exit code of the parser or, if it accepts the words, of the verb, which must fail before it needs a broker.
-int refusal_of(std::initializer_list<const char*> words) {
-    Program program;
-    define(program);
-    testing::internal::CaptureStderr();
-    testing::internal::CaptureStdout();
-    const auto exit_code = parse(program, std::vector<const char*>{words});
-    testing::internal::GetCapturedStdout();
-    testing::internal::GetCapturedStderr();
-    if (exit_code) {
-        return *exit_code;
-    }
-    try {
-        return program.run();
-    } catch (const Failure& failure) {
-        return failure.exit_code();
-    }
-}
 
 bool is_accepted(std::initializer_list<const char*> words) {
     Program program;

@@ -11,6 +11,7 @@
 #include "client/cli/channel_settings.hpp"
 #include "client/cli/execute.hpp"
 #include "client/cli/progress.hpp"
+#include "tests/unit/cli/refusal.hpp"
 
 namespace baton::cli {
 namespace {
@@ -29,23 +30,6 @@ Parsed parsed(std::initializer_list<const char*> words) {
     const auto exit_code = parse(program, std::vector<const char*>{words});
     testing::internal::GetCapturedStdout();
     return {exit_code, testing::internal::GetCapturedStderr(), program.global};
-}
-
-// Runs the verb, which must fail before it needs a broker.
-int refusal_of(std::initializer_list<const char*> words) {
-    Program program;
-    define(program);
-    testing::internal::CaptureStderr();
-    const auto exit_code = parse(program, std::vector<const char*>{words});
-    testing::internal::GetCapturedStderr();
-    if (exit_code) {
-        return *exit_code;
-    }
-    try {
-        return program.run();
-    } catch (const Failure& failure) {
-        return failure.exit_code();
-    }
 }
 
 TEST(CommandLine, EveryVerbOfTheContract) {

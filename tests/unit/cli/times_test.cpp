@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "common/base/units.hpp"
+
 namespace baton::cli {
 namespace {
 

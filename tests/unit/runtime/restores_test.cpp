@@ -34,6 +34,20 @@ public:
     sim::SimDisk copy;
 };
 
+/// Begins a restore and sends the backup, each file in one piece. The id of the restore.
+std::string upload(TwoShards& broker, sim::SimDisk& backup) {
+    const auto id = broker.ask("", {{"op", "restore.begin"}})["id"].get<std::string>();
+    for (const auto& path : backup.all_files()) {
+        const auto content = storage::read_whole(backup, path).value();
+        broker.ask("", {{"op", "restore.write"},
+                        {"id", id},
+                        {"path", path},
+                        {"offset", 0},
+                        {"body_base64", base64_encode(content)}});
+    }
+    return id;
+}
+
 /// As `baton restore` does, in small pieces. Until something is refused.
 Json bring_in(TwoShards& broker, sim::SimDisk& backup, Json end = Json::object()) {
     auto begun = broker.ask("", {{"op", "restore.begin"}});
@@ -274,16 +288,7 @@ TEST_F(RestoresTest, ANameThatIsMadeMeanwhile) {
 
 TEST_F(RestoresTest, WhoeverAsksForAHiddenNameWaits) {
     TwoShards target;
-    auto begun = target.ask("", {{"op", "restore.begin"}});
-    const auto id = begun["id"].get<std::string>();
-    for (const auto& path : original.copy.all_files()) {
-        const auto content = storage::read_whole(original.copy, path).value();
-        target.ask("", {{"op", "restore.write"},
-                        {"id", id},
-                        {"path", path},
-                        {"offset", 0},
-                        {"body_base64", base64_encode(content)}});
-    }
+    const auto id = upload(target, original.copy);
     target.session->replies.clear();
     target.brokers[0]->admin(target.session->id, 1, "", Json{{"op", "restore.end"}, {"id", id}}.dump());
     while (!target.brokers[1]->store()->log().submitted()) {  // Its settings: it is installed.
@@ -501,16 +506,7 @@ TEST_F(RestoresTest, PowerCutsInTheStartBehindThem) {
     sim::SimDisk cut;
     {
         TwoShards target{cut};
-        auto begun = target.ask("", {{"op", "restore.begin"}});
-        const auto id = begun["id"].get<std::string>();
-        for (const auto& path : original.copy.all_files()) {
-            const auto content = storage::read_whole(original.copy, path).value();
-            target.ask("", {{"op", "restore.write"},
-                            {"id", id},
-                            {"path", path},
-                            {"offset", 0},
-                            {"body_base64", base64_encode(content)}});
-        }
+        const auto id = upload(target, original.copy);
         target.brokers[0]->admin(target.session->id, 1, "", Json{{"op", "restore.end"}, {"id", id}}.dump());
         const auto checkpoint = storage::shard_directory(1, 0) + "/checkpoint-0000000000000003";
         while (!cut.exists(checkpoint)) {  // It names what does not count.
