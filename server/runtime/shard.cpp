@@ -1,7 +1,5 @@
 #include "server/runtime/shard.hpp"
 
-#include <pthread.h>
-
 #include <algorithm>
 #include <string>
 #include <utility>
@@ -26,13 +24,15 @@ Shard::Shard(std::uint32_t index, BrokerState& state, ConnectionFactory make_con
       make_connection_{std::move(make_connection)},
       pool_{256 * 1024, 64, &state.memory},
       broker_{index, state, *this},
-      ticker_{io_.get_executor(), [this] { tick(); }} {}
+      ticker_{io_.get_executor(), [this] { tick(); }},
+      thread_{io_, "shard-" + std::to_string(index)} {}
 
-Shard::~Shard() { BATON_ASSERT_MSG(!thread_.joinable(), "a shard was destroyed while it ran"); }
+Shard::~Shard() = default;
 
 // --- Storage -----------------------------------------------------------------------------------------------------------
 
 void Shard::open_store(storage::FileSystem& files, const ShardStoreSettings& settings) {
+    files_ = &files;
     broker_.open_store({.files = &files,
                         .sync_queue = &sync_jobs_,
                         .bulk_queue = &bulk_jobs_,
@@ -56,8 +56,9 @@ void Shard::serve_storage(storage::IoWorker& sync_worker, storage::IoWorker& bul
             });
         });
     };
-    sync_queue_ = queue_of(sync_worker);
+    sync_worker_queue_ = queue_of(sync_worker);
     bulk_queue_ = queue_of(bulk_worker);
+    sync_queue_.emplace(*sync_worker_queue_, *files_, state_.clock);
     sync_jobs_.forward_to(*sync_queue_);
     bulk_jobs_.forward_to(*bulk_queue_);
 }
@@ -75,11 +76,7 @@ bool Shard::is_storage_idle() {
 void Shard::start() {
     BATON_ASSERT(shards_.size() == state_.shard_count && shards_[index_] == this);
     ticker_.start(tick_period);
-    thread_ = std::thread{[this] {
-        pthread_setname_np(pthread_self(), ("shard-" + std::to_string(index_)).c_str());
-        const auto work = asio::make_work_guard(io_);
-        io_.run();
-    }};
+    thread_.start();
 }
 
 // --- Any thread ------------------------------------------------------------------------------------------------------
@@ -123,21 +120,18 @@ void Shard::stop() {
 /// on its way to the disk.
 void Shard::stop_when_empty(MonotonicTime deadline) {
     if (connections_.empty() && (is_storage_idle() || state_.clock.now() >= deadline)) {
-        io_.stop();
+        thread_.stop();
     } else {
         asio::post(io_, [this, deadline] { stop_when_empty(deadline); });
     }
 }
 
-void Shard::join() {
-    if (thread_.joinable()) {
-        thread_.join();
-    }
-}
+void Shard::join() { thread_.join(); }
 
 void Shard::send(std::uint32_t shard, EnvelopeBatch batch) {
     Shard& target = *shards_[shard];
     asio::post(target.io_, [&target, batch = std::move(batch)]() mutable {
+        target.note_served(&target);
         target.broker_.receive(std::move(batch));
         target.end_turn();
     });
@@ -192,16 +186,46 @@ void Shard::flush_dirty() noexcept {
     flushing_.clear();
 }
 
+void Shard::note_served(const void* source) noexcept {
+    if (sync_queue_) {
+        sync_queue_->note_served(source);
+    }
+}
+
+void Shard::end_turn_of(const Connection& connection) noexcept {
+    note_served(&connection);
+    end_turn();
+}
+
 void Shard::end_turn() noexcept {
+    if (!dispatch_and_flush() && (!dirty_.empty() || broker_.has_more())) {
+        asio::post(io_, [this] { end_turn(); });
+    }
+    run_sync_job();
+}
+
+/// False: others get their turn before it goes on.
+bool Shard::dispatch_and_flush() noexcept {
     for (int round = 0; round < rounds_per_turn_max; ++round) {
         const bool worked = broker_.end_turn();
         if (!worked && dirty_.empty()) {
-            return;
+            return true;
         }
         flush_dirty();
     }
-    if (!dirty_.empty() || broker_.has_more()) {
-        asio::post(io_, [this] { end_turn(); });
+    return false;
+}
+
+/// Everything that this turn had to send is on its way: now the disk may hold up the loop.
+void Shard::run_sync_job() noexcept {
+    if (!sync_queue_) {
+        return;
+    }
+    if (auto job = sync_queue_->take_here()) {
+        thread_.run_between_turns(std::move(job->run), [this, done = std::move(job->done)]() mutable {
+            done();
+            end_turn();
+        });
     }
 }
 

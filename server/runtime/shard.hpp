@@ -1,4 +1,4 @@
-// A shard: one thread, one io_context, the broker core of its channels and sessions, and the memory they share. It works
+// A shard: one event loop with its thread, the broker core of its channels and sessions, and the memory they share. It works
 // in turns: whatever wakes it handles all that it was given, then end_turn() dispatches, sends batches to other shards
 // and writes each connection with output once.
 // Not responsible for what a connection is (server/session makes them through ConnectionFactory) or for rules.
@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <thread>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -22,8 +22,10 @@
 #include "common/net/ticker.hpp"
 #include "server/runtime/broker_state.hpp"
 #include "server/runtime/connection.hpp"
+#include "server/runtime/loop_thread.hpp"
 #include "server/runtime/shard_broker.hpp"
 #include "server/runtime/storage_start.hpp"
+#include "server/runtime/sync_queue.hpp"
 #include "server/storage/io_worker.hpp"
 
 namespace baton::runtime {
@@ -79,14 +81,19 @@ public:
     /// The connection has ended; destroys it.
     void remove(Connection& connection) noexcept;
     void end_turn() noexcept;
+    /// The same; the turn was about input of this connection.
+    void end_turn_of(const Connection& connection) noexcept;
 
 private:
     void send(std::uint32_t shard, EnvelopeBatch batch) override;
     void take(net::Descriptor socket);
     void stop_when_empty(MonotonicTime deadline);
+    void note_served(const void* source) noexcept;
     [[nodiscard]] bool is_storage_idle();
     void tick();
+    [[nodiscard]] bool dispatch_and_flush() noexcept;
     void flush_dirty() noexcept;
+    void run_sync_job() noexcept;
     [[nodiscard]] bool everything_is_written() const;
 
     const std::uint32_t index_;
@@ -96,8 +103,10 @@ private:
     // Before the broker, whose store submits to them.
     StartQueue sync_jobs_;
     StartQueue bulk_jobs_;
-    std::unique_ptr<storage::IoQueue> sync_queue_;
+    std::unique_ptr<storage::IoQueue> sync_worker_queue_;
     std::unique_ptr<storage::IoQueue> bulk_queue_;
+    std::optional<SyncQueue> sync_queue_;
+    storage::FileSystem* files_ = nullptr;
     ChunkPool pool_;
     net::ReadBuffer read_buffer_{pool_};
     DeadlineWheel wheel_;
@@ -111,7 +120,7 @@ private:
     std::uint32_t reconnect_after_ms_ = 0;
     std::atomic<bool> is_quiet_{false};
     std::atomic<std::size_t> connection_count_{0};
-    std::thread thread_;
+    LoopThread thread_;
 };
 
 }  // namespace baton::runtime

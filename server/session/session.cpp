@@ -87,7 +87,7 @@ std::size_t Session::on_bytes(BorrowedBytes readable) noexcept {
     return used;
 }
 
-void Session::on_turn_end() noexcept { shard_.end_turn(); }
+void Session::on_turn_end() noexcept { shard_.end_turn_of(*this); }
 
 void Session::on_write_progress(std::size_t unsent_bytes) noexcept { protocol_.on_write_progress(unsent_bytes); }
 

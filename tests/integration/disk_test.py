@@ -1,7 +1,8 @@
 """The disk gets full, or fails: durable channels say so and keep what they have; everything else goes on.
 
 Full: a small file system in a file, mounted here (needs root). Failing: the same behind nbdkit, which fails writes as long as
-a file is there (needs nbdkit, nbdfuse and FUSE). Where that is missing the tests skip. Next file: durable_test.py.
+a file is there (needs nbdkit, nbdfuse and FUSE). Hanging: frozen by fsfreeze. Where that is missing the tests skip.
+Next file: durable_test.py.
 """
 
 import os
@@ -311,6 +312,51 @@ class FullDiskTest(DiskTest):
             server.kill()
         os.remove(filler)
         self.assertEqual(100, self.peer(self.start()).show(b"c")["ready"])
+
+
+class HangingDiskTest(DiskTest):
+    """The disk answers nothing for a while, neither good nor bad."""
+
+    def freeze(self):
+        if not shutil.which("fsfreeze"):
+            self.skipTest("needs fsfreeze")
+        run("fsfreeze", "--freeze", self.disk)
+        self.addCleanup(subprocess.run, ["fsfreeze", "--unfreeze", self.disk], check=False, capture_output=True)
+
+    def threads(self, server):
+        folder = f"/proc/{server.process.pid}/task"
+        return run("cat", *(f"{folder}/{task}/comm" for task in os.listdir(folder))).split()
+
+    def test_nobody_else_waits_for_it(self):
+        self.mount()
+        server = self.start(shards=1)
+        peer = self.create(server, b"c")
+        peer.attach_sender(1, b"c")
+        # A sender alone, on a disk that is quick: its syncs come to be made by the shard's own thread.
+        number = 0
+        while "shard-0b" not in self.threads(server) and number < 2000:
+            number += 1
+            peer.publish(1, number, b"quick")
+            self.assertEqual([], peer.confirmed(1, number))
+        if "shard-0b" not in self.threads(server):
+            print("\nthis disk is slow: the worker syncs, and hangs")
+        self.freeze()
+        for _ in range(3):
+            number += 1
+            peer.publish(1, number, b"hanging")
+        peer.ping()  # Its own connection is served, too.
+        other = self.peer(server)
+        self.assertTrue(other.admin("channel.create", b"memory", storage="memory")["ok"])
+        self.expect_exit(0, server, "send", "memory", "works")
+        self.assertEqual(b"works\n", self.expect_exit(0, server, "receive", "memory", "-n", "1").stdout)
+        with self.assertRaises(TimeoutError):
+            peer.expect(wire.CONFIRM, 1, timeout=0.2)
+        run("fsfreeze", "--unfreeze", self.disk)
+        self.assertEqual([], peer.confirmed(1, number))
+        number += 1
+        peer.publish(1, number, b"afterwards")
+        self.assertEqual([], peer.confirmed(1, number))
+        self.assertEqual(number, other.show(b"c")["ready"])
 
 
 class FailingDiskTest(DiskTest):
