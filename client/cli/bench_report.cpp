@@ -11,7 +11,6 @@ namespace baton::cli {
 
 namespace {
 
-constexpr double bytes_per_mb = 1e6;
 constexpr int bar_width = 50;
 
 struct NamedQuantile {

@@ -92,7 +92,9 @@ class Torture:
         self.logs: dict[str, list[pathlib.Path]] = collections.defaultdict(list)
         self.respawn: dict[int, list[str]] = {}
         self.findings: list[str] = []
-        self.channels = ["busy", "small", "backlog", "big"]
+        self.channels = ["busy", "small", "backlog", "big", "keys", "late", "fail", "news"]
+        # What the receivers of one log together get all of: a queue, or a subscription of a topic.
+        self.groups = {name: name for name in self.channels if name != "news"} | {"news.a": "news", "news.b": "news"}
         self.numbers = collections.Counter()
 
     def finding(self, text: str) -> None:
@@ -112,19 +114,21 @@ class Torture:
         self.respawn[peer.pid] = command
         return peer
 
-    def sender(self, channel: str, size_max: int, window: int) -> None:
+    def sender(self, channel: str, size_max: int, window: int, style: str = "plain") -> None:
         self.numbers[channel] += 1
         name = f"{channel}.s{self.numbers[channel]}"
         log = self.folder / f"{name}.log"
         self.logs[channel + " s"].append(log)
         self.spawn([self.options.peer, "send", self.broker.url, channel, name, str(log), str(size_max), str(window),
-                    str(self.rng.getrandbits(32))])
+                    str(self.rng.getrandbits(32)), style])
 
-    def receiver(self, channel: str, receipt_percent: int, crash: int) -> None:
-        log = self.folder / f"{channel}.r{len(self.logs[channel + ' r']) + 1}.log"
-        self.logs[channel + " r"].append(log)
+    def receiver(self, group: str, receipt_percent: int, crash: int) -> None:
+        log = self.folder / f"{group}.r{len(self.logs[group + ' r']) + 1}.log"
+        self.logs[group + " r"].append(log)
+        channel = self.groups[group]
         self.spawn([self.options.peer, "receive", self.broker.url, channel, log.stem, str(log), str(receipt_percent),
-                    str(crash), str(self.rng.getrandbits(32))])
+                    str(crash), str(self.rng.getrandbits(32)), "fail" if group == "fail" else "plain",
+                    "" if group == channel else group])
 
     def revive_receivers(self) -> None:
         for peer in list(self.peers):
@@ -132,7 +136,7 @@ class Torture:
                 self.peers.remove(peer)
                 command = self.respawn.pop(peer.pid)
                 if command[1] == "receive":
-                    self.receiver(command[3], int(command[6]), int(command[7]))
+                    self.receiver(command[10] or command[3], int(command[6]), int(command[7]))
                 else:
                     self.finding(f"a sender ended by itself with {peer.returncode}: {' '.join(command)}")
 
@@ -140,14 +144,24 @@ class Torture:
         print(f"torture: seed {self.options.seed}, folder {self.folder}", flush=True)
         self.broker.start()
         for channel in self.channels:
-            self.baton("channel", "create", channel, "--durable")
-        for channel, size_max, window, senders in (("busy", 2_000, 1000, 2), ("small", 10, 1, 2), ("backlog", 5_000, 300, 1),
-                                                   ("big", 1_500_000, 20, 1)):
+            # Messages with an order, a time or a quarantine stay in memory: these channels are kept small.
+            more = {"keys": ["--ordered-by-key", "--messages-max", "3000"], "late": ["--messages-max", "3000"],
+                    "fail": ["--retry-first", "50ms", "--messages-max", "10000"],
+                    "news": ["--kind", "topic"]}.get(channel, [])
+            self.baton("channel", "create", channel, "--durable", *more)
+        for group in ("news.a", "news.b"):
+            self.baton("subscription", "create", "news", group)
+        for channel, size_max, window, senders, style in (
+                ("busy", 2_000, 1000, 2, "plain"), ("small", 10, 1, 2, "plain"), ("backlog", 5_000, 300, 1, "plain"),
+                ("big", 1_500_000, 20, 1, "plain"), ("keys", 500, 100, 1, "keys"), ("late", 500, 100, 1, "late"),
+                ("fail", 500, 100, 1, "plain"), ("news", 1_000, 100, 1, "plain")):
             for _ in range(senders):
-                self.sender(channel, size_max, window)
-        for channel, receipts, crash, receivers in (("busy", 1, 20, 2), ("small", 30, 500, 1), ("big", 20, 2_000, 2)):
+                self.sender(channel, size_max, window, style)
+        for group, receipts, crash, receivers in (
+                ("busy", 1, 20, 2), ("small", 30, 500, 1), ("big", 20, 2_000, 2), ("keys", 5, 100, 3), ("late", 5, 100, 1),
+                ("fail", 5, 100, 2), ("news.a", 5, 50, 1), ("news.b", 5, 50, 2)):
             for _ in range(receivers):
-                self.receiver(channel, receipts, crash)
+                self.receiver(group, receipts, crash)
         self.churn = Churn(self.options.baton, self.broker.url, self.rng.getrandbits(32))
         self.churn.start()
         end = time.monotonic() + self.options.seconds
@@ -174,6 +188,7 @@ class Torture:
         return self.report()
 
     def drain(self) -> None:
+        self.revive_receivers_only()  # Who sends in order to stop may wait for them.
         self.churn.stop()
         for peer in self.peers:
             if self.respawn[peer.pid][1] == "send":
@@ -201,6 +216,8 @@ class Torture:
                 peer.send_signal(signal.SIGTERM)
         for peer in self.peers:
             peer.wait(timeout=60)
+        quarantined = self.baton("--output", "jsonl", "peek", "fail", "--state", "quarantined", "-n", "100000")
+        self.quarantined = {json.loads(line)["offset"] for line in quarantined.splitlines()}
         for text in self.churn.verify():
             self.finding(text)
         code = self.broker.end_in_order()
@@ -212,20 +229,22 @@ class Torture:
             if peer.poll() is not None and self.respawn[peer.pid][1] == "receive":
                 self.peers.remove(peer)
                 command = self.respawn.pop(peer.pid)
-                self.receiver(command[3], int(command[6]), 0)
+                self.receiver(command[10] or command[3], int(command[6]), 0)
 
     # --- What the logs say ----------------------------------------------------------------------------------------
 
     def verify(self) -> None:
         self.ack_ages: collections.Counter[int] = collections.Counter()  # Of each kill: the oldest ack that it undid.
         self.again = 0
-        for channel in self.channels:
-            self.verify_channel(channel)
+        for group, channel in self.groups.items():
+            self.verify_group(group, channel)
 
-    def verify_channel(self, channel: str) -> None:
+    def verify_group(self, group: str, sent_to: str) -> None:
+        channel = group
         received = []  # (time, sender, number, offset, attempt, redelivered)
         acked: dict[int, int] = {}
         sure: dict[int, int] = {}
+        rejected: set[int] = set()
         for log in self.logs[channel + " r"]:
             lines = log.read_text().splitlines()
             # What a receiver acked in its last moments may never have left it.
@@ -236,8 +255,14 @@ class Torture:
                     received.append((int(word[6]), word[1], int(word[2]), int(word[3]), int(word[4]), word[5] == "1"))
                 elif word[0] == "A" and int(word[2]) < last:
                     acked[int(word[1])] = int(word[2])
-                elif word[0] == "S":
+                elif word[0] in "SJ":
                     sure[int(word[1])] = int(word[2])
+                    if word[0] == "J":
+                        rejected.add(int(word[1]))
+                elif word[0] == "T":
+                    self.numbers["tried again"] += 1
+                elif word[0] == "X":
+                    self.finding(f"{channel}: {line}")
         received.sort(key=lambda row: row[0])  # Of one receiver the order in its log is what counts.
         self.numbers["received"] += len(received)
         offset_of: dict[tuple[str, int], int] = {}
@@ -272,7 +297,23 @@ class Torture:
             later = [again for again in seen_at[offset] if again > at]
             if later:
                 self.check_window(channel, offset, at, min(later))
-        self.verify_senders(channel, offset_of)
+        self.verify_senders(sent_to, offset_of)
+        if missing := rejected - self.quarantined:
+            self.finding(f"{channel}: {len(missing)} of {len(rejected)} rejected messages are not in quarantine: {sorted(missing)[:10]}")
+        self.numbers["rejected"] += len(rejected)
+        if group == "keys":
+            self.verify_keys(received)
+
+    def verify_keys(self, received) -> None:
+        """At most one message of a key is with receivers, in order: so they come for the first time in order."""
+        newest: dict[tuple[str, int], int] = {}
+        seen = set()
+        for _, sender, number, offset, _, _ in received:
+            key = (sender, number % 16)
+            if offset not in seen and number < newest.get(key, 0):
+                self.finding(f"keys: {sender} {number} came for the first time behind {newest[key]} of the same key")
+            seen.add(offset)
+            newest[key] = max(newest.get(key, 0), number)
 
     def was_killed_after(self, started_at: int, again_at: int) -> bool:
         """That it was given and started is on the disk as soon as a settlement would be, and no sooner. The broker may also have
@@ -311,7 +352,8 @@ class Torture:
     def report(self) -> int:
         ages = sorted(self.ack_ages.values()) or [0]
         print(f"torture: {len(self.kills)} kills, {self.numbers['ends in order']} ends in order, {self.churn.commands} commands, "
-              f"{self.numbers['confirmed']} messages confirmed, {self.numbers['received']} deliveries, {self.again} of them again; "
+              f"{self.numbers['confirmed']} messages confirmed, {self.numbers['received']} deliveries, {self.again} of them again "
+              f"({self.numbers['tried again']} wanted), {self.numbers['rejected']} rejected; "
               f"age of the oldest ack that a kill undid: {ages[len(ages) // 2] / 1000:.1f} ms in the middle, "
               f"{ages[-1] / 1000:.1f} ms at most (documented: {ACK_WINDOW_US / 1000:.0f} ms on an idle machine)")
         for text in self.findings:

@@ -2,14 +2,19 @@
 // writes down what it was told, line by line, so that the conductor can compare afterwards. Times are CLOCK_MONOTONIC
 // in microseconds, which all processes of a machine share.
 //
-//     torture_peer send URL CHANNEL NAME LOG SIZE_MAX WINDOW SEED
-//     torture_peer receive URL CHANNEL NAME LOG RECEIPT_PERCENT CRASH_PER_MILLION SEED
+//     torture_peer send URL CHANNEL NAME LOG SIZE_MAX WINDOW SEED [plain|keys|late]
+//     torture_peer receive URL CHANNEL NAME LOG RECEIPT_PERCENT CRASH_PER_MILLION SEED [plain|fail [SUBSCRIPTION]]
 //     torture_peer fill|drain URL CHANNEL COUNT                    for backlog.py: fast, and without a log
 //
 // Log of a sender:    C n t name        everything up to n is confirmed as durable, known at t
 // Log of a receiver:  R sender n offset attempt redelivered t      received
 //                     A offset t        acked without waiting          S offset t   acked, and the receipt was answered
-//                     G offset t        given back
+//                     G offset t        given back             T offset t   to be tried again
+//                     J offset t        rejected, and the receipt was answered
+//                     X text            something that must not be
+//
+// Styles. keys: one of 16 keys each. late: half of the messages have a delay, and say when they may come. fail: the receiver
+// has some tried again and rejects a few.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -69,7 +74,27 @@ baton::ClientOptions options(const char* url, const std::string& name) {
     return settings;
 }
 
-int send(char** argv) {
+// Slack between the clocks and roundings of broker and peers.
+constexpr long long early_us = 20'000;
+
+struct Outgoing {
+    std::string body;
+    baton::MessageProperties properties;
+};
+
+Outgoing message_of(const std::string& name, std::uint64_t number, std::string_view style, std::mt19937_64& random) {
+    Outgoing message{.body = name + " " + std::to_string(number) + " ", .properties = {}};
+    if (style == "late" && random() % 2 == 0) {
+        const auto delay = std::chrono::milliseconds{random() % 2000};
+        message.body += "@" + std::to_string(now_us() + delay.count() * 1000) + " ";
+        message.properties.delay = delay;
+    } else if (style == "keys") {
+        message.properties.key = "k" + std::to_string(number % 16);
+    }
+    return message;
+}
+
+int send(char** argv, std::string_view style) {
     const std::string name = argv[4];
     const Log log{argv[5]};
     const auto size_max = std::strtoull(argv[6], nullptr, 10);
@@ -89,10 +114,10 @@ int send(char** argv) {
     };
     while (is_told_to_stop == 0) {
         const auto size = random() % 50 == 0 ? random() % size_max : random() % 300;
-        std::string body = name + " " + std::to_string(number + 1) + " ";
-        body.resize(body.size() + static_cast<std::size_t>(size), '.');
-        const auto posted =
-            sender.post(baton::Message{body}, baton::WaitLimit{std::chrono::milliseconds{100}}, std::nothrow);
+        auto message = message_of(name, number + 1, style, random);
+        message.body.resize(message.body.size() + static_cast<std::size_t>(size), '.');
+        const auto posted = sender.post(baton::Message{message.body, message.properties},
+                                        baton::WaitLimit{std::chrono::milliseconds{100}}, std::nothrow);
         if (posted) {
             ++number;
         }
@@ -120,8 +145,8 @@ int send(char** argv) {
 // A receiver of the torture: what it does with each message is thrown with dice.
 class Worker {
 public:
-    Worker(const Log& log, std::uint64_t receipt_percent, std::uint64_t crash_per_million, std::uint64_t seed)
-        : log_{log}, receipt_percent_{receipt_percent}, crash_per_million_{crash_per_million}, random_{seed} {
+    Worker(const Log& log, std::uint64_t receipt_percent, std::uint64_t crash_per_million, std::uint64_t seed, bool fails)
+        : log_{log}, receipt_percent_{receipt_percent}, crash_per_million_{crash_per_million}, fails_{fails}, random_{seed} {
         batch_max_ = random_() % 3 == 0 ? 2 + random_() % 100 : 1;
     }
     [[nodiscard]] std::size_t window() { return batch_max_ + 1 + random_() % 500; }
@@ -135,6 +160,10 @@ public:
             const auto offset = delivery.offset();
             delivery.give_back();
             note('G', offset, now_us());
+            return;
+        }
+        if (fails_ && random_() % 8 == 0) {
+            fail(delivery);
             return;
         }
         held_.push_back(std::move(delivery));
@@ -167,6 +196,19 @@ public:
     }
 
 private:
+    void fail(baton::Delivery& delivery) {
+        const auto offset = delivery.offset();
+        if (random_() % 5 != 0) {
+            if (delivery.retry(std::chrono::milliseconds{random_() % 300}, "torture")) {
+                note('T', offset, now_us());
+            }
+            return;
+        }
+        const auto settled = delivery.reject("torture", baton::WaitLimit{std::chrono::seconds{20}}, std::nothrow);
+        if (settled && *settled == baton::SettleResult::settled) {
+            note('J', offset, now_us());
+        }
+    }
     void note(char what, std::uint64_t offset, long long at) const {
         log_.line(std::string{what} + " " + std::to_string(offset) + " " + std::to_string(at));
     }
@@ -176,24 +218,32 @@ private:
         log_.line("R " + std::string{text.substr(0, end)} + " " + std::to_string(delivery.offset()) + " " +
                   std::to_string(delivery.attempt()) + (delivery.redelivered() ? " 1 " : " 0 ") +
                   std::to_string(now_us()));
+        const auto word = end == std::string_view::npos ? std::string_view{} : text.substr(end + 1);
+        if (word.starts_with('@') && now_us() + early_us < std::strtoll(std::string{word.substr(1, 20)}.c_str(), nullptr, 10)) {
+            log_.line("X came early: " + std::string{text.substr(0, end)});
+        }
     }
 
     const Log& log_;
     const std::uint64_t receipt_percent_;
     const std::uint64_t crash_per_million_;
+    const bool fails_;
     std::mt19937_64 random_;
     std::size_t batch_max_ = 1;
     std::vector<baton::Delivery> held_;
 };
 
-int receive(char** argv) {
+int receive(char** argv, std::string_view style, const char* subscription) {
     const Log log{argv[5]};
     Worker worker{log, std::strtoull(argv[6], nullptr, 10), std::strtoull(argv[7], nullptr, 10),
-                  std::strtoull(argv[8], nullptr, 10)};
+                  std::strtoull(argv[8], nullptr, 10), style == "fail"};
     auto settings = options(argv[2], argv[4]);
     settings.receive_window_messages = worker.window();
     baton::Client client{settings};
-    auto receiver = client.receiver(argv[3], {.create = false});
+    baton::ReceiverOptions wanted;
+    wanted.create = false;
+    wanted.subscription = subscription;
+    auto receiver = client.receiver(argv[3], wanted);
     while (is_told_to_stop == 0) {
         auto got = receiver.receive(baton::WaitLimit{std::chrono::milliseconds{100}}, std::nothrow);
         if (got && *got) {
@@ -253,11 +303,12 @@ int drain(char** argv) {
 
 int main(int argc, char** argv) {
     std::signal(SIGTERM, [](int) { is_told_to_stop = 1; });
-    if (argc == 9 && std::string_view{argv[1]} == "send") {
-        return send(argv);
+    const std::string_view style = argc >= 10 ? argv[9] : "plain";
+    if ((argc == 9 || argc == 10) && std::string_view{argv[1]} == "send") {
+        return send(argv, style);
     }
-    if (argc == 9 && std::string_view{argv[1]} == "receive") {
-        return receive(argv);
+    if (argc >= 9 && argc <= 11 && std::string_view{argv[1]} == "receive") {
+        return receive(argv, style, argc == 11 ? argv[10] : "");
     }
     if (argc == 5 && std::string_view{argv[1]} == "fill") {
         return fill(argv);
