@@ -18,6 +18,7 @@ void Board::set_connected(BrokerInfo info) {
     is_connected_ = true;
     is_hopeless_ = false;
     since_ = WaitLimit::Clock::now();
+    message_size_max_.store(info.message_size_max, std::memory_order_relaxed);
     broker_ = std::move(info);
 }
 
@@ -75,11 +76,6 @@ bool Board::is_closed() const {
 std::optional<BrokerInfo> Board::broker() const {
     const std::lock_guard lock{mutex_};
     return broker_;
-}
-
-std::uint64_t Board::message_size_max() const {
-    const std::lock_guard lock{mutex_};
-    return broker_ ? broker_->message_size_max : 0;
 }
 
 Board::Verdict Board::judge(SteadyTime begin, SteadyTime now) const {

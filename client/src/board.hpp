@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
@@ -44,7 +45,9 @@ public:
     [[nodiscard]] bool is_ended() const;
     [[nodiscard]] std::optional<BrokerInfo> broker() const;
     // 0 until the first connection.
-    [[nodiscard]] std::uint64_t message_size_max() const;
+    [[nodiscard]] std::uint64_t message_size_max() const noexcept {
+        return message_size_max_.load(std::memory_order_relaxed);
+    }
     // For a call that began at `begin` and waits now: when it must give up for want of a connection, and with what
     // words.
     struct Verdict {
@@ -73,6 +76,7 @@ private:
     SteadyTime since_ = WaitLimit::Clock::now();  // Of the present state.
     std::string reason_ = "no attempt has ended yet";
     std::optional<BrokerInfo> broker_;
+    std::atomic<std::uint64_t> message_size_max_{0};  // Of `broker_`: looked at for each message.
 };
 
 enum class WaitEnd : std::uint8_t { ready, limit, interrupted, unreachable };
@@ -115,6 +119,9 @@ public:
     // called with the mutex held and must also be true when there is no more hope. The mutex is held on return.
     template <class Ready>
     [[nodiscard]] Waited wait(Ready ready) {
+        if (ready()) {
+            return {};  // The usual case, once a message: without a look at the clock.
+        }
         const SteadyTime begin = is_no_wait() ? SteadyTime::min() : WaitLimit::Clock::now();
         for (SteadyTime now = begin; !ready(); now = WaitLimit::Clock::now()) {
             if (limit_.stop().stop_requested()) {

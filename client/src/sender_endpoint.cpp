@@ -55,11 +55,8 @@ Expected<SenderEndpoint::Encoded> SenderEndpoint::encode(const Message& message)
 
 std::optional<ClientError> SenderEndpoint::check_size(const Encoded& message) const {
     std::uint64_t limit = shared_->board.message_size_max();
-    {
-        const std::lock_guard lock{mutex_};
-        if (message_size_max_ != 0) {
-            limit = std::min(limit, message_size_max_);
-        }
+    if (message_size_max_ != 0) {
+        limit = std::min(limit, message_size_max_);
     }
     const std::uint64_t size = message.body.size() + message.properties.size();
     if (limit == 0 || size <= limit) {
@@ -72,9 +69,8 @@ std::optional<ClientError> SenderEndpoint::check_size(const Encoded& message) co
 }
 
 // The limit is known once we have been connected. Only for a large message it is worth waiting for that.
-std::optional<ClientError> SenderEndpoint::wait_for_limits(const Encoded& message, const WaitLimit& limit) {
+std::optional<ClientError> SenderEndpoint::check_size_with_limits(const Encoded& message, WaitScope& scope) const {
     if (message.size() > batch_size_max && shared_->board.message_size_max() == 0) {
-        WaitScope scope{shared_->board, mutex_, changed_, limit};
         const Waited waited = scope.wait([this] { return end_ || shared_->board.message_size_max() != 0; });
         if (waited.end != WaitEnd::ready) {
             return wait_error(waited, "not sent", {});
@@ -119,11 +115,11 @@ Expected<std::uint64_t> SenderEndpoint::post(const std::shared_ptr<SenderEndpoin
     if (!encoded) {
         return std::unexpected{encoded.error()};
     }
-    if (auto error = wait_for_limits(*encoded, limit)) {
-        return std::unexpected{std::move(*error)};
-    }
     const std::size_t size = encoded->size();
     WaitScope scope{shared_->board, mutex_, changed_, limit};
+    if (auto error = check_size_with_limits(*encoded, scope)) {
+        return std::unexpected{std::move(*error)};
+    }
     const Waited waited = scope.wait([&] { return end_ || is_closing_ || is_disk_full() || has_room(size); });
     if (end_) {
         return std::unexpected{*end_};
@@ -185,10 +181,14 @@ std::optional<ClientError> SenderEndpoint::take_refusal(std::uint64_t sequence) 
 std::uint64_t SenderEndpoint::send_async(const std::shared_ptr<SenderEndpoint>& self, const Message& message,
                                          SendDone done) {
     const auto encoded = encode(message);
-    std::optional<ClientError> error = encoded ? check_size(*encoded) : std::optional{encoded.error()};
-    if (!error) {
+    std::optional<ClientError> error;
+    if (!encoded) {
+        error = encoded.error();
+    } else {
         const std::lock_guard lock{mutex_};
-        if (end_) {
+        if (error = check_size(*encoded); error) {
+            // Said below, without the lock.
+        } else if (end_) {
             error = *end_;
         } else if (is_closing_) {
             error = closed_error(what());

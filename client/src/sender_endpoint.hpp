@@ -84,7 +84,7 @@ private:
 
     [[nodiscard]] Expected<Encoded> encode(const Message& message) const;
     [[nodiscard]] std::optional<ClientError> check_size(const Encoded& message) const;
-    [[nodiscard]] std::optional<ClientError> wait_for_limits(const Encoded& message, const WaitLimit& limit);
+    [[nodiscard]] std::optional<ClientError> check_size_with_limits(const Encoded& message, WaitScope& scope) const;
     [[nodiscard]] bool has_room(std::size_t size) const noexcept;
     std::uint64_t accept(const std::shared_ptr<SenderEndpoint>& self, const Encoded& message);
     void append(const Encoded& message);
