@@ -39,10 +39,51 @@ constexpr std::size_t word_size = 8;
 
 #if defined(__x86_64__)
 
+// The instruction has a result every cycle, but only after three: so three neighbouring parts of this size are summed side by side
+// and put together. A state that is followed by n more bytes is what it would be with n zeros, and then their own sum added
+// (the sum is linear): V. Gopal et al., "Fast CRC Computation for iSCSI Polynomial Using CRC32 Instruction", Intel 2011.
+constexpr std::size_t part_size = 512;
+
+// What part_size zeros make of a state: one table for each of its bytes.
+using ZerosTables = std::array<std::array<std::uint32_t, 256>, 4>;
+
+constexpr ZerosTables make_zeros_tables() noexcept {
+    ZerosTables zeros{};
+    for (std::size_t bit = 0; bit < 32; ++bit) {
+        std::uint32_t state = std::uint32_t{1} << bit;
+        for (std::size_t i = 0; i < part_size; ++i) {
+            state = (state >> 8) ^ tables[0][state & 0xff];
+        }
+        for (std::size_t byte = 0; byte < 256; ++byte) {
+            if ((byte >> (bit % 8) & 1) != 0) {
+                zeros[bit / 8][byte] ^= state;
+            }
+        }
+    }
+    return zeros;
+}
+
+constexpr ZerosTables zeros_tables = make_zeros_tables();
+
+constexpr std::uint32_t behind_zeros(std::uint64_t state) noexcept {
+    return zeros_tables[0][state & 0xff] ^ zeros_tables[1][state >> 8 & 0xff] ^ zeros_tables[2][state >> 16 & 0xff] ^
+           zeros_tables[3][state >> 24 & 0xff];
+}
+
 __attribute__((target("sse4.2"))) std::uint32_t crc32c_hardware(Bytes bytes, std::uint32_t seed) noexcept {
     std::uint64_t state = ~seed;
     const std::byte* at = bytes.data();
     std::size_t left = bytes.size();
+    for (; left >= 3 * part_size; left -= 3 * part_size, at += 3 * part_size) {
+        std::uint64_t second = 0;
+        std::uint64_t third = 0;
+        for (std::size_t i = 0; i < part_size; i += word_size) {
+            state = __builtin_ia32_crc32di(state, load_u64(at + i));
+            second = __builtin_ia32_crc32di(second, load_u64(at + part_size + i));
+            third = __builtin_ia32_crc32di(third, load_u64(at + 2 * part_size + i));
+        }
+        state = behind_zeros(behind_zeros(state) ^ second) ^ third;
+    }
     for (; left >= word_size; left -= word_size, at += word_size) {
         state = __builtin_ia32_crc32di(state, load_u64(at));
     }
