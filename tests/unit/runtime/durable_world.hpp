@@ -84,9 +84,14 @@ public:
     /// Everything that is on its way to the disk, and what follows from that.
     void run() {
         broker.end_turn();
-        while (sync.run_all(disk) | bulk.run_all(disk)) {
+        while (run_jobs()) {
             broker.end_turn();
         }
+    }
+    /// Of both queues. True if there were any.
+    bool run_jobs() {
+        const bool has_synced = sync.run_all(disk);
+        return bulk.run_all(disk) || has_synced;
     }
     void write_log() {
         while (sync.run_all(disk)) {
