@@ -21,6 +21,7 @@ def make_peer(peers, batond: str, generator: str, durable: bool):
     class Baton(peers.Peer):
         name = "baton-durable" if durable else "baton"
         tags = ("durable",) if durable else ("fast", "ack")
+        fill, idle = not durable, not durable
 
         def cmd(self):
             return [generator, "--host", self.host, "--port", str(self.port)]
