@@ -299,7 +299,8 @@ class Torture:
                 self.check_window(channel, offset, at, min(later))
         self.verify_senders(sent_to, offset_of)
         if missing := rejected - self.quarantined:
-            self.finding(f"{channel}: {len(missing)} of {len(rejected)} rejected messages are not in quarantine: {sorted(missing)[:10]}")
+            self.finding(f"{channel}: {len(missing)} of {len(rejected)} rejected messages are not in quarantine: "
+                         f"{sorted(missing)[:10]}")
         self.numbers["rejected"] += len(rejected)
         if group == "keys":
             self.verify_keys(received)
