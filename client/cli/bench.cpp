@@ -13,6 +13,7 @@ constexpr std::uint64_t default_size = 128;
 constexpr std::uint64_t size_max = std::uint64_t{1} << 30U;
 constexpr std::uint64_t peers_max = 1'000;
 constexpr std::uint64_t window_max = 1'000'000;
+constexpr std::uint64_t batch_max = 4'096;
 constexpr std::uint64_t rate_max = 1'000'000'000;
 
 void add_sizes(CLI::App& verb, BenchSettings& settings, const std::string& help) {
@@ -68,6 +69,9 @@ void add_pace(CLI::App& verb, BenchSettings& settings, const std::string& rate_h
                [&settings](std::uint64_t window) { settings.window = window; });
     add_number(verb, "--receive-window", "Unsettled messages of a receiver at once (default 8192).", 1, window_max,
                [&settings](std::uint64_t window) { settings.receive_window = window; });
+    add_number(verb, "--batch",
+               "Messages that the library may put into one frame; 1: each alone (default: what is there, up to 4096).", 1,
+               batch_max, [&settings](std::uint64_t batch) { settings.batch = batch; });
     add_number(verb, "--rate", rate_help, 1, rate_max, [&settings](std::uint64_t rate) { settings.rate = rate; });
     add_duration(verb, "--duration", "How long it is measured (default 5s).",
                  [&settings](std::chrono::nanoseconds duration) { settings.duration = duration; });

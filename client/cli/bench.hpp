@@ -23,6 +23,7 @@ struct BenchSettings {
     std::string confirm = "durable";
     std::uint64_t window = 1'000;
     std::uint64_t receive_window = 8'192;
+    std::uint64_t batch = 0;  ///< Messages in one frame at most; 0: as the library does it.
     std::uint64_t rate = 0;  ///< Messages a second of all senders together; 0: as fast as they can.
     std::chrono::nanoseconds duration = std::chrono::seconds{5};
     std::chrono::nanoseconds warm_up = std::chrono::seconds{1};

@@ -118,7 +118,11 @@ void BenchLoad::attach() {
         const auto confirm = settings_.confirm == "received" ? ConfirmLevel::received : ConfirmLevel::durable;
         slot.sender.emplace(slot.client->sender(
             channels_[channel_of(i)],
-            {.create = false, .window_messages = settings_.window, .window_bytes = 0, .confirm = confirm}));
+            {.create = false,
+             .window_messages = settings_.window,
+             .window_bytes = 0,
+             .batch_messages = static_cast<std::uint32_t>(settings_.batch),
+             .confirm = confirm}));
     }
     is_receiving_ = true;
     for (const auto& slot : receivers_) {

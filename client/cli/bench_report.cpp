@@ -34,9 +34,13 @@ Json settings_json(const BenchSettings& settings) {
               {"confirm", settings.storage == "memory" ? "received" : settings.confirm},
               {"window", settings.window},
               {"receive_window", settings.receive_window},
+              {"batch", nullptr},
               {"rate", nullptr},
               {"duration_s", std::chrono::duration<double>{settings.duration}.count()},
               {"warm_up_s", std::chrono::duration<double>{settings.warm_up}.count()}};
+    if (settings.batch != 0) {
+        json["batch"] = settings.batch;
+    }
     if (settings.rate != 0) {
         json["rate"] = settings.rate;
     }
@@ -98,6 +102,8 @@ std::string head_text(const Json& report) {
             count_of(settings, "senders", "sender") + ", " + count_of(settings, "receivers", "receiver") + ", window " +
             std::to_string(settings.at("window").get<std::uint64_t>()) + ", receive window " +
             std::to_string(settings.at("receive_window").get<std::uint64_t>()) + ", " +
+            (settings.at("batch").is_null() ? ""
+                                            : "frames of " + std::to_string(settings.at("batch").get<std::uint64_t>()) + ", ") +
             (settings.at("rate").is_null() ? "no rate"
                                            : grouped(settings.at("rate").get<double>()) + " messages a second") +
             ", " + fixed(settings.at("duration_s"), 1) + " s";

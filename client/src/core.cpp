@@ -11,6 +11,7 @@
 
 #include "client/src/errors.hpp"
 #include "client/src/receiver_options.hpp"
+#include "client/src/sender_link.hpp"
 #include "common/base/text_form.hpp"
 
 namespace baton::client {
@@ -97,12 +98,19 @@ Core::~Core() {
 std::shared_ptr<SenderEndpoint> Core::open_sender(std::string channel, const SenderOptions& options) {
     const SendWindow window{
         .messages = options.window_messages != 0 ? options.window_messages : options_.send_window_messages,
-        .bytes = options.window_bytes != 0 ? options.window_bytes : options_.send_window_bytes};
+        .bytes = options.window_bytes != 0 ? options.window_bytes : options_.send_window_bytes,
+        .batch_messages = options.batch_messages != 0 ? options.batch_messages : SenderLink::batch_count_max};
     auto endpoint = std::make_shared<SenderEndpoint>(shared_, std::move(channel), window);
     Completions none;
     if (options.confirm != ConfirmLevel::received && options.confirm != ConfirmLevel::durable) {
         const std::string level{name_of(options.confirm)};
         endpoint->end({ClientErrc::bad_argument, "confirm must be received or durable, not " + level}, none);
+        return endpoint;
+    }
+    if (options.batch_messages > SenderLink::batch_count_max) {
+        endpoint->end({ClientErrc::bad_argument,
+                       "batch_messages must be at most 4096, not " + std::to_string(options.batch_messages)},
+                      none);
         return endpoint;
     }
     const bool is_open = shared_->inbox.post([endpoint, create = options.create, confirm = options.confirm](

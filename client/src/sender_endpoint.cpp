@@ -102,7 +102,7 @@ std::uint64_t SenderEndpoint::accept(const std::shared_ptr<SenderEndpoint>& self
 }
 
 void SenderEndpoint::append(const Encoded& message) {
-    if (batches_.empty() || batches_.back().count() == batch_count_max ||
+    if (batches_.empty() || batches_.back().count() >= window_.batch_messages ||
         (!batches_.back().empty() && batches_.back().size() + message.size() > batch_size_max)) {
         batches_.push_back(std::exchange(spare_, BatchBuilder{}));
     }

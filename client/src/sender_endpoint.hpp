@@ -22,12 +22,12 @@ namespace baton::client {
 struct SendWindow {
     std::size_t messages = 1'000;
     std::size_t bytes = 8U << 20U;
+    std::uint32_t batch_messages = 4'096;  // In one PUBLISH.
 };
 
 class SenderEndpoint final : public Endpoint {
 public:
     static constexpr std::size_t batch_size_max = 64 * 1024;  // Beyond it a new batch begins; a large message is alone.
-    static constexpr std::uint32_t batch_count_max = 4'096;
 
     using SendDone = std::move_only_function<void(Expected<SendReceipt>)>;
 

@@ -10,8 +10,8 @@ from broker import BrokerTest, eventually, program, clean_environment
 NUMBER = (int, float)
 HEAD = {"bench": str, "version": str, "broker": {"agent": str, "address": str},
         "settings": {"sizes": list, "channels": int, "senders": int, "receivers": int, "kind": str, "storage": str,
-                     "confirm": str, "window": int, "receive_window": int, "rate": (int, type(None)),
-                     "duration_s": NUMBER, "warm_up_s": NUMBER},
+                     "confirm": str, "window": int, "receive_window": int, "batch": (int, type(None)),
+                     "rate": (int, type(None)), "duration_s": NUMBER, "warm_up_s": NUMBER},
         "machine": {"cores": int, "cpu": str, "kernel": str},
         "load_before": list, "load_after": list, "interrupted": bool, "results": list}
 DURABILITY = {"storage": str, "confirmed": str}

@@ -82,6 +82,9 @@ struct SenderOptions {
     bool create = true;               // Create the channel if it does not exist; false: not_found.
     std::size_t window_messages = 0;  // 0: as in ClientOptions.
     std::size_t window_bytes = 0;
+    // Messages in one frame at most, 1 to 4,096; 0: 4,096. What is posted while the wire is busy goes out together; only for
+    // measuring what that is worth.
+    std::uint32_t batch_messages = 0;
     // When a message counts as confirmed. A memory channel knows only `received`, and confirms with that in any case.
     // `received` on a durable channel spares the wait for the disk, at the price of the last messages in a crash.
     ConfirmLevel confirm = ConfirmLevel::durable;

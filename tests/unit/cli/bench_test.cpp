@@ -239,6 +239,7 @@ TEST(BenchReport, TheDurabilityIsBesideEachNumber) {
                         {"senders", 2},
                         {"receivers", 1},
                         {"window", 1},
+                        {"batch", nullptr},
                         {"receive_window", 1},
                         {"rate", nullptr},
                         {"duration_s", 5.0},

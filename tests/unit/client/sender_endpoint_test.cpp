@@ -58,6 +58,21 @@ TEST_F(SenderEndpointTest, BatchesStayNearTheirLimit) {
     EXPECT_EQ(messages, 30U);
 }
 
+TEST_F(SenderEndpointTest, BatchesCanBeKeptSmall) {
+    attach({.messages = 100, .bytes = 1'000'000, .batch_messages = 2});
+    for (int i = 0; i < 5; ++i) {
+        ASSERT_TRUE(post("m").has_value());
+    }
+    std::vector<std::size_t> sizes;
+    for (int turn = 0; turn < 5; ++turn) {
+        endpoint->hand_over(world.dialogue.protocol, world.completions);
+        for (const Said& frame : world.dialogue.said()) {
+            sizes.push_back(Dialogue::messages_of(frame.bytes()).size());
+        }
+    }
+    EXPECT_THAT(sizes, ElementsAre(2U, 2U, 1U));
+}
+
 TEST_F(SenderEndpointTest, TheWindowIsAnUpperBound) {
     attach({.messages = 3, .bytes = 1'000'000});
     EXPECT_TRUE(post("a") && post("b") && post("c"));
