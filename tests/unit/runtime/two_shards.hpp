@@ -53,6 +53,9 @@ public:
     void on_closed(std::uint16_t, std::error_code) noexcept override {}
     void on_memory_granted(std::uint16_t) override {}
     void on_admin_reply(std::uint64_t, const std::string& json) override { replies.push_back(Json::parse(json)); }
+    void on_step(std::uint64_t request, std::error_code reason, std::uint32_t section) override {
+        steps.push_back({request, reason, section});
+    }
 
     const channel::SessionId id;
     ChannelRef channels[10];
@@ -61,6 +64,12 @@ public:
     std::uint64_t delivered = 0;
     std::uint64_t settled = 0;
     std::vector<Json> replies;
+    struct Stepped {
+        std::uint64_t request = 0;
+        std::error_code reason;
+        std::uint32_t section = 0;
+    };
+    std::vector<Stepped> steps;
 };
 
 class TwoShards {
