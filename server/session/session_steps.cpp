@@ -47,8 +47,9 @@ bool SessionProtocol::may_step(const wire::Frame& frame, const wire::Step& step)
         return pending->request == frame.header.sequence || pending->producer.bytes == step.producer;
     };
     if (std::ranges::any_of(steps_, is_pending)) {
-        fail_connection(Status::protocol_violation, "STEP " + std::to_string(frame.header.sequence) +
-                                                        " before the last one of its producer, or with its request id, is answered");
+        fail_connection(Status::protocol_violation,
+                        "STEP " + std::to_string(frame.header.sequence) +
+                            " before the last one of its producer, or with its request id, is answered");
         return false;
     }
     return true;
