@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "server/channel/errc.hpp"
+#include "server/runtime/errc.hpp"
+#include "server/storage/checkpoint.hpp"
 #include "tests/unit/runtime/two_shards.hpp"
 
 namespace baton::runtime {
@@ -62,11 +64,12 @@ public:
         section.batch = builder.take(pool);
         return section;
     }
+    std::byte producer{9};
     void begin(std::uint64_t number, std::vector<StepSection> sections) {
         auto request = std::make_shared<StepRequest>();
         request->session = session->id;
         request->request = number;
-        request->producer.bytes[0] = std::byte{9};
+        request->producer.bytes[0] = producer;
         request->number = number;
         request->sections = std::move(sections);
         session->steps.clear();
@@ -340,7 +343,8 @@ INSTANTIATE_TEST_SUITE_P(Channels, StepsPowerTest,
 
 /// A step whose intent is on the disk, and of which nothing was done yet.
 void decide_only(Factory& factory) {
-    factory.begin(1, {factory.settling({{2, 1, 1}}), factory.sending(factory.near, {"n"}), factory.sending(factory.far, {"f", "g"})});
+    factory.begin(1, {factory.settling({{2, 1, 1}}), factory.sending(factory.near, {"n"}),
+                      factory.sending(factory.far, {"f", "g"})});
     factory.turn(0);
     factory.turn(1);
     const auto submitted = factory.brokers[0]->store()->log().submitted();
@@ -351,19 +355,101 @@ void decide_only(Factory& factory) {
     ASSERT_TRUE(factory.session->steps.empty());
 }
 
-TEST_F(StepsTest, ACheckpointKnowsWhatIsDecided) {
-    decide_only(factory);
-    // Many log files later: what the intent was written to has been recycled.
-    int done = 0;
-    for (int i = 0; i < 3; ++i) {
-        factory.brokers[0]->store()->checkpoint([&] { ++done; });
-        while (factory.run_jobs()) {
+/// The section about steps in the newest checkpoint of a shard.
+std::vector<std::byte> checkpointed_steps(Factory& factory, std::uint32_t shard) {
+    bool is_done = false;
+    factory.brokers[shard]->store()->checkpoint([&] { is_done = true; });
+    while (factory.run_jobs()) {
+    }
+    EXPECT_TRUE(is_done);
+    const auto generation = factory.brokers[shard]->store()->settings().generation;
+    const auto found = storage::find_checkpoint(factory.disk, storage::shard_directory(generation, shard));
+    for (const auto& section : found.value().checkpoint.sections) {
+        if (section.stream == commit::shard_stream) {
+            return section.body;
         }
     }
-    EXPECT_EQ(done, 3);
+    return {};
+}
+
+/// Fills the log of a shard until what is in it now has been recycled; the other shard hears of nothing.
+void recycle_log(Factory& factory, std::uint32_t shard) {
+    ShardBroker& broker = *factory.brokers[shard];
+    Listener filler{broker};
+    std::string name = "filler";
+    while (shard_of_channel(name, shards) != shard) {
+        name += "+";
+    }
+    factory.state.is_durable_by_default = true;
+    broker.attach(filler.link(1), {.name = name, .is_sender = true, .producer{}});
+    const auto& files = broker.store()->local_log().wal().files();
+    const auto last = files.back().number;
+    const auto turn = [&] {
+        broker.end_turn();
+        while (factory.sync[shard].run_one(factory.disk) || factory.bulk[shard].run_one(factory.disk)) {
+        }
+    };
+    turn();
+    for (std::uint64_t sequence = 1; files.front().number <= last && sequence < 5'000; sequence += 20) {
+        BatchBuilder builder;
+        for (int i = 0; i < 20; ++i) {
+            builder.append(std::vector<std::byte>(500));
+        }
+        broker.publish(filler.link(1), filler.channels[1], sequence, builder.take(factory.pool), false);
+        turn();
+        factory.clock.advance(std::chrono::milliseconds{250});
+        broker.tick();
+        turn();
+    }
+    EXPECT_GT(files.front().number, last);
+    broker.close_session(filler.id);
+}
+
+TEST_F(StepsTest, ACheckpointKnowsWhatIsDecided) {
+    decide_only(factory);
+    EXPECT_FALSE(checkpointed_steps(factory, 0).empty());
+    recycle_log(factory, 0);
     factory.disk.crash_losing_everything();
     Factory again{factory.disk};
     EXPECT_TRUE(is_done(again, true, true, 0));
+}
+
+TEST_F(StepsTest, ACheckpointKnowsWhatIsDone) {
+    decide_only(factory);
+    factory.brokers[0]->end_turn();
+    factory.turn(1);
+    recycle_log(factory, 1);  // The leader has not heard that it was done, and does it again if nobody knows.
+    factory.disk.crash_losing_everything();
+    Factory again{factory.disk};
+    EXPECT_TRUE(is_done(again, true, true, 0));
+}
+
+TEST_F(StepsTest, WhatIsFinishedIsForgotten) {
+    EXPECT_EQ(usual_step(factory, true, true), ok);
+    factory.ticks(4);
+    for (std::uint32_t shard = 0; shard < shards; ++shard) {
+        EXPECT_TRUE(checkpointed_steps(factory, shard).empty());
+    }
+}
+
+TEST_F(StepsTest, MessageIdsThatAreKnownAreNotStored) {
+    for (const auto& name : {factory.near, factory.far}) {
+        factory.ask(name, {{"op", "channel.create"}, {"dedupe_window_ms", 60'000}});
+    }
+    EXPECT_EQ(factory.step(1, {factory.sending(factory.far, {"a"}, "id"), factory.sending(factory.near, {"a"}, "id")}), ok);
+    EXPECT_EQ(factory.step(2, {factory.sending(factory.far, {"b", "c"}, "id"), factory.sending(factory.near, {"b"}, "new")}), ok);
+    EXPECT_EQ(factory.messages(factory.far), Lines{"a ready"});
+    // The same when it is done by the next start.
+    factory.begin(3, {factory.sending(factory.far, {"d"}, "id"), factory.sending(factory.near, {"d"}, "newer")});
+    factory.turn(0);
+    factory.turn(1);
+    factory.turn(0);
+    while (factory.sync[0].run_one(factory.disk)) {
+    }
+    factory.disk.crash_losing_everything();
+    Factory again{factory.disk};
+    EXPECT_EQ(again.messages(factory.far), Lines{"a ready"});
+    EXPECT_EQ(again.messages(factory.near), (Lines{"a ready", "b ready", "d ready"}));
 }
 
 TEST_F(StepsTest, ABackupKnowsWhatIsDecided) {
@@ -383,6 +469,82 @@ TEST_F(StepsTest, ABackupKnowsWhatIsDecided) {
     for (const auto& image : recovery.channels) {
         const auto& name = image.settings().name;
         EXPECT_EQ(image.live_messages(), name == factory.in ? 3U : name == factory.near ? 1U : 2U) << name;
+    }
+}
+
+// --- Workers and brokers that die ------------------------------------------------------------------------------------------
+
+constexpr std::uint32_t jobs = 24;
+
+/// A worker that does what it gets, a step for each message, until the power goes: offset n goes to `near`, `far` or both. Each
+/// life of it has a producer of its own, since it does not know what became of its last step.
+void work(Factory& factory, std::byte life, Prng& prng) {
+    factory.producer = life;
+    factory.brokers[0]->attach(factory.session->link(2), {.name = factory.in, .is_sender = false, .producer{}});
+    factory.run();
+    factory.brokers[0]->set_credit(factory.session->link(2), factory.session->channels[2], {jobs, 1U << 30U});
+    factory.run();
+    std::uint64_t number = 0;
+    for (const SettleRange& slice : std::exchange(factory.session->slices, {})) {
+        for (std::uint32_t i = 0; i < slice.count; ++i) {
+            const auto offset = slice.first + i;
+            std::vector<StepSection> sections{factory.settling({{offset, 1, slice.attempt}})};
+            if (offset % 3 != 0) {
+                sections.push_back(factory.sending(factory.near, {std::to_string(offset)}));
+            }
+            if (offset % 3 != 1) {
+                sections.push_back(factory.sending(factory.far, {std::to_string(offset)}));
+            }
+            if (factory.step(++number, std::move(sections)) != ok) {
+                return;
+            }
+            prng.below(3) == 0 ? factory.ticks(1) : void();
+            if (prng.below(8) == 0) {
+                factory.brokers[prng.below(shards)]->store()->checkpoint([] {});
+            }
+        }
+    }
+}
+
+TEST(StepsOverCrashesTest, EachMessageIsWorkedOnOnceAsFarAsChannelsCanTell) {
+    for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+        Prng prng{seed};
+        sim::SimDisk disk;
+        {
+            Factory factory{disk};
+            factory.open();
+            factory.publish(0, 5, jobs - 4);
+            factory.run();
+            factory.ticks(1);
+        }
+        for (std::uint8_t life = 1; life < 7; ++life) {
+            {
+                Factory factory{disk};
+                disk.crash_at(disk.operations() + 1 + prng.below(60));
+                work(factory, std::byte{life}, prng);
+                factory.ticks(2);
+            }
+            prng.below(2) == 0 ? disk.crash_losing_everything() : disk.crash(prng);
+            disk.clear_faults();
+        }
+        Factory last{disk};
+        work(last, std::byte{9}, prng);
+        last.run();
+        EXPECT_EQ(last.messages(last.in), Lines{}) << seed;
+        Lines near;
+        Lines far;
+        for (std::uint32_t offset = 1; offset <= jobs; ++offset) {
+            const auto line = std::to_string(offset) + " ready";
+            offset % 3 != 0 ? near.push_back(line) : void();
+            offset % 3 != 1 ? far.push_back(line) : void();
+        }
+        auto found_near = last.messages(last.near);
+        auto found_far = last.messages(last.far);
+        for (Lines* lines : {&near, &far, &found_near, &found_far}) {
+            std::ranges::sort(*lines);
+        }
+        EXPECT_EQ(found_near, near) << seed;
+        EXPECT_EQ(found_far, far) << seed;
     }
 }
 

@@ -47,7 +47,10 @@ public:
     void on_refused(std::uint16_t, std::uint64_t, std::uint32_t, std::error_code) noexcept override { ++refused; }
     void on_sender_credit(std::uint16_t, channel::Credit) noexcept override {}
     void on_state(std::uint16_t, const LinkStateReport&) noexcept override {}
-    void on_deliver(std::uint16_t, const channel::Slice& slice) noexcept override { delivered += slice.count; }
+    void on_deliver(std::uint16_t, const channel::Slice& slice) noexcept override {
+        delivered += slice.count;
+        slices.push_back({slice.first, slice.count, slice.attempt});
+    }
     void on_settle_refused(std::uint16_t, const channel::SettleRange&, std::error_code) noexcept override {}
     void on_settled(std::uint16_t, std::uint64_t receipt) noexcept override { settled = receipt; }
     void on_closed(std::uint16_t, std::error_code) noexcept override {}
@@ -62,6 +65,7 @@ public:
     std::uint64_t confirmed = 0;
     std::uint64_t refused = 0;
     std::uint64_t delivered = 0;
+    std::vector<channel::SettleRange> slices;  ///< What was delivered.
     std::uint64_t settled = 0;
     std::vector<Json> replies;
     struct Stepped {
