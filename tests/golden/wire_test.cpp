@@ -585,7 +585,6 @@ TEST_F(GoldenWire, Step) {
     for (std::size_t i = 0; i < producer.size(); ++i) {
         producer[i] = static_cast<std::byte>(i + 1);
     }
-    ChunkPool pool;
     BatchBuilder batch;
     batch.append(as_bytes("hi"));
     const Payload messages = batch.take(pool, BatchBuilder::Crc::off);
