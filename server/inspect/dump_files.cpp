@@ -4,6 +4,7 @@
 #include <set>
 
 #include "common/base/text_form.hpp"
+#include "server/commit/joint_record.hpp"
 #include "server/inspect/record_json.hpp"
 #include "server/inspect/verbs.hpp"
 #include "server/storage/checkpoint.hpp"

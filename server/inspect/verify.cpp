@@ -11,6 +11,7 @@
 
 #include "common/base/text_form.hpp"
 #include "server/channel/durable_records.hpp"
+#include "server/commit/joint_record.hpp"
 #include "server/inspect/record_json.hpp"
 #include "server/inspect/verbs.hpp"
 #include "server/runtime/recovery.hpp"
