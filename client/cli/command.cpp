@@ -40,6 +40,7 @@ int exit_code_of(ClientErrc code) noexcept {
             return exit_refused;
         case ClientErrc::closed:
         case ClientErrc::disconnected:
+        case ClientErrc::lost_lease:
         case ClientErrc::protocol_error:
             return exit_failed;
     }
@@ -68,6 +69,7 @@ const char* next_step(ClientErrc code) noexcept {
         case ClientErrc::not_authorised:
         case ClientErrc::refused:
         case ClientErrc::superseded:
+        case ClientErrc::lost_lease:
         case ClientErrc::protocol_error:
             return "";
     }
@@ -208,6 +210,10 @@ CLI::Validator name_validator(const std::string& what) {
 
 void add_channel_name(CLI::App& verb, const std::string& placeholder, std::string& name, const std::string& help) {
     verb.add_option(placeholder, name, help)->required()->transform(name_validator("channel"));
+}
+
+void add_channel_option(CLI::App& verb, const std::string& flag, std::string& name, const std::string& help) {
+    verb.add_option(flag, name, help)->transform(name_validator("channel"))->type_name("CHANNEL");
 }
 
 void add_subscription_name(CLI::App& verb, std::string& name, const std::string& help) {

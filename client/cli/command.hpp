@@ -104,6 +104,7 @@ void add_manual(Program& program);
 
 /// A required channel name, typed in its text form: "%XX" stands for a byte, any other '%' for itself.
 void add_channel_name(CLI::App& verb, const std::string& placeholder, std::string& name, const std::string& help);
+void add_channel_option(CLI::App& verb, const std::string& flag, std::string& name, const std::string& help);
 /// The option --subscription; a name typed in its text form, too.
 void add_subscription_name(CLI::App& verb, std::string& name, const std::string& help);
 /// An option whose value is a whole number from `low` to `high`.

@@ -51,7 +51,9 @@ std::vector<std::string> environment_of(const Delivery& delivery) {
     return variables;
 }
 
-pid_t spawn(const std::string& command, int standard_input, int standard_error, const Delivery& delivery) {
+/// `standard_output` < 0: ours.
+pid_t spawn(const std::string& command, int standard_input, int standard_output, int standard_error,
+            const Delivery& delivery) {
     auto variables = environment_of(delivery);
     std::vector<char*> environment;
     for (auto& variable : variables) {
@@ -63,6 +65,9 @@ pid_t spawn(const std::string& command, int standard_input, int standard_error, 
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, standard_input, STDIN_FILENO);
+    if (standard_output >= 0) {
+        posix_spawn_file_actions_adddup2(&actions, standard_output, STDOUT_FILENO);
+    }
     posix_spawn_file_actions_adddup2(&actions, standard_error, STDERR_FILENO);
     // The command gets the signals that we block or ignore.
     posix_spawnattr_t attributes;
@@ -126,9 +131,10 @@ private:
     int ends_[2]{-1, -1};
 };
 
-/// Passes on what the command writes to stderr until all writers have closed it, or it has ended and nothing is left.
+/// Passes on what the command writes until all writers have closed it, or it has ended and nothing is left.
 /// (What it leaves running in the background may hold it open for ever.)
-void pass_on(int from, int ended, LastLine& last) {
+template <class Sink>
+void pass_on(int from, int ended, Sink sink) {
     std::array<char, 4096> buffer;
     for (;;) {
         std::array<pollfd, 2> sources{
@@ -149,9 +155,7 @@ void pass_on(int from, int ended, LastLine& last) {
         if (size <= 0) {
             return;
         }
-        const std::string_view bytes{buffer.data(), static_cast<std::size_t>(size)};
-        last.feed(bytes);
-        std::fwrite(bytes.data(), 1, bytes.size(), stderr);
+        sink(std::string_view{buffer.data(), static_cast<std::size_t>(size)});
     }
 }
 
@@ -174,18 +178,32 @@ std::string LastLine::text() const {
     return one_line(line_.empty() ? before_ : line_);
 }
 
-CommandEnd run_command(const std::string& command, const Delivery& delivery, const std::stop_token& stop) {
+CommandEnd run_command(const std::string& command, const Delivery& delivery, const std::stop_token& stop,
+                       std::string* output, std::size_t output_max) {
     Pipe body;
     Pipe words;
+    Pipe result;
     Pipe ended;
-    const auto child = spawn(command, body.read_end(), words.write_end(), delivery);
+    const auto child =
+        spawn(command, body.read_end(), output != nullptr ? result.write_end() : -1, words.write_end(), delivery);
     body.close_read();
+    result.close_write();
     words.close_write();
     LastLine last;
     CommandEnd end;
     {
         const std::stop_callback on_stop{stop, [child] { ::kill(-child, SIGTERM); }};
-        std::jthread listener{[&] { pass_on(words.read_end(), ended.read_end(), last); }};
+        std::jthread listener{[&] {
+            pass_on(words.read_end(), ended.read_end(), [&](std::string_view bytes) {
+                last.feed(bytes);
+                std::fwrite(bytes.data(), 1, bytes.size(), stderr);
+            });
+        }};
+        std::jthread reader{[&] {
+            pass_on(result.read_end(), ended.read_end(), [&](std::string_view bytes) {
+                output->append(bytes.substr(0, output_max + 1 - std::min(output->size(), output_max + 1)));
+            });
+        }};
         write_body(body.write_end(), delivery.body());
         body.close_write();
         // Not reaped while the callback may still name it.

@@ -31,6 +31,7 @@ struct ReceiveOptions {
     std::size_t window = 256;
     bool has_window = false;
     std::string command;
+    std::string forward;
     std::string subscription;
     std::optional<StartFrom> from;
     std::string filter;
@@ -43,6 +44,12 @@ constexpr std::size_t batch_bytes_max = 256 * 1024;
 /// Between asking whether the channel is empty while others take its messages.
 constexpr auto empty_poll = std::chrono::milliseconds{100};
 constexpr auto close_timeout = std::chrono::seconds{5};
+/// Messages that are forwarded in one step, and what a command may write: well inside of what a step can hold.
+constexpr std::size_t forward_messages_max = 256;
+constexpr std::size_t forward_bytes_max = 128 * 1024;
+constexpr std::size_t output_bytes_max = 200 * 1024;
+/// Between attempts while the other channel is full.
+constexpr auto full_poll = std::chrono::milliseconds{200};
 
 class Receiving {
 public:
@@ -82,7 +89,10 @@ private:
     [[nodiscard]] bool is_empty(const WaitLimit& limit);
     StdoutWriter::Outcome print(Delivery first);
     Next handle(Delivery delivery);
-    void execute(Delivery delivery);
+    Next execute(Delivery delivery);
+    Next forward(Delivery first);
+    Next forward_output(Delivery delivery, const std::string& output);
+    Next commit(Step& step);
     [[nodiscard]] int exit_code_at(Next end) const;
 
     const Program& program_;
@@ -94,6 +104,7 @@ private:
     std::vector<Printed> batch_;
     std::string text_;
     std::uint64_t received_ = 0;
+    bool has_said_full_ = false;
 };
 
 Receiving::Next Receiving::take(std::optional<Delivery>& delivery) {
@@ -155,34 +166,117 @@ StdoutWriter::Outcome Receiving::print(Delivery first) {
     return written.outcome;
 }
 
-void Receiving::execute(Delivery delivery) {
+Receiving::Next Receiving::execute(Delivery delivery) {
     constexpr int exit_retry = 75;
     constexpr int exit_reject = 65;
     ++received_;
-    const auto ended = run_command(options_.command, delivery, program_.stop);
+    std::string output;
+    const bool is_forwarding = !options_.forward.empty();
+    const auto ended = run_command(options_.command, delivery, program_.stop, is_forwarding ? &output : nullptr,
+                                   output_bytes_max);
+    if (ended.status == 0 && is_forwarding) {
+        return forward_output(std::move(delivery), output);
+    }
     if (ended.status == 0) {
         delivery.ack();
-        return;
+        return Next::message;
     }
     if (ended.was_stopped) {
         delivery.give_back();  // By us: it is not the fault of the message.
-        return;
+        return Next::message;
     }
     const auto note =
         ended.last_words.empty() ? "the command exited with " + std::to_string(ended.status) : ended.last_words;
     if (ended.status == exit_reject) {
         delivery.reject(note);
-        return;
+        return Next::message;
     }
     // Both wait for the back-off of the channel: a command that always fails must not spin.
     delivery.retry(std::nullopt,
                    ended.status == exit_retry ? std::string_view{ended.last_words} : std::string_view{note});
+    return Next::message;
+}
+
+/// Waits while the other channel is full. What is lost comes again, to us or to others.
+Receiving::Next Receiving::commit(Step& step) {
+    const auto count = step.deliveries();
+    while (true) {
+        const auto done = step.commit({program_.stop}, std::nothrow);
+        if (done) {
+            progress_.reached(received_);
+            return Next::message;
+        }
+        const ClientError& error = done.error();
+        if (error.code() == ClientErrc::lost_lease) {
+            received_ -= count;
+            say(program_.global, error.text() + ": nothing of it was forwarded, it will come again");
+            return Next::message;
+        }
+        if (error.status_name() != "full" && error.code() != ClientErrc::interrupted) {
+            throw error;
+        }
+        if (program_.interrupt->is_requested()) {
+            received_ -= count;
+            return Next::interrupted;
+        }
+        if (!std::exchange(has_said_full_, true)) {
+            say(program_.global, error.text());
+        }
+        program_.interrupt->pause(full_poll);
+    }
+}
+
+/// What is here goes over in one step. What delayed a message has had its effect.
+Receiving::Next Receiving::forward(Delivery first) {
+    Step step = client_.step();
+    std::optional<Delivery> next{std::move(first)};
+    while (next) {
+        MessageProperties properties = next->properties();
+        properties.delay.reset();
+        properties.not_before.reset();
+        const auto added = step.send(options_.forward, {next->body(), properties}, true, std::nothrow);
+        if (!added && step.empty()) {
+            throw added.error();
+        }
+        if (!added) {  // It fills a step of its own.
+            const Next committed = commit(step);
+            return committed == Next::message ? forward(std::move(*next)) : committed;
+        }
+        step.done(std::move(*next));
+        ++received_;
+        const bool takes_more =
+            wants_more() && step.deliveries() < forward_messages_max && step.size_bytes() < forward_bytes_max;
+        next = takes_more ? receiver_.try_receive() : std::nullopt;
+    }
+    return commit(step);
+}
+
+/// Nothing, if the command wrote nothing.
+Receiving::Next Receiving::forward_output(Delivery delivery, const std::string& output) {
+    if (output.size() > output_bytes_max) {
+        delivery.reject("the command wrote more than " + std::to_string(output_bytes_max) + " bytes");
+        return Next::message;
+    }
+    const MessageProperties all = delivery.properties();
+    MessageProperties properties;
+    properties.key = all.key;
+    properties.correlation_id = all.correlation_id;
+    properties.trace_context = all.trace_context;
+    properties.headers = all.headers;
+    Step step = client_.step();
+    if (!output.empty()) {
+        step.send(options_.forward, {std::string_view{output}, properties});
+    }
+    step.done(std::move(delivery));
+    return commit(step);
 }
 
 Receiving::Next Receiving::handle(Delivery delivery) {
     if (!options_.command.empty()) {
-        execute(std::move(delivery));
-        return Next::message;
+        return execute(std::move(delivery));
+    }
+    if (!options_.forward.empty()) {
+        return forward(std::move(delivery));
     }
     switch (print(std::move(delivery))) {
         case StdoutWriter::Outcome::written:
@@ -213,7 +307,7 @@ int Receiving::exit_code_at(Next end) const {
 
 int Receiving::run() {
     client_.wait_connected({program_.stop});
-    if (options_.command.empty()) {
+    if (options_.command.empty() && options_.forward.empty()) {
         program_.interrupt->watch_stdout();
     }
     Next end = Next::message;
@@ -254,6 +348,10 @@ void add_modes(CLI::App& verb, ReceiveOptions& options) {
             "Run this for each message, body on stdin: exit 0 acks, 65 rejects (quarantine, with the last line of its "
             "stderr as the note), 75 and anything else retries after the back-off of the channel.")
         ->type_name("COMMAND");
+    add_channel_option(verb, "--forward", options.forward,
+                       "Send what comes on to this channel instead of printing it, each message in one step with its ack: "
+                       "whatever dies, it is in one of the two and never in both. With --exec: what the command wrote to its "
+                       "stdout (nothing: only the ack).");
 }
 
 void add_subscribing(CLI::App& verb, ReceiveOptions& options) {
@@ -285,7 +383,8 @@ void add_receive(Program& program) {
     auto* verb = program.app.add_subcommand("receive", "Print messages as they are pushed; blocks for more.");
     verb->footer(
         "Example: baton receive greetings\n         baton receive jobs -n 10 --timeout 5s\n"
-        "         baton receive orders --subscription billing --from first --exec ./bill");
+        "         baton receive orders --subscription billing --from first --exec ./bill\n"
+        "         baton receive raw --exec ./parse --forward parsed");
     const auto options = std::make_shared<ReceiveOptions>();
     add_channel_name(*verb, "CHANNEL", options->channel, "Channel; created if it does not exist.");
     add_number(*verb, "-n,--count", "Stop after so many messages.", 1, 1'000'000'000'000'000,
@@ -293,12 +392,16 @@ void add_receive(Program& program) {
     add_modes(*verb, *options);
     add_subscribing(*verb, *options);
     verb->final_callback([&program, options] {
+        const bool has_jsonl = options->jsonl;
         if (program.global.output != OutputFormat::text) {
             options->jsonl = true;
         }
-        program.run = [&program, options] {
+        program.run = [&program, options, has_jsonl] {
             if (options->null && options->jsonl) {
                 throw usage("--null and --jsonl exclude each other");
+            }
+            if (!options->forward.empty() && (options->null || options->ack_early || has_jsonl)) {
+                throw usage("--forward prints nothing and acks by itself: --null, --jsonl and --ack none are not for it");
             }
             try {
                 return Receiving{program, *options}.run();

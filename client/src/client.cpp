@@ -228,6 +228,10 @@ Receiver Client::receiver(std::string_view name, const ReceiverOptions& options)
     return client_access::receiver(core_->open_receiver(std::string{name}, options));
 }
 
+Step Client::step() {
+    return Step{core_};
+}
+
 Expected<void> Client::wait_connected(const WaitLimit& limit, std::nothrow_t) noexcept {
     return core_->wait_connected(limit);
 }

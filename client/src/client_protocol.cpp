@@ -24,7 +24,8 @@ Duration heartbeat_of(const wire::Welcome& welcome) noexcept {
 ClientProtocol::ClientProtocol(Options options, ChunkPool& pool, Outbox& outbox, ProtocolEvents& events, Prng& prng)
     : options_{std::move(options)},
       context_{.pool = pool, .outbox = outbox, .events = events, .prng = prng, .welcome = {}},
-      requests_{context_} {}
+      requests_{context_},
+      steps_{context_, [this](LinkId id) { return find_receiver(id); }} {}
 
 ClientProtocol::~ClientProtocol() = default;
 
@@ -43,7 +44,7 @@ void ClientProtocol::on_connected(MonotonicTime now) {
                       .heartbeat_ms = static_cast<std::uint32_t>(
                           std::chrono::duration_cast<std::chrono::milliseconds>(options_.heartbeat).count()),
                       .frame_size_max = static_cast<std::uint32_t>(options_.frame_size_max),
-                      .features = {}});
+                      .features = {std::string{wire::feature_step}}});
 }
 
 void ClientProtocol::on_disconnected(MonotonicTime now) {
@@ -66,6 +67,7 @@ void ClientProtocol::on_disconnected(MonotonicTime now) {
         drop_if_ended(link);
     }
     requests_.on_disconnected();
+    steps_.on_disconnected();
 }
 
 std::size_t ClientProtocol::on_bytes(MonotonicTime now, BorrowedBytes bytes) {
@@ -136,6 +138,7 @@ void ClientProtocol::on_welcome(const wire::Frame& frame) {
         drop_if_ended(link);
     }
     requests_.on_ready();
+    steps_.on_ready();
 }
 
 void ClientProtocol::on_connection_frame(const wire::FrameHeader& header, Bytes body) {
@@ -148,6 +151,11 @@ void ClientProtocol::on_connection_frame(const wire::FrameHeader& header, Bytes 
             return;
         case FrameType::admin_reply:
             requests_.on_admin_reply(header.sequence, as_text(body));
+            return;
+        case FrameType::stepped:
+            if (!steps_.on_stepped(header.sequence, body)) {
+                fail_protocol("the body of STEPPED is malformed");
+            }
             return;
         case FrameType::goaway:
             on_goaway(body);
@@ -247,7 +255,7 @@ std::optional<MonotonicTime> ClientProtocol::next_deadline() const noexcept {
 }
 
 bool ClientProtocol::wants_close() const noexcept {
-    return context_.is_ready && context_.is_going_away && context_.outbox.empty() && requests_.is_quiet() &&
+    return context_.is_ready && context_.is_going_away && context_.outbox.empty() && requests_.is_quiet() && steps_.is_quiet() &&
            std::ranges::all_of(links_, [](const auto& entry) { return entry.second->is_quiet(); });
 }
 

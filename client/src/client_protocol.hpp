@@ -21,6 +21,7 @@
 #include "client/src/receiver_link.hpp"
 #include "client/src/requests.hpp"
 #include "client/src/sender_link.hpp"
+#include "client/src/steps.hpp"
 
 namespace baton::client {
 
@@ -97,7 +98,11 @@ public:
     // --- Commands for the broker
     void admin(RequestId id, std::string channel, std::string json);
     void ping(RequestId id);
-    void forget(RequestId id) { requests_.forget(id); }
+    void commit(RequestId id, StepPlan plan) { steps_.commit(id, std::move(plan)); }
+    void forget(RequestId id) {
+        requests_.forget(id);
+        steps_.forget(id);
+    }
 
 private:
     [[nodiscard]] std::size_t take_preamble(BorrowedBytes bytes);
@@ -127,6 +132,7 @@ private:
     Handshake handshake_;
     Heartbeat heartbeat_;
     Requests requests_;
+    Steps steps_;
     bool is_connected_ = false;
     std::optional<ConnectionFailure> failure_;
     std::size_t bytes_wanted_ = 0;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <random>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -242,6 +243,46 @@ Expected<std::string> Core::admin(std::string_view operation, std::string channe
         return [id, done = std::move(done), name = std::move(channel), text = std::move(*request)](
                    Engine* engine) mutable { engine->admin(id, std::move(name), std::move(text), std::move(done)); };
     });
+}
+
+Core::StepProducer Core::take_producer() {
+    const std::lock_guard lock{mutex_};
+    if (!step_producers_.empty()) {
+        const StepProducer producer = step_producers_.back();
+        step_producers_.pop_back();
+        return producer;
+    }
+    StepProducer producer;
+    std::random_device random;
+    for (std::size_t at = 0; at < producer.id.size(); at += sizeof(std::uint32_t)) {
+        store_u32(&producer.id[at], random());
+    }
+    return producer;
+}
+
+// A producer whose last step has an unknown outcome is not used again: its next number would not be known.
+Expected<void> Core::commit(StepWish wish, const WaitLimit& limit) {
+    StepProducer producer = take_producer();
+    wish.producer = producer.id;
+    wish.number = producer.done + 1;
+    auto answer = ask<StepAnswer>(limit, "step", [&](RequestId id, Engine::StepDone done) {
+        return [id, wish = std::move(wish), done = std::move(done)](Engine* engine) mutable {
+            engine->commit(id, std::move(wish), std::move(done));
+        };
+    });
+    if (!answer) {
+        return std::unexpected{ClientError{answer.error().code(), answer.error().text() + "; the outcome is unknown",
+                                           answer.error().retryable(), answer.error().status()}};
+    }
+    if (answer->status != wire::Status::storage_failed) {
+        producer.done += answer->status == wire::Status::ok ? 1 : 0;
+        const std::lock_guard lock{mutex_};
+        step_producers_.push_back(producer);
+    }
+    if (answer->status == wire::Status::ok) {
+        return {};
+    }
+    return std::unexpected{error_of_status(answer->status, wire::is_retryable(answer->status), "step: " + answer->text)};
 }
 
 RequestId Core::admin_async(std::string_view operation, std::string channel, std::string_view arguments,

@@ -2,6 +2,7 @@
 // answers. Behind Client, Channel and AsyncClient alike. Any thread. Next file: engine.hpp.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -12,6 +13,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <vector>
 
 #include "client/src/engine.hpp"
 #include <baton/client.hpp>
@@ -42,6 +44,9 @@ public:
     // `arguments`: the text of a JSON object, or empty.
     [[nodiscard]] Expected<std::string> admin(std::string_view operation, std::string channel,
                                               std::string_view arguments, const WaitLimit& limit);
+    // Its producer and number are filled in.
+    [[nodiscard]] Expected<void> commit(StepWish wish, const WaitLimit& limit);
+    [[nodiscard]] bool owns(const Endpoint& endpoint) const noexcept { return endpoint.belongs_to(*shared_); }
     // Returns the number under which `forget` finds it.
     RequestId admin_async(std::string_view operation, std::string channel, std::string_view arguments,
                           Engine::AdminDone done);
@@ -67,6 +72,13 @@ private:
     std::mutex mutex_;  // Of the two maps. Before an endpoint's mutex.
     std::map<std::string, std::shared_ptr<SenderEndpoint>> senders_;
     std::map<std::string, std::shared_ptr<ReceiverEndpoint>> receivers_;
+    // A producer of steps has one under way at a time; whoever commits takes a free one, or makes one.
+    struct StepProducer {
+        std::array<std::byte, 16> id{};
+        std::uint64_t done = 0;  // The number of its last step.
+    };
+    [[nodiscard]] StepProducer take_producer();
+    std::vector<StepProducer> step_producers_;  // Free ones; guarded by `mutex_`.
     std::mutex thread_mutex_;
     std::shared_ptr<std::atomic<bool>> has_exited_ = std::make_shared<std::atomic<bool>>(false);
     std::thread thread_;

@@ -39,6 +39,7 @@ public:
     virtual ~Endpoint() = default;
 
     [[nodiscard]] const std::string& channel() const noexcept { return channel_; }
+    [[nodiscard]] bool belongs_to(const Shared& shared) const noexcept { return shared_.get() == &shared; }
     // It can never work again: a handle for the same channel has to be made anew.
     [[nodiscard]] bool is_over() const;
 

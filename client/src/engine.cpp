@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <map>
 #include <random>
 #include <utility>
 
@@ -96,6 +97,22 @@ void Engine::admin(RequestId id, std::string channel, std::string json, AdminDon
 void Engine::ping(RequestId id, PingDone done) {
     requests_[id] = {.admin = {}, .ping = std::move(done), .connected = {}, .asked_at = clock_.now()};
     protocol_.ping(id);
+}
+
+// Of each receiver and epoch one section, with as few ranges as there can be.
+void Engine::commit(RequestId id, StepWish wish, StepDone done) {
+    requests_[id] = {.admin = {}, .ping = {}, .connected = {}, .step = std::move(done), .asked_at = clock_.now()};
+    StepPlan plan{.producer = wish.producer, .number = wish.number, .sendings = std::move(wish.sendings), .settlings{}};
+    std::map<std::pair<LinkId, std::uint64_t>, Settlements> settlings;
+    for (const StepWish::Settling& settling : wish.settlings) {
+        const DeliveredBatch& batch = settling.slice->batch;
+        settlings[{settling.slice->owner->link, batch.epoch}].add(settling.offset, batch.attempt, Outcome::done);
+    }
+    for (auto& [place, settlements] : settlings) {
+        const auto ranges = settlements.take();
+        plan.settlings.push_back({place.first, place.second, {ranges.begin(), ranges.end()}});
+    }
+    protocol_.commit(id, std::move(plan));
 }
 
 void Engine::notify_connected(RequestId id, CloseDone done) {

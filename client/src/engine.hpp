@@ -3,6 +3,7 @@
 // On the I/O thread, except the constructor. Next file: core.hpp.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -22,10 +23,28 @@
 
 namespace baton::client {
 
+// What the broker said of a step.
+struct StepAnswer {
+    wire::Status status = wire::Status::ok;
+    std::string text;
+};
+// A step as a user's thread wants it.
+struct StepWish {
+    struct Settling {
+        std::shared_ptr<const DeliveredSlice> slice;
+        std::uint64_t offset = 0;
+    };
+    std::array<std::byte, 16> producer{};
+    std::uint64_t number = 0;
+    std::vector<StepPlan::Sending> sendings;
+    std::vector<Settling> settlings;
+};
+
 class Engine final : private ProtocolEvents, private ConnectionOwner {
 public:
     using AdminDone = std::move_only_function<void(Expected<std::string>)>;
     using PingDone = std::move_only_function<void(Expected<std::chrono::nanoseconds>)>;
+    using StepDone = std::move_only_function<void(Expected<StepAnswer>)>;
     using CloseDone = std::move_only_function<void(Expected<void>)>;
 
     Engine(const ClientOptions& options, net::Endpoint endpoint, std::shared_ptr<Shared> shared);
@@ -40,6 +59,7 @@ public:
                        std::string options);
     void admin(RequestId id, std::string channel, std::string json, AdminDone done);
     void ping(RequestId id, PingDone done);
+    void commit(RequestId id, StepWish wish, StepDone done);
     void forget(RequestId id);
     // Completes everything, at the latest after `timeout`, and ends run(). `done` gets an error if something was left.
     void begin_close(Duration timeout, CloseDone done);
@@ -56,6 +76,7 @@ private:
         AdminDone admin;
         PingDone ping;
         CloseDone connected;
+        StepDone step{};
         MonotonicTime asked_at{};
     };
 
@@ -73,6 +94,7 @@ private:
     void on_admin_reply(RequestId request, std::string_view json) override;
     void on_pong(RequestId request) override;
     void on_request_lost(RequestId request, bool is_too_large) override;
+    void on_stepped(RequestId request, const wire::Stepped& stepped) override;
     void on_sender_attached(LinkId link, std::uint64_t message_size_max) override;
     void on_takes_messages(LinkId link) override { takers_.push_back(link); }
     void on_refused(LinkId link, std::uint64_t first, std::uint64_t count, wire::Status status) override;

@@ -46,7 +46,7 @@ void Engine::on_ready(const wire::Welcome& welcome) {
 void Engine::forget_answered() {
     std::erase_if(requests_, [](const auto& entry) {
         const Request& request = entry.second;
-        return !request.admin && !request.ping && !request.connected;
+        return !request.admin && !request.ping && !request.connected && !request.step;
     });
 }
 
@@ -97,6 +97,8 @@ void Engine::end_request(RequestId id, const ClientError& error) {
             request.ping(std::unexpected{error});
         } else if (request.connected) {
             request.connected(std::unexpected{error});
+        } else if (request.step) {
+            request.step(std::unexpected{error});
         }
     });
     requests_.erase(found);
@@ -137,6 +139,18 @@ void Engine::on_admin_reply(RequestId id, std::string_view json) {
     }
     completions_.emplace_back(
         [done = std::move(found->second.admin), result = std::move(outcome)]() mutable { done(std::move(result)); });
+    requests_.erase(found);
+}
+
+void Engine::on_stepped(RequestId id, const wire::Stepped& stepped) {
+    const auto found = requests_.find(id);
+    if (found == requests_.end()) {
+        return;
+    }
+    completions_.emplace_back(
+        [done = std::move(found->second.step), answer = StepAnswer{stepped.status, std::string{stepped.text}}]() mutable {
+            done(std::move(answer));
+        });
     requests_.erase(found);
 }
 

@@ -38,6 +38,8 @@ std::string_view name_of(ClientErrc errc) noexcept {
             return "superseded";
         case ClientErrc::protocol_error:
             return "protocol_error";
+        case ClientErrc::lost_lease:
+            return "lost_lease";
     }
     return "unknown";
 }
@@ -104,6 +106,8 @@ ClientErrc errc_of(wire::Status status) noexcept {
             return ClientErrc::draining;
         case Status::superseded:
             return ClientErrc::superseded;
+        case Status::lost_lease:
+            return ClientErrc::lost_lease;
         case Status::bad_name:
         case Status::bad_request:
             return ClientErrc::bad_argument;
@@ -114,7 +118,6 @@ ClientErrc errc_of(wire::Status status) noexcept {
         case Status::too_many_channels:
         case Status::too_many_producers:
         case Status::unsupported_outcome:
-        case Status::lost_lease:
         case Status::internal:
         case Status::disk_full:
         case Status::storage_failed:

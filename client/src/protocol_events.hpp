@@ -15,6 +15,7 @@
 #include "common/wire/bodies.hpp"
 #include "common/wire/handshake.hpp"
 #include "common/wire/status.hpp"
+#include "common/wire/step.hpp"
 
 namespace baton::client {
 
@@ -61,6 +62,8 @@ public:
     virtual void on_pong(RequestId request) = 0;
     // The connection broke after the question and before the answer; `is_too_large`: it could not be asked at all.
     virtual void on_request_lost(RequestId request, bool is_too_large) = 0;
+    // The answer to a step; once, whatever happens to connections.
+    virtual void on_stepped(RequestId /*request*/, const wire::Stepped& /*stepped*/) {}
 
     // --- Senders
     // The channel as it is; 0: no limit of its own.

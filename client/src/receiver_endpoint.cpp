@@ -178,6 +178,21 @@ void ReceiverEndpoint::return_unwanted(const std::shared_ptr<Endpoint>& self) {
 // --- Settling
 // ------------------------------------------------------------------------------------------------------------
 
+// There is nothing to settle any more, but there is room again.
+void ReceiverEndpoint::settled_by_step(const std::shared_ptr<ReceiverEndpoint>& self, const DeliveredSlice& slice,
+                                       std::uint64_t offset, std::size_t region_bytes) {
+    const std::lock_guard lock{mutex_};
+    if (!is_ours(slice, offset)) {
+        return;
+    }
+    close_message(slice, offset - slice.batch.header.base_offset);
+    --unsettled_;
+    ++lost_count_;
+    lost_bytes_ += region_bytes;
+    mark(self);
+    changed_.notify_all();
+}
+
 bool ReceiverEndpoint::is_ours(const DeliveredSlice& slice, std::uint64_t offset) const noexcept {
     return slice.batch.epoch == epoch_ && !is_closing_ && !end_ &&
            slice.open.contains(offset - slice.batch.header.base_offset);

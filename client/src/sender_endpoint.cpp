@@ -6,31 +6,12 @@
 
 #include "client/src/client_protocol.hpp"
 #include "client/src/errors.hpp"
+#include "client/src/outgoing.hpp"
 #include "common/base/assert.hpp"
 #include "common/base/properties.hpp"
 #include "common/wire/bodies.hpp"
 
 namespace baton::client {
-
-namespace {
-
-constexpr std::uint8_t priority_max = 9;
-
-// Null: nothing is wrong.
-const char* why_impossible(const MessageProperties& properties) noexcept {
-    if (properties.priority.value_or(0) > priority_max) {
-        return "priority is 0 to 9";
-    }
-    if (properties.ttl.value_or(std::chrono::microseconds{0}).count() < 0) {
-        return "ttl is not negative";
-    }
-    if (properties.delay.value_or(std::chrono::microseconds{0}).count() < 0) {
-        return "delay is not negative";
-    }
-    return nullptr;
-}
-
-}  // namespace
 
 SenderEndpoint::SenderEndpoint(std::shared_ptr<Shared> shared, std::string channel, const SendWindow& window)
     : Endpoint{std::move(shared), std::move(channel)}, window_{window} {}
@@ -39,18 +20,11 @@ SenderEndpoint::SenderEndpoint(std::shared_ptr<Shared> shared, std::string chann
 // ------------------------------------------------------------------------------------------------------
 
 Expected<SenderEndpoint::Encoded> SenderEndpoint::encode(const Message& message) const {
-    Encoded encoded{.body = message.body(), .properties = {}};
-    if (const MessageProperties* properties = message.properties(); properties != nullptr && !properties->empty()) {
-        if (const char* wrong = why_impossible(*properties)) {
-            return std::unexpected{ClientError{ClientErrc::bad_argument, what() + ": " + wrong}};
-        }
-        auto block = encode_properties(*properties);
-        if (!block) {
-            return std::unexpected{ClientError{ClientErrc::bad_argument, what() + ": " + block.error().message()}};
-        }
-        encoded.properties = std::move(*block);
+    auto properties = encoded_properties(message, what());
+    if (!properties) {
+        return std::unexpected{std::move(properties.error())};
     }
-    return encoded;
+    return Encoded{.body = message.body(), .properties = std::move(*properties)};
 }
 
 std::optional<ClientError> SenderEndpoint::check_size(const Encoded& message) const {

@@ -7,7 +7,7 @@
 namespace baton::wire {
 
 bool is_known(FrameType type) noexcept {
-    return type >= FrameType::hello && type <= FrameType::admin_reply;
+    return type >= FrameType::hello && type <= FrameType::stepped;
 }
 
 std::string_view to_string(FrameType type) noexcept {
@@ -54,6 +54,10 @@ std::string_view to_string(FrameType type) noexcept {
             return "ADMIN";
         case FrameType::admin_reply:
             return "ADMIN_REPLY";
+        case FrameType::step:
+            return "STEP";
+        case FrameType::stepped:
+            return "STEPPED";
     }
     return "unknown";
 }
@@ -68,6 +72,7 @@ Lane lane_of(FrameType type) noexcept {
         case FrameType::ping:
         case FrameType::pong:
         case FrameType::goaway:
+        case FrameType::stepped:
             return Lane::control;
         default:
             return Lane::data;

@@ -51,6 +51,8 @@ enum class FrameType : std::uint8_t {
     error = 19,
     admin = 20,
     admin_reply = 21,
+    step = 22,
+    stepped = 23,
 };
 [[nodiscard]] bool is_known(FrameType type) noexcept;
 [[nodiscard]] std::string_view to_string(FrameType type) noexcept;

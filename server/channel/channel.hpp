@@ -4,7 +4,7 @@
 // Publish, store and dispatch are three visible steps: `publish` decides and applies (store), `dispatch` gives.
 // The implementation: channel.cpp (links and life), channel_messages.cpp (publish, settle, dispatch),
 // channel_subscriptions.cpp (readers, moving), channel_report.cpp (questions), channel_durable.cpp (what only durable channels do),
-// channel_restore.cpp.
+// channel_restore.cpp, channel_steps.cpp (this channel's part of a step).
 // Next files: message_log.hpp (order), subscription.hpp (readers), intake.hpp (limits), producer_table.hpp and
 // dedupe_window.hpp (duplicates), sender_gate.hpp (sender credit and the reasons why it is withheld), journal.hpp (the commit log).
 //
@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -123,6 +124,16 @@ struct ReceiverRequest {
     std::string name;                ///< What the peer calls itself.
 };
 
+/// One step while the broker runs.
+using StepId = std::uint64_t;
+
+/// What a step sends to one channel.
+struct StepMessages {
+    ProducerId producer;       ///< Of the steps of one client, one after the other.
+    std::uint64_t number = 0;  ///< Of the step: larger than those before it.
+    Payload batch;             ///< With its header; has passed check_batch.
+};
+
 /// What makes a channel durable. `log` outlives the channel.
 struct Durability {
     commit::CommitLog* log = nullptr;
@@ -171,6 +182,19 @@ public:
     /// Applies settlements in order. With `receipt` != 0 `settled` is reported afterwards. `note`: why, for people.
     void settle(const LinkAddress& receiver, std::span<const SettleRange> ranges, std::uint64_t receipt,
                 std::string_view note = {});
+    // --- Steps: a part is checked and set aside, and then done or given back, whatever has happened meanwhile ------------------
+
+    /// Sets room aside. What is refused is as it was: `full` (nothing waits for room), `too_large`, `draining`, `superseded` (a
+    /// sender is attached with this producer id), `disk_full`, `storage_failed`, `damaged`, `bad_batch`. `step_known`: this
+    /// step, or a later one of its producer, was done before. `step_under_way`: that is not certain yet.
+    [[nodiscard]] std::error_code begin_step(StepId id, const StepMessages& messages);
+    /// Takes what is to be settled out of the receiver's hands; `lost_lease` if it does not hold all of it with these attempt
+    /// numbers. Their outcome is `done`, whatever they say. `noted`: the reader of which records will tell, if any will.
+    [[nodiscard]] std::error_code begin_step(StepId id, const LinkAddress& receiver, std::span<const SettleRange> ranges,
+                                             std::optional<ReaderId>& noted);
+    /// All that was begun under this id. Unknown: no-op.
+    void finish_step(StepId id, bool is_done);
+
     /// The receiver's absolute credit. Lower than before is allowed and only stops further deliveries.
     void set_credit(const LinkAddress& receiver, Credit limit);
     /// The receiver's socket does not keep up (true) or does again (false).
@@ -316,6 +340,24 @@ private:
     void attach_producer(Sender& sender, const ProducerId& id);
     [[nodiscard]] std::uint64_t last_confirmable(const Sender& sender) const noexcept;
 
+    // Steps.
+    struct StepSending {
+        ProducerId producer;
+        std::uint64_t number = 0;
+        Pending pending;
+    };
+    struct StepSettling {
+        ReaderId reader = queue_reader;
+        std::vector<Offset> held;
+    };
+    struct StepPart {
+        std::vector<StepSending> sendings;
+        std::vector<StepSettling> settlings;
+    };
+    [[nodiscard]] std::error_code check_step() const noexcept;
+    [[nodiscard]] std::error_code check_known(const StepMessages& messages) noexcept;
+    [[nodiscard]] bool is_held_up() const noexcept;
+
     // Messages.
     void close_sender(Sender& sender, Errc reason);
     void examine_senders();
@@ -381,6 +423,8 @@ private:
     bool has_backlog_limits_ = false;  // Some reader has one.
     Offset noted_trim_ = 1;    // As the disk knows it.
     std::uint64_t trimmed_ = 0;
+
+    std::map<StepId, StepPart> steps_;  // What is set aside.
 
     // Links: senders refer to producers.
     ProducerTable producers_;

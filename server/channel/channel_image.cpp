@@ -65,6 +65,48 @@ bool ChannelImage::apply(Bytes record, ChunkPool& pool) {
     return true;
 }
 
+bool ChannelImage::apply_decided(Bytes record, ChunkPool& pool) {
+    const auto decoded = decode_record(record);
+    if (const auto* publish = decoded ? std::get_if<PublishRecord>(&*decoded) : nullptr) {
+        append(*publish, pool);
+        return true;
+    }
+    return decoded && apply(record, pool);
+}
+
+// One by one: what the duplicate window knows is not stored.
+void ChannelImage::append(const PublishRecord& record, ChunkPool& pool) {
+    const auto window = std::chrono::duration_cast<std::chrono::microseconds>(settings_.options.dedupe_window).count();
+    const auto is_known = [&](Bytes id) {
+        return !id.empty() && std::ranges::any_of(ids_, [&](const ChannelState::KnownId& known) {
+            return known.id == as_text(id) && record.header.time_us - known.time.us < window;
+        });
+    };
+    const bool may_be_known = window > 0 && record.header.has_properties();
+    MessageCursor cursor{record.messages, record.header.has_properties()};
+    MessageView message;
+    PublishRecord part = record;
+    part.header.base_offset = next_offset_;
+    std::size_t from = 0;
+    while (may_be_known && cursor.next(message)) {
+        if (is_known(id_of(message.properties))) {
+            note_producer(record.producer, record.last_sequence);
+        } else {
+            part.header.count = 1;
+            part.header.flags = record.header.flags & static_cast<std::uint16_t>(~batch_has_crc);
+            part.header.crc32c = 0;
+            part.messages = record.messages.subspan(from, cursor.position() - from);
+            part.header.messages_size = static_cast<std::uint32_t>(part.messages.size());
+            on(part, pool);
+            part.header.base_offset = next_offset_;
+        }
+        from = cursor.position();
+    }
+    if (!may_be_known) {
+        on(part, pool);
+    }
+}
+
 void ChannelImage::on(const SettingsRecord& record) {
     const std::string damage = settings_.damage;
     settings_ = record;

@@ -34,6 +34,9 @@ public:
 
     /// False: these are not a record of this version. Messages are copied into chunks of the pool.
     [[nodiscard]] bool apply(Bytes record, ChunkPool& pool);
+    /// A record of a step that was decided and not done before the broker died (its messages get their offsets now). False as
+    /// above.
+    [[nodiscard]] bool apply_decided(Bytes record, ChunkPool& pool);
     /// Forgets contents in which nothing is alive; says what is missing, empty if all that is alive is there.
     [[nodiscard]] std::string settle_contents();
     /// Quarantines it; the first reason stays.
@@ -92,6 +95,7 @@ private:
     void on(const DeletedRecord&) { is_deleted_ = true; }
     void advance(ReaderImage& reader, Offset cursor);
     [[nodiscard]] const ReaderImage* fullest_reader() const noexcept;
+    void append(const PublishRecord& record, ChunkPool& pool);
     void note_ids(const PublishRecord& record);
     void note_producer(const ProducerId& id, std::uint64_t last_sequence);
     [[nodiscard]] bool is_in_block(Offset first, Offset end) const;

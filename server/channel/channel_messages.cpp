@@ -317,14 +317,18 @@ std::uint64_t Channel::ready() const noexcept {
     return most;
 }
 
+// A subscription lets nothing more in.
+bool Channel::is_held_up() const noexcept {
+    return has_backlog_limits_ && std::ranges::any_of(readers_, [](const auto& reader) {
+               return reader->is_over_backlog() && reader->settings().overflow == Overflow::block;
+           });
+}
+
 Room Channel::room() const noexcept {
     const Credit free = intake_.free_room();
-    const bool is_held_up = has_backlog_limits_ && std::ranges::any_of(readers_, [](const auto& reader) {
-        return reader->is_over_backlog() && reader->settings().overflow == Overflow::block;
-    });
     return {.is_congested = journal_ != nullptr && journal_->log().is_congested(),
             .is_disk_full = journal_ != nullptr && journal_->log().condition() == commit::Condition::full,
-            .is_full = free.messages == 0 || free.bytes == 0 || intake_.parked_messages() > 0 || is_held_up,
+            .is_full = free.messages == 0 || free.bytes == 0 || intake_.parked_messages() > 0 || is_held_up(),
             .is_draining = is_draining_,
             .free = free};
 }

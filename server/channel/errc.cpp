@@ -46,6 +46,10 @@ const char* text_of(Errc code) noexcept {
             return "there is no such subscription";
         case Errc::bad_filter:
             return "the filter is not a pattern: words separated by '.', '*' for one word, '>' at the end for one or more";
+        case Errc::step_known:
+            return "the step was done before";
+        case Errc::step_under_way:
+            return "the step is under way";
         case Errc::too_many_subscriptions:
             return "the channel has as many subscriptions as it can have";
     }

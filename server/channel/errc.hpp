@@ -26,6 +26,8 @@ enum class Errc {
     not_found,            ///< There is no such subscription or message.
     bad_filter,           ///< It is not a pattern for keys.
     too_many_subscriptions,
+    step_known,           ///< The step was done before; its messages are here.
+    step_under_way,       ///< The same step is being done.
 };
 
 [[nodiscard]] const std::error_category& channel_category() noexcept;

@@ -58,6 +58,15 @@ void InFlight::add(const Run& run) noexcept {
     runs_.insert(index, run);
 }
 
+void InFlight::put_back(const Run& run) noexcept {
+    messages_ += run.count;
+    bytes_ += run.bytes;
+    started_ += run.is_started ? run.count : 0;
+    const std::size_t index = find_run(runs_, run.first);
+    BATON_ASSERT(index == runs_.size() || runs_[index].first >= run.end());
+    runs_.insert(index, run);
+}
+
 // Cuts the run at `index` so that one begins at `first` and ends at `end`, both inside it; returns the index of that.
 std::size_t InFlight::isolate(std::size_t index, Offset first, Offset end) noexcept {
     while (runs_[index].first < first) {

@@ -27,6 +27,9 @@ public:
     /// The receiver holds this run from now on. Nobody holds any of its messages.
     void add(const Run& run) noexcept;
 
+    /// A run that was taken: it is held again as it was.
+    void put_back(const Run& run) noexcept;
+
     /// Adds to `out` what is held of the range with its attempt number and removes it; the rest is lost. Safe for any
     /// range: the work is bounded by the runs that are held, not by `count`.
     void take(const SettleRange& range, Settlement& out) noexcept;

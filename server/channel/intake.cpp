@@ -56,6 +56,47 @@ void Intake::offer(Pending pending) noexcept {
     }
 }
 
+bool Intake::has_room_for(const Pending& pending) const noexcept {
+    return limits_.is_stream || (log_.messages() + aside_messages_ + pending.count <= limits_.messages_max &&
+                                 log_.bytes() + aside_bytes_ + pending.messages.size() <= limits_.bytes_max);
+}
+
+std::error_code Intake::set_room_aside(Pending& pending) noexcept {
+    const Cut good = cut_front(pending.messages.bytes(), {.count = pending.count,
+                                                          .bytes = UINT64_MAX,
+                                                          .message_bytes = message_bytes_max(pending)});
+    if (good.count < pending.count) {
+        return Errc::too_large;
+    }
+    const bool can_fit = limits_.is_stream ||
+                         (pending.count <= limits_.messages_max && pending.messages.size() <= limits_.bytes_max);
+    const bool makes_room = limits_.overflow == Overflow::drop_oldest && can_fit;
+    pending.has_room = parked_.empty() && (has_room_for(pending) || makes_room);
+    if (pending.has_room) {
+        aside_messages_ += pending.count;
+        aside_bytes_ += pending.messages.size();
+        return {};
+    }
+    return limits_.overflow == Overflow::drop_newest ? std::error_code{} : Errc::full;
+}
+
+void Intake::give_room_back(const Pending& pending) noexcept {
+    if (pending.has_room) {
+        BATON_ASSERT(aside_messages_ >= pending.count && aside_bytes_ >= pending.messages.size());
+        aside_messages_ -= pending.count;
+        aside_bytes_ -= pending.messages.size();
+    }
+}
+
+void Intake::take_step(Pending pending) noexcept {
+    give_room_back(pending);
+    if (pending.has_room && !has_room_for(pending)) {
+        static_cast<void>(room_maker_.make_room(pending.count, pending.messages.size()));
+    }
+    const bool is_decided = admit(pending);
+    BATON_ASSERT(is_decided);
+}
+
 void Intake::apply_parked() noexcept {
     while (!parked_.empty()) {
         Pending& head = parked_.front();
@@ -136,8 +177,8 @@ Credit Intake::free_room() const noexcept {
     if (limits_.is_stream || limits_.overflow != Overflow::block) {
         return {limits_.messages_max, limits_.bytes_max};  // Whatever comes is decided at once.
     }
-    const std::uint64_t messages = log_.messages() + parked_messages_;
-    const std::uint64_t bytes = log_.bytes() + parked_bytes_;
+    const std::uint64_t messages = log_.messages() + parked_messages_ + aside_messages_;
+    const std::uint64_t bytes = log_.bytes() + parked_bytes_ + aside_bytes_;
     return {limits_.messages_max > messages ? limits_.messages_max - messages : 0,
             limits_.bytes_max > bytes ? limits_.bytes_max - bytes : 0};
 }
@@ -241,10 +282,14 @@ void Intake::remember_ids(Bytes region) {
 
 // What can be stored now of what is wanted. In the ordinary case everything, without looking at single messages.
 Cut Intake::fitting(const Pending& pending, Cut wanted) const noexcept {
+    if (pending.has_room) {
+        return wanted;
+    }
     const std::uint64_t messages =
-        limits_.is_stream ? UINT64_MAX : limits_.messages_max - std::min(limits_.messages_max, log_.messages());
+        limits_.is_stream ? UINT64_MAX
+                          : limits_.messages_max - std::min(limits_.messages_max, log_.messages() + aside_messages_);
     const std::uint64_t bytes =
-        limits_.is_stream ? UINT64_MAX : limits_.bytes_max - std::min(limits_.bytes_max, log_.bytes());
+        limits_.is_stream ? UINT64_MAX : limits_.bytes_max - std::min(limits_.bytes_max, log_.bytes() + aside_bytes_);
     const std::uint64_t message_bytes = message_bytes_max(pending);
     if (wanted.count <= messages && wanted.bytes <= bytes && wanted.bytes <= message_bytes) {
         return wanted;
@@ -294,8 +339,9 @@ void Intake::append(const Pending& pending, std::uint32_t count, std::uint16_t f
     batch.accepted = clock_.now();
     batch.has_rules = has_rules;
     Producer* producer = pending.sender->producer;
-    const ProducerId id = producer != nullptr ? producer->id : ProducerId{};
-    log_.set_record(batch, journal_->publish(batch, id, pending.sender->decided));
+    const bool is_step = pending.sender->step_number > 0;
+    const ProducerId id = producer != nullptr ? producer->id : pending.sender->step_producer;
+    log_.set_record(batch, journal_->publish(batch, id, is_step ? pending.sender->step_number : pending.sender->decided));
     if (producer != nullptr) {
         producer->last_index = batch.index;
         producer->last_stored = pending.sender->decided;

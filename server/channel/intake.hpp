@@ -25,6 +25,7 @@ struct Pending {
     std::uint32_t crc32c = 0;
     std::uint16_t flags = 0;
     Payload messages;  ///< The messages region.
+    bool has_room = false;  ///< It was set aside: limits do not matter any more.
 
     /// Takes these messages off; the checksum is lost with them.
     void drop_front(Cut cut) noexcept;
@@ -73,6 +74,14 @@ public:
     /// Stores what has room, refuses what can never be stored, parks the rest. Confirms nothing itself: afterwards the
     /// sender's `decided` says how far it got.
     void offer(Pending pending) noexcept;
+    /// Sets room aside for these messages all together, if each of them can be stored at once or is dropped as the channel's
+    /// `overflow` says: then `has_room` may be set. Otherwise `too_large` or `full`, and nothing is changed. Nobody is dropped
+    /// for them before they are stored.
+    [[nodiscard]] std::error_code set_room_aside(Pending& pending) noexcept;
+    /// Gives it back; before they are offered, or instead.
+    void give_room_back(const Pending& pending) noexcept;
+    /// Stores what had room set aside, or drops what could not.
+    void take_step(Pending pending) noexcept;
     /// Stores parked messages as far as there is room, and confirms them.
     void apply_parked() noexcept;
     /// Refuses whole: decided, not stored. Comes before the confirm that covers it.
@@ -96,6 +105,7 @@ public:
 
 private:
     [[nodiscard]] bool admit(Pending& pending) noexcept;
+    [[nodiscard]] bool has_room_for(const Pending& pending) const noexcept;
     [[nodiscard]] Cut fitting(const Pending& pending, Cut wanted) const noexcept;
     [[nodiscard]] Cut new_front(const Pending& pending) const;
     void drop_duplicates(Pending& pending);
@@ -120,6 +130,8 @@ private:
     Ring<Pending> parked_;
     std::uint64_t parked_messages_ = 0;
     std::uint64_t parked_bytes_ = 0;
+    std::uint64_t aside_messages_ = 0;  // Room that is set aside.
+    std::uint64_t aside_bytes_ = 0;
 };
 
 }  // namespace baton::channel

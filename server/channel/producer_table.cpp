@@ -56,6 +56,16 @@ void ProducerTable::restore(const ProducerId& id, std::uint64_t last_sequence, M
     }
 }
 
+void ProducerTable::note_step(const ProducerId& id, std::uint64_t number, std::uint64_t index, MonotonicTime now) noexcept {
+    Producer* known = find(id);
+    Producer* producer = known != nullptr && known->is_attached ? nullptr : attach(id, {});
+    if (producer != nullptr) {
+        producer->last_decided = producer->last_stored = number;
+        producer->last_index = index;
+        detach(*producer, now);
+    }
+}
+
 void ProducerTable::forget_detached_before(MonotonicTime horizon) noexcept {
     while (oldest_ != nullptr && oldest_->detached_at < horizon) {
         forget_oldest();

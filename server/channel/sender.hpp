@@ -17,6 +17,8 @@ struct Sender {
     bool accepts_gap = false;        ///< Known from the disk: its next number may be higher than expected.
     bool has_published = false;
     bool must_store = false;  ///< What cannot be stored at once is refused: not parked, and nothing is dropped for it or of it.
+    ProducerId step_producer;       ///< It stands for the messages of a step, which all have one number:
+    std::uint64_t step_number = 0;  ///< this.
     ConfirmLevel confirm = ConfirmLevel::durable;  ///< When it wants to be confirmed.
     std::uint64_t decided = 0;                     ///< Last sequence number that is stored, dropped or refused.
     std::uint64_t received = 0;                    ///< Last one that was taken in; those after `decided` are parked.

@@ -3,7 +3,8 @@
 // quarantined, expired.
 // The implementation: subscription.cpp (receivers, giving, time), subscription_settle.cpp (what receivers decide, attempts,
 // quarantine), subscription_admin.cpp (questions, what administrators do, saving and restoring), subscription_move.cpp
-// (what is on its way to another channel).
+// (what is on its way to another channel),
+// subscription_step.cpp (what a step is about to settle).
 // Not here: publishing and senders (channel.hpp), which receiver gets what (dispatcher.hpp).
 // One owner, the channel. Next files: ready_messages.hpp, schedule.hpp, key_order.hpp.
 #pragma once
@@ -122,6 +123,11 @@ public:
     /// These batches with rules, which are pinned, have become visible: messages that do not take their turn are taken out.
     void take_ruled(std::span<StoredBatch* const> batches);
     void settle(Receiver& receiver, const SettleRange& range, std::string_view note);
+    /// Takes what the receiver holds of these ranges out of its hands for a step; false, and nothing is changed, if it does
+    /// not hold all of it with these attempt numbers. `held`: the first offsets of what was taken, for finish_step().
+    [[nodiscard]] bool begin_step(Receiver& receiver, std::span<const SettleRange> ranges, std::vector<Offset>& held);
+    /// It is settled; or the receiver has it again, and if that is gone it goes back.
+    void finish_step(std::span<const Offset> held, bool is_done);
     /// More has become visible.
     void messages_visible() noexcept { may_dispatch_ = true; }
     [[nodiscard]] bool needs_dispatch() const noexcept;
@@ -168,7 +174,7 @@ public:
     [[nodiscard]] std::uint64_t ready() const noexcept { return ready_.total() + keys_.messages(); }
     [[nodiscard]] std::uint64_t delayed() const noexcept { return schedule_.messages(); }
     [[nodiscard]] std::uint64_t quarantined() const noexcept { return quarantine_.size(); }
-    /// With receivers, or on their way to another channel.
+    /// With receivers, on their way to another channel, or about to be settled by a step.
     [[nodiscard]] std::uint64_t in_flight() const noexcept { return in_flight_ + moving_messages_; }
     [[nodiscard]] const SubscriptionCounters& counters() const noexcept { return counters_; }
     [[nodiscard]] bool wants_messages() const noexcept { return dispatcher_.has_candidates(); }
@@ -251,6 +257,7 @@ private:
         Key key = Key::free;
         Schedule::Due due;  // Delayed.
         std::shared_ptr<const QuarantineNote> note;
+        LinkAddress receiver{};  // In flight: a step has taken it from this one.
     };
     void begin_move_of_all(const MoveWish& wish, MoveStep& step);
     [[nodiscard]] bool move_fresh(const MoveWish& wish, Offset end, MoveStep& step);
@@ -273,7 +280,7 @@ private:
         std::shared_ptr<const QuarantineNote> note;
     };
     std::map<Offset, Quarantined> quarantine_;  // One message each.
-    std::map<Offset, Moving> moving_;           // By their first offsets.
+    std::map<Offset, Moving> moving_;           // By their first offsets. In flight: of steps.
     std::uint64_t moving_messages_ = 0;
     Dispatcher dispatcher_;
     std::vector<Receiver*> receivers_;  // In the order in which they were attached.

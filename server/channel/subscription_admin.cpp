@@ -261,12 +261,14 @@ std::vector<ReaderEntry> Subscription::held_entries() const {
     for (const Run& run : keys_.waiting()) {
         add(run, ReaderEntryKind::ready, run.attempt);
     }
+    const auto add_held = [&](Run run) {
+        run.is_kept = false;  // It is given this once.
+        add(run, ReaderEntryKind::ready, run.attempt + (run.is_started ? 1 : 0));
+    };
     for (const Receiver* receiver : receivers_) {
         const Ring<Run>& runs = receiver->in_flight.runs();
         for (std::size_t i = 0; i < runs.size(); ++i) {
-            Run run = runs[i];
-            run.is_kept = false;  // It is given this once.
-            add(run, ReaderEntryKind::ready, run.attempt + (run.is_started ? 1 : 0));
+            add_held(runs[i]);
         }
     }
     const auto add_waiting = [&](const Run& run, const Schedule::Due& due) {
@@ -287,6 +289,8 @@ std::vector<ReaderEntry> Subscription::held_entries() const {
             add(moving.run, ReaderEntryKind::quarantined, moving.run.attempt, {}, moving.note);
         } else if (moving.state == MessageState::delayed) {
             add_waiting(moving.run, moving.due);
+        } else if (moving.state == MessageState::in_flight) {
+            add_held(moving.run);
         } else {
             add(moving.run, ReaderEntryKind::ready, moving.run.attempt);
         }

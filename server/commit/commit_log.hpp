@@ -7,6 +7,7 @@
 //     indexes; CommitEvents::on_committed says how far.
 //   - A failure means *outcome unknown*, never *did not happen*: what was submitted and not committed may come back after
 //     a restart.
+//   - One record counts as a whole or not at all. begin_joint() makes one of several.
 //   - After a restart, or on a node that did not submit it, each committed record is applied once, in order, to the state
 //     machine (channel/channel_image.hpp), whose state can be saved (a manifest plus references to blocks in segment
 //     files) and installed. Records from before a saved state may be applied again: they are made so that this changes
@@ -49,6 +50,13 @@ public:
 
     /// A record with the body `head` (copied) followed by `body` (referenced if it is large).
     virtual Index submit(StreamId stream, Bytes head, const Payload& body, Urgency urgency) = 0;
+
+    /// What is submitted until end_joint() becomes one record, which somebody waits for: after a crash all of it is there or
+    /// none. Each submit() returns the index of that record. Not nested.
+    virtual void begin_joint() = 0;
+    /// `step`: with it the record also says that this shard has done its part of this step, even if nothing was submitted. 0:
+    /// of no step. Returns the record's index; that of the last one if there was nothing to say.
+    virtual Index end_joint(std::uint64_t step) = 0;
 
     [[nodiscard]] virtual Index submitted() const noexcept = 0;  ///< The last one; 0: none.
     [[nodiscard]] virtual Index committed() const noexcept = 0;

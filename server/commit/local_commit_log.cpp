@@ -12,6 +12,10 @@ LocalCommitLog::LocalCommitLog(storage::IoQueue& queue, CommitEvents& events, co
     : events_{events}, clock_{clock}, settings_{settings}, wal_{queue, *this, settings.wal} {}
 
 Index LocalCommitLog::submit(StreamId stream, Bytes head, const Payload& body, Urgency urgency) {
+    if (is_joint_) {
+        joint_.add({.stream = stream, .number = ++numbers_[stream], .shard = 0, .body = head}, body.bytes());
+        return submitted();
+    }
     const Index index = wal_.append(stream, ++numbers_[stream], head, body);
     if (urgency == Urgency::now) {
         urgent_ = index;
@@ -22,6 +26,19 @@ Index LocalCommitLog::submit(StreamId stream, Bytes head, const Payload& body, U
         relaxed_ = index;
     }
     return index;
+}
+
+void LocalCommitLog::begin_joint() {
+    BATON_ASSERT(!is_joint_);
+    is_joint_ = true;
+}
+
+Index LocalCommitLog::end_joint(std::uint64_t step) {
+    BATON_ASSERT(is_joint_);
+    is_joint_ = false;
+    return joint_.empty() && step == 0
+               ? submitted()
+               : submit(shard_stream, joint_.take(ShardRecordType::joint, step), {}, Urgency::now);
 }
 
 void LocalCommitLog::end_turn() {

@@ -10,6 +10,7 @@
 
 #include "common/base/clock.hpp"
 #include "server/commit/commit_log.hpp"
+#include "server/commit/joint_record.hpp"
 #include "server/storage/wal_writer.hpp"
 
 namespace baton::commit {
@@ -30,7 +31,9 @@ public:
     LocalCommitLog(storage::IoQueue& queue, CommitEvents& events, const Clock& clock, const LocalLogSettings& settings);
 
     Index submit(StreamId stream, Bytes head, const Payload& body, Urgency urgency) override;
-    [[nodiscard]] Index submitted() const noexcept override { return wal_.appended(); }
+    void begin_joint() override;
+    Index end_joint(std::uint64_t step) override;
+    [[nodiscard]] Index submitted() const noexcept override { return wal_.appended() + (joint_.empty() ? 0 : 1); }
     [[nodiscard]] Index committed() const noexcept override {
         return holds_ > 0 ? std::min(held_at_, wal_.synced()) : wal_.synced();
     }
@@ -78,6 +81,8 @@ private:
     const Clock& clock_;
     const LocalLogSettings settings_;
     std::unordered_map<StreamId, std::uint64_t> numbers_;
+    bool is_joint_ = false;  ///< Between begin_joint() and end_joint().
+    RecordGatherer joint_;
     Index urgent_ = 0;   ///< The last record that somebody waits for.
     Index relaxed_ = 0;  ///< The last one that nobody waits for.
     MonotonicTime relaxed_since_{};

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "common/base/text_form.hpp"
+#include "server/commit/joint_record.hpp"
 #include "server/inspect/record_json.hpp"
 #include "server/inspect/verbs.hpp"
 #include "server/storage/checkpoint.hpp"
@@ -83,7 +84,7 @@ public:
                      {"index", record.index},
                      {"stream", stream_text(record.stream)},
                      {"number", record.number}};
-            row.update(record_json(record.body));
+            row.update(record_json(record.stream, record.body));
             print_row(format_, row);
         }
     }
@@ -110,6 +111,21 @@ private:
     const std::uint64_t first_needed_;
 };
 
+/// False: the section is damaged.
+bool add_steps(Json& row, const storage::CheckpointSection& section) {
+    const auto steps = commit::decode_steps_state(section.body);
+    if (section.is_damaged || !steps) {
+        row["damage"] = section.is_damaged ? "the checksum is wrong" : "the state is not understood";
+        return false;
+    }
+    row["steps_applied"] = steps->applied;
+    row["intents"] = Json::array();
+    for (const auto& intent : steps->intents) {
+        row["intents"].push_back(record_json(commit::shard_stream, intent));
+    }
+    return true;
+}
+
 int dump_checkpoint(Directory& directory, Format format, const std::string& path) {
     const auto bytes = storage::read_whole(directory.files(), path);
     const auto checkpoint = bytes ? storage::decode_checkpoint(*bytes) : fail(bytes.error());
@@ -127,6 +143,11 @@ int dump_checkpoint(Directory& directory, Format format, const std::string& path
     int code = exit_sound;
     for (const auto& section : checkpoint->sections) {
         Json row{{"stream", stream_text(section.stream)}, {"number", section.number}};
+        if (section.stream == commit::shard_stream) {
+            code = add_steps(row, section) ? code : exit_damaged;
+            print_row(format, row);
+            continue;
+        }
         const auto state = channel::decode_state(section.body);
         if (section.is_damaged || !state) {
             row["damage"] = section.is_damaged ? "the checksum is wrong" : "the state is not understood";

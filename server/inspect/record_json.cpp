@@ -9,6 +9,7 @@
 #include "common/base/text_form.hpp"
 #include "common/base/units.hpp"
 #include "common/base/utf8.hpp"
+#include "server/commit/joint_record.hpp"
 #include "server/storage/numbered_name.hpp"
 
 namespace baton::inspect {
@@ -152,7 +153,30 @@ std::string stream_text(storage::StreamId stream) {
 
 std::string time_text(WallTime time) { return utc_text(time.us); }
 
-Json record_json(Bytes body) {
+namespace {
+
+/// Of the shard itself: what it says of channels is in its parts.
+Json shard_record_json(Bytes body) {
+    const auto record = commit::decode_shard_record(body);
+    if (!record) {
+        return {{"type", "unknown"}, {"bytes", body.size()}};
+    }
+    static constexpr const char* names[] = {"joint", "intent", "finished"};
+    auto parts = Json::array();
+    for (const auto& part : record->parts) {
+        Json json{{"stream", stream_text(part.stream)}, {"number", part.number}, {"shard", part.shard}};
+        json.update(record_json(part.stream, part.body));
+        parts.push_back(std::move(json));
+    }
+    return {{"type", names[static_cast<std::size_t>(record->type) - 1]}, {"step", record->step}, {"parts", std::move(parts)}};
+}
+
+}  // namespace
+
+Json record_json(storage::StreamId stream, Bytes body) {
+    if (stream == commit::shard_stream) {
+        return shard_record_json(body);
+    }
     const auto record = channel::decode_record(body);
     if (!record) {
         return {{"type", "unknown"}, {"bytes", body.size()}};

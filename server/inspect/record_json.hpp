@@ -16,8 +16,8 @@ namespace baton::inspect {
 [[nodiscard]] std::string stream_text(storage::StreamId stream);
 [[nodiscard]] std::string time_text(WallTime time);
 
-/// Type and content of a record of a channel; {"type":"unknown"} if it is none.
-[[nodiscard]] Json record_json(Bytes body);
+/// Type and content of a record of this stream; {"type":"unknown"} if it is none.
+[[nodiscard]] Json record_json(storage::StreamId stream, Bytes body);
 [[nodiscard]] Json state_json(const channel::ChannelState& state);
 [[nodiscard]] Json block_json(const storage::BlockRef& block);
 [[nodiscard]] Json batch_json(const BatchHeader& header);

@@ -11,6 +11,7 @@
 
 #include "common/base/text_form.hpp"
 #include "server/channel/durable_records.hpp"
+#include "server/commit/joint_record.hpp"
 #include "server/inspect/record_json.hpp"
 #include "server/inspect/verbs.hpp"
 #include "server/runtime/recovery.hpp"
@@ -58,11 +59,22 @@ private:
 };
 
 /// Counts records and sees that each is one that a channel can have.
+/// Of a record of the shard itself each part has to be one, too.
+bool is_sound(storage::StreamId stream, Bytes body) {
+    if (stream != commit::shard_stream) {
+        return channel::decode_record(body).has_value();
+    }
+    const auto record = commit::decode_shard_record(body);
+    return record && std::ranges::all_of(record->parts, [](const commit::RecordPart& part) {
+               return channel::decode_record(part.body).has_value();
+           });
+}
+
 class RecordCheck final : public storage::WalVisitor {
 public:
     explicit RecordCheck(std::string directory) : directory_{std::move(directory)} {}
     void on_record(const storage::WalRecord& record) override {
-        if (!channel::decode_record(record.body)) {
+        if (!is_sound(record.stream, record.body)) {
             unknown.push_back(directory_ + "/" + storage::wal_file_name(record.file_number) + ": position " +
                               std::to_string(record.position) + ": the record is not understood");
         }
@@ -163,7 +175,10 @@ void Verification::check_shard(const storage::Manifest& manifest, std::uint32_t 
             continue;
         }
         for (const auto& section : checkpoint->sections) {
-            if (section.is_damaged || !channel::decode_state(section.body)) {
+            const bool is_of_shard = section.stream == commit::shard_stream;
+            const bool is_understood = is_of_shard ? commit::decode_steps_state(section.body).has_value()
+                                                   : channel::decode_state(section.body).has_value();
+            if (section.is_damaged || !is_understood) {
                 damage(file.path + ": the section of stream " + stream_text(section.stream) + " is damaged");
             }
         }

@@ -87,6 +87,9 @@ Result<void> write_checkpoint(storage::FileSystem& files, const std::string& dir
     for (const auto& stream : part.streams) {
         builder.add(stream.stream, 0, stream.state);
     }
+    if (!part.steps.empty()) {
+        builder.add(commit::shard_stream, 0, part.steps);
+    }
     const auto checkpoint = builder.take();
     const Bytes parts[] = {checkpoint};
     return storage::write_atomically(files, directory + "/" + storage::checkpoint_file_name(1), parts);

@@ -25,6 +25,7 @@ struct BackupPart {
     std::uint64_t generation = 1;  ///< Of the broker: so that no stream is newer than its directory.
     std::uint32_t shard = 0;
     std::vector<Stream> streams;
+    std::vector<std::byte> steps;  ///< State of the shard's own stream; empty: nothing.
 };
 
 struct BackupFile {

@@ -189,6 +189,9 @@ void Backups::on(ShardStore& store, const BackupSnapshotCommand& command) {
                                  .blocks = state.blocks,
                                  .batches = channel.logged_batches()});
     }
+    if (const auto steps = channels_.steps_state(); !steps.empty()) {
+        part->steps = encode(steps);
+    }
     auto files_made = std::make_shared<Result<std::vector<BackupFile>>>();
     store.submit_bulk({[part, files_made, id = command.id](storage::FileSystem& files) {
                            *files_made = write_backup_part(files, storage::backup_directory(id), *part);

@@ -178,6 +178,9 @@ void Checkpointer::snapshot_some() {
         return;  // The next tick goes on.
     }
     visited_ = ChannelId{0};
+    if (const auto steps = store_.channels_.steps_state(); !steps.empty()) {
+        builder_->add(commit::shard_stream, store_.log_.number_of(commit::shard_stream), encode(steps));
+    }
     snapshot_ = builder_->take();
     builder_.reset();
     snapshot_index_ = store_.log_.submitted();

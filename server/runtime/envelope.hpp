@@ -13,6 +13,7 @@
 #include "server/channel/channel.hpp"
 #include "server/channel/types.hpp"
 #include "server/runtime/backup_files.hpp"
+#include "server/runtime/placement.hpp"
 #include "server/runtime/session_events.hpp"
 
 namespace baton::runtime {
@@ -75,6 +76,42 @@ struct RestoreCommand {
     std::shared_ptr<const RestorePlan> plan;
 };
 
+/// One thing that a step does: it sends messages to a channel, or settles what a receiver holds.
+struct StepSection {
+    std::string name;           ///< Messages: of the channel, which is made if it does not exist
+    bool must_exist = false;    ///< unless this is true.
+    Payload batch;              ///< Messages: has passed check_batch.
+    channel::LinkAddress link;  ///< Settlements: of the receiver,
+    ChannelRef channel;         ///< and its channel.
+    std::vector<channel::SettleRange> ranges;  ///< Settlements: what is done. Messages: none.
+
+    [[nodiscard]] std::uint32_t shard(std::uint32_t shard_count) const noexcept {
+        return ranges.empty() ? shard_of_channel(name, shard_count) : channel.shard;
+    }
+};
+/// A step as a session asks for it. All shards read the same one.
+struct StepRequest {
+    channel::SessionId session{0};
+    std::uint64_t request = 0;  ///< By which the session knows the answer.
+    channel::ProducerId producer;
+    std::uint64_t number = 0;
+    std::vector<StepSection> sections;
+};
+/// What the leader of a step (steps.hpp) asks of a shard that has a part of it.
+struct StepCommand {
+    enum class Phase : std::uint8_t {
+        begin,       ///< Check and set aside. Answered.
+        give_back,   ///< What was set aside.
+        do_durable,  ///< Durable channels of this shard. Answered when it is committed.
+        do_rest,     ///< What is left; behind an intent everything. Answered, and behind an intent once more when it is committed.
+        forget,      ///< The step is finished.
+    };
+    Phase phase{};
+    bool has_intent = false;
+    channel::StepId id = 0;
+    std::shared_ptr<const StepRequest> request;
+};
+
 // Events.
 struct AttachedEvent { channel::LinkAddress link; Attachment attachment; };
 struct AttachFailedEvent { channel::LinkAddress link; std::error_code reason; };
@@ -88,6 +125,22 @@ struct SettledEvent { channel::LinkAddress link; std::uint64_t receipt = 0; };
 struct ClosedEvent { channel::LinkAddress link; std::error_code reason; };
 /// One shard's part of an administrative answer (JSON).
 struct AdminPartEvent { std::uint64_t gathering = 0; std::string json; };
+/// Where records of a step go.
+struct StepTarget {
+    std::uint32_t section = 0;
+    std::uint32_t shard = 0;
+    commit::StreamId stream{0};
+    channel::ReaderId reader = channel::queue_reader;  ///< Settlements.
+};
+struct StepAnswer {
+    StepCommand::Phase phase{};
+    bool is_committed = false;
+    std::uint32_t shard = 0;
+    channel::StepId id = 0;
+    std::error_code reason;               ///< Why not.
+    std::uint32_t section = UINT32_MAX;   ///< Of the reason.
+    std::vector<StepTarget> targets;      ///< Of durable channels.
+};
 struct RestoreAnswer {
     RestoreCommand::Step step{};
     std::uint64_t id = 0;
@@ -103,7 +156,7 @@ using Envelope =
                  DrainCommand, AdminCommand, AttachedEvent, AttachFailedEvent, ConfirmedEvent, RefusedEvent,
                  SenderCreditEvent, StateEvent, DeliverEvent, SettleRefusedEvent, SettledEvent, ClosedEvent,
                  AdminPartEvent, BackupSnapshotCommand, BackupReleaseCommand, BackupTakenEvent, BackupWrittenEvent,
-                 RestoreCommand, RestoreAnswer>;
+                 RestoreCommand, RestoreAnswer, StepCommand, StepAnswer>;
 
 /// Everything that one shard has for another at the end of a turn, in order.
 using EnvelopeBatch = std::vector<Envelope>;

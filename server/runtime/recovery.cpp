@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <iterator>
 #include <map>
+#include <memory>
+#include <set>
 #include <utility>
 
+#include "server/commit/joint_record.hpp"
 #include "server/storage/checkpoint.hpp"
 #include "server/storage/errc.hpp"
 #include "server/storage/pending_streams.hpp"
@@ -42,16 +45,26 @@ public:
     }
 
     void on_record(const storage::WalRecord& record) override {
-        Stream& stream = streams_.try_emplace(record.stream, record.stream).first->second;
-        if (record.number > stream.number) {
-            if (record.number != stream.number + 1) {
-                stream.image.mark_damaged(stream.doubt.empty() ? "records are missing in the log" : stream.doubt);
-            }
-            stream.number = record.number;
-            stream.is_unproven = false;
+        if (record.stream != commit::shard_stream) {
+            return apply(record.stream, record.number, record.body, record.index);
         }
-        if (!stream.image.apply(record.body, pool_)) {
-            stream.image.mark_damaged("record " + std::to_string(record.index) + " of the log is not understood");
+        const auto of_shard = commit::decode_shard_record(record.body);
+        if (!of_shard) {
+            return doubt_all("record " + std::to_string(record.index) + " of the log, of the shard itself, is not understood");
+        }
+        switch (of_shard->type) {
+            case commit::ShardRecordType::joint:
+                for (const commit::RecordPart& part : of_shard->parts) {
+                    apply(part.stream, part.number, part.body, record.index);
+                }
+                of_shard->step != 0 ? static_cast<void>(applied_.insert(of_shard->step)) : void();
+                return;
+            case commit::ShardRecordType::intent:
+                intents_[of_shard->step].assign(record.body.begin(), record.body.end());
+                return;
+            case commit::ShardRecordType::finished:
+                intents_.erase(of_shard->step);
+                return;
         }
     }
 
@@ -65,10 +78,7 @@ public:
         if (damage.end_index - 1 <= index_) {
             return;  // Older than the checkpoint: only contents can be missing, and that is looked at in the end.
         }
-        for (auto& [id, stream] : streams_) {
-            stream.is_unproven = true;
-            stream.doubt = damage.text;
-        }
+        doubt_all(damage.text);
     }
 
     void on_progress(std::uint64_t done, std::uint64_t total) override {
@@ -78,6 +88,21 @@ public:
     }
 
     [[nodiscard]] const std::vector<std::string>& damaged_sections() const noexcept { return damaged_sections_; }
+
+    /// Steps that are decided and perhaps not done, as records.
+    [[nodiscard]] const std::map<std::uint64_t, std::vector<std::byte>>& intents() const noexcept { return intents_; }
+    /// This shard's part of a decided step, unless it was done.
+    void finish(const commit::ShardRecord& intent, std::uint32_t shard) {
+        if (applied_.contains(intent.step)) {
+            return;
+        }
+        for (const commit::RecordPart& part : intent.parts) {
+            const auto found = streams_.find(part.stream);
+            if (part.shard == shard && found != streams_.end() && !found->second.image.apply_decided(part.body, pool_)) {
+                found->second.image.mark_damaged("a step's part is not understood");
+            }
+        }
+    }
 
     /// The channels that exist, each marked if something of it is missing.
     std::vector<ChannelImage> take() {
@@ -99,7 +124,43 @@ public:
     }
 
 private:
+    void apply(StreamId id, std::uint64_t number, Bytes body, storage::Index index) {
+        Stream& stream = streams_.try_emplace(id, id).first->second;
+        if (number > stream.number) {
+            if (number != stream.number + 1) {
+                stream.image.mark_damaged(stream.doubt.empty() ? "records are missing in the log" : stream.doubt);
+            }
+            stream.number = number;
+            stream.is_unproven = false;
+        }
+        if (!stream.image.apply(body, pool_)) {
+            stream.image.mark_damaged("record " + std::to_string(index) + " of the log is not understood");
+        }
+    }
+
+    void doubt_all(const std::string& text) {
+        for (auto& [id, stream] : streams_) {
+            stream.is_unproven = true;
+            stream.doubt = text;
+        }
+    }
+
+    void take_steps(const storage::CheckpointSection& section) {
+        const auto state = commit::decode_steps_state(section.body);
+        if (section.is_damaged || !state) {
+            damaged_sections_.push_back("the section of steps in a checkpoint is damaged: some may have been done in part");
+            return;
+        }
+        applied_.insert(state->applied.begin(), state->applied.end());
+        for (const auto& intent : state->intents) {
+            intents_[commit::decode_shard_record(intent)->step] = intent;
+        }
+    }
+
     void take_section(const storage::CheckpointSection& section) {
+        if (section.stream == commit::shard_stream) {
+            return take_steps(section);
+        }
         const auto state = channel::decode_state(section.body);
         if (!section.is_damaged && state) {
             Stream& stream = streams_.try_emplace(section.stream, ChannelImage{section.stream, *state}).first->second;
@@ -117,12 +178,28 @@ private:
     std::vector<std::string> damaged_sections_;
     ChunkPool& pool_;
     const storage::Index index_;
-    const RecoveryProgress& progress_;
+    const RecoveryProgress progress_;
     std::map<StreamId, Stream> streams_;
+    std::set<std::uint64_t> applied_;                            ///< Steps of which this shard has done its part.
+    std::map<std::uint64_t, std::vector<std::byte>> intents_;
 };
 
+using Readers = std::vector<std::unique_ptr<ShardReader>>;
+
+/// What was decided and not done when the broker died is done now.
+void finish_steps(const Readers& readers) {
+    for (const auto& leader : readers) {
+        for (const auto& [step, body] : leader->intents()) {
+            const auto intent = commit::decode_shard_record(body);
+            for (std::uint32_t shard = 0; shard < readers.size(); ++shard) {
+                readers[shard]->finish(*intent, shard);
+            }
+        }
+    }
+}
+
 Result<void> recover_shard(storage::FileSystem& files, const storage::Manifest& manifest, std::uint32_t shard,
-                           ChunkPool& pool, const RecoveryProgress& progress, Recovery& recovery) {
+                           ChunkPool& pool, const RecoveryProgress& progress, Recovery& recovery, Readers& readers) {
     const auto directory = storage::shard_directory(manifest.generation, shard);
     const auto found = storage::find_checkpoint(files, directory);
     if (!found) {
@@ -137,7 +214,7 @@ Result<void> recover_shard(storage::FileSystem& files, const storage::Manifest& 
                                                 std::to_string(header.generation) + ", shard " +
                                                 std::to_string(header.shard));
     }
-    ShardReader reader{pool, found->checkpoint, progress};
+    ShardReader& reader = *readers.emplace_back(std::make_unique<ShardReader>(pool, found->checkpoint, progress));
     recovery.damage.insert(recovery.damage.end(), reader.damaged_sections().begin(), reader.damaged_sections().end());
     const auto report = storage::read_wal(files,
                                           {.directory = directory,
@@ -156,9 +233,6 @@ Result<void> recover_shard(storage::FileSystem& files, const storage::Manifest& 
     for (const auto& damage : report->damage) {
         recovery.damage.push_back(damage.text);
     }
-    for (auto& image : reader.take()) {
-        recovery.channels.push_back(std::move(image));
-    }
     return {};
 }
 
@@ -168,15 +242,20 @@ Result<Recovery> recover_generation(storage::FileSystem& files, const storage::M
                                     const RecoveryProgress& progress) {
     Recovery recovery;
     recovery.manifest = manifest;
+    Readers readers;
     for (std::uint32_t shard = 0; shard < manifest.shards; ++shard) {
         const RecoveryProgress part = [&](double done) {
             if (progress) {
                 progress((shard + done) / manifest.shards);
             }
         };
-        if (auto read = recover_shard(files, manifest, shard, pool, part, recovery); !read) {
+        if (auto read = recover_shard(files, manifest, shard, pool, part, recovery, readers); !read) {
             return fail(read.error());
         }
+    }
+    finish_steps(readers);
+    for (const auto& reader : readers) {
+        std::ranges::move(reader->take(), std::back_inserter(recovery.channels));
     }
     auto pending = storage::find_pending(files, manifest.generation);
     if (!pending) {

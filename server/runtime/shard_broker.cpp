@@ -28,7 +28,8 @@ ShardBroker::ShardBroker(std::uint32_t shard, BrokerState& state, MailboxPort& m
       outgoing_(state.shard_count),
       backups_{shard, state.shard_count, *this, *this},
       restores_{shard, state.shard_count, *this},
-      moves_{*this, *this, *this} {}
+      moves_{*this, *this, *this},
+      steps_{shard, state.shard_count, *this} {}
 
 ShardBroker::~ShardBroker() = default;
 
@@ -392,6 +393,7 @@ void ShardBroker::tick() {
     tick_linked();
     tick_others();
     moves_.tick();
+    steps_.tick();
 }
 
 /// Who has links is looked at with each pulse, as far as a turn allows.
@@ -652,6 +654,7 @@ void ShardBroker::on_committed() {
         send_part(waiting.session, std::move(waiting.part));
     }
     restores_.on_committed(*store_);
+    steps_.on_committed();
 }
 
 void ShardBroker::on_condition(commit::Condition condition, const Error&) {
@@ -666,6 +669,7 @@ void ShardBroker::on_condition(commit::Condition condition, const Error&) {
             waiting.part.json = admin_error("storage_failed", "the disk failed: whether this has happened is unknown");
             send_part(waiting.session, std::move(waiting.part));
         }
+        steps_.on_failed();
     }
     restores_.on_condition(*store_);
 }
@@ -772,6 +776,42 @@ void ShardBroker::answer_when_committed(commit::Index index, SessionId session, 
     }
     waiting_parts_.push_back({index, session, std::move(part)});
     store_->flush();
+}
+
+// --- Steps -----------------------------------------------------------------------------------------------------------------
+
+void ShardBroker::step(std::shared_ptr<const StepRequest> request) {
+    if (state_.memory.available() == 0) {
+        return answer_step(request->session, request->request, channel::Errc::full, UINT32_MAX);
+    }
+    steps_.ask(std::move(request));
+}
+
+Result<StepHost::Place> ShardBroker::place_of(const std::string& name, bool must_exist) {
+    auto named = by_name_.find(name);
+    if (named == by_name_.end()) {
+        if (is_draining_ || must_exist) {
+            return fail(is_draining_ ? Errc::draining : Errc::not_found);
+        }
+        if (const auto made = create(name, default_options(state_, name)); !made) {
+            return fail(made.error());
+        }
+        named = by_name_.find(name);
+    }
+    const Slot& slot = *slot_of(named->second);
+    const bool is_new = store_ && slot.channel->is_durable() && slot.last_change > store_->log().committed();
+    return Place{slot.id, is_new ? slot.last_change : 0};
+}
+
+bool ShardBroker::waits(const StepCommand& command, const std::string& name) {
+    auto copy = command;
+    return waits_for_restore(name, copy);
+}
+
+void ShardBroker::answer_step(SessionId session, std::uint64_t request, std::error_code reason, std::uint32_t section) {
+    if (auto* asking = session_of(session)) {
+        asking->on_step(request, reason, section);
+    }
 }
 
 ChannelId ShardBroker::id_of(const std::string& name) const {

@@ -24,6 +24,7 @@
 #include "server/runtime/restores.hpp"
 #include "server/runtime/session_events.hpp"
 #include "server/runtime/shard_store.hpp"
+#include "server/runtime/steps.hpp"
 
 namespace baton::runtime {
 
@@ -31,7 +32,8 @@ class ShardBroker final : public channel::ChannelEvents,
                           private ChannelDirectory,
                           private DurableChannels,
                           private RestoreHost,
-                          private MoveHost {
+                          private MoveHost,
+                          private StepHost {
 public:
     /// `state` and `mailboxes` outlive the broker.
     ShardBroker(std::uint32_t shard, BrokerState& state, MailboxPort& mailboxes);
@@ -73,6 +75,9 @@ public:
     /// least 60,000).
     void admin(channel::SessionId session, std::uint64_t request, std::string_view name, std::string_view json,
                std::size_t reply_size_max = admin_reply_size_max);
+
+    /// `on_step` follows exactly once while the session lives. The request's session is one of this shard.
+    void step(std::shared_ptr<const StepRequest> request);
 
     // --- What the shard does -----------------------------------------------------------------------------------------
 
@@ -153,6 +158,7 @@ private:
     void on_committed() override;
     void on_condition(commit::Condition condition, const Error& reason) override;
 
+    [[nodiscard]] commit::StepsState steps_state() const override { return steps_.state(); }
     [[nodiscard]] bool is_hidden(ChannelId id) const override;
 
     // RestoreHost
@@ -167,6 +173,17 @@ private:
     // MoveHost
     [[nodiscard]] ChannelId id_of(const std::string& name) const override;
     void answer_move(channel::SessionId session, std::uint64_t gathering, const std::string& name, std::string json) override;
+
+    // StepHost
+    [[nodiscard]] Result<Place> place_of(const std::string& name, bool must_exist) override;
+    [[nodiscard]] bool waits(const StepCommand& command, const std::string& name) override;
+    [[nodiscard]] channel::Channel* channel_of(ChannelId id) override { return find_channel(id); }
+    void channel_changed(ChannelId id) override { touch_channel(id); }
+    void send_step(std::uint32_t shard, Envelope envelope) override { send(shard, std::move(envelope)); }
+    void answer_step(channel::SessionId session, std::uint64_t request, std::error_code reason,
+                     std::uint32_t section) override;
+    [[nodiscard]] ShardStore* step_store() override { return store_.get(); }
+    [[nodiscard]] WallTime wall_now() const override { return state_.clock.wall_now(); }
 
     /// It has a name when it is in `by_name_` or `hidden_`.
     Slot& add_slot(const std::string& name, const channel::ChannelOptions& options, const channel::Durability& durability);
@@ -217,6 +234,8 @@ private:
     void handle(BackupWrittenEvent& event) { backups_.on(*store_, event); }
     void handle(RestoreCommand& command) { restores_.on(*store_, command); }
     void handle(RestoreAnswer& answer) { restores_.on(*store_, answer); }
+    void handle(StepCommand& command) { steps_.on(command); }
+    void handle(StepAnswer& answer) { steps_.on(answer); }
 
     const std::uint32_t shard_;
     BrokerState& state_;
@@ -251,6 +270,7 @@ private:
     Backups backups_;
     Restores restores_;
     Moves moves_;
+    Steps steps_;
 };
 
 }  // namespace baton::runtime

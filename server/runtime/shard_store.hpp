@@ -40,6 +40,8 @@ public:
     [[nodiscard]] virtual channel::Channel* find_channel(ChannelId id) = 0;
     /// It is being restored and does not count yet.
     [[nodiscard]] virtual bool is_hidden(ChannelId id) const = 0;
+    /// What the shard has to remember of steps.
+    [[nodiscard]] virtual commit::StepsState steps_state() const = 0;
     /// It may have something to do at the end of the turn.
     virtual void touch_channel(ChannelId id) = 0;
     virtual void on_committed() = 0;

@@ -138,6 +138,8 @@ void SessionProtocol::on_frame(const wire::Frame& frame, const BorrowedBytes& bo
             return on_attach(frame);
         case FrameType::admin:
             return on_admin(frame);
+        case FrameType::step:
+            return on_step_frame(frame, body);
         case FrameType::error:
             if (const auto error = wire::decode_error(frame.body)) {
                 return on_error(*error);
@@ -160,6 +162,7 @@ void SessionProtocol::on_frame(const wire::Frame& frame, const BorrowedBytes& bo
         case FrameType::grant:
         case FrameType::goaway:
         case FrameType::admin_reply:
+        case FrameType::stepped:
             return fail_connection(Status::protocol_violation, std::string{"a client does not send "} +
                                                                    std::string{to_string(frame.header.type)} + " here");
     }

@@ -143,6 +143,10 @@ void SessionProtocol::on_hello(const wire::Frame& frame) {
     welcome.channel_name_size_max = limits_.channel_name_size_max;
     welcome.draining = broker_.shared().is_draining.load(std::memory_order_relaxed);
     welcome.time_us = clock_.wall_now().us;
+    has_steps_ = std::ranges::find(hello->features, wire::feature_step) != hello->features.end();
+    if (has_steps_) {
+        welcome.features.emplace_back(wire::feature_step);
+    }
     frame_size_max_ = welcome.frame_size_max;
     writer_.set_frame_size_max(welcome.frame_size_max);
     heartbeat_ = std::chrono::milliseconds{welcome.heartbeat_ms};

@@ -16,6 +16,7 @@
 #include "common/base/payload.hpp"
 #include "common/wire/bodies.hpp"
 #include "common/wire/frame.hpp"
+#include "common/wire/step.hpp"
 #include "common/wire/status.hpp"
 #include "server/runtime/shard_broker.hpp"
 #include "server/session/delivery_writer.hpp"
@@ -79,6 +80,7 @@ public:
     void on_closed(std::uint16_t link, std::error_code reason) noexcept override;
     void on_memory_granted(std::uint16_t link) override;
     void on_admin_reply(std::uint64_t request, const std::string& json) override;
+    void on_step(std::uint64_t request, std::error_code reason, std::uint32_t section) override;
 
 private:
     enum class State : std::uint8_t { preamble, hello, open, closing };
@@ -107,6 +109,12 @@ private:
     void on_fragment_head(std::uint16_t number, Link& link, const wire::Frame& frame);
     void on_fragment_data(std::uint16_t number, Link& link, const wire::Frame& frame);
     void on_admin(const wire::Frame& frame);
+    void on_step_frame(const wire::Frame& frame, const BorrowedBytes& body);
+    [[nodiscard]] bool may_step(const wire::Frame& frame, const wire::Step& step);
+    /// Not `ok`: the answer that the section gets. Nothing: the connection has failed.
+    [[nodiscard]] std::optional<wire::Status> take_section(const wire::StepSection& section, const BorrowedBytes& body,
+                                                           runtime::StepRequest& request);
+    void answer_step(std::uint64_t request, wire::Status status, std::uint32_t section, const std::string& text);
     void publish(std::uint16_t number, Link& link, std::uint64_t sequence, Payload batch, bool is_assembled);
 
     // Links.
@@ -136,6 +144,8 @@ private:
     bool is_connected_ = true;
     bool has_refused_number_ = false;  ///< ATTACH with a number above links_max: its other frames are on their way.
     std::uint32_t admins_pending_ = 0;
+    bool has_steps_ = false;  ///< HELLO said that the client knows them.
+    std::vector<std::shared_ptr<const runtime::StepRequest>> steps_;  ///< Without an answer.
     std::uint32_t frame_size_max_;  ///< For frames that come in; negotiated.
     std::size_t wanted_ = 0;
     Duration heartbeat_{};

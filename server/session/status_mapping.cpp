@@ -31,6 +31,8 @@ Status from_channel(channel::Errc code) noexcept {
         case channel::Errc::not_supported: return Status::unsupported;
         case channel::Errc::not_found: return Status::not_found;
         case channel::Errc::bad_filter: return Status::bad_request;
+        case channel::Errc::step_known: return Status::ok;
+        case channel::Errc::step_under_way: return Status::internal;  // Never told.
         case channel::Errc::too_many_subscriptions: return Status::too_many_links;
     }
     return Status::internal;

@@ -200,6 +200,61 @@ TEST_P(CommitLogConformance, RelaxedRecordsAreCommittedWithoutAnybodyAsking) {
     expect_prefix();
 }
 
+TEST_P(CommitLogConformance, WhatIsJoinedIsOneRecord) {
+    ChunkPool pool;
+    CommitLog& log = node->log();
+    node->submit(7, "before");
+    log.begin_joint();
+    EXPECT_EQ(log.submitted(), 1U);
+    EXPECT_EQ(log.submit(StreamId{7}, as_bytes("a"), Payload::copy_of(pool, as_bytes("b")), Urgency::relaxed), 2U);
+    EXPECT_EQ(log.submit(StreamId{9}, as_bytes("c"), {}, Urgency::now), 2U);
+    EXPECT_EQ(log.submitted(), 2U);
+    EXPECT_EQ(log.end_joint(5), 2U);
+    log.begin_joint();
+    EXPECT_EQ(log.end_joint(0), 2U) << "there is nothing to say";
+    log.begin_joint();
+    EXPECT_EQ(log.end_joint(6), 3U) << "a part that is done, with nothing in it";
+    EXPECT_EQ(log.submit(StreamId{7}, as_bytes("after"), {}, Urgency::now), 4U);
+    node->settle();
+    EXPECT_EQ(node->told(), 4U);
+    const auto entries = node->after_crash();
+    ASSERT_EQ(entries.size(), 4U);
+    const auto joint = decode_shard_record(as_bytes(entries[1].body));
+    ASSERT_TRUE(joint);
+    EXPECT_EQ(joint->type, ShardRecordType::joint);
+    EXPECT_EQ(joint->step, 5U);
+    ASSERT_EQ(joint->parts.size(), 2U);
+    EXPECT_EQ(joint->parts[0].stream, StreamId{7});
+    EXPECT_EQ(joint->parts[0].number, 2U) << "numbers go on in each stream";
+    EXPECT_EQ(as_text(joint->parts[0].body), "ab");
+    EXPECT_EQ(joint->parts[1].stream, StreamId{9});
+    EXPECT_EQ(joint->parts[1].number, 1U);
+    EXPECT_EQ(as_text(joint->parts[1].body), "c");
+    EXPECT_EQ(decode_shard_record(as_bytes(entries[2].body))->step, 6U);
+    EXPECT_EQ(to_line(entries[3]), "7:after");
+}
+
+TEST_P(CommitLogConformance, WhatIsNotWholeIsNoRecordOfAShard) {
+    RecordGatherer gatherer;
+    gatherer.add({.stream = StreamId{7}, .number = 3, .shard = 1, .body = as_bytes("abc")});
+    const auto intent = gatherer.take(ShardRecordType::intent, 4);
+    ASSERT_TRUE(decode_shard_record(intent));
+    for (std::size_t size = 0; size < intent.size(); ++size) {
+        EXPECT_FALSE(decode_shard_record(Bytes{intent}.first(size))) << size;
+    }
+    const StepsState state{.applied = {1, 2}, .intents = {intent}};
+    const auto bytes = encode(state);
+    const auto decoded = decode_steps_state(bytes);
+    ASSERT_TRUE(decoded);
+    EXPECT_EQ(decoded->applied, state.applied);
+    EXPECT_EQ(decoded->intents, state.intents);
+    for (std::size_t size = 0; size < bytes.size(); ++size) {
+        EXPECT_FALSE(decode_steps_state(Bytes{bytes}.first(size))) << size;
+    }
+    EXPECT_FALSE(decode_shard_record(gatherer.take(ShardRecordType::intent, 4))) << "an intent of nothing";
+    EXPECT_TRUE(decode_shard_record(gatherer.take(ShardRecordType::finished, 4)));
+}
+
 TEST_P(CommitLogConformance, ARecordMayBeLargerThanAnyFile) {
     node->submit(1, "small");
     node->submit(1, "large ", std::string(300'000, 'y'));

@@ -12,6 +12,7 @@
 #include "common/base/assert.hpp"
 #include "common/base/utf8.hpp"
 #include "common/wire/bodies.hpp"
+#include "common/wire/step.hpp"
 #include "tests/golden/wire_vectors.hpp"
 
 namespace {
@@ -70,6 +71,24 @@ bool put_again(Outbox& outbox, ChunkPool& pool, const Frame& frame) {
                 BATON_ASSERT(is_valid_utf8(as_bytes(settle->note)));
                 put_settle(outbox, header.link, header.sequence, records_of<Settlement>(*settle), settle->note);
                 return !settle->note.empty() || (header.flags & flag_settle_note) == 0;
+            }
+            return false;
+        case FrameType::step:
+            if (const auto step = decode_step(frame.body)) {
+                StepBuilder builder{step->producer, step->number};
+                for (const StepSection& section : step->sections) {
+                    section.kind == StepSection::Kind::messages
+                        ? builder.add_messages(section.name, section.must_exist, section.batch)
+                        : builder.add_settlements(section.link, records_of(section.settlements));
+                }
+                put_step(outbox, header.sequence, builder.body());
+                return header.link == 0;
+            }
+            return false;
+        case FrameType::stepped:
+            if (const auto stepped = decode_stepped(frame.body)) {
+                put_stepped(outbox, header.sequence, *stepped);
+                return header.link == 0 && stepped->text.size() <= error_text_size_max;
             }
             return false;
         case FrameType::settled:

@@ -19,6 +19,7 @@
 #include "common/wire/bodies.hpp"
 #include "common/wire/frame.hpp"
 #include "common/wire/handshake.hpp"
+#include "common/wire/step.hpp"
 #include "tests/golden/wire_vectors.hpp"
 
 namespace baton::wire {
@@ -577,6 +578,54 @@ TEST_F(GoldenWire, Admin) {
         R"({"error":{"code":"not_found","retryable":false,"text":"there is no channel 'a%00%FF'"},"ok":false})";
     put_admin_reply(outbox, u64_max, refused);
     EXPECT_EQ(as_text(expect_frame("admin_reply.error").body), refused);
+}
+
+TEST_F(GoldenWire, Step) {
+    std::array<std::byte, 16> producer{};
+    for (std::size_t i = 0; i < producer.size(); ++i) {
+        producer[i] = static_cast<std::byte>(i + 1);
+    }
+    BatchBuilder batch;
+    batch.append(as_bytes("hi"));
+    const Payload messages = batch.take(pool, BatchBuilder::Crc::off);
+    const Settlement done{.first = 7, .count = 2, .attempt = 1, .outcome = 1, .argument = 0};
+    StepBuilder builder{producer, 9};
+    builder.add_messages(as_bytes("out"), true, messages.bytes());
+    builder.add_settlements(3, {&done, 1});
+    put_step(outbox, 5, builder.body());
+    const Frame frame = expect_frame("step");
+    expect_header(frame, FrameType::step, 0, 5);
+    const auto step = decode_step(frame.body);
+    ASSERT_TRUE(step);
+    EXPECT_EQ(step->producer, producer);
+    EXPECT_EQ(step->number, 9U);
+    ASSERT_EQ(step->sections.size(), 2U);
+    EXPECT_EQ(step->sections[0].kind, StepSection::Kind::messages);
+    EXPECT_TRUE(step->sections[0].must_exist);
+    EXPECT_EQ(as_text(step->sections[0].name), "out");
+    EXPECT_TRUE(std::ranges::equal(step->sections[0].batch, messages.bytes()));
+    EXPECT_EQ(step->sections[1].kind, StepSection::Kind::settlements);
+    EXPECT_EQ(step->sections[1].link, 3U);
+    auto settlements = step->sections[1].settlements;
+    Settlement settlement;
+    ASSERT_TRUE(settlements.next(settlement));
+    EXPECT_EQ(settlement, done);
+    EXPECT_EQ(settlements.remaining(), 0U);
+}
+
+TEST_F(GoldenWire, Stepped) {
+    const auto expect = [this](std::string_view name, const Stepped& stepped) {
+        put_stepped(outbox, 5, stepped);
+        const Frame frame = expect_frame(name);
+        expect_header(frame, FrameType::stepped, 0, 5);
+        const auto decoded = decode_stepped(frame.body);
+        ASSERT_TRUE(decoded);
+        EXPECT_EQ(decoded->status, stepped.status);
+        EXPECT_EQ(decoded->section, stepped.section);
+        EXPECT_EQ(decoded->text, stepped.text);
+    };
+    expect("stepped", {});
+    expect("stepped.lost", {.status = Status::lost_lease, .section = 1, .text = "the lease is lost"});
 }
 
 TEST_F(GoldenWire, UnknownTypes) {

@@ -34,7 +34,7 @@ MAY_INCLUDE = {
     "server/session": {"common/base", "common/wire", "common/net", "server/channel", "server/runtime"},
     "server/admin": {"common/base", "common/net", "server/channel", "server/runtime", "server/session"},
     "server/app": COMMON | (SERVER - {"server/inspect"}),
-    "server/inspect": {"common/base", "server/channel", "server/runtime", "server/storage"},
+    "server/inspect": {"common/base", "server/channel", "server/commit", "server/runtime", "server/storage"},
     "server": COMMON | SERVER,
     "client": COMMON,
     "client/cli": COMMON | {"client"},

@@ -31,6 +31,7 @@
 #include <baton/options.hpp>
 #include <baton/receiver.hpp>
 #include <baton/sender.hpp>
+#include <baton/step.hpp>
 #include <baton/wait_limit.hpp>
 
 namespace baton {
@@ -139,6 +140,9 @@ public:
     // Neither waits. A channel that cannot be had (not_found, refused) shows in the first call on it.
     [[nodiscard]] Sender sender(std::string_view name, const SenderOptions& options = {});
     [[nodiscard]] Receiver receiver(std::string_view name, const ReceiverOptions& options = {});
+
+    // An empty step; see step.hpp.
+    [[nodiscard]] Step step();
 
     // Returns once connected. Throws cannot_connect, timed_out, interrupted, closed.
     void wait_connected(const WaitLimit& limit = WaitLimit::forever());

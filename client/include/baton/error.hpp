@@ -29,6 +29,7 @@ enum class ClientErrc : std::uint8_t {
     draining,           // The broker is going down in order.
     superseded,         // Another sender has taken over this sender's producer id.
     protocol_error,     // One side broke a rule of the protocol: a fault of the library or of the broker.
+    lost_lease,         // What a step would have settled is not ours any more. Nothing of it was done.
 };
 
 // "not_found". Stable: scripts may rely on it.

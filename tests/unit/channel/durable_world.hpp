@@ -51,6 +51,18 @@ struct DurableWorld {
         log->commit_to(saved_index);
         world->channel.on_committed();
     }
+    /// Of a joint record each part: they are all of this channel.
+    void apply(ChannelImage& image, const FakeCommitLog::Record& record) {
+        if (!record.is_joint) {
+            BATON_ASSERT(image.apply(record.body, pool));
+            return;
+        }
+        const auto joint = commit::decode_shard_record(record.body);
+        BATON_ASSERT(joint.has_value());
+        for (const auto& part : joint->parts) {
+            BATON_ASSERT(image.apply(part.body, pool));
+        }
+    }
     /// What a restart makes of the saved state and the log up to `last`.
     [[nodiscard]] ChannelImage image(commit::Index last, commit::Index first = 1) {
         std::optional<ChannelImage> image;
@@ -61,7 +73,7 @@ struct DurableWorld {
             image.emplace(test_stream, *state);
         }
         for (commit::Index index = first; index <= last; ++index) {
-            BATON_ASSERT(image->apply(log->record(index).body, pool));
+            apply(*image, log->record(index));
         }
         damage = image->settle_contents();
         return std::move(*image);

@@ -13,6 +13,7 @@
 #include "server/channel/channel.hpp"
 #include "server/channel/relocation.hpp"
 #include "server/commit/commit_log.hpp"
+#include "server/commit/joint_record.hpp"
 
 namespace baton::channel::test {
 
@@ -21,16 +22,30 @@ public:
     struct Record {
         std::vector<std::byte> body;
         commit::Urgency urgency{};
+        bool is_joint = false;  ///< A record of the shard's own stream.
     };
 
-    commit::Index submit(commit::StreamId, Bytes head, const Payload& body, commit::Urgency urgency) override {
+    commit::Index submit(commit::StreamId stream, Bytes head, const Payload& body, commit::Urgency urgency) override {
+        if (is_joint_) {
+            joint_.add({.stream = stream, .number = 1, .shard = 0, .body = head}, body.bytes());
+            return submitted();
+        }
         Record& record = records_.emplace_back();
         record.urgency = urgency;
         record.body.assign(head.begin(), head.end());
         record.body.insert(record.body.end(), body.bytes().begin(), body.bytes().end());
         return submitted();
     }
-    [[nodiscard]] commit::Index submitted() const noexcept override { return records_.size(); }
+    void begin_joint() override { is_joint_ = true; }
+    commit::Index end_joint(std::uint64_t step) override {
+        is_joint_ = false;
+        if (joint_.empty() && step == 0) {
+            return submitted();
+        }
+        records_.push_back({joint_.take(commit::ShardRecordType::joint, step), commit::Urgency::now, true});
+        return submitted();
+    }
+    [[nodiscard]] commit::Index submitted() const noexcept override { return records_.size() + (joint_.empty() ? 0 : 1); }
     [[nodiscard]] commit::Index committed() const noexcept override { return committed_; }
     [[nodiscard]] commit::Condition condition() const noexcept override { return condition_; }
     [[nodiscard]] bool is_congested() const noexcept override { return is_congested_; }
@@ -46,6 +61,8 @@ public:
 
 private:
     std::vector<Record> records_;
+    bool is_joint_ = false;
+    commit::RecordGatherer joint_;
     commit::Index committed_ = 0;
     commit::Condition condition_ = commit::Condition::open;
     bool is_congested_ = false;

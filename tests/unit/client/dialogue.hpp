@@ -247,6 +247,9 @@ private:
     void on_request_lost(RequestId request, bool is_too_large) override {
         note(is_too_large ? "too_large" : "lost", request);
     }
+    void on_stepped(RequestId request, const wire::Stepped& stepped) override {
+        note("stepped", request, wire::to_string(stepped.status));
+    }
     void on_sender_attached(LinkId link, std::uint64_t message_size_max) override {
         note("attached", link, message_size_max);
     }

@@ -47,20 +47,33 @@ public:
     void on_refused(std::uint16_t, std::uint64_t, std::uint32_t, std::error_code) noexcept override { ++refused; }
     void on_sender_credit(std::uint16_t, channel::Credit) noexcept override {}
     void on_state(std::uint16_t, const LinkStateReport&) noexcept override {}
-    void on_deliver(std::uint16_t, const channel::Slice& slice) noexcept override { delivered += slice.count; }
+    void on_deliver(std::uint16_t, const channel::Slice& slice) noexcept override {
+        delivered += slice.count;
+        slices.push_back({slice.first, slice.count, slice.attempt});
+    }
     void on_settle_refused(std::uint16_t, const channel::SettleRange&, std::error_code) noexcept override {}
     void on_settled(std::uint16_t, std::uint64_t receipt) noexcept override { settled = receipt; }
     void on_closed(std::uint16_t, std::error_code) noexcept override {}
     void on_memory_granted(std::uint16_t) override {}
     void on_admin_reply(std::uint64_t, const std::string& json) override { replies.push_back(Json::parse(json)); }
+    void on_step(std::uint64_t request, std::error_code reason, std::uint32_t section) override {
+        steps.push_back({request, reason, section});
+    }
 
     const channel::SessionId id;
     ChannelRef channels[10];
     std::uint64_t confirmed = 0;
     std::uint64_t refused = 0;
     std::uint64_t delivered = 0;
+    std::vector<channel::SettleRange> slices;  ///< What was delivered.
     std::uint64_t settled = 0;
     std::vector<Json> replies;
+    struct Stepped {
+        std::uint64_t request = 0;
+        std::error_code reason;
+        std::uint32_t section = 0;
+    };
+    std::vector<Stepped> steps;
 };
 
 class TwoShards {

@@ -9,6 +9,7 @@
 #include "common/wire/bodies.hpp"
 #include "common/wire/frame.hpp"
 #include "common/wire/handshake.hpp"
+#include "common/wire/step.hpp"
 
 namespace baton::wire {
 
@@ -64,6 +65,29 @@ inline std::string decode_body(const FrameHeader& header, Bytes body) {
                 return refused();
             }
             say(deliver->attempt, deliver->redelivered, hex_encode(deliver->batch));
+            break;
+        }
+        case FrameType::step: {
+            const auto step = decode_step(body);
+            if (!step) {
+                return refused();
+            }
+            say(hex_encode(step->producer), step->number);
+            for (const StepSection& section : step->sections) {
+                say(number(section.kind), section.must_exist, section.link, hex_encode(section.name), hex_encode(section.batch));
+                auto settlements = section.settlements;
+                for (Settlement record; settlements.next(record);) {
+                    say(record.first, record.count, record.attempt, number(record.outcome), record.argument);
+                }
+            }
+            break;
+        }
+        case FrameType::stepped: {
+            const auto stepped = decode_stepped(body);
+            if (!stepped) {
+                return refused();
+            }
+            say(number(stepped->status), stepped->section, stepped->text);
             break;
         }
         case FrameType::settle: {

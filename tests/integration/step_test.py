@@ -1,0 +1,253 @@
+"""The atomic step against the real broker, by frames and by `baton receive --forward`: whatever dies, a message is in one of
+the two channels and never in both.
+
+Named after what must hold; the rules are in docs/protocol.md, section 10b. Next file: lessons_test.py."""
+
+import os
+import random
+import signal
+import struct
+import subprocess
+import unittest
+
+import wire
+from broker import BrokerTest, each_shard_count, eventually
+
+PRODUCER = bytes(range(1, 17))
+NO_SECTION = 0xFFFFFFFF
+LOST_LEASE, FULL = 22, 32
+
+
+def send_to(name, *bodies):
+    batch = wire.encode_batch(bodies)
+    body = struct.pack("<HH", len(name), 0) + name + batch
+    return struct.pack("<BBHI", 1, 0, 0, len(body)) + body
+
+
+def settle(link, offset, count=1, attempt=1):
+    return struct.pack("<BBHI", 2, 0, link, 24) + struct.pack("<QIIBBHI", offset, count, attempt, wire.DONE, 0, 0, 0)
+
+
+class StepTest(BrokerTest):
+    """Channels in, out and log, on any shards, with a worker that holds three messages of in."""
+
+    storage = "durable"
+
+    def setUp(self):
+        super().setUp()
+        self.data = os.path.join(self.data_dir(), "data")
+        self.start()
+        for name in (b"in", b"out", b"log"):
+            self.assertTrue(self.admin.admin("channel.create", name, storage=self.storage)["ok"])
+        sender = self.peer(self.server)
+        sender.attach_sender(1, b"in")
+        self.assertEqual([], sender.publish_all(1, 1, [b"1", b"2", b"3"]))
+        self.open_worker()
+
+    def start(self):
+        self.server = self.broker(data_dir=self.data)
+        self.admin = self.peer(self.server)
+
+    def open_worker(self):
+        self.worker = self.peer(self.server, features=["step"])
+        self.worker.attach_receiver(2, b"in")
+        return [message.body for message in self.worker.deliveries(2, 3)]
+
+    def ask(self, number, *sections, request=1):
+        body = PRODUCER + struct.pack("<QII", number, len(sections), 0) + b"".join(sections)
+        self.worker.send(wire.STEP, sequence=request, body=body)
+
+    def answer(self, request=1):
+        frame = self.worker.expect(wire.STEPPED, matching=lambda frame: frame.sequence == request)
+        status, section, size, zero = struct.unpack_from("<IIHH", frame.body)
+        self.assertEqual((len(frame.body) - 12, 0), (size, zero))
+        return status, section
+
+    def step(self, number, *sections):
+        self.ask(number, *sections)
+        return self.answer()
+
+    def stored(self):
+        return tuple(self.admin.show(name)["stored"] for name in (b"in", b"out", b"log"))
+
+
+class EveryStorage(StepTest):
+    def test_all_of_it_happens(self):
+        self.assertEqual((0, NO_SECTION), self.step(1, settle(2, 2), send_to(b"out", b"a", b"b"), send_to(b"log", b"c")))
+        self.assertEqual((2, 2, 1), self.stored())
+
+    def test_or_nothing(self):
+        self.assertEqual((LOST_LEASE, 1), self.step(1, send_to(b"out", b"a"), settle(2, 2, attempt=2)))
+        self.admin.admin("channel.create", b"log", messages_max=1)
+        self.assertEqual((FULL, 2), self.step(1, settle(2, 2), send_to(b"out", b"a"), send_to(b"log", b"b", b"c")))
+        self.assertEqual((3, 0, 0), self.stored())
+        self.assertEqual((0, NO_SECTION), self.step(1, settle(2, 1, 3), send_to(b"log", b"c")))
+        self.assertEqual((0, 0, 1), self.stored())
+
+    def test_a_lost_lease_fences(self):
+        """The worker was too slow: somebody else has the message."""
+        self.worker.close()
+        self.worker = self.peer(self.server, features=["step"])
+        self.worker.attach_receiver(2, b"in", credit=(1, 1 << 20), lease_ms=100)
+        (slow,) = self.worker.deliveries(2, 1)
+        other = self.peer(self.server)
+        other.attach_receiver(1, b"in")
+        quick = next(message for message in other.deliveries(1, 3) if message.offset == slow.offset)
+        self.assertEqual((LOST_LEASE, 0), self.step(1, settle(2, slow.offset, attempt=slow.attempt), send_to(b"out", b"a")))
+        self.assertEqual((3, 0, 0), self.stored())
+        self.assertEqual([], other.settle_and_wait(1, quick.offset, attempt=quick.attempt), "it is somebody else's")
+
+    def test_again_is_once(self):
+        sections = settle(2, 2), send_to(b"out", b"a"), send_to(b"log", b"b")
+        self.ask(1, *sections)
+        eventually(lambda: self.stored() == (2, 1, 1), "it is done")
+        self.worker.close()  # Before the answer was read.
+        self.open_worker_again(2)
+        self.assertEqual((0, NO_SECTION), self.step(1, settle(0, 2), *sections[1:]))
+        self.assertEqual((2, 1, 1), self.stored())
+        self.assertEqual((LOST_LEASE, 0), self.step(2, settle(0, 1), *sections[1:]), "and what was not done is not")
+        self.assertEqual((2, 1, 1), self.stored())
+
+    def open_worker_again(self, count):
+        self.worker = self.peer(self.server, features=["step"])
+        self.worker.attach_receiver(2, b"in")
+        self.worker.deliveries(2, count)
+
+    def test_what_is_no_step(self):
+        self.worker.send(wire.STEP, sequence=1, body=PRODUCER)
+        self.assertEqual("bad_frame", self.worker.expect_fault().status)
+        self.worker = self.peer(self.server)
+        self.ask(1, send_to(b"out", b"a"))
+        self.assertEqual("unknown_frame", self.worker.expect_fault().status)
+        self.worker = self.peer(self.server, features=["step"])
+        self.ask(1, settle(2, 1))
+        self.assertEqual("protocol_violation", self.worker.expect_fault().status)
+        self.assertEqual((3, 0, 0), self.stored())
+
+
+@each_shard_count()
+class MemoryStepTest(EveryStorage):
+    storage = "memory"
+
+
+@each_shard_count()
+class DurableStepTest(EveryStorage):
+    def test_what_was_answered_is_on_the_disk(self):
+        sections = settle(2, 2), send_to(b"out", b"a", b"b"), send_to(b"log", b"c")
+        self.assertEqual((0, NO_SECTION), self.step(1, *sections))
+        self.server.kill()
+        self.start()
+        self.assertEqual((2, 2, 1), self.stored())
+        self.open_worker_again(2)
+        self.assertEqual((0, NO_SECTION), self.step(1, settle(0, 2), *sections[1:]), "it is known")
+        self.assertEqual((2, 2, 1), self.stored())
+
+    def test_a_broker_that_dies_has_done_it_or_not(self):
+        rng = random.Random(7)
+        for round_number in range(6):
+            before = self.stored()
+            for number in range(20):
+                self.ask(100 * round_number + number + 1, send_to(b"out", b"x"), send_to(b"log", b"y"), request=number)
+                if number == rng.randrange(20):
+                    break
+                self.answer(request=number)
+            self.server.kill()
+            self.start()
+            after = self.stored()
+            self.assertEqual(after[1] - before[1], after[2] - before[2], "both channels or none")
+            self.open_worker()
+
+
+@each_shard_count()
+class ForwardTest(BrokerTest):
+    def setUp(self):
+        super().setUp()
+        self.data = os.path.join(self.data_dir(), "data")
+        self.start()
+
+    def start(self):
+        self.server = self.broker(data_dir=self.data)
+        self.admin = self.peer(self.server)
+        return self.server
+
+    def fill(self, count):
+        for name in (b"in", b"out"):
+            self.admin.admin("channel.create", name, storage="durable", attempts_max=0, retry_first_ms=0)
+        self.expect_exit(0, self.server, "send", "in", stdin=b"".join(b"%d\n" % number for number in range(count)))
+
+    def results(self):
+        return [int(line) for line in self.expect_exit(0, self.server, "receive", "out", "--until-empty").stdout.split()]
+
+    def test_it_moves_what_comes(self):
+        self.fill(1_000)
+        self.expect_exit(0, self.server, "receive", "in", "--forward", "out", "--until-empty")
+        self.assertEqual(list(range(1_000)), self.results())
+        self.assertEqual(0, self.admin.show(b"in")["stored"])
+
+    def test_with_a_command_its_output(self):
+        self.fill(5)
+        self.expect_exit(0, self.server, "receive", "in", "--exec", "read n; [ $n = 3 ] || echo 10$n", "--forward", "out",
+                         "--until-empty")
+        self.assertEqual([100, 101, 102, 104], self.results())
+        self.assertEqual(0, self.admin.show(b"in")["stored"])
+
+    def test_a_full_channel_is_waited_for(self):
+        self.fill(20)
+        self.admin.admin("channel.create", b"out", messages_max=10, overflow="reject")
+        forwarder = self.command(self.server, "receive", "in", "--exec", "cat", "--forward", "out", "-n", "20")
+        eventually(lambda: self.admin.show(b"out")["stored"] == 10 and forwarder.complaints, "it is full")
+        self.assertEqual(0, len(forwarder.lines))
+        self.assertEqual(list(range(10)), self.results())
+        self.assertEqual(0, forwarder.wait())
+        self.assertEqual(list(range(10, 20)), self.results())
+
+    def test_its_limits(self):
+        self.fill(1)
+        for arguments in (("--null",), ("--jsonl",), ("--ack", "none")):
+            self.expect_exit(2, self.server, "receive", "in", "--forward", "out", *arguments)
+        self.expect_exit(2, self.server, "receive", "in", "--forward", "")
+        self.expect_exit(0, self.server, "receive", "in", "--until-empty")
+        self.expect_exit(0, self.server, "send", "in", "--whole", stdin=b"x" * 300_000)
+        told = self.expect_exit(7, self.server, "receive", "in", "--forward", "out", "--until-empty").stderr
+        self.assertIn(b"the limit is 262128", told)
+        self.assertEqual(1, self.admin.show(b"in")["stored"])
+
+    def test_workers_and_brokers_that_die(self):
+        """Each number is forwarded once, whoever is killed whenever."""
+        count = 3_000
+        self.fill(count)
+        rng = random.Random(self.shards)
+        for kill in range(8):
+            worker = self.command(self.server, "receive", "in", "--forward", "out", "--window", "7")
+            threshold = self.admin.show(b"out")["stored"] + rng.randrange(1, 120)
+            eventually(lambda: self.admin.show(b"out")["stored"] >= threshold, "some are forwarded")
+            if kill % 2 == 0:
+                worker.process.kill()
+                worker.wait()
+                continue
+            self.server.kill()
+            worker.process.kill()
+            worker.wait()
+            self.start()
+        self.expect_exit(0, self.server, "receive", "in", "--forward", "out", "--until-empty")
+        self.assertEqual(list(range(count)), sorted(self.results()))
+        self.assertEqual(0, self.admin.show(b"in")["stored"])
+
+    def test_a_worker_goes_on_over_a_broker_that_dies(self):
+        self.fill(2_000)
+        worker = self.command(self.server, "receive", "in", "--forward", "out", "--window", "5")
+        eventually(lambda: self.admin.show(b"out")["stored"] >= 300, "some are forwarded")
+        port = self.server.listen_url.rsplit(":", 1)[1]
+        self.server.kill()
+        self.server = self.broker(data_dir=self.data, listen=(f"tcp://127.0.0.1:{port}",))
+        self.admin = self.peer(self.server)
+        eventually(lambda: self.admin.show(b"in")["stored"] == 0, "all are forwarded")
+        worker.process.send_signal(signal.SIGINT)
+        self.assertEqual(130, worker.wait(), worker.complaints)
+        self.assertEqual(list(range(2_000)), sorted(self.results()))
+
+
+del StepTest, EveryStorage
+
+if __name__ == "__main__":
+    unittest.main()
