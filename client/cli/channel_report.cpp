@@ -111,6 +111,9 @@ std::string rules_text(const Json& channel) {
                                      std::pair{"exclusive", ", exclusive"}, std::pair{"compact", ", compact"}}) {
         text += is_set(channel, key) ? label : "";
     }
+    if (is_set(channel, "compact") && channel.contains("tombstone_age_ms")) {
+        text += " (tombstones for " + ms_text(channel, "tombstone_age_ms") + ")";
+    }
     return text + "\n";
 }
 
@@ -204,7 +207,8 @@ std::string report_text(const Json& channel) {
             number(channel, "purged") + counter(channel, "retried", "retried") +
             counter(channel, "rejected", "rejected") + counter(channel, "expired", "expired") +
             counter(channel, "expired", "expired_messages") + counter(channel, "dropped", "dropped") +
-            counter(channel, "trimmed", "trimmed") + counter(channel, "leases ended", "leases_ended") + "\n";
+            counter(channel, "trimmed", "trimmed") + counter(channel, "compacted", "compacted") +
+            counter(channel, "leases ended", "leases_ended") + "\n";
     if (const auto dropped = channel.find("last_dropped"); dropped != channel.end() && dropped->is_object()) {
         text += "  last dropped: " + std::to_string(number_or(*dropped, "count", 0)) + " from offset " +
                 std::to_string(number_or(*dropped, "first", 0)) + "\n";

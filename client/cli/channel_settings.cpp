@@ -181,6 +181,8 @@ void add_channel_settings(CLI::App& verb, ChannelFlags& flags) {
     add_ms(verb, settings, "--dedupe-window", "dedupe_window_ms", 0, 7 * day_ms,
            "Messages with an --id that was seen in this time are not stored again (default 0: off).");
     add_switch(verb, settings, "compact", "compact", "Stream: only the newest message of each key is kept.");
+    add_ms(verb, settings, "--tombstone-age", "tombstone_age_ms", 0, day_ms * 36'500,
+           "With --compact: so long a newest message with an empty body stays, which says that its key is gone (default 24h).");
 }
 
 Json finished_settings(const ChannelFlags& flags) {

@@ -309,6 +309,7 @@ Json json_of(const ChannelSettings& settings) {
     set(json, "fair_weights", settings.fair_weights);
     set(json, "dedupe_window_ms", settings.dedupe_window);
     set(json, "compact", settings.compact);
+    set(json, "tombstone_age_ms", settings.tombstone_age);
     return json;
 }
 

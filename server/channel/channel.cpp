@@ -35,6 +35,7 @@ Channel::Channel(std::string name, const ChannelOptions& options, ChannelEvents&
       options_{usable(options)},
       events_{events},
       clock_{clock},
+      budget_{budget},
       journal_{durability.log != nullptr ? std::make_unique<Journal>(*durability.log, durability.stream) : nullptr},
       log_{options_.kind == Kind::stream ? MessageLog::Keep::until_trimmed : MessageLog::Keep::until_settled},
       intake_{log_, journal_.get(), events, clock, dedupe_, *this, intake_limits(options_)},
@@ -47,6 +48,7 @@ Channel::Channel(std::string name, const ChannelOptions& options, ChannelEvents&
     if (options_.kind == Kind::queue) {
         add_reader({}, {});
     }
+    set_compaction();
 }
 
 Channel::~Channel() {
@@ -252,10 +254,22 @@ void Channel::reconfigure(const ChannelOptions& options) {
     for (const auto& reader : readers_) {
         reader->options_changed();
     }
+    set_compaction();
     trim();
     apply_parked();
     examine_senders();
     state_changed();
+}
+
+void Channel::set_compaction() {
+    const bool is_on = options_.is_compacted && options_.kind == Kind::stream;
+    if (is_on && !compaction_) {
+        compaction_ = std::make_unique<Compaction>(
+            log_, clock_, budget_, [this](Offset offset, std::string_view key) { on_removed(offset, key); });
+    }
+    if (compaction_) {
+        compaction_->set(is_on, options_.tombstone_age);
+    }
 }
 
 void Channel::examine_senders() {

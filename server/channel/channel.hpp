@@ -29,6 +29,7 @@
 #include "server/channel/channel_events.hpp"
 #include "server/channel/channel_image.hpp"
 #include "server/channel/channel_options.hpp"
+#include "server/channel/compaction.hpp"
 #include "server/channel/dedupe_window.hpp"
 #include "server/channel/errc.hpp"
 #include "server/channel/intake.hpp"
@@ -75,6 +76,8 @@ struct ChannelStats {
     std::uint64_t published = 0, duplicates = 0, refused = 0, delivered = 0, redelivered = 0, settled = 0, purged = 0;
     std::uint64_t retried = 0, rejected = 0, expired = 0, dropped = 0, leases_ended = 0, moved = 0;
     std::uint64_t trimmed = 0;   ///< Streams: given up by retention.
+    std::uint64_t compacted = 0;  ///< Streams: removed by compaction.
+    std::uint64_t keys = 0;       ///< Streams that are compacted: keys whose newest message is known.
     std::uint64_t unwanted = 0;  ///< Topics: came when there was no subscription.
     Offset last_dropped_first = 0;  ///< The last range of messages that were dropped for lack of room; 0: none.
     std::uint64_t last_dropped_count = 0;
@@ -323,6 +326,20 @@ public:
     void on_block_read(const commit::BlockRef& ref, const Payload& body);
     /// It could not be read for now, and is wanted again.
     void on_block_postponed(const commit::BlockRef& ref) noexcept;
+
+    // Compaction: blocks of which little remains are copied without what was removed.
+
+    /// Bytes in blocks of messages that were removed, as far as is known.
+    [[nodiscard]] std::uint64_t dead_bytes() const noexcept { return log_.dead_bytes(); }
+    void visit_blocks(const std::function<void(const commit::BlockRef&, std::uint64_t dead_bytes)>& visitor) const {
+        log_.visit_blocks(visitor);
+    }
+    /// What has been removed of first .. end - 1.
+    [[nodiscard]] OffsetSet removed_in(Offset first, Offset end) const;
+    /// See MessageLog.
+    void replace_block(const commit::BlockRef& old_ref, const commit::BlockRef& new_ref, std::uint64_t dead_bytes) {
+        log_.replace_block(old_ref, new_ref, dead_bytes);
+    }
     [[nodiscard]] std::vector<commit::BlockRef> take_dead_blocks() noexcept { return log_.take_dead_blocks(); }
 
 private:
@@ -365,6 +382,13 @@ private:
     void take_in(Sender& sender, Pending pending);
     void messages_visible();
     void give_ruled(const std::vector<StoredBatch*>& batches, Subscription* only = nullptr);
+    void set_compaction();
+    void compact();
+    [[nodiscard]] std::uint64_t compaction_budget() const noexcept;
+    void on_removed(Offset offset, std::string_view key);
+    [[nodiscard]] bool has_to_compact() const noexcept {
+        return compaction_ && !is_draining_ && damage_.empty() && compaction_->has_more();
+    }
     void cut_off(Subscription& reader);
     void trim();
     void close_all(std::error_code reason);
@@ -405,6 +429,7 @@ private:
     ChannelOptions options_;
     ChannelEvents& events_;
     const Clock& clock_;
+    MemoryBudget& budget_;
 
     const std::unique_ptr<Journal> journal_;  // Null: a memory channel.
     std::string damage_;
@@ -412,6 +437,8 @@ private:
 
     // Messages: everything that refers to stored batches comes after the log.
     MessageLog log_;
+    std::unique_ptr<Compaction> compaction_;  // Null: the channel was never compacted in this life of the broker.
+    OffsetSet noted_removed_;                 // What the disk does not know yet.
     std::vector<std::vector<StoredBatch*>> relocating_;  // By block of the plan; pinned.
     DedupeWindow dedupe_;
     Intake intake_;

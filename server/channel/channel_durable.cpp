@@ -26,11 +26,14 @@ bool Channel::has_notes() const noexcept {
     if (journal_ == nullptr || !damage_.empty()) {
         return false;
     }
-    return journal_->has_receipts() || (options_.kind == Kind::stream && noted_trim_ != trimmed_end()) ||
+    return journal_->has_receipts() || !noted_removed_.empty() || (options_.kind == Kind::stream && noted_trim_ != trimmed_end()) ||
            std::ranges::any_of(readers_, [](const auto& reader) { return reader->has_notes(); });
 }
 
 void Channel::write_notes() {
+    if (!noted_removed_.empty()) {  // Before a cursor that has passed them.
+        journal_->compacted(std::exchange(noted_removed_, {}));
+    }
     for (const auto& reader : readers_) {
         if (reader->has_notes()) {
             journal_->write_notes(reader->notes(), reader->cursor().offset());
@@ -104,7 +107,12 @@ ChannelState Channel::state() const {
                        .ruled_blocks = log_.ruled_blocks(),
                        .block_times = options_.kind == Kind::stream ? log_.block_times() : std::vector<WallTime>{},
                        .subscriptions{},
-                       .ids = dedupe_.ids()};
+                       .ids = dedupe_.ids(),
+                       .removed{}};
+    state.removed.reserve(log_.removed().size());
+    for (const auto& [first, end] : log_.removed()) {
+        state.removed.push_back({first, end - first});
+    }
     for (const auto& reader : readers_) {
         if (reader->id() == queue_reader) {
             const ReaderState queue = reader->state();
@@ -157,6 +165,35 @@ void Channel::move_in_log(commit::Index below) {
     }
 }
 
+namespace {
+
+// Whether the batch can be in the block that ends with `before`: in between there is nothing, or only what compaction removed.
+bool follows(const StoredBatch* before, const StoredBatch& batch, const PlannedBlock& block, bool is_stream) {
+    constexpr std::uint64_t offsets_max = 1ULL << 30U;
+    return before->end() == batch.base || (is_stream && before->next == &batch && batch.end() - block.first <= offsets_max);
+}
+
+// Without what was removed, unless somebody still holds something of a batch that is given up.
+void add_to(PlannedBlock& block, StoredBatch& batch, const MessageLog& log) {
+    if (batch.removed == 0 || batch.is_trimmed) {
+        baton::encode(batch.header(), block.headers.emplace_back());
+        block.messages.push_back(batch.messages);
+        return;
+    }
+    for (const Run& run : log.live_runs(batch)) {
+        BatchHeader header = batch.header();
+        header.base_offset = run.first;
+        header.count = run.count;
+        header.flags = static_cast<std::uint16_t>(header.flags & ~batch_has_crc);
+        header.crc32c = 0;
+        header.messages_size = run.bytes;
+        baton::encode(header, block.headers.emplace_back());
+        block.messages.push_back(batch.messages.slice(run.position, run.bytes));
+    }
+}
+
+}  // namespace
+
 RelocationPlan Channel::begin_relocation(commit::Index below, std::optional<std::uint64_t> keep_ahead,
                                          std::uint64_t bytes_max) {
     BATON_ASSERT(!is_relocating());
@@ -174,18 +211,21 @@ RelocationPlan Channel::begin_relocation(commit::Index below, std::optional<std:
     }
     std::ranges::sort(batches, {}, &StoredBatch::base);
     std::uint64_t block_bytes = 0;
+    const StoredBatch* before = nullptr;
     for (StoredBatch* batch : batches) {
-        const std::uint64_t bytes = batch_header_size + batch->size;
-        if (plan.blocks.empty() || plan.blocks.back().end != batch->base || block_bytes + bytes > block_size_wanted) {
+        const std::uint64_t bytes = batch_header_size + batch->size - batch->removed_bytes;
+        const bool follows_on =
+            !plan.blocks.empty() && follows(before, *batch, plan.blocks.back(), options_.kind == Kind::stream);
+        if (!follows_on || block_bytes + bytes > block_size_wanted) {
             plan.blocks.push_back({.first = batch->base, .end = batch->base, .headers{}, .messages{}});
             relocating_.emplace_back();
             block_bytes = 0;
         }
         PlannedBlock& block = plan.blocks.back();
-        baton::encode(batch->header(), block.headers.emplace_back());
-        block.messages.push_back(batch->messages);
+        add_to(block, *batch, log_);
         block.end = batch->end();
         block_bytes += bytes;
+        before = batch;
         MessageLog::pin(*batch);
         relocating_.back().push_back(batch);
     }
@@ -195,7 +235,8 @@ RelocationPlan Channel::begin_relocation(commit::Index below, std::optional<std:
 void Channel::finish_relocation(std::span<const commit::BlockRef> blocks) {
     BATON_ASSERT(blocks.empty() || blocks.size() == relocating_.size());
     for (std::size_t i = 0; i < relocating_.size(); ++i) {
-        std::erase_if(relocating_[i], [this](StoredBatch* batch) { return !log_.unpin(*batch); });
+        std::erase_if(relocating_[i],
+                      [this](StoredBatch* batch) { return !log_.unpin(*batch) || batch->removed == batch->count; });
         if (!blocks.empty()) {
             log_.set_block(relocating_[i], blocks[i]);
         }
@@ -215,8 +256,13 @@ std::uint64_t Channel::evict(std::uint64_t bytes, std::uint64_t keep) {
 }
 
 bool Channel::wants_blocks(std::uint64_t ahead_bytes) const {
-    return damage_.empty() && std::ranges::any_of(readers_, [&](const auto& reader) {
-               return reader->wants_messages() && !log_.missing_ahead(reader->cursor(), ahead_bytes).empty();
+    if (!damage_.empty()) {
+        return false;
+    }
+    const auto is_missing = [&](const LogCursor& cursor) { return !log_.missing_ahead(cursor, ahead_bytes).empty(); };
+    return (compaction_ && compaction_->cursor() != nullptr && is_missing(*compaction_->cursor())) ||
+           std::ranges::any_of(readers_, [&](const auto& reader) {
+               return reader->wants_messages() && is_missing(reader->cursor());
            });
 }
 
@@ -225,16 +271,35 @@ std::vector<commit::BlockRef> Channel::take_wanted_blocks(std::uint64_t ahead_by
     if (!damage_.empty()) {
         return refs;
     }
-    for (const auto& reader : readers_) {
-        if (!reader->wants_messages()) {
-            continue;
-        }
-        for (StoredBlock* block : log_.missing_ahead(reader->cursor(), ahead_bytes)) {
+    const auto take = [&](const LogCursor& cursor) {
+        for (StoredBlock* block : log_.missing_ahead(cursor, ahead_bytes)) {
             block->is_loading = true;
             refs.push_back(block->ref);
         }
+    };
+    for (const auto& reader : readers_) {
+        if (reader->wants_messages()) {
+            take(reader->cursor());
+        }
+    }
+    if (compaction_ && compaction_->cursor() != nullptr) {
+        take(*compaction_->cursor());
     }
     return refs;
+}
+
+OffsetSet Channel::removed_in(Offset first, Offset end) const {
+    OffsetSet part;
+    auto range = log_.removed().upper_bound(first);
+    if (range != log_.removed().begin()) {
+        --range;
+    }
+    for (; range != log_.removed().end() && range->first < end; ++range) {
+        if (range->second > first) {
+            part.emplace_hint(part.end(), std::max(range->first, first), std::min(range->second, end));
+        }
+    }
+    return part;
 }
 
 void Channel::on_block_postponed(const commit::BlockRef& ref) noexcept {

@@ -41,6 +41,9 @@ ChannelImage::ChannelImage(commit::StreamId stream, const ChannelState& state)
     for (const auto& block : state.blocks) {
         blocks_.emplace_hint(blocks_.end(), block.first, block);
     }
+    for (const OffsetRange& range : state.removed) {
+        removed_.emplace_hint(removed_.end(), range.first, range.first + range.count);
+    }
     for (std::size_t i = 0; i < std::min(state.block_times.size(), state.blocks.size()); ++i) {
         block_times_.emplace_hint(block_times_.end(), state.blocks[i].first, state.block_times[i]);
     }
@@ -174,6 +177,41 @@ void ChannelImage::on(const SubscribedRecord& record) {
     next_offset_ = std::max(next_offset_, record.cursor);  // Before it some may have come that nobody wanted.
 }
 
+void ChannelImage::on(const CompactedRecord& record) {
+    for (const OffsetRange& range : record.ranges) {
+        cut_out(removed_, range.first, range.first + range.count);
+        add_range(removed_, range.first, range.first + range.count);
+    }
+}
+
+// What nobody can want any more is not told to anybody.
+void ChannelImage::forget_removed() {
+    cut_out(removed_, 0, trimmed_end_);
+    cut_out(removed_, next_offset_, UINT64_MAX);
+    for (auto& [id, reader] : readers_) {
+        std::vector<ReaderEntry> gone;
+        for (const auto& [first, entry] : reader.entries()) {
+            for (auto hole = removed_.empty() || !entry.is_alive() ? removed_.end() : removed_.lower_bound(first);
+                 hole != removed_.end() && hole->first < entry.end; ++hole) {
+                gone.push_back({.first = hole->first,
+                                .end = std::min(hole->second, entry.end),
+                                .kind = ReaderEntryKind::settled,
+                                .note{}});
+            }
+            const auto before = removed_.lower_bound(first);
+            if (entry.is_alive() && before != removed_.begin() && std::prev(before)->second > first) {
+                gone.push_back({.first = first,
+                                .end = std::min(std::prev(before)->second, entry.end),
+                                .kind = ReaderEntryKind::settled,
+                                .note{}});
+            }
+        }
+        for (const ReaderEntry& entry : gone) {
+            reader.set(entry);
+        }
+    }
+}
+
 // Who installs the image forgets those whose time is over.
 void ChannelImage::note_ids(const PublishRecord& record) {
     if (settings_.options.dedupe_window == Duration{} || !record.header.has_properties()) {
@@ -224,7 +262,8 @@ bool ChannelImage::is_alive(Offset first, Offset end) const {
         return queue().is_alive(first, end);
     }
     if (settings_.options.kind == Kind::stream) {
-        return end > trimmed_end_ && first < end;
+        first = std::max(first, trimmed_end_);
+        return first < end && overlap(removed_, first, end) < end - first;
     }
     return std::ranges::any_of(readers_, [&](const auto& reader) {
         return reader.first != queue_reader && reader.second.is_alive(first, end);
@@ -232,6 +271,7 @@ bool ChannelImage::is_alive(Offset first, Offset end) const {
 }
 
 std::string ChannelImage::settle_contents() {
+    forget_removed();
     std::erase_if(batches_, [this](const auto& entry) {
         return !is_alive(entry.first, entry.first + entry.second.count) ||
                is_in_block(entry.first, entry.first + entry.second.count);
@@ -282,7 +322,7 @@ const ReaderImage* ChannelImage::fullest_reader() const noexcept {
 
 std::uint64_t ChannelImage::live_messages() const noexcept {
     if (settings_.options.kind == Kind::stream) {
-        return next_offset_ - trimmed_end_;
+        return next_offset_ - trimmed_end_ - overlap(removed_, trimmed_end_, next_offset_);
     }
     const ReaderImage* reader = fullest_reader();
     return reader != nullptr ? reader->live_messages(next_offset_) : 0;
@@ -292,6 +332,9 @@ std::map<Offset, Offset> ChannelImage::live_ranges() const {
     std::map<Offset, Offset> ranges;
     if (settings_.options.kind == Kind::stream) {
         ranges.emplace(trimmed_end_, next_offset_);
+        for (const auto& [first, end] : removed_) {
+            cut_out(ranges, first, end);
+        }
         return ranges;
     }
     const ReaderImage* reader = fullest_reader();
@@ -335,7 +378,11 @@ ChannelState ChannelImage::state() const {
                        .ruled_blocks{},
                        .block_times{},
                        .subscriptions{},
-                       .ids = ids_};
+                       .ids = ids_,
+                       .removed{}};
+    for (const auto& [first, end] : removed_) {
+        state.removed.push_back({first, end - first});
+    }
     for (const auto& [id, last_sequence] : producers_) {
         state.producers.push_back({id, last_sequence});
     }

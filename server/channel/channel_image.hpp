@@ -13,6 +13,7 @@
 
 #include "common/base/payload.hpp"
 #include "server/channel/channel_state.hpp"
+#include "server/channel/offset_set.hpp"
 #include "server/channel/reader_image.hpp"
 
 namespace baton::channel {
@@ -54,6 +55,8 @@ public:
     [[nodiscard]] bool is_queue() const noexcept { return settings_.options.kind == Kind::queue; }
     /// Stream: what is before it is given up.
     [[nodiscard]] Offset trimmed_end() const noexcept { return trimmed_end_; }
+    /// Stream: what compaction has removed. After settle_contents() only behind the trimmed end, and no reader wants it.
+    [[nodiscard]] const OffsetSet& removed() const noexcept { return removed_; }
     /// Message ids of the duplicate window, and when they were accepted; oldest first.
     [[nodiscard]] const std::vector<ChannelState::KnownId>& ids() const noexcept { return ids_; }
     /// Whether a channel that is made of this image can leave the block on the disk until somebody wants it: every reader has all
@@ -92,6 +95,8 @@ private:
     void on(const SubscribedRecord& record);
     void on(const UnsubscribedRecord& record) { readers_.erase(record.reader); }
     void on(const TrimmedRecord& record) { trimmed_end_ = std::max(trimmed_end_, record.end); }
+    void on(const CompactedRecord& record);
+    void forget_removed();
     void on(const DeletedRecord&) { is_deleted_ = true; }
     void advance(ReaderImage& reader, Offset cursor);
     [[nodiscard]] const ReaderImage* fullest_reader() const noexcept;
@@ -106,6 +111,7 @@ private:
     bool is_deleted_ = false;
     Offset next_offset_ = 1;
     Offset trimmed_end_ = 1;
+    OffsetSet removed_;
     Readers readers_;
     std::vector<Offset> ruled_blocks_;
     std::map<Offset, WallTime> block_times_;

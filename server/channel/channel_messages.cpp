@@ -63,6 +63,7 @@ void Channel::publish(const LinkAddress& link, std::uint64_t first_sequence, Pay
 // Readers whose place is at the end may go on; messages that do not take their turn are taken out.
 void Channel::messages_visible() {
     if (options_.kind == Kind::stream) {
+        compact();  // First: it may make the room that is needed.
         trim();
     }
     if (log_.has_ruled()) {
@@ -77,6 +78,35 @@ void Channel::messages_visible() {
                 cut_off(reader);
             }
         }
+    }
+}
+
+// A part of what there is to do; the rest in the next turn.
+void Channel::compact() {
+    if (!has_to_compact()) {
+        return;
+    }
+    compaction_->look(compaction_budget());
+    for (const auto& reader : readers_) {
+        reader->messages_visible();  // What it would have been given next may be gone.
+    }
+    may_dispatch_ = true;
+}
+
+// Messages in one step: each that is removed costs something for every reader.
+std::uint64_t Channel::compaction_budget() const noexcept {
+    constexpr std::uint64_t readers_at_once = 16;
+    constexpr std::uint64_t messages_max = 1024;
+    constexpr std::uint64_t messages_min = 16;
+    return std::max(messages_min, messages_max * readers_at_once / (readers_at_once + readers_.size()));
+}
+
+void Channel::on_removed(Offset offset, std::string_view key) {
+    if (journal_ != nullptr) {
+        add_range(noted_removed_, offset, offset + 1);
+    }
+    for (const auto& reader : readers_) {
+        reader->forget_removed(offset, key);
     }
 }
 
@@ -201,11 +231,13 @@ void Channel::query(const LinkAddress& link) {
 }
 
 bool Channel::needs_dispatch() const noexcept {
-    return may_dispatch_ && !is_draining_ &&
-           std::ranges::any_of(readers_, [](const auto& reader) { return reader->needs_dispatch(); });
+    return has_to_compact() || (may_dispatch_ && !is_draining_ && std::ranges::any_of(readers_, [](const auto& reader) {
+                                    return reader->needs_dispatch();
+                                }));
 }
 
 void Channel::dispatch() {
+    compact();
     if (!may_dispatch_ || is_draining_) {
         return;
     }
@@ -233,6 +265,9 @@ void Channel::tick() {
     if (options_.kind == Kind::stream) {
         trim();
     }
+    if (compaction_ && !is_draining_ && damage_.empty()) {
+        compaction_->tick(compaction_budget());
+    }
     apply_parked();
     gate_.examine_short(room(), ready(), now);
     may_dispatch_ = may_dispatch_ || std::ranges::any_of(readers_, [](const auto& reader) { return reader->needs_dispatch(); });
@@ -251,7 +286,7 @@ void Channel::trim() {
         if (!is_old && log_.messages() <= options_.messages_max && log_.bytes() <= options_.bytes_max) {
             return;
         }
-        trimmed_ += oldest->count;
+        trimmed_ += oldest->live();
         log_.trim_oldest();
     }
 }

@@ -49,6 +49,7 @@ struct ChannelOptions {
     bool is_ordered_by_key = false;
     bool is_exclusive = false;
     bool is_compacted = false;                      ///< Streams: the newest message of each key stays.
+    Duration tombstone_age = std::chrono::hours{24};  ///< Compacted: so long a newest message with an empty body stays.
     Duration dedupe_window{};                       ///< By message id; zero: off.
     std::string fair_by{};                          ///< "", "key" or "header:NAME".
     std::map<std::string, std::uint32_t> fair_weights{};  ///< By tenant; 1 if it is not there.

@@ -14,7 +14,7 @@ constexpr std::size_t subscriptions_reported_max = 1000;
 using Visitor = std::function<bool(const PeekedMessage&)>;
 
 // The batches of a block that is not in memory. False: the visitor has seen enough.
-bool visit_block(const Payload& body, Offset from, const Visitor& visitor) {
+bool visit_block(const Payload& body, const MessageLog& log, Offset from, const Visitor& visitor) {
     for (std::size_t position = 0; body.size() - position >= batch_header_size;) {
         const auto header = front_batch(body.bytes().subspan(position));
         if (!header) {
@@ -26,7 +26,7 @@ bool visit_block(const Payload& body, Offset from, const Visitor& visitor) {
         MessageCursor cursor{body.bytes().subspan(position + batch_header_size, header->messages_size),
                              header->has_properties()};
         for (; cursor.next(peeked.message); ++peeked.offset) {
-            if (peeked.offset >= from && !visitor(peeked)) {
+            if (peeked.offset >= from && !log.is_removed(peeked.offset) && !visitor(peeked)) {
                 return false;
             }
         }
@@ -56,11 +56,11 @@ bool visit_run(const Subscription::Entry& entry, Offset from, const Visitor& vis
 }
 
 // In the log: in its place, in memory or not.
-bool visit_stored(const Run& run, Offset from, const Visitor& visitor, const BlockReader& read) {
+bool visit_stored(const MessageLog& log, const Run& run, Offset from, const Visitor& visitor, const BlockReader& read) {
     if (run.batch->is_resident) {
         return visit_run({.run = run, .due{}, .note{}}, from, visitor);
     }
-    return !read || visit_block(read(run.batch->block->ref), from, visitor);
+    return !read || visit_block(read(run.batch->block->ref), log, from, visitor);
 }
 
 // Messages of one reader: those in their place in the log, and the others, in the order of offsets.
@@ -73,7 +73,7 @@ void visit_reader(const MessageLog& log, const Subscription& reader, std::option
         const auto entries = reader.entries(state, from, at_once);
         for (const Subscription::Entry& entry : entries) {
             while (fresh && fresh->first < entry.run.first) {
-                if (!visit_stored(*fresh, from, visitor, read)) {
+                if (!visit_stored(log, *fresh, from, visitor, read)) {
                     return;
                 }
                 fresh = log.fresh_run(reader.cursor(), &*fresh, from);
@@ -88,7 +88,7 @@ void visit_reader(const MessageLog& log, const Subscription& reader, std::option
         from = std::max(from, entries.back().run.end());
     }
     for (; fresh; fresh = log.fresh_run(reader.cursor(), &*fresh, 0)) {
-        if (!visit_stored(*fresh, 0, visitor, read)) {
+        if (!visit_stored(log, *fresh, 0, visitor, read)) {
             return;
         }
     }
@@ -109,9 +109,16 @@ void Channel::peek(const Subscription* reader, std::optional<MessageState> state
     }
     for (const StoredBatch* batch = log_.oldest_kept(); batch != nullptr && batch->base < log_.visible_end();
          batch = batch->next) {
-        const Run run{.batch = const_cast<StoredBatch*>(batch), .first = batch->base, .count = batch->count, .bytes = batch->size};
-        if (batch->end() > from && !visit_stored(run, from, visitor, read)) {
-            return;
+        if (batch->end() <= from || batch->is_trimmed) {
+            continue;
+        }
+        const Run whole{
+            .batch = const_cast<StoredBatch*>(batch), .first = batch->base, .count = batch->count, .bytes = batch->size};
+        const bool has_holes = batch->removed > 0 && batch->is_resident;
+        for (const Run& run : has_holes ? log_.live_runs(*whole.batch) : std::vector<Run>{whole}) {
+            if (run.end() > from && !visit_stored(log_, run, from, visitor, read)) {
+                return;
+            }
         }
     }
 }
@@ -141,6 +148,8 @@ ChannelStats Channel::stats() const {
     stats.duplicates = duplicates_ + intake_.counters().duplicates;
     stats.refused = intake_.counters().refused;
     stats.trimmed = trimmed_;
+    stats.compacted = compaction_ ? compaction_->removed() : 0;
+    stats.keys = compaction_ ? compaction_->keys() : 0;
     stats.unwanted = intake_.counters().unwanted;
     SubscriptionCounters sum = ended_;
     for (const auto& reader : readers_) {

@@ -190,9 +190,10 @@ void Channel::install_entries(const ChannelImage& image) {
         }
         batch = next;
     }
+    log_.restore_removed(image.removed());
     std::vector<StoredBatch*> ruled;
     for (StoredBatch* batch = log_.front(); batch != nullptr; batch = batch->next) {
-        if (batch->has_rules) {
+        if (batch->has_rules && !batch->is_trimmed) {
             ruled.push_back(batch);
         }
     }

@@ -7,10 +7,13 @@ namespace baton::channel {
 namespace {
 
 constexpr std::uint8_t plain_version = 1;
-constexpr std::uint8_t state_version = 2;
+constexpr std::uint8_t special_version = 2;
+constexpr std::uint8_t state_version = 3;
 constexpr std::size_t producer_size = 24;
 constexpr std::size_t live_range_size = 24;
 constexpr std::size_t block_size = 32;
+/// A message needs 4 bytes at least. Blocks of streams may have gaps.
+constexpr std::uint64_t block_offsets_max = 1ULL << 31U;
 
 // A count that the rest of the bytes can hold.
 bool read_count(ByteReader& reader, std::size_t item_size, std::uint32_t& count) {
@@ -58,17 +61,20 @@ bool read_blocks(ByteReader& reader, ChannelState& state) {
         return false;
     }
     state.blocks.resize(count);
+    const bool is_stream = state.settings.options.kind == Kind::stream;
     Offset before = 1;
     for (auto& block : state.blocks) {
         if (!reader.read_u32(block.segment) || !reader.read_u32(block.size) || !reader.read_u64(block.position) ||
             !reader.read_u64(block.first) || !reader.read_u64(block.end) || block.first < before ||
-            block.end <= block.first || block.end > state.next_offset || block.end - block.first > block.size / 4) {
+            block.end <= block.first || block.end > state.next_offset ||
+            block.end - block.first > (is_stream ? block_offsets_max : block.size / 4)) {
             return false;
         }
         before = block.end;
     }
     return true;
 }
+
 
 template <class Item, class Read>
 bool read_list(ByteReader& reader, std::size_t item_size, std::vector<Item>& items, Read read) {
@@ -124,6 +130,18 @@ bool read_special(ByteReader& reader, ChannelState& state) {
            read_list(reader, 10, state.ids, [&](ChannelState::KnownId& known) { return read_id(reader, known); });
 }
 
+// What version 3 has behind version 2.
+bool read_removed(ByteReader& reader, ChannelState& state) {
+    Offset before = state.trimmed_end;
+    return read_list(reader, 16, state.removed, [&](OffsetRange& range) {
+        const bool is_sound = reader.read_u64(range.first) && reader.read_u64(range.count) && range.first >= before &&
+                              range.count > 0 && range.first < state.next_offset &&
+                              range.count <= state.next_offset - range.first;
+        before = range.first + range.count + 1;
+        return is_sound;
+    });
+}
+
 void write_entries(const std::vector<ReaderEntry>& entries, std::vector<std::byte>& out) {
     ByteWriter{out}.u32(static_cast<std::uint32_t>(entries.size()));
     for (const ReaderEntry& entry : entries) {
@@ -155,6 +173,18 @@ void write_special(const ChannelState& state, std::vector<std::byte>& out) {
         writer.bytes(as_bytes(id));
         writer.u64(static_cast<std::uint64_t>(time.us));
     }
+    if (state.removed.empty()) {
+        return;
+    }
+    writer.u32(static_cast<std::uint32_t>(state.removed.size()));
+    for (const OffsetRange& range : state.removed) {
+        writer.u64(range.first);
+        writer.u64(range.count);
+    }
+}
+
+std::uint8_t version_of(const ChannelState& state) {
+    return state.is_plain() ? plain_version : state.removed.empty() ? special_version : state_version;
 }
 
 }  // namespace
@@ -172,9 +202,9 @@ void ChannelState::add_queue_entries(const std::vector<ReaderEntry>& entries) {
 std::vector<std::byte> encode(const ChannelState& state) {
     std::vector<std::byte> out;
     out.reserve(128 + state.producers.size() * producer_size + state.live.size() * live_range_size +
-                state.blocks.size() * block_size);
+                state.blocks.size() * block_size + state.removed.size() * 16);
     ByteWriter writer{out};
-    writer.u8(state.is_plain() ? plain_version : state_version);
+    writer.u8(version_of(state));
     writer.u8(0);
     writer.u16(0);
     encode_settings(state.settings, out);
@@ -224,6 +254,7 @@ std::optional<ChannelState> decode_state(Bytes bytes) {
     if (!reader.read_u64(state.next_offset) || !reader.read_u64(state.cursor) || state.cursor == 0 ||
         state.cursor > state.next_offset || !read_producers(reader, state) || !read_live(reader, state) ||
         !read_blocks(reader, state) || (version > plain_version && !read_special(reader, state)) ||
+        (version > special_version && !read_removed(reader, state)) ||
         reader.remaining() != 0) {
         return std::nullopt;
     }

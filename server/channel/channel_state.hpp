@@ -49,11 +49,15 @@ struct ChannelState {
     std::vector<ReaderState> subscriptions{};  ///< Named ones, by id.
     std::vector<KnownId> ids{};                ///< Message ids in the duplicate window, oldest first.
 
+    // What only streams have that were compacted. A state without it is written in version 2 at most.
+
+    std::vector<OffsetRange> removed{};  ///< In order, from the trimmed end on; the messages that were removed.
+
     /// In order: what version 1 can say goes to `live`, the rest to `special`.
     void add_queue_entries(const std::vector<ReaderEntry>& entries);
     [[nodiscard]] bool is_plain() const noexcept {
         return special.empty() && trimmed_end == 1 && ruled_blocks.empty() && block_times.empty() &&
-               subscriptions.empty() && ids.empty();
+               subscriptions.empty() && ids.empty() && removed.empty();
     }
     friend bool operator==(const ChannelState&, const ChannelState&) = default;
 };

@@ -60,7 +60,7 @@ Offset Channel::offset_of(const StartPosition& from) const noexcept {
         case StartPosition::Kind::first:
             return 1;
         case StartPosition::Kind::last:
-            return log_.visible_end() > 1 ? log_.visible_end() - 1 : 1;
+            return options_.kind == Kind::stream && log_.last_kept() > 0 ? log_.last_kept() : log_.visible_end();
         case StartPosition::Kind::next:
             return log_.next_offset();
         case StartPosition::Kind::offset:

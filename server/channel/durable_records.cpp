@@ -33,6 +33,7 @@ enum class Key : std::uint16_t {
     flags = 18,
     dedupe_window_us = 19,
     has_texts = 20,  // Behind the pairs: how fairness is meant.
+    tombstone_age_us = 21,
 };
 
 enum Flag : std::uint64_t {
@@ -193,6 +194,9 @@ bool set_option(ChannelOptions& options, std::uint16_t key, std::uint64_t value)
             break;
         case Key::has_texts:
             break;
+        case Key::tombstone_age_us:
+            options.tombstone_age = duration_of(value);
+            break;
     }
     return true;
 }
@@ -223,6 +227,22 @@ std::optional<DurableRecord> decode_ranges(ByteReader& reader, std::size_t range
     record.ranges.resize(count);
     for (auto& range : record.ranges) {
         if (!read_range(range) || range.first > UINT64_MAX - range.count) {
+            return std::nullopt;
+        }
+    }
+    return record;
+}
+
+std::optional<DurableRecord> decode_compacted(ByteReader& reader) {
+    CompactedRecord record;
+    std::uint32_t count = 0;
+    if (!reader.read_u32(count) || reader.remaining() != count * std::size_t{16}) {
+        return std::nullopt;
+    }
+    record.ranges.resize(count);
+    for (OffsetRange& range : record.ranges) {
+        if (!reader.read_u64(range.first) || !reader.read_u64(range.count) || range.first == 0 || range.count == 0 ||
+            range.first > UINT64_MAX - range.count) {
             return std::nullopt;
         }
     }
@@ -294,6 +314,7 @@ void encode_settings(const SettingsRecord& settings, std::vector<std::byte>& out
     add(Key::dedupe_window_us, microseconds(options.dedupe_window), 0);
     const bool has_texts = !options.fair_by.empty() || !options.fair_weights.empty();
     add(Key::has_texts, has_texts ? 1 : 0, 0);
+    add(Key::tombstone_age_us, microseconds(options.tombstone_age), microseconds(plain.tombstone_age));
     writer.u16(static_cast<std::uint16_t>(pairs.size()));
     for (const auto& [key, value] : pairs) {
         writer.u16(static_cast<std::uint16_t>(key));
@@ -487,6 +508,16 @@ void encode(const TrimmedRecord& record, std::vector<std::byte>& out) {
     ByteWriter{out}.u64(record.end);
 }
 
+void encode(const CompactedRecord& record, std::vector<std::byte>& out) {
+    put_type(out, RecordType::compacted);
+    ByteWriter writer{out};
+    writer.u32(static_cast<std::uint32_t>(record.ranges.size()));
+    for (const OffsetRange& range : record.ranges) {
+        writer.u64(range.first);
+        writer.u64(range.count);
+    }
+}
+
 std::optional<DurableRecord> decode_record(Bytes body) {
     ByteReader reader{body};
     std::uint8_t type = 0;
@@ -528,6 +559,8 @@ std::optional<DurableRecord> decode_record(Bytes body) {
             return reader.read_u64(record.end) && reader.remaining() == 0 ? std::optional<DurableRecord>{record}
                                                                          : std::nullopt;
         }
+        case RecordType::compacted:
+            return decode_compacted(reader);
         case RecordType::deleted:
             return reader.remaining() == 0 ? std::optional<DurableRecord>{DeletedRecord{}} : std::nullopt;
     }

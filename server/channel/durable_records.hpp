@@ -26,6 +26,7 @@ enum class RecordType : std::uint8_t {
     subscribed = 7,
     unsubscribed = 8,
     trimmed = 9,
+    compacted = 10,
 };
 
 /// Messages first .. first + count - 1.
@@ -86,8 +87,13 @@ struct TrimmedRecord {
     Offset end = 1;
 };
 
+/// Compaction of a stream has removed these messages.
+struct CompactedRecord {
+    std::vector<OffsetRange> ranges;
+};
+
 using DurableRecord = std::variant<SettingsRecord, PublishRecord, SettledRecord, StartedRecord, DeletedRecord,
-                                   ProgressRecord, SubscribedRecord, UnsubscribedRecord, TrimmedRecord>;
+                                   ProgressRecord, SubscribedRecord, UnsubscribedRecord, TrimmedRecord, CompactedRecord>;
 
 /// Append to `out`. Of a PublishRecord only the head: the messages follow as they are.
 void encode(const SettingsRecord& record, std::vector<std::byte>& out);
@@ -99,6 +105,7 @@ void encode(const ProgressRecord& record, std::vector<std::byte>& out);
 void encode(const SubscribedRecord& record, std::vector<std::byte>& out);
 void encode(const UnsubscribedRecord& record, std::vector<std::byte>& out);
 void encode(const TrimmedRecord& record, std::vector<std::byte>& out);
+void encode(const CompactedRecord& record, std::vector<std::byte>& out);
 
 /// Nothing if the bytes are not a whole, sound record. A batch in it has passed check_batch.
 [[nodiscard]] std::optional<DurableRecord> decode_record(Bytes body);

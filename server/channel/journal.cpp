@@ -60,6 +60,24 @@ void Journal::trimmed(Offset end) {
     submit(commit::Urgency::relaxed);
 }
 
+void Journal::compacted(const OffsetSet& removed) {
+    CompactedRecord record;
+    const auto flush = [&] {
+        encode(record, encoded_);
+        submit(commit::Urgency::relaxed);
+        record.ranges.clear();
+    };
+    for (const auto& [first, end] : removed) {
+        record.ranges.push_back({first, end - first});
+        if (record.ranges.size() == ranges_max) {
+            flush();
+        }
+    }
+    if (!record.ranges.empty()) {
+        flush();
+    }
+}
+
 // --- Notes -------------------------------------------------------------------------------------------------
 
 void ReaderNotes::note_settled(Offset first, std::uint64_t count) {

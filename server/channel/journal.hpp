@@ -10,6 +10,7 @@
 #include "server/channel/channel_events.hpp"
 #include "server/channel/durable_records.hpp"
 #include "server/channel/errc.hpp"
+#include "server/channel/offset_set.hpp"
 #include "server/channel/producer_table.hpp"
 #include "server/channel/ring.hpp"
 #include "server/channel/stored_batch.hpp"
@@ -51,6 +52,8 @@ public:
     void subscribed(const SubscriptionSettings& settings, Offset cursor);
     void unsubscribed(ReaderId reader);
     void trimmed(Offset end);
+    /// Compaction has removed these.
+    void compacted(const OffsetSet& removed);
     /// Writes what was noted, and the cursor if it has moved since the last time. Urgent if a receipt waits for it.
     void write_notes(ReaderNotes& notes, Offset cursor);
     /// When the notes of all readers are written: the receipts wait for what was submitted.

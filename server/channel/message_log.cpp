@@ -14,19 +14,6 @@ namespace {
 constexpr std::size_t free_batches_max = 1024;
 }  // namespace
 
-void add_range(OffsetSet& set, Offset first, Offset end) {
-    auto after = set.upper_bound(first);
-    if (after != set.end() && after->first == end) {
-        end = after->second;
-        after = set.erase(after);
-    }
-    if (after != set.begin() && std::prev(after)->second == first) {
-        std::prev(after)->second = end;
-    } else {
-        set.emplace_hint(after, first, end);
-    }
-}
-
 Run Run::take_front(Cut cut) noexcept {
     BATON_ASSERT(cut.count <= count && cut.bytes <= bytes);
     Run front = *this;
@@ -87,11 +74,15 @@ void MessageLog::clear() noexcept {
         cursor->offset_ = 1;
         cursor->skipped_.clear();
         cursor->skipped_messages_ = 0;
+        cursor->removed_ahead_ = 0;
     }
     ruled_.clear();
     evicted_.clear();
     resident_blocks_.clear();
     dead_blocks_.clear();
+    removed_.clear();
+    tracked_.clear();
+    dead_bytes_ = 0;
 }
 
 // --- Storing -----------------------------------------------------------------------------------------------------------
@@ -170,7 +161,7 @@ std::uint64_t MessageLog::commit(commit::Index index) noexcept {
 std::vector<StoredBatch*> MessageLog::ruled_ahead(const LogCursor& cursor) const {
     std::vector<StoredBatch*> ruled;
     for (StoredBatch* batch = cursor.batch_; batch != nullptr && batch->base < visible_end_; batch = batch->next) {
-        if (batch->has_rules) {
+        if (batch->has_rules && !batch->is_trimmed) {
             ruled.push_back(batch);
         }
     }
@@ -189,17 +180,24 @@ void MessageLog::add_cursor_at(LogCursor& cursor, Offset from) noexcept {
     BATON_ASSERT(keep_ == Keep::until_trimmed);
     add_cursor(cursor);
     StoredBatch* batch = front_;
+    std::uint64_t live = messages_;  // From the batch on.
     while (batch != nullptr && (batch->is_trimmed || batch->end() <= from)) {
+        live -= batch->is_trimmed ? 0 : batch->live();
         batch = batch->next;
     }
     if (batch == nullptr) {
         return;
     }
-    move_to(cursor, batch);
+    std::erase(ended_, &cursor);
+    ++batch->cursors;
+    cursor.batch_ = batch;
+    cursor.offset_ = batch->base;
+    cursor.removed_ahead_ = next_offset_ - batch->base - live;
     if (batch->base < from) {
         // An evicted block is entered at its beginning: where its messages are is not known.
         advance_to(cursor, batch->is_resident ? from : batch->base);
     }
+    pass_holes(cursor);
 }
 
 void MessageLog::remove_cursor(LogCursor& cursor) noexcept {
@@ -216,8 +214,12 @@ void MessageLog::remove_cursor(LogCursor& cursor) noexcept {
     std::erase(cursors_, &cursor);
 }
 
-// The index in the batch is set to its beginning.
+// Forward. The index in the batch is set to its beginning.
 void MessageLog::move_to(LogCursor& cursor, StoredBatch* batch) noexcept {
+    while (batch != nullptr && batch->is_trimmed) {
+        batch = batch->next;
+    }
+    const Offset from = cursor.offset_;
     if (cursor.batch_ != nullptr) {
         --cursor.batch_->cursors;
     } else if (batch != nullptr) {
@@ -234,6 +236,7 @@ void MessageLog::move_to(LogCursor& cursor, StoredBatch* batch) noexcept {
     }
     cursor.batch_ = batch;
     cursor.index_ = cursor.position_ = 0;
+    count_passed(cursor, from);
 }
 
 // To an offset that is not before it. Within an evicted block only to its end.
@@ -247,20 +250,11 @@ void MessageLog::advance_to(LogCursor& cursor, Offset offset) noexcept {
     const StoredBatch& batch = *cursor.batch_;
     const Cut cut = cut_count(batch.messages.bytes().subspan(cursor.position_),
                               static_cast<std::uint32_t>(offset - cursor.offset_));
+    const Offset from = cursor.offset_;
     cursor.index_ += cut.count;
     cursor.position_ += cut.bytes;
     cursor.offset_ = offset;
-}
-
-void MessageLog::pass_skipped(LogCursor& cursor) noexcept {
-    while (!cursor.skipped_.empty() && cursor.skipped_.begin()->first <= cursor.offset_) {
-        const auto [first, end] = *cursor.skipped_.begin();
-        cursor.skipped_.erase(cursor.skipped_.begin());
-        cursor.skipped_messages_ -= end - first;
-        if (end > cursor.offset_) {
-            advance_to(cursor, end);
-        }
-    }
+    count_passed(cursor, from);
 }
 
 Offset MessageLog::lowest_cursor() const noexcept {
@@ -291,10 +285,14 @@ Run MessageLog::fresh_head(const LogCursor& cursor) const noexcept {
              .count = batch.count - cursor.index_,
              .position = cursor.position_,
              .bytes = batch.size - cursor.position_};
-    if (!cursor.skipped_.empty() && cursor.skipped_.begin()->first < head.end()) {
-        return head.take_front(static_cast<std::uint32_t>(cursor.skipped_.begin()->first - head.first));
+    Offset end = head.end();
+    if (!cursor.skipped_.empty()) {
+        end = std::min(end, cursor.skipped_.begin()->first);
     }
-    return head;
+    if (batch.removed > 0 && batch.is_resident) {
+        end = std::min(end, next_removed(head.first, end));
+    }
+    return end < head.end() ? head.take_front(static_cast<std::uint32_t>(end - head.first)) : head;
 }
 
 std::optional<Run> MessageLog::fresh_run(const LogCursor& cursor, const Run* previous, Offset from) const noexcept {
@@ -305,7 +303,11 @@ std::optional<Run> MessageLog::fresh_run(const LogCursor& cursor, const Run* pre
         at = std::prev(skip)->second;
     }
     for (; batch != nullptr && batch->base < visible_end_; batch = batch->next) {
+        if (batch->is_trimmed) {
+            continue;  // Somebody holds the last of it.
+        }
         at = std::max(at, batch->base);
+        const bool has_holes = batch->removed > 0 && batch->is_resident;
         while (at < batch->end()) {
             while (skip != cursor.skipped_.end() && skip->second <= at) {
                 ++skip;
@@ -314,7 +316,12 @@ std::optional<Run> MessageLog::fresh_run(const LogCursor& cursor, const Run* pre
                 at = skip->second;
                 continue;
             }
-            const Offset end = skip != cursor.skipped_.end() ? std::min(skip->first, batch->end()) : batch->end();
+            if (const Offset removed_end = has_holes ? end_of_removed(at) : at; removed_end > at) {
+                at = std::min(removed_end, batch->end());  // A block behind it is entered at its beginning.
+                continue;
+            }
+            Offset end = skip != cursor.skipped_.end() ? std::min(skip->first, batch->end()) : batch->end();
+            end = has_holes ? next_removed(at, end) : end;
             if (end > from) {
                 Run run{.batch = batch, .first = batch->base, .count = batch->count, .bytes = batch->size};
                 if (at > run.first) {
@@ -333,15 +340,28 @@ std::optional<Run> MessageLog::fresh_tail(const LogCursor& cursor) const noexcep
         return std::nullopt;
     }
     for (StoredBatch* batch = back_; batch != nullptr && batch->end() > cursor.offset_; batch = batch->previous) {
-        if (batch->end() > visible_end_) {
+        if (batch->end() > visible_end_ || batch->is_trimmed) {
             continue;
         }
+        const bool has_holes = batch->removed > 0 && batch->is_resident;
         Offset end = batch->end();
-        auto skip = cursor.skipped_.lower_bound(end);
-        while (skip != cursor.skipped_.begin() && std::prev(skip)->second >= end && end > batch->base) {
-            end = (--skip)->first;
+        Offset before = 0;  // Behind the last hole in front of it.
+        for (bool is_hole = true; is_hole && end > batch->base;) {
+            is_hole = false;
+            before = 0;
+            for (const OffsetSet* holes : {&cursor.skipped_, has_holes ? &removed_ : nullptr}) {
+                const auto hole = holes != nullptr ? holes->lower_bound(end) : OffsetSet::const_iterator{};
+                if (holes == nullptr || hole == holes->begin()) {
+                    continue;
+                }
+                if (std::prev(hole)->second >= end) {
+                    end = std::prev(hole)->first;
+                    is_hole = true;
+                    break;
+                }
+                before = std::max(before, std::prev(hole)->second);
+            }
         }
-        const Offset before = skip != cursor.skipped_.begin() ? std::prev(skip)->second : 0;
         const Offset first = std::max({batch->base, cursor.offset_, before});
         if (first >= end) {
             continue;
@@ -370,10 +390,13 @@ Run MessageLog::take_fresh(LogCursor& cursor, Cut cut) noexcept {
     cursor.index_ += cut.count;
     cursor.position_ += cut.bytes;
     cursor.offset_ += cut.count;
+    if (batch.removed > 0 && !batch.is_resident) {
+        count_passed(cursor, taken.first);
+    }
     if (cursor.index_ == batch.count) {
         move_to(cursor, batch.next);
     }
-    pass_skipped(cursor);
+    pass_holes(cursor);
     return taken;
 }
 
@@ -422,28 +445,34 @@ std::uint64_t MessageLog::purge_fresh(LogCursor& cursor) noexcept {
 // --- Streams: retention ------------------------------------------------------------------------------------------------
 
 void MessageLog::trim_oldest() noexcept {
-    StoredBatch* batch = kept_;
-    BATON_ASSERT(keep_ == Keep::until_trimmed && batch != nullptr && batch->end() <= visible_end_);
+    BATON_ASSERT(keep_ == Keep::until_trimmed && kept_ != nullptr && kept_->end() <= visible_end_);
+    give_up(*kept_);
+}
+
+// Of a stream, because of its retention, or because nothing of it is left.
+void MessageLog::give_up(StoredBatch& batch) noexcept {
     for (LogCursor* cursor : cursors_) {
-        if (batch->cursors == 0) {
+        if (batch.cursors == 0) {
             break;
         }
-        if (cursor->batch_ == batch) {
-            const Offset from = cursor->offset_;
-            const std::uint64_t skipped = cursor->skipped_messages_;
-            move_to(*cursor, batch->next);
-            pass_skipped(*cursor);
-            cursor->missed_ += batch->end() - from - std::min(skipped - cursor->skipped_messages_, batch->end() - from);
+        if (cursor->batch_ == &batch) {
+            const std::uint64_t before = fresh(*cursor);
+            move_to(*cursor, batch.next);
+            pass_holes(*cursor);
+            cursor->missed_ += before - fresh(*cursor);
         }
     }
-    messages_ -= batch->count;
-    bytes_ -= batch->size;
-    batch->is_trimmed = true;
-    kept_ = batch->next;
-    batch->remaining -= batch->count;
-    if (batch->remaining == 0) {
-        unlink(batch);
-        release(batch);
+    messages_ -= batch.live();
+    bytes_ -= batch.size - batch.removed_bytes;
+    batch.is_trimmed = true;
+    while (kept_ != nullptr && kept_->is_trimmed) {
+        kept_ = kept_->next;
+    }
+    forget_removed_before_kept();
+    batch.remaining -= batch.live();
+    if (batch.remaining == 0) {
+        unlink(&batch);
+        release(&batch);
     }
 }
 
@@ -464,6 +493,9 @@ void MessageLog::unlink(StoredBatch* batch) noexcept {
         uncommitted_ = batch->next;
     }
     kept_ = batch == kept_ ? batch->next : kept_;
+    if (batch->is_tracked) {
+        tracked_.erase(batch->base);
+    }
     if (batch->has_rules) {
         std::erase(ruled_, batch);  // Nobody has looked at it, and it had to make room.
     }

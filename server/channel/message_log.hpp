@@ -9,7 +9,8 @@
 // nobody settles pins its own batch and nothing else. Hence a linked list, whose nodes are recycled. A stream wants its
 // messages itself, until its retention gives them up.
 //
-// A reader may *pick* a message before its turn: the cursor later passes over it.
+// A reader may *pick* a message before its turn: the cursor later passes over it. So it does with what compaction has
+// removed out of a stream (compaction.hpp): offsets never change, so there are holes, in batches and between them.
 //
 // In a durable channel a batch is appended when its record is submitted and becomes visible when that is committed. Of
 // a long backlog only the beginning and the end are in memory; in between, blocks in segment files stand for it:
@@ -19,21 +20,16 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <utility>
 #include <vector>
 
+#include "server/channel/offset_set.hpp"
 #include "server/channel/stored_batch.hpp"
 
 namespace baton::channel {
-
-/// Ranges of offsets, without overlaps: first -> end.
-using OffsetSet = std::map<Offset, Offset>;
-/// Adds a range that touches none of the others, and joins it with its neighbours.
-void add_range(OffsetSet& set, Offset first, Offset end);
-
-[[nodiscard]] bool overlaps(const OffsetSet& set, Offset first, Offset end) noexcept;
 
 /// A reader's place in a log. Plain state; the log moves it. At one address while it is in a log.
 class LogCursor {
@@ -57,6 +53,7 @@ private:
     Offset offset_ = 1;
     OffsetSet skipped_;
     std::uint64_t skipped_messages_ = 0;
+    std::uint64_t removed_ahead_ = 0;  // Messages at and behind the cursor that compaction has removed; none is skipped.
     std::uint64_t missed_ = 0;
 };
 
@@ -110,7 +107,9 @@ public:
 
     /// Visible messages that this reader was never given.
     [[nodiscard]] std::uint64_t fresh(const LogCursor& cursor) const noexcept {
-        return visible_end_ > cursor.offset_ ? visible_end_ - cursor.offset_ - cursor.skipped_messages_ : 0;
+        return visible_end_ > cursor.offset_
+                   ? visible_end_ - cursor.offset_ - cursor.skipped_messages_ - cursor.removed_ahead_
+                   : 0;
     }
     /// Of those, the ones that come before the first that would have to be read from the disk: 0 exactly if there are none,
     /// otherwise perhaps more than there are.
@@ -139,6 +138,43 @@ public:
     [[nodiscard]] const StoredBatch* oldest_kept() const noexcept { return kept_; }
     /// Gives it up: it must be visible. Readers that had not come to it go on behind it.
     void trim_oldest() noexcept;
+
+    // --- Streams: compaction -----------------------------------------------------------------------------------------
+
+    /// The batch, which is visible, is found by its offset from now on. Again: no-op.
+    void track(StoredBatch& batch);
+    /// So many tracked batches are not any more. False: there are none left.
+    [[nodiscard]] bool untrack(std::size_t count) noexcept;
+    /// Removes a message of a tracked batch, which has so many bytes in the region: readers that have not come to it pass
+    /// over it, who holds it keeps it. False: it is not there any more.
+    bool remove(Offset offset, std::uint32_t bytes);
+    /// What was removed behind the oldest message that is kept: of batches that are there, and the gaps between them.
+    [[nodiscard]] const OffsetSet& removed() const noexcept { return removed_; }
+    /// Only of a message that retention has not given up.
+    [[nodiscard]] bool is_removed(Offset offset) const noexcept { return overlaps(removed_, offset, offset + 1); }
+    /// Of a run of one message, which somebody holds.
+    [[nodiscard]] bool is_removed(const Run& message) const noexcept {
+        return message.batch->removed == message.batch->count || (message.batch->removed > 0 && is_removed(message.first));
+    }
+    /// The last visible message that is there; 0: there is none.
+    [[nodiscard]] Offset last_kept() const noexcept;
+    /// Null: not tracked, or given up.
+    [[nodiscard]] StoredBatch* tracked_batch(Offset offset) const noexcept;
+    /// Puts smaller batches with copies of what remains in the place of one that is in memory only and that nobody holds.
+    /// False: it is not such a batch.
+    [[nodiscard]] bool shrink(StoredBatch& batch, ChunkPool& pool);
+    /// What remains of a batch, run by run. Of a resident batch.
+    [[nodiscard]] std::vector<Run> live_runs(StoredBatch& batch) const;
+    /// While a log is restored, when its messages and readers are there: these messages were removed.
+    void restore_removed(const OffsetSet& removed);
+
+    /// Bytes in blocks of messages that were removed, as far as is known.
+    [[nodiscard]] std::uint64_t dead_bytes() const noexcept { return dead_bytes_; }
+    /// Every living block with its dead bytes, in no order.
+    void visit_blocks(const std::function<void(const commit::BlockRef&, std::uint64_t dead_bytes)>& visitor) const;
+    /// The block is at another place now, without messages that had been removed: `dead_bytes` as they were when it was copied.
+    /// If it is not there any more, the copy is dead.
+    void replace_block(const commit::BlockRef& old_ref, const commit::BlockRef& new_ref, std::uint64_t dead_bytes);
 
     /// Stored; of batches with several readers all or none.
     [[nodiscard]] std::uint64_t messages() const noexcept { return messages_; }
@@ -221,7 +257,20 @@ private:
 
     void move_to(LogCursor& cursor, StoredBatch* batch) noexcept;
     void advance_to(LogCursor& cursor, Offset offset) noexcept;
-    void pass_skipped(LogCursor& cursor) noexcept;
+    void pass_holes(LogCursor& cursor) noexcept;
+    [[nodiscard]] Offset end_of_removed(Offset at) const noexcept;
+    [[nodiscard]] Offset next_removed(Offset from, Offset end) const noexcept;
+    void count_passed(LogCursor& cursor, Offset from) noexcept;
+    void give_up(StoredBatch& batch) noexcept;
+    void restore_holes(StoredBatch& batch) noexcept;
+    void cut_out_of(OffsetSet& skipped, Offset first, Offset end) const;
+    [[nodiscard]] static Cut cut_of(const Run& run, Offset end) noexcept;
+    void cover_block(StoredBatch& batch) noexcept;
+    void leave_disk(StoredBatch& batch) noexcept;
+    [[nodiscard]] bool is_hole(Offset first, Offset end) const noexcept { return overlap(removed_, first, end) == end - first; }
+    void forget_removed_before_kept() noexcept;
+    [[nodiscard]] std::uint32_t removed_bytes_in(const StoredBatch& batch) const noexcept;
+    void replace_in_list(StoredBatch& batch, const std::vector<StoredBatch*>& pieces) noexcept;
     void hold(StoredBatch& batch, std::uint32_t count) noexcept;
     [[nodiscard]] bool is_evictable(const StoredBlock& block) const noexcept;
 
@@ -244,6 +293,9 @@ private:
     std::map<Offset, StoredBatch*> evicted_;          // By base.
     std::map<Offset, StoredBlock*> resident_blocks_;  // By first offset: written and in memory.
     std::vector<commit::BlockRef> dead_blocks_;
+    OffsetSet removed_;
+    std::map<Offset, StoredBatch*> tracked_;  // By base.
+    std::uint64_t dead_bytes_ = 0;
 };
 
 }  // namespace baton::channel

@@ -58,6 +58,9 @@ void MessageLog::set_block(const std::vector<StoredBatch*>& batches, const commi
             block->first = batch;
         }
     }
+    if (keep_ == Keep::until_trimmed) {
+        block->first = batches.front();  // What was in front of it has been removed, or given up.
+    }
     resident_blocks_.emplace(ref.first, block);
 }
 
@@ -67,12 +70,14 @@ void MessageLog::leave_block(StoredBatch& batch) noexcept {
         return;
     }
     if (block->first == &batch) {
-        block->first = nullptr;
+        const bool is_hole = batch.removed == batch.count && batch.next != nullptr && batch.next->block == block;
+        block->first = is_hole ? batch.next : nullptr;
     }
     if (--block->batches > 0) {
         return;
     }
     dead_blocks_.push_back(block->ref);
+    dead_bytes_ -= block->dead_bytes;
     resident_blocks_.erase(block->ref.first);
     delete block;
 }
@@ -117,8 +122,8 @@ std::vector<Offset> MessageLog::ruled_blocks() const {
 // --- Out of memory and back --------------------------------------------------------------------------------------------
 
 bool MessageLog::is_untouched(const StoredBatch& batch) const noexcept {
-    if (batch.held > 0 || batch.is_picked || batch.has_rules || batch.remaining % batch.count != 0 ||
-        batch.end() > visible_end_) {
+    if (batch.held > 0 || batch.is_picked || batch.has_rules || batch.end() > visible_end_ ||
+        (keep_ == Keep::until_settled && batch.remaining % batch.count != 0)) {
         return false;
     }
     return batch.cursors == 0 || std::ranges::none_of(cursors_, [&](const LogCursor* cursor) {
@@ -149,28 +154,25 @@ OffsetSet MessageLog::wanted_soon(std::uint64_t keep_bytes) const {
     return wanted;
 }
 
-bool overlaps(const OffsetSet& set, Offset first, Offset end) noexcept {
-    const auto after = set.lower_bound(end);
-    return after != set.begin() && std::prev(after)->second > first;
-}
-
-// Neighbours without a gap, each untouched, and wanted by equally many: so that one node can stand for all of them.
+// Neighbours, each untouched, and wanted by equally many: so that one node can stand for all of them. Without a gap, unless
+// compaction made it.
 bool MessageLog::is_evictable(const StoredBlock& block) const noexcept {
     const StoredBatch* batch = block.first;
-    if (batch == nullptr || block.has_rules) {
+    const bool is_stream = keep_ == Keep::until_trimmed;
+    if (batch == nullptr || block.has_rules || (is_stream && (kept_ == nullptr || block.ref.first < kept_->base))) {
         return false;
     }
     const std::uint64_t wanted = batch->remaining / batch->count;
-    for (Offset at = block.ref.first; at < block.ref.end; batch = batch->next) {
-        if (batch == nullptr || batch->base != at || batch->block != &block || batch->pins > 0 ||
-            !is_untouched(*batch) || batch->remaining / batch->count != wanted ||
+    Offset at = block.ref.first;
+    for (std::uint32_t left = block.batches; left > 0; --left, batch = batch->next) {
+        if (batch == nullptr || batch->block != &block || batch->pins > 0 || !is_untouched(*batch) ||
             (batch != block.first && batch->cursors > 0) || batch->is_exact != block.first->is_exact ||
-            batch->is_trimmed) {
+            batch->is_trimmed || (!is_stream && (batch->base != at || batch->remaining / batch->count != wanted))) {
             return false;
         }
         at = batch->end();
     }
-    return true;
+    return is_stream || at == block.ref.end;
 }
 
 std::vector<StoredBlock*> MessageLog::evictable(std::uint64_t keep_bytes, std::uint64_t bytes_max) const {
@@ -195,11 +197,12 @@ std::uint64_t MessageLog::evict(StoredBlock& block) noexcept {
     StoredBatch* first = block.first;
     std::uint64_t bytes = first->size;
     // The first node stands for all; the others go.
-    while (first->end() < block.ref.end) {
+    while (block.batches > 1) {
         StoredBatch* next = first->next;
         first->remaining += next->remaining;
         first->count += next->count;
         first->size += next->size;
+        first->removed_bytes += next->removed_bytes;
         bytes += next->size;
         first->accepted = next->accepted;
         next->block = nullptr;
@@ -207,7 +210,13 @@ std::uint64_t MessageLog::evict(StoredBlock& block) noexcept {
         first->next = next->next;
         (next->next != nullptr ? next->next->previous : back_) = first;
         next->remaining = 0;
+        if (next->is_tracked) {
+            tracked_.erase(next->base);
+        }
         release(next);
+    }
+    if (keep_ == Keep::until_trimmed) {
+        cover_block(*first);
     }
     BATON_ASSERT(first->end() == block.ref.end && block.batches == 1);
     first->time = block.time;  // It is as old as its newest message.
@@ -257,54 +266,77 @@ bool MessageLog::restore_block(const commit::BlockRef& ref, const Payload& body)
     std::uint64_t size = 0;
     for (std::size_t position = 0; position < body.size();) {
         const auto header = front_batch(body.bytes().subspan(position));
-        if (!header || header->base_offset != at) {
+        if (!header || header->base_offset < at || header->base_offset + header->count > ref.end ||
+            !is_hole(at, header->base_offset)) {
             return false;
         }
-        entries.push_back({*header, body.slice(position + batch_header_size, header->messages_size)});
-        at += header->count;
-        size += header->messages_size;
+        at = header->base_offset + header->count;
+        if (!is_hole(header->base_offset, at)) {
+            entries.push_back({*header, body.slice(position + batch_header_size, header->messages_size)});
+            size += header->messages_size;
+        }
         position += batch_header_size + header->messages_size;
     }
-    if (at != ref.end) {
+    if (!is_hole(at, ref.end) || entries.empty()) {
         return false;
     }
     StoredBatch* first = nullptr;
+    std::uint64_t live_bytes = 0;
+    std::uint64_t dead_bytes = body.size();
     const std::uint64_t wanted = stand_in->remaining / stand_in->count;
     for (Entry& entry : entries) {
         StoredBatch* batch = new_batch();
         batch->base = entry.header.base_offset;
         batch->count = entry.header.count;
-        batch->remaining = batch->count * wanted;
+        batch->removed = static_cast<std::uint32_t>(overlap(removed_, batch->base, batch->end()));
+        batch->remaining = keep_ == Keep::until_trimmed ? batch->live() : batch->count * wanted;
         batch->is_exact = stand_in->is_exact;
         batch->size = entry.header.messages_size;
         batch->flags = entry.header.flags;
         batch->crc32c = entry.header.crc32c;
         batch->time = {entry.header.time_us};
         batch->messages = std::move(entry.messages);
+        batch->removed_bytes = removed_bytes_in(*batch);
+        live_bytes += batch->size - batch->removed_bytes;
+        dead_bytes -= batch_header_size + batch->size - batch->removed_bytes;
         batch->index = stand_in->index;
         batch->block = block;
         ++block->batches;
         insert_before(stand_in, batch);
         first = first != nullptr ? first : batch;
     }
-    first->cursors = std::exchange(stand_in->cursors, 0);
-    if (first->cursors > 0) {
-        for (LogCursor* cursor : cursors_) {
-            cursor->batch_ = cursor->batch_ == stand_in ? first : cursor->batch_;
-        }
-    }
     BATON_ASSERT(uncommitted_ != stand_in);
     kept_ = kept_ == stand_in ? first : kept_;
     --block->batches;
+    dead_bytes_ += dead_bytes - block->dead_bytes;
+    block->dead_bytes = dead_bytes;
     block->first = first;
     block->is_loading = false;
     stand_in->block = nullptr;
     evicted_.erase(ref.first);
     resident_blocks_.emplace(ref.first, block);
     resident_bytes_ += size;
-    bytes_ = bytes_ - stand_in->size + size;  // After a restart the size of a block's messages is only estimated.
+    // After a restart the size of a block's messages is only estimated.
+    bytes_ = bytes_ - (stand_in->size - stand_in->removed_bytes) + live_bytes;
     (stand_in->previous != nullptr ? stand_in->previous->next : front_) = stand_in->next;
     (stand_in->next != nullptr ? stand_in->next->previous : back_) = stand_in->previous;
+    if (stand_in->is_tracked) {
+        tracked_.erase(stand_in->base);
+        for (StoredBatch* batch = first; batch != stand_in->next; batch = batch->next) {
+            track(*batch);
+        }
+    }
+    first->cursors = std::exchange(stand_in->cursors, 0);
+    for (LogCursor* cursor : cursors_) {
+        if (cursor->batch_ == stand_in) {
+            const Offset from = cursor->offset_;
+            cursor->batch_ = first;
+            cursor->offset_ = first->base;
+            count_passed(*cursor, from);
+            pass_holes(*cursor);
+        }
+    }
+    forget_removed_before_kept();
     release(stand_in);
     return true;
 }
@@ -348,13 +380,13 @@ void MessageLog::finish_restore(Offset next_offset) noexcept {
 
 void MessageLog::place_restored(LogCursor& cursor, Offset offset, OffsetSet skipped) noexcept {
     advance_to(cursor, offset);
-    cursor.offset_ = std::max(cursor.offset_, offset);
+    cursor.offset_ = std::max(cursor.offset_, offset);  // Of a log without holes: see restore_removed().
     cursor.skipped_ = std::move(skipped);
     cursor.skipped_messages_ = 0;
     for (const auto& [first, end] : cursor.skipped_) {
         cursor.skipped_messages_ += end - first;
     }
-    pass_skipped(cursor);
+    pass_holes(cursor);
 }
 
 Run MessageLog::restored_run(StoredBatch& batch, Offset first, Offset end, std::uint32_t attempt) noexcept {

@@ -21,6 +21,7 @@ struct StoredBlock {
     bool is_loading = false;
     bool has_rules = false;  ///< One of its batches has.
     WallTime time{};         ///< Of the newest message that was written to it.
+    std::uint64_t dead_bytes = 0;  ///< Of messages in it that compaction has removed, as far as is known.
 };
 
 /// A batch as it was published, or what was left of it when it had to be cut. Or, without messages in memory, several
@@ -34,11 +35,14 @@ struct StoredBatch {
     std::uint64_t remaining = 0;
     std::uint64_t held = 0;       ///< Of those, the ones that are in somebody's Run: it refers to this node.
     std::uint32_t cursors = 0;    ///< Readers that will go on here.
+    std::uint32_t removed = 0;        ///< Of its messages, the ones that compaction has removed,
+    std::uint32_t removed_bytes = 0;  ///< and their bytes in the region, as far as is known.
     std::uint32_t crc32c = 0;     ///< Of `messages`, if the flag says so.
     std::uint16_t flags = 0;      ///< As in batch.hpp.
     bool is_resident = true;
     bool is_exact = true;     ///< One reader: a message is gone as soon as it is settled. Else the batch counts as a whole.
-    bool is_trimmed = false;  ///< Given up by the retention of a stream; somebody still holds something of it.
+    bool is_trimmed = false;  ///< A stream has given up all of it; somebody still holds something of it.
+    bool is_tracked = false;  ///< MessageLog finds it by its offset.
     bool is_picked = false;   ///< A reader took a message out of it before its turn.
     bool has_rules = false;   ///< Some of its messages have a priority or a time (message_rules.hpp).
     std::uint8_t pins = 0;    ///< Being written to a segment, or looked at: the node stays until that is done, even if it is dead.
@@ -55,6 +59,8 @@ struct StoredBatch {
     StoredBatch* newer = nullptr;
 
     [[nodiscard]] Offset end() const noexcept { return base + count; }
+    /// Messages that a stream still has.
+    [[nodiscard]] std::uint32_t live() const noexcept { return count - removed; }
     /// As it is written in front of the messages, in a record and in a block.
     [[nodiscard]] BatchHeader header() const noexcept {
         return {.count = count,

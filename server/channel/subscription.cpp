@@ -142,7 +142,7 @@ void Subscription::take_ruled(std::span<StoredBatch* const> batches) {
             const Cut one{1, static_cast<std::uint32_t>(cursor.position()) - before.bytes};
             const Offset offset = batch->base + before.count;
             if (offset >= cursor_place.offset() && rules_of(view.properties).any() && matches(view.properties) &&
-                !overlaps(cursor_place.skipped(), offset, offset + 1)) {
+                !overlaps(cursor_place.skipped(), offset, offset + 1) && !log_.is_removed(offset)) {
                 route(log_.pick(cursor_place, *batch, before, one), view);
             }
             before = {before.count + 1, before.bytes + one.bytes};

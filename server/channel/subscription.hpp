@@ -136,6 +136,9 @@ public:
     bool tick();
     /// Forgets up to so many messages of those that nobody holds, oldest first, because there is no room.
     std::uint64_t drop_oldest(std::uint64_t count);
+    /// Compaction has removed this message, which the subscription may have taken out of the log: it goes unless somebody has it,
+    /// or it is in quarantine.
+    void forget_removed(Offset offset, std::string_view key);
     /// Those that nobody holds beyond `backlog_max` go, the newest of them first, or the oldest.
     void keep_backlog_limit();
     [[nodiscard]] bool is_over_backlog() const noexcept {
@@ -216,6 +219,9 @@ private:
     void admit(const Run& message, Bytes properties);
     [[nodiscard]] bool is_late(const Run& message, const MessageRules& rules) const noexcept;
     void come_back(Run run);
+    void come_back_whole(Run run);
+    template <class Keep>
+    void keep_what_stays(Run run, Keep keep);
     void make_ready(const Run& run);
     void put_if_young(const Run& run);
     [[nodiscard]] bool matches(Bytes properties) const noexcept;
@@ -230,7 +236,7 @@ private:
     void note_drop(const Run& run);
     [[nodiscard]] bool has_attempts_left(const Run& run) const noexcept;
     [[nodiscard]] Duration back_off(std::uint32_t attempt) noexcept;
-    void retry_later(Run run, std::uint32_t argument);
+    void retry_later(Run run, const Schedule::Due& due);
     void note_entry(const Run& run, ReaderEntryKind kind, WallTime due = {},
                     std::shared_ptr<const QuarantineNote> note = {});
 
@@ -249,6 +255,7 @@ private:
         Key key;
     };
     [[nodiscard]] std::optional<Chosen> take_chosen(MessageState state, Offset offset);
+    [[nodiscard]] std::optional<Chosen> take_held(MessageState state, Offset offset);
 
     // Moving.
     struct Moving {

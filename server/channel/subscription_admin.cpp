@@ -170,24 +170,30 @@ std::uint64_t Subscription::retry(const MessageChoice& choice) {
 }
 
 std::optional<Subscription::Chosen> Subscription::take_chosen(MessageState state, Offset offset) {
+    if (auto held = take_held(state, offset); held || state != MessageState::ready) {
+        return held;
+    }
+    LogCursor& cursor = ready_.cursor();
+    auto fresh = log_.fresh_run(cursor, nullptr, offset);
+    if (!fresh || fresh->first > offset || !fresh->batch->is_resident) {
+        return std::nullopt;
+    }
+    const Run one = fresh->message_at(offset);
+    return Chosen{log_.pick(cursor, *one.batch,
+                            {static_cast<std::uint32_t>(one.first - one.batch->base), one.position},
+                            {one.count, one.bytes}),
+                  Key::free};
+}
+
+// Of those that are not in their place in the log.
+std::optional<Subscription::Chosen> Subscription::take_held(MessageState state, Offset offset) {
     switch (state) {
         case MessageState::ready: {
             if (const auto run = ready_.take_at(offset)) {
                 return Chosen{*run, Key::held};
             }
-            if (const auto run = keys_.take_at(offset)) {
-                return Chosen{*run, Key::free};
-            }
-            LogCursor& cursor = ready_.cursor();
-            auto fresh = log_.fresh_run(cursor, nullptr, offset);
-            if (!fresh || fresh->first > offset || !fresh->batch->is_resident) {
-                return std::nullopt;
-            }
-            const Run one = fresh->message_at(offset);
-            return Chosen{log_.pick(cursor, *one.batch,
-                                    {static_cast<std::uint32_t>(one.first - one.batch->base), one.position},
-                                    {one.count, one.bytes}),
-                          Key::free};
+            const auto run = keys_.take_at(offset);
+            return run ? std::optional{Chosen{*run, Key::free}} : std::nullopt;
         }
         case MessageState::delayed: {
             const auto waiting = schedule_.take(offset);
@@ -201,6 +207,16 @@ std::optional<Subscription::Chosen> Subscription::take_chosen(MessageState state
             break;
     }
     return std::nullopt;
+}
+
+void Subscription::forget_removed(Offset offset, std::string_view key) {
+    if (const auto ready = ready_.taken() > 0 ? ready_.take_at(offset) : std::nullopt) {
+        forget(*ready, Key::held);
+    } else if (const auto waiting = keys_.messages() > 0 ? keys_.take_at(offset, number_of(as_bytes(key))) : std::nullopt) {
+        forget(*waiting, Key::free);
+    } else if (const auto delayed = take_held(MessageState::delayed, offset)) {
+        forget(delayed->run, delayed->key);
+    }
 }
 
 std::uint64_t Subscription::drop(MessageState state, const MessageChoice& choice) {
@@ -314,8 +330,9 @@ ReaderState Subscription::state() const {
     // In front of the cursor: what was passed over and is not held is settled.
     std::vector<ReaderEntry> settled;
     auto held = std::ranges::lower_bound(state.entries, state.cursor, {}, &ReaderEntry::first);
+    Offset held_end = 0;  // What is held may reach across messages that compaction has removed.
     for (const auto& [first, end] : cursor().skipped()) {
-        Offset at = first;
+        Offset at = std::max(first, held_end);
         const auto add = [&](Offset stop) {
             if (at < stop) {
                 settled.push_back({.first = at, .end = stop, .kind = ReaderEntryKind::settled, .note{}});
@@ -324,6 +341,7 @@ ReaderState Subscription::state() const {
         for (; held != state.entries.end() && held->first < end; ++held) {
             add(held->first);
             at = std::max(at, held->end);
+            held_end = held->end;
         }
         add(end);
     }

@@ -36,7 +36,11 @@ void Subscription::settle(Receiver& receiver, const SettleRange& range, std::str
             for (const Run& run : settlement_.held) {
                 counters_.retried += run.count;
                 if (run.attempt < std::numeric_limits<std::uint32_t>::max() && has_attempts_left(run)) {
-                    retry_later(run, range.argument);
+                    const Duration wait = range.argument == retry_by_back_off
+                                              ? back_off(run.attempt)
+                                              : Duration{std::chrono::milliseconds{range.argument}};
+                    const Schedule::Due due{.at = context_.clock.now() + wait, .wall{}};
+                    keep_what_stays(run, [&](const Run& rest) { retry_later(rest, due); });
                 } else {
                     quarantine(run, QuarantineReason::attempts, note, &receiver, Key::held);
                 }
@@ -83,9 +87,25 @@ bool Subscription::has_attempts_left(const Run& run) const noexcept {
     return attempts_max == 0 || run.attempt < attempts_max;
 }
 
+// Of what nobody holds any more: what compaction has removed meanwhile is not given again.
+template <class Keep>
+void Subscription::keep_what_stays(Run run, Keep keep) {
+    if (run.batch->removed == 0) {
+        return keep(run);
+    }
+    while (run.count > 0) {
+        const Run one = run.take_one();
+        log_.is_removed(one) ? forget(one, Key::held) : keep(one);
+    }
+}
+
 // Nobody holds it any more, and nothing was decided. Only what was started has cost an attempt.
 void Subscription::come_back(Run run) {
     may_dispatch_ = true;
+    keep_what_stays(run, [this](const Run& rest) { come_back_whole(rest); });
+}
+
+void Subscription::come_back_whole(Run run) {
     if (run.is_started && !has_attempts_left(run)) {
         return quarantine(run, QuarantineReason::attempts, {}, nullptr, Key::held);
     }
@@ -109,14 +129,11 @@ Duration Subscription::back_off(std::uint32_t attempt) noexcept {
     return std::chrono::duration_cast<Duration>(std::chrono::duration<double>{wait * part});
 }
 
-void Subscription::retry_later(Run run, std::uint32_t argument) {
-    const Duration wait = argument == retry_by_back_off ? back_off(run.attempt)
-                                                        : Duration{std::chrono::milliseconds{argument}};
+void Subscription::retry_later(Run run, const Schedule::Due& due) {
     ++run.attempt;
     run.is_started = run.is_kept = false;
     run.was_delivered = true;
     run.lease_end = run.lease_cap = 0;
-    const Schedule::Due due{.at = context_.clock.now() + wait, .wall{}};
     note_entry(run, ReaderEntryKind::waiting, Schedule::wall_of(due, context_.clock));
     while (run.count > 0) {
         const Run one = run.take_one();

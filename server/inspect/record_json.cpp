@@ -66,6 +66,14 @@ Json subscription_json(const channel::SubscriptionSettings& settings) {
     return {{"reader", settings.id}, {"name", name_text(as_bytes(settings.name))}, {"filter", settings.filter}};
 }
 
+Json ranges_json(const std::vector<channel::OffsetRange>& ranges) {
+    auto list = Json::array();
+    for (const auto& range : ranges) {
+        list.push_back({{"first", range.first}, {"count", range.count}});
+    }
+    return list;
+}
+
 struct AsJson {
     Json operator()(const channel::SettingsRecord& record) const {
         Json json{{"type", "settings"}};
@@ -82,11 +90,7 @@ struct AsJson {
         return json;
     }
     Json operator()(const channel::SettledRecord& record) const {
-        auto ranges = Json::array();
-        for (const auto& range : record.ranges) {
-            ranges.push_back({{"first", range.first}, {"count", range.count}});
-        }
-        return {{"type", "settled"}, {"cursor", record.cursor}, {"ranges", std::move(ranges)}};
+        return {{"type", "settled"}, {"cursor", record.cursor}, {"ranges", ranges_json(record.ranges)}};
     }
     Json operator()(const channel::StartedRecord& record) const {
         auto ranges = Json::array();
@@ -114,6 +118,9 @@ struct AsJson {
     }
     Json operator()(const channel::UnsubscribedRecord& record) const {
         return {{"type", "unsubscribed"}, {"reader", record.reader}};
+    }
+    Json operator()(const channel::CompactedRecord& record) const {
+        return {{"type", "compacted"}, {"ranges", ranges_json(record.ranges)}};
     }
     Json operator()(const channel::TrimmedRecord& record) const { return {{"type", "trimmed"}, {"end", record.end}}; }
 };
@@ -212,6 +219,9 @@ Json state_json(const channel::ChannelState& state) {
         }
         json["subscriptions"] = std::move(subscriptions);
         json["ids"] = state.ids.size();
+    }
+    if (!state.removed.empty()) {
+        json["removed"] = ranges_json(state.removed);
     }
     auto blocks = Json::array();
     for (const auto& block : state.blocks) {

@@ -54,6 +54,7 @@ Json counters_json(const channel::ChannelStats& stats) {
             {"delayed", stats.delayed},      {"quarantined", stats.quarantined}, {"stored", stats.stored},
             {"retried", stats.retried},      {"rejected", stats.rejected},       {"expired_messages", stats.expired},
             {"dropped", stats.dropped},      {"leases_ended", stats.leases_ended}, {"trimmed", stats.trimmed},
+            {"compacted", stats.compacted},  {"keys", stats.keys},
             {"unwanted", stats.unwanted},    {"moved", stats.moved}};
 }
 

@@ -24,12 +24,12 @@ constexpr std::size_t fair_weights_max = 1'000;
 
 constexpr std::array<std::string_view, 3> kinds{"queue", "topic", "stream"};
 constexpr std::array<std::string_view, 5> overflows{"block", "reject", "drop-oldest", "drop-newest", "disconnect"};
-constexpr std::array<std::string_view, 22> keys{
+constexpr std::array<std::string_view, 23> keys{
     "kind",          "messages_max",         "bytes_max",            "message_size_max",     "age_max_ms",
     "overflow",      "lease_ms",             "lease_max_ms",         "attempts_max",         "retry_first_ms",
     "retry_max_ms",  "retry_factor_percent", "retry_jitter_percent", "expired",              "late",
     "ordered_by_key", "exclusive",           "fair_by",              "fair_weights",         "dedupe_window_ms",
-    "compact",       "producers_max"};
+    "compact",       "tombstone_age_ms",     "producers_max"};
 
 void set_duration(Duration& place, const Json& request, const char* key, std::uint64_t low, std::uint64_t high) {
     place = std::chrono::milliseconds{number_of(request, key, low, high, milliseconds(place))};
@@ -96,8 +96,8 @@ void check_together(const ChannelOptions& options) {
         throw Refusal{"bad_request", "a stream drops its oldest messages, always: overflow must not be \"" +
                                          std::string{overflow_name(options.overflow)} + "\"", {}};
     }
-    if (options.is_compacted) {
-        throw Refusal{"unsupported", "this broker does not compact streams yet: compact must be false", {}};
+    if (options.is_compacted && !is_stream) {
+        throw Refusal{"bad_request", "only a stream is compacted: compact must be false, or kind \"stream\"", {}};
     }
 }
 
@@ -146,6 +146,7 @@ void apply_settings(ChannelOptions& options, const Json& request, std::uint64_t 
     set_flag(options.is_ordered_by_key, request, "ordered_by_key");
     set_flag(options.is_exclusive, request, "exclusive");
     set_flag(options.is_compacted, request, "compact");
+    set_duration(options.tombstone_age, request, "tombstone_age_ms", 0, age_ms_max);
     set_fairness(options, request);
     set_duration(options.dedupe_window, request, "dedupe_window_ms", 0, week_ms);
     set_small(options.producers_max, request, "producers_max", 1, 10'000'000);
@@ -177,7 +178,8 @@ Json channel_settings_json(const ChannelOptions& options) {
             {"fair_by", options.fair_by},
             {"fair_weights", std::move(weights)},
             {"dedupe_window_ms", milliseconds(options.dedupe_window)},
-            {"compact", options.is_compacted}};
+            {"compact", options.is_compacted},
+            {"tombstone_age_ms", milliseconds(options.tombstone_age)}};
 }
 
 }  // namespace baton::runtime

@@ -6,6 +6,7 @@
 #include "common/base/assert.hpp"
 #include "common/base/text_form.hpp"
 #include "server/runtime/checkpointer.hpp"
+#include "server/runtime/segment_compactor.hpp"
 #include "server/storage/data_directory.hpp"
 #include "server/storage/errc.hpp"
 
@@ -43,7 +44,8 @@ ShardStore::ShardStore(DurableChannels& channels, const StorePorts& ports, const
       ports_{ports},
       settings_{settings},
       log_{*ports.sync_queue, *this, *ports.clock, log_settings(settings)},
-      checkpointer_{std::make_unique<Checkpointer>(*this)} {}
+      checkpointer_{std::make_unique<Checkpointer>(*this)},
+      compactor_{std::make_unique<SegmentCompactor>(*this)} {}
 
 ShardStore::~ShardStore() = default;
 
@@ -62,7 +64,7 @@ commit::StreamId ShardStore::new_stream() noexcept {
 void ShardStore::adopt(commit::StreamId stream, const std::vector<storage::BlockRef>& blocks) {
     StreamFiles& files = streams_[stream];
     for (const auto& block : blocks) {
-        ++files.live_blocks[block.segment];
+        files.add(block);
         files.newest = std::max(files.newest, block.segment);
     }
 }
@@ -134,11 +136,6 @@ Payload ShardStore::read_block_now(commit::StreamId stream, const storage::Block
 void ShardStore::write_plan(ChannelId id, channel::Channel& channel, channel::RelocationPlan plan,
                             std::function<void(const std::error_code&)> done) {
     const auto stream = channel.stream();
-    StreamFiles& stream_files = streams_[stream];
-    if (!stream_files.writer) {
-        stream_files.writer = std::make_shared<storage::SegmentWriter>(stream, settings_.segment_size);
-    }
-    stream_files.is_writing = true;
     struct Writing {
         channel::RelocationPlan plan;
         Result<std::vector<storage::BlockRef>> written;
@@ -147,7 +144,7 @@ void ShardStore::write_plan(ChannelId id, channel::Channel& channel, channel::Re
     segment_bytes_written_ += plan.bytes;
     writing->plan = std::move(plan);
     ports_.bulk_queue->submit(
-        {[writing, writer = stream_files.writer](storage::FileSystem& files) {
+        {[writing, writer = streams_[stream].begin_writing(stream, settings_.segment_size)](storage::FileSystem& files) {
              std::vector<storage::BlockContent> blocks;
              for (const auto& planned : writing->plan.blocks) {
                  auto& block = blocks.emplace_back();
@@ -174,22 +171,41 @@ void ShardStore::finish_plan(ChannelId id, commit::StreamId stream,
         return;  // Deleted meanwhile; its files go with the directory, now or at the next start.
     }
     StreamFiles& files = streams_[stream];
-    files.is_writing = false;
+    --files.writing;
     if (written) {
         for (const auto& ref : *written) {
-            ++files.live_blocks[ref.segment];
+            files.add(ref);
             files.newest = ref.segment;  // Not the largest that ever was: when all are gone, numbers begin anew.
         }
         channel->finish_relocation(*written);
         return;
     }
     channel->finish_relocation({});
-    trouble_ = written.error().message();
-    if (written.error().code == storage::Errc::no_space) {
+    on_write_failed(written.error());
+}
+
+void ShardStore::on_write_failed(const Error& error) {
+    trouble_ = error.message();
+    if (error.code == storage::Errc::no_space) {
         log_.set_space_low(true);  // watch_space() says when there is space again.
     } else {
-        log_.fail(written.error());
+        log_.fail(error);
     }
+}
+
+void ShardStore::StreamFiles::add(const storage::BlockRef& ref) {
+    Segment& segment = segments[ref.segment];
+    ++segment.live_blocks;
+    segment.size = std::max<std::uint64_t>(segment.size, ref.position + ref.size);
+}
+
+std::shared_ptr<storage::SegmentWriter> ShardStore::StreamFiles::begin_writing(commit::StreamId stream,
+                                                                              std::uint64_t segment_size) {
+    ++writing;
+    if (!writer) {
+        writer = std::make_shared<storage::SegmentWriter>(stream, segment_size);
+    }
+    return writer;
 }
 
 /// Segments in which nothing lives any more become garbage. The one that is being written is given up first.
@@ -201,12 +217,12 @@ void ShardStore::collect_dead_blocks(channel::Channel& channel) {
     }
     StreamFiles& files = found->second;
     for (const auto& ref : dead) {
-        auto& count = files.live_blocks[ref.segment];
+        auto& count = files.segments[ref.segment].live_blocks;
         BATON_ASSERT(count > 0);
         --count;
     }
-    std::erase_if(files.live_blocks, [&](const auto& entry) {
-        if (entry.second > 0 || (entry.first == files.newest && files.is_writing)) {
+    std::erase_if(files.segments, [&](const auto& entry) {
+        if (entry.second.live_blocks > 0 || (entry.first == files.newest && files.writing > 0)) {
             return false;
         }
         if (entry.first == files.newest) {
@@ -306,6 +322,7 @@ void ShardStore::tick() {
     }
     watch_space();
     keep_memory_in_bounds();
+    compactor_->tick();
     checkpointer_->tick();
 }
 

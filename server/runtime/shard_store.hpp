@@ -74,6 +74,7 @@ struct StorePorts {
 };
 
 class Checkpointer;
+class SegmentCompactor;
 
 class ShardStore final : private commit::CommitEvents {
 public:
@@ -129,13 +130,22 @@ public:
 
 private:
     friend class Checkpointer;
+    friend class SegmentCompactor;
 
     /// The segment files of one channel.
     struct StreamFiles {
+        struct Segment {
+            std::uint32_t live_blocks = 0;
+            std::uint64_t size = 0;  ///< Of the file, as far as the known blocks reach.
+        };
         std::shared_ptr<storage::SegmentWriter> writer;
-        std::map<std::uint32_t, std::uint32_t> live_blocks;  ///< By segment.
-        std::uint32_t newest = 0;  ///< That the writer has open, if it has written.
-        bool is_writing = false;
+        std::map<std::uint32_t, Segment> segments;
+        std::uint32_t newest = 0;   ///< That the writer has open, if it has written.
+        std::uint32_t writing = 0;  ///< Jobs that are under way.
+
+        void add(const storage::BlockRef& ref);
+        /// Its writer, until the job ends.
+        [[nodiscard]] std::shared_ptr<storage::SegmentWriter> begin_writing(commit::StreamId stream, std::uint64_t segment_size);
     };
     struct Garbage {
         commit::StreamId stream{0};
@@ -149,6 +159,7 @@ private:
     /// Writes a plan of the channel; `done` is called when the channel has been told, with what went wrong.
     void write_plan(ChannelId id, channel::Channel& channel, channel::RelocationPlan plan,
                     std::function<void(const std::error_code&)> done);
+    void on_write_failed(const Error& error);
     void finish_plan(ChannelId id, commit::StreamId stream, const Result<std::vector<storage::BlockRef>>& written);
     void collect_dead_blocks(channel::Channel& channel);
     void keep_memory_in_bounds();
@@ -187,6 +198,7 @@ private:
     std::string trouble_;
     std::uint64_t segment_bytes_written_ = 0;
     std::unique_ptr<Checkpointer> checkpointer_;
+    std::unique_ptr<SegmentCompactor> compactor_;
 };
 
 }  // namespace baton::runtime

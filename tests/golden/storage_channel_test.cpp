@@ -86,13 +86,22 @@ ChannelState state(bool is_plain) {
     return state;
 }
 
+ChannelState compacted_state() {
+    ChannelState compacted = state(false);
+    compacted.settings.options.tombstone_age = std::chrono::hours{1};
+    compacted.blocks = {{.segment = 2, .size = 40, .position = 64, .first = 3, .end = 15}};
+    compacted.removed = {{4, 2}, {8, 7}};
+    return compacted;
+}
+
 std::vector<Encoded> records() {
-    std::vector<Encoded> all(5);
+    std::vector<Encoded> all(6);
     encode(settings(), all[0]);
     encode(ProgressRecord{.reader = 7, .cursor = 9, .started = {{5, 2, 3}}, .entries = entries()}, all[1]);
     encode(SubscribedRecord{.settings = subscription(), .cursor = 9}, all[2]);
     encode(UnsubscribedRecord{.reader = 7}, all[3]);
     encode(TrimmedRecord{.end = 12}, all[4]);
+    encode(CompactedRecord{.ranges = {{4, 2}, {8, 7}}}, all[5]);
     return all;
 }
 
@@ -107,7 +116,7 @@ void expect_lines(const std::string& file, const std::vector<Encoded>& values) {
 TEST(GoldenChannel, records) {
     expect_lines("channel-records-v1.hex", records());
     const auto lines = lines_of("channel-records-v1.hex");
-    ASSERT_EQ(lines.size(), 5U);
+    ASSERT_EQ(lines.size(), 6U);
     EXPECT_EQ(std::get<SettingsRecord>(decode_record(hex_decode(lines[0]).value()).value()), settings());
     const auto progress = std::get<ProgressRecord>(decode_record(hex_decode(lines[1]).value()).value());
     EXPECT_EQ(progress.entries, entries());
@@ -115,11 +124,15 @@ TEST(GoldenChannel, records) {
     EXPECT_EQ(std::get<SubscribedRecord>(decode_record(hex_decode(lines[2]).value()).value()).settings, subscription());
     EXPECT_EQ(std::get<UnsubscribedRecord>(decode_record(hex_decode(lines[3]).value()).value()).reader, 7U);
     EXPECT_EQ(std::get<TrimmedRecord>(decode_record(hex_decode(lines[4]).value()).value()).end, 12U);
+    EXPECT_EQ(std::get<CompactedRecord>(decode_record(hex_decode(lines[5]).value()).value()).ranges,
+              (std::vector<OffsetRange>{{4, 2}, {8, 7}}));
 }
 
 TEST(GoldenChannel, states) {
     expect_lines("channel-state-v1.hex", {encode(state(true))});
     expect_lines("channel-state-v2.hex", {encode(state(false))});
+    expect_lines("channel-state-v3.hex", {encode(compacted_state())});
+    EXPECT_EQ(decode_state(hex_decode(lines_of("channel-state-v3.hex").at(0)).value()), compacted_state());
     EXPECT_EQ(decode_state(hex_decode(lines_of("channel-state-v1.hex").at(0)).value()), state(true));
     EXPECT_EQ(decode_state(hex_decode(lines_of("channel-state-v2.hex").at(0)).value()), state(false));
 }

@@ -117,13 +117,14 @@ class PlayedTest(BrokerTest):
                              "5s", "--lease-max", "1m", "--attempts-max", "3", "--retry-first", "100ms", "--retry-max", "1s",
                              "--retry-factor", "1.5", "--retry-jitter", "0", "--expired", "quarantine", "--late", "drop",
                              "--ordered-by-key", "--exclusive", "--fair-by", "key", "--fair-weight", "a=3",
-                             "--dedupe-window", "1m", "--compact", answers=answers)
+                             "--dedupe-window", "1m", "--compact", "--tombstone-age", "2h", answers=answers)
         self.assertEqual(("channel.create", b"c", {
             "kind": "stream", "storage": "durable", "messages_max": 1000, "bytes_max": 1 << 20, "message_size_max": 1024,
             "age_max_ms": 3_600_000, "overflow": "drop-oldest", "lease_ms": 5000, "lease_max_ms": 60_000, "attempts_max": 3,
             "retry_first_ms": 100, "retry_max_ms": 1000, "retry_factor_percent": 150, "retry_jitter_percent": 0,
             "expired": "quarantine", "late": "drop", "ordered_by_key": True, "exclusive": True, "fair_by": "key",
-            "fair_weights": {"a": 3}, "dedupe_window_ms": 60_000, "compact": True}), request)
+            "fair_weights": {"a": 3}, "dedupe_window_ms": 60_000, "compact": True, "tombstone_age_ms": 7_200_000}),
+            request)
         self.assertEqual({}, self.asked("channel", "create", "c", answers=answers)[2], "what is not given stays as it is")
         self.assertEqual({"compact": False, "exclusive": False, "ordered_by_key": False, "fair_by": ""},
                          self.asked("channel", "create", "c", "--no-compact", "--no-exclusive", "--no-ordered-by-key",

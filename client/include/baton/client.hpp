@@ -77,6 +77,7 @@ struct ChannelSettings {
     std::optional<std::map<std::string, std::uint32_t>> fair_weights{};  // By tenant, 1 to 1,000.
     std::optional<Milliseconds> dedupe_window{};                         // 0 (off) to 7 days; by message_id.
     std::optional<bool> compact{};                                       // Stream: only the newest of each key is kept.
+    std::optional<Milliseconds> tombstone_age{};  // Compacted: so long a newest message with an empty body stays.
 };
 
 // Of a named subscription of a topic or stream.

@@ -69,6 +69,7 @@ SettingsRecord all_settings() {
     options.retry_jitter_percent = 0;
     options.quarantines_expired = options.drops_late = options.is_ordered_by_key = options.is_exclusive = true;
     options.is_compacted = true;
+    options.tombstone_age = std::chrono::seconds{7};
     options.dedupe_window = std::chrono::seconds{6};
     options.fair_by = "header:tenant";
     options.fair_weights = {{"a", 2}, {"b", 3}};
@@ -76,12 +77,13 @@ SettingsRecord all_settings() {
 }
 
 std::vector<Encoded> one_of_the_later_ones() {
-    std::vector<Encoded> all(5);
+    std::vector<Encoded> all(6);
     encode(ProgressRecord{.reader = 7, .cursor = 9, .started = {{5, 2, 3}}, .entries = some_entries()}, all[0]);
     encode(SubscribedRecord{.settings = some_subscription(), .cursor = 9}, all[1]);
     encode(UnsubscribedRecord{.reader = 7}, all[2]);
     encode(TrimmedRecord{.end = 12}, all[3]);
     encode(all_settings(), all[4]);
+    encode(CompactedRecord{.ranges = {{4, 2}, {8, 7}}}, all[5]);
     return all;
 }
 
@@ -188,6 +190,27 @@ TEST(DurableRecords, TheLaterOnesComeBackAsTheyWere) {
     const auto settings = decode_record(all[4]);
     ASSERT_TRUE(settings);
     EXPECT_EQ(std::get<SettingsRecord>(*settings), all_settings());
+    const auto compacted = decode_record(all[5]);
+    ASSERT_TRUE(compacted);
+    EXPECT_EQ(std::get<CompactedRecord>(*compacted).ranges, (std::vector<OffsetRange>{{4, 2}, {8, 7}}));
+}
+
+TEST(ChannelState, OfVersion3ComesBackAsItWasAndItsRangesAreChecked) {
+    ChannelState state = some_state_of_version_2();
+    state.settings.options.kind = Kind::stream;
+    state.removed = {{state.trimmed_end, 1}, {state.trimmed_end + 2, 1}};
+    const Encoded whole = encode(state);
+    EXPECT_EQ(whole[0], std::byte{3});
+    EXPECT_EQ(decode_state(whole), state);
+    for (const std::vector<OffsetRange>& wrong : std::vector<std::vector<OffsetRange>>{
+             {{state.trimmed_end, 1}, {state.trimmed_end + 1, 1}},  // They touch.
+             {{state.trimmed_end, 0}},
+             {{state.next_offset, 1}},
+             {{state.next_offset - 1, 2}},
+             {{state.trimmed_end + 3, 1}, {state.trimmed_end, 1}}}) {
+        state.removed = wrong;
+        EXPECT_FALSE(decode_state(encode(state)));
+    }
 }
 
 TEST(ChannelState, OfVersion2ComesBackAsItWas) {

@@ -92,6 +92,15 @@ public:
         }
         return refs;
     }
+    /// The body of a block at a new place.
+    storage::BlockRef write_copy(const storage::BlockRef& ref, std::vector<std::byte> body) {
+        storage::BlockRef copy = ref;
+        copy.segment = ++segment_;
+        copy.position = 64;
+        copy.size = static_cast<std::uint32_t>(body.size());
+        blocks_[{copy.segment, copy.position}] = std::move(body);
+        return copy;
+    }
     /// Empty if it is not there (any more).
     [[nodiscard]] Payload read(const storage::BlockRef& ref) {
         const auto found = blocks_.find({ref.segment, ref.position});

@@ -1,7 +1,7 @@
 // Durable channels of every kind with every rule (retry, reject, attempts, delay, TTL, priority, order by key, fairness, ids,
-// named subscriptions, retention) under random operations, with blocks that move to segments and out of memory. At moments when
-// everything is noted the whole of the channel is written down; a crash then leaves an older saved state and the log up to one
-// of these moments, and what a restart makes of that must be what was written down.
+// named subscriptions, retention, compaction) under random operations, with blocks that move to segments and out of memory. At
+// moments when everything is noted the whole of the channel is written down; a crash then leaves an older saved state and the log
+// up to one of these moments, and what a restart makes of that must be what was written down.
 // A failure prints its seed and the operations before it: BATON_MODEL_SEED=n repeats it.
 #include <map>
 #include <memory>
@@ -12,6 +12,7 @@
 
 #include "common/base/prng.hpp"
 #include "common/base/properties.hpp"
+#include "server/channel/block_copy.hpp"
 #include "server/channel/message_rules.hpp"
 #include "tests/unit/channel/channel_world.hpp"
 #include "tests/unit/channel/fake_commit_log.hpp"
@@ -102,6 +103,12 @@ private:
         options.dedupe_window = prng_.chance(1, 2) ? Duration{std::chrono::seconds{10}} : Duration{};
         options.lease = prng_.chance(1, 3) ? milliseconds{500} : milliseconds{30'000};
         options.age_max = prng_.chance(1, 4) ? milliseconds{prng_.range(1'000, 9'000)} : milliseconds{0};
+        has_keys_ = !is_plain_ || (options.kind == Kind::stream && prng_.chance(2, 3));
+        options.is_compacted = options.kind == Kind::stream && prng_.chance(2, 3);
+        options.tombstone_age = milliseconds{prng_.range(0, 5'000)};
+        if (options.is_compacted && prng_.chance(2, 3)) {
+            options.dedupe_window = {};
+        }
         return options;
     }
 
@@ -128,6 +135,8 @@ private:
             channel_->tick();
         } else if (dice < 95) {
             move_blocks();
+        } else if (dice < 96) {
+            switch_compaction();
         } else {
             checkpoint();
         }
@@ -146,7 +155,7 @@ private:
         const bool has_rules = !is_plain_ && prng_.chance(1, 2);
         for (std::uint64_t i = 0; i < count; ++i) {
             MessageProperties properties;
-            if (!is_plain_ && prng_.chance(2, 3)) {
+            if (has_keys_ && prng_.chance(2, 3)) {
                 properties.key = std::string{"ab"}.substr(prng_.below(2), 1) + "." + std::to_string(prng_.below(3));
             }
             if (has_rules && prng_.chance(1, 3)) {
@@ -161,7 +170,13 @@ private:
             if (!is_plain_ && prng_.chance(1, 4)) {
                 properties.message_id = "id" + std::to_string(prng_.below(40));
             }
-            const std::string text = std::to_string(++published_);
+            std::string text = std::to_string(++published_);
+            if (!properties.key.empty() && options_.kind == Kind::stream && prng_.chance(1, 8)) {
+                text.clear();
+            }
+            if (options_.dedupe_window == Duration{}) {
+                newest_[properties.key] = {channel_->stats().next_offset + i, text.empty()};
+            }
             line += " " + text + (properties.key.empty() ? "" : "/" + properties.key) + (properties.delay ? " delay" : "") +
                     (properties.ttl ? " ttl" : "");
             if (properties.empty()) {
@@ -282,10 +297,80 @@ private:
         channel_->subscription_changed();
     }
 
+    void switch_compaction() {
+        if (options_.kind != Kind::stream) {
+            return;
+        }
+        options_.is_compacted = !options_.is_compacted;
+        trace(options_.is_compacted ? "compact" : "do not compact");
+        channel_->reconfigure(options_);
+    }
+
+    // Of each key whose messages retention has left the newest is there; when everything was looked at, only that.
+    void check_keys() {
+        if (options_.kind != Kind::stream) {
+            return;
+        }
+        std::map<Offset, std::string> kept;
+        channel_->peek(
+            nullptr, std::nullopt, 0,
+            [&](const PeekedMessage& peeked) {
+                kept[peeked.offset] = std::string{as_text(key_of(peeked.message.properties))};
+                return true;
+            },
+            store_.reader());
+        for (const auto& [key, message] : newest_) {
+            const auto& [offset, is_tombstone] = message;
+            const bool may_be_gone = kept.empty() || offset < kept.begin()->first || (is_tombstone && !key.empty());
+            const bool is_there = kept.contains(offset) || offset >= channel_->visible_end();
+            EXPECT_TRUE(is_there || may_be_gone) << "the newest of key \"" << key << "\", " << offset << ", is lost";
+        }
+        reached_["compacted"] += channel_->stats().compacted;
+        if (!options_.is_compacted || channel_->stats().keys == 0 || channel_->wants_blocks(1'000'000'000) ||
+            channel_->needs_dispatch()) {
+            return;
+        }
+        std::map<std::string, Offset> seen;
+        for (const auto& [offset, key] : kept) {
+            if (!key.empty() && offset < channel_->visible_end()) {
+                EXPECT_TRUE(seen.emplace(key, offset).second) << "two messages of key " << key << " are left, one is " << offset;
+            }
+        }
+        ++reached_["keys checked"];
+    }
+
+    // What server/runtime/segment_compactor.cpp does.
+    void copy_block() {
+        std::vector<std::pair<storage::BlockRef, std::uint64_t>> blocks;
+        channel_->visit_blocks([&](const storage::BlockRef& ref, std::uint64_t dead) { blocks.emplace_back(ref, dead); });
+        if (blocks.empty()) {
+            return;
+        }
+        const auto& [ref, dead] = blocks[prng_.below(blocks.size())];
+        const OffsetSet removed = channel_->removed_in(ref.first, ref.end);
+        if (options_.kind != Kind::stream) {
+            EXPECT_TRUE(removed.empty());
+            return;
+        }
+        trace("copy block " + std::to_string(ref.first) + " dead " + std::to_string(dead));
+        std::vector<std::byte> body;
+        std::uint32_t batches = 0;
+        ASSERT_TRUE(copy_without(store_.read(ref).bytes(), removed, body, batches));
+        ASSERT_FALSE(body.empty());
+        reached_["dead bytes"] += dead;
+        const auto copy = store_.write_copy(ref, std::move(body));
+        if (prng_.chance(1, 2)) {
+            settle();
+            publish();
+            prng_.chance(1, 4) ? administrate() : void();
+        }
+        channel_->replace_block(ref, copy, dead);
+    }
+
     // --- The disk --------------------------------------------------------------------------------------------------------
 
     void move_blocks() {
-        switch (prng_.below(6)) {
+        switch (prng_.below(8)) {
             case 0:
             case 1: {
                 const auto plan = channel_->begin_relocation(UINT64_MAX, std::nullopt, prng_.range(1, 800));
@@ -303,9 +388,12 @@ private:
                 const std::uint64_t bytes = channel_->evict(prng_.range(1, 1'000), 0);
                 trace("evict " + std::to_string(bytes));
                 reached_["evicted"] += bytes;
+                reached_["evicted of what is compacted"] += options_.is_compacted ? bytes : 0;
                 return;
             }
             case 4:
+                return copy_block();
+            case 5:
                 trace("move in log");
                 return channel_->move_in_log(prng_.range(1, log_->submitted() + 1));
             default:
@@ -313,6 +401,7 @@ private:
                     trace("read block " + std::to_string(ref.first));
                     channel_->on_block_read(ref, store_.read(ref));
                     ++reached_["blocks read"];
+                    reached_["blocks of what is compacted read"] += options_.is_compacted ? 1 : 0;
                 }
         }
     }
@@ -334,6 +423,7 @@ private:
             }
         }
         hear();
+        check_keys();
         if (channel_->stats().committing == 0) {
             snapshots_.insert_or_assign(log_->submitted(), look(*channel_));
         }
@@ -554,6 +644,7 @@ private:
         static_cast<void>(events_.take());
         channel_->tick();
         compare(before, look(*channel_));
+        std::erase_if(newest_, [&](const auto& entry) { return entry.second.first >= channel_->stats().next_offset; });
         ++reached_["crashes"];
         attach_sender();
         checkpoint();
@@ -577,6 +668,7 @@ private:
     Prng prng_;
     Reached& reached_;
     const bool is_plain_;  // Much of it waits in blocks.
+    bool has_keys_ = false;
     ChannelOptions options_;
     ManualClock clock_;
     ChunkPool pool_;
@@ -589,6 +681,7 @@ private:
     std::vector<Held> held_;
     std::uint16_t last_link_ = 10;
     std::uint64_t sequence_ = 0, published_ = 0;
+    std::map<std::string, std::pair<Offset, bool>> newest_;  // By key: its offset, and whether it is a tombstone.
     std::vector<std::byte> saved_;
     commit::Index saved_index_ = 0, first_ = 1;
     std::vector<storage::BlockRef> garbage_;

@@ -62,6 +62,7 @@ std::vector<Setting> settings() {
          {{{"a", 0U}}, {{"a", 1'001U}}, {{"a", "1"}}, Json::array()}, "a whole number from 1 to 1,000"},
         {"dedupe_window_ms", 0U, {0U, week}, {week + 1}, "from 0 to 604800000"},
         {"compact", false, {false}, {"yes"}, "true and false"},
+        {"tombstone_age_ms", 86'400'000U, {0U, week}, {3'153'600'000'001U}, "from 0 to 3153600000000"},
     };
 }
 
@@ -104,7 +105,6 @@ TEST(ChannelSettings, ErrorsNameKeyValueAndWhatIsAllowed) {
         }
     }
     EXPECT_THAT(refused({{"fair_weights", {{"a", 0U}}}}).text, HasSubstr("of \"a\" is 0"));
-    EXPECT_EQ(refused({{"compact", true}}).code, "unsupported");
 }
 
 TEST(ChannelSettings, AreCheckedTogether) {
@@ -112,6 +112,9 @@ TEST(ChannelSettings, AreCheckedTogether) {
     EXPECT_THAT(refused({{"lease_ms", 60'000U}, {"lease_max_ms", 50'000U}}).text, HasSubstr("from 60000"));
     EXPECT_THAT(refused({{"kind", "stream"}, {"overflow", "reject"}}).text, HasSubstr("reject"));
     EXPECT_EQ(applied({{"kind", "stream"}, {"overflow", "drop-oldest"}})["kind"], "stream");
+    EXPECT_THAT(refused({{"compact", true}}).text, HasSubstr("only a stream"));
+    EXPECT_THAT(refused({{"kind", "topic"}, {"compact", true}}).text, HasSubstr("only a stream"));
+    EXPECT_EQ(applied({{"kind", "stream"}, {"compact", true}})["compact"], true);
 }
 
 TEST(ChannelSettings, WhatIsNotNamedStays) {

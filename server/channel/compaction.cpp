@@ -1,0 +1,180 @@
+#include "server/channel/compaction.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+#include "common/base/assert.hpp"
+#include "common/base/batch.hpp"
+#include "server/channel/message_rules.hpp"
+#include "server/channel/subscription.hpp"
+
+namespace baton::channel {
+
+namespace {
+
+constexpr std::size_t copies_chunk_size = 64 * 1024;
+/// Keys that are forgotten in one tick.
+constexpr std::size_t steps_per_tick = 2048;
+constexpr std::size_t shrinks_per_step = 64;
+/// Of a batch in memory that is cut into pieces: what each of them needs beside its messages, at most.
+constexpr std::uint64_t piece_cost = 256;
+
+/// Whether pieces with what remains would need clearly less. Each message may be one.
+bool is_worth_shrinking(const StoredBatch& batch) noexcept {
+    const std::uint64_t needed = batch.size - batch.removed_bytes + batch.live() * piece_cost;
+    return batch.index == 0 && batch.block == nullptr && needed < batch.size / 4 * 3;
+}
+
+}  // namespace
+
+Compaction::Compaction(MessageLog& log, const Clock& clock, MemoryBudget& budget, OnRemoved on_removed)
+    : log_{log}, clock_{clock}, on_removed_{std::move(on_removed)}, pool_{copies_chunk_size, 1, &budget} {}
+
+void Compaction::set(bool is_on, Duration tombstone_age) {
+    tombstone_age_ = tombstone_age;
+    is_on_ = is_on;
+    if (is_on && !is_looking_ && !is_known_) {
+        start();
+    } else if (!is_on && is_looking_) {
+        is_looking_ = false;
+        log_.remove_cursor(cursor_);
+        sparse_.clear();
+    }
+}
+
+void Compaction::start() {
+    is_looking_ = is_known_ = true;
+    log_.add_cursor_at(cursor_, 1);
+}
+
+void Compaction::look(std::uint64_t messages_max) {
+    while (is_looking_ && messages_max > 0 && log_.readable(cursor_) > 0) {
+        const Run head = log_.fresh_head(cursor_);
+        StoredBatch& batch = *head.batch;
+        log_.track(batch);
+        if ((batch.flags & batch_has_properties) == 0) {
+            log_.forget(log_.take_fresh(cursor_, {head.count, head.bytes}));  // Nothing in it has a key.
+            --messages_max;
+            continue;
+        }
+        const bool is_all = head.count <= messages_max;
+        const Cut cut = is_all ? Cut{head.count, head.bytes}
+                               : cut_count(head.region(), static_cast<std::uint32_t>(messages_max));
+        messages_max -= cut.count;
+        const Run run = log_.take_fresh(cursor_, cut);
+        MessageCursor messages{run.region(), true};
+        MessageView message;
+        std::size_t position = 0;
+        for (Offset offset = run.first; messages.next(message); ++offset) {
+            look_at(offset, static_cast<std::uint32_t>(messages.position() - position), message, batch);
+            position = messages.position();
+        }
+        log_.forget(run);
+    }
+    shrink_sparse();
+}
+
+void Compaction::look_at(Offset offset, std::uint32_t bytes, const MessageView& message, const StoredBatch& batch) {
+    const std::string_view key = as_text(key_of(message.properties));
+    if (key.empty()) {
+        return;
+    }
+    auto found = index_.find(key);
+    if (found != index_.end()) {
+        const Entry older = found->second;
+        unlink(found->second);
+        tombstones_.erase(older.offset);
+        remove(older.offset, older.bytes, key);
+    } else {
+        found = index_.emplace(key, Entry{}).first;
+        found->second.key = &found->first;
+    }
+    Entry& entry = found->second;
+    entry.offset = offset;
+    entry.bytes = bytes;
+    link(entry);
+    if (message.payload.empty()) {
+        tombstones_.emplace_hint(tombstones_.end(), offset, Tombstone{&entry, clock_.now() - age_of(batch, clock_)});
+    }
+}
+
+void Compaction::remove(Offset offset, std::uint32_t bytes, std::string_view key) {
+    if (!log_.remove(offset, bytes)) {
+        return;  // Retention was faster.
+    }
+    ++removed_;
+    note_sparse(offset);
+    on_removed_(offset, key);
+}
+
+void Compaction::tick(std::uint64_t messages_max) {
+    if (!is_looking_) {
+        for (std::size_t i = 0; i < steps_per_tick && oldest_ != nullptr; ++i) {
+            forget(*oldest_);
+        }
+        is_known_ = is_known_ && (log_.untrack(steps_per_tick) || oldest_ != nullptr);
+        if (is_on_ && !is_known_) {
+            start();
+        }
+        return;
+    }
+    const Offset kept = log_.oldest_kept() != nullptr ? log_.oldest_kept()->base : log_.next_offset();
+    for (std::size_t i = 0; i < steps_per_tick && oldest_ != nullptr && oldest_->offset < kept; ++i) {
+        forget(*oldest_);
+    }
+    const MonotonicTime now = clock_.now();
+    for (; messages_max > 0 && !tombstones_.empty(); --messages_max) {
+        const auto [entry, accepted] = tombstones_.begin()->second;
+        if (now - accepted < tombstone_age_) {
+            break;
+        }
+        const Entry gone = *entry;
+        const std::string key = *gone.key;
+        forget(*entry);
+        remove(gone.offset, gone.bytes, key);
+    }
+    shrink_sparse();
+}
+
+// --- Keys ----------------------------------------------------------------------------------------------------------------
+
+void Compaction::forget(Entry& entry) {
+    tombstones_.erase(entry.offset);
+    unlink(entry);
+    index_.erase(index_.find(*entry.key));
+}
+
+void Compaction::link(Entry& entry) noexcept {
+    BATON_ASSERT(newest_ == nullptr || newest_->offset < entry.offset);
+    entry.newer = nullptr;
+    entry.older = std::exchange(newest_, &entry);
+    (entry.older != nullptr ? entry.older->newer : oldest_) = &entry;
+}
+
+void Compaction::unlink(Entry& entry) noexcept {
+    (entry.older != nullptr ? entry.older->newer : oldest_) = entry.newer;
+    (entry.newer != nullptr ? entry.newer->older : newest_) = entry.older;
+}
+
+// --- Memory --------------------------------------------------------------------------------------------------------------
+
+// Asked again whenever half of what was left is gone.
+void Compaction::note_sparse(Offset removed) {
+    const StoredBatch* batch = log_.tracked_batch(removed);
+    if (batch != nullptr && std::has_single_bit(batch->live()) && is_worth_shrinking(*batch)) {
+        sparse_.insert(batch->base);
+    }
+}
+
+// Those of which somebody holds something have to wait.
+void Compaction::shrink_sparse() {
+    std::size_t left = shrinks_per_step;
+    for (auto at = sparse_.begin(); at != sparse_.end() && left > 0; --left) {
+        StoredBatch* batch = log_.tracked_batch(*at);
+        const bool is_done = batch == nullptr || batch->base != *at || !is_worth_shrinking(*batch) || log_.shrink(*batch, pool_);
+        at = is_done ? sparse_.erase(at) : std::next(at);
+    }
+}
+
+}  // namespace baton::channel
