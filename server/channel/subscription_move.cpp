@@ -164,7 +164,7 @@ void Subscription::take_out(const Run& message, MessageState state, MoveStep& st
         moving.run = *ready;
         moving.key = Key::held;
     } else {
-        const auto waiting = keys_.take_at(offset, number_of(key_of(properties_of(message))));
+        const auto waiting = keys_.take_at(offset);
         BATON_ASSERT(waiting);
         moving.run = *waiting;
     }
