@@ -49,12 +49,12 @@ void Dispatcher::remove(Receiver& receiver) noexcept {
     }
 }
 
-Dispatcher::Delivered Dispatcher::run(ReadyMessages& ready, MonotonicTime now) noexcept {
+Dispatcher::Delivered Dispatcher::run(ReadyMessages& ready, std::uint32_t& slices, MonotonicTime now) noexcept {
     Delivered total;
     Share share;
     std::size_t round = 0;  // Receivers that still get this share before it is computed anew.
     bool has_progress = false;
-    while (ready.count() > 0) {
+    while (ready.count() > 0 && slices > 0) {
         if (heap_.empty()) {
             if (!has_progress || passed_over_.empty()) {
                 break;
@@ -69,7 +69,7 @@ Dispatcher::Delivered Dispatcher::run(ReadyMessages& ready, MonotonicTime now) n
         }
         --round;
         Receiver& receiver = *heap_.front().receiver;
-        const Delivered given = give(receiver, share, ready, now);
+        const Delivered given = give(receiver, share, ready, slices, now);
         if (given.messages == 0) {
             pass_over(receiver, now);
             continue;
@@ -103,14 +103,15 @@ Dispatcher::Share Dispatcher::share_of(std::uint64_t ready) const noexcept {
 }
 
 Dispatcher::Delivered Dispatcher::give(Receiver& receiver, Share share, ReadyMessages& ready,
-                                       MonotonicTime now) noexcept {
+                                       std::uint32_t& slices, MonotonicTime now) noexcept {
     Delivered given{.lease_end = lease_end(now, receiver.lease)};
     const std::uint32_t lease_cap = lease_end(now, receiver.lease_max);
-    while (share.messages > 0 && ready.count() > 0) {
+    while (share.messages > 0 && ready.count() > 0 && slices > 0) {
         const Cut cut = fitting(receiver, ready.head(), share);
         if (cut.count == 0) {
             break;
         }
+        --slices;
         Run run = ready.take(cut);
         run.lease_end = given.lease_end;
         run.lease_cap = lease_cap;

@@ -39,8 +39,8 @@ public:
     /// Before the receiver is destroyed.
     void remove(Receiver& receiver) noexcept;
 
-    /// Gives ready messages until there are none or nobody can take the next one.
-    Delivered run(ReadyMessages& ready, MonotonicTime now) noexcept;
+    /// Gives ready messages until there are none, nobody can take the next one, or so many slices are used up.
+    Delivered run(ReadyMessages& ready, std::uint32_t& slices, MonotonicTime now) noexcept;
 
     [[nodiscard]] bool has_candidates() const noexcept { return !heap_.empty(); }
 
@@ -51,7 +51,8 @@ private:
     };
 
     [[nodiscard]] Share share_of(std::uint64_t ready) const noexcept;
-    [[nodiscard]] Delivered give(Receiver& receiver, Share share, ReadyMessages& ready, MonotonicTime now) noexcept;
+    [[nodiscard]] Delivered give(Receiver& receiver, Share share, ReadyMessages& ready, std::uint32_t& slices,
+                                 MonotonicTime now) noexcept;
     [[nodiscard]] Cut fitting(const Receiver& receiver, const Run& head, Share share) const noexcept;
     void pass_over(Receiver& receiver, MonotonicTime now) noexcept;
     void readmit() noexcept;

@@ -54,7 +54,7 @@ void Subscription::settle(Receiver& receiver, const SettleRange& range, std::str
             const std::uint32_t end = lease_end(context_.clock.now(), range.argument == 0 ? receiver.lease : wished);
             held.extend(range, end, settlement_);
             for (const Run& run : settlement_.held) {
-                next_lease_end_ = std::min(next_lease_end_, run.lease_end);
+                note_lease_end(run.lease_end);
             }
             break;
         }
@@ -64,6 +64,7 @@ void Subscription::settle(Receiver& receiver, const SettleRange& range, std::str
                 for (const Run& run : settlement_.held) {
                     notes_.note_started(run.first, run.count, run.attempt);
                 }
+                note_change();
             }
             break;
         default:  // Any other value from the network.
@@ -85,7 +86,7 @@ bool Subscription::has_attempts_left(const Run& run) const noexcept {
 
 // Nobody holds it any more, and nothing was decided. Only what was started has cost an attempt.
 void Subscription::come_back(Run run) {
-    may_dispatch_ = true;
+    wake();
     if (run.is_started && !has_attempts_left(run)) {
         return quarantine(run, QuarantineReason::attempts, {}, nullptr, Key::held);
     }
@@ -124,7 +125,7 @@ void Subscription::retry_later(Run run, std::uint32_t argument) {
         if (left && *left <= Duration{}) {
             expire(one, Key::held);
         } else {
-            schedule_.put(one, due, true);
+            put_off(one, due, true);
         }
     }
 }
@@ -132,6 +133,7 @@ void Subscription::retry_later(Run run, std::uint32_t argument) {
 void Subscription::note_entry(const Run& run, ReaderEntryKind kind, WallTime due,
                               std::shared_ptr<const QuarantineNote> note) {
     if (is_noting_) {
+        note_change();
         notes_.note({.first = run.first,
                      .end = run.end(),
                      .kind = kind,
@@ -147,6 +149,7 @@ void Subscription::note_entry(const Run& run, ReaderEntryKind kind, WallTime due
 void Subscription::forget(const Run& run, Key key) {
     if (is_noting_) {
         notes_.note_settled(run.first, run.count);
+        note_change();
     }
     if (key == Key::held && is_ordered()) {
         release_keys(run);
@@ -177,7 +180,7 @@ void Subscription::release_keys(const Run& run) {
     while (!released_.empty()) {
         const Run next = released_.back();
         released_.pop_back();
-        may_dispatch_ = true;
+        wake();
         put_if_young(next);
     }
     is_releasing_ = false;

@@ -199,6 +199,9 @@ void Shard::end_turn() noexcept {
             return;
         }
         flush_dirty();
+        if (broker_.is_step_spent()) {
+            break;
+        }
     }
     if (!dirty_.empty() || broker_.has_more()) {
         asio::post(io_, [this] { end_turn(); });

@@ -347,9 +347,9 @@ void ShardBroker::touch(Slot& slot) {
     }
 }
 
-void ShardBroker::end_turn_of(Slot& slot) {
+void ShardBroker::end_turn_of(Slot& slot, channel::StepBudget& budget) {
     channel::Channel& channel = *slot.channel;
-    channel.dispatch();
+    channel.dispatch(budget);
     if (!channel.is_durable()) {
         return touch(slot);  // There may be more than one turn shall take.
     }
@@ -362,17 +362,28 @@ void ShardBroker::end_turn_of(Slot& slot) {
     touch(slot);
 }
 
-bool ShardBroker::end_turn() {
-    grant_memory();
-    bool worked = moves_.go_on() || !dirty_.empty();
+// Channels whose turn does not come in this step are the first ones in the next.
+void ShardBroker::dispatch_dirty() {
+    channel::StepBudget budget;
     std::swap(dirty_, dispatching_);
-    for (const auto id : dispatching_) {
-        if (auto* slot = slot_of(id)) {
+    std::size_t done = 0;
+    for (; done < dispatching_.size() && !budget.is_spent(); ++done) {
+        if (auto* slot = slot_of(dispatching_[done])) {
             slot->is_dirty = false;
-            end_turn_of(*slot);
+            end_turn_of(*slot, budget);
         }
     }
+    dirty_.insert(dirty_.begin(), dispatching_.begin() + static_cast<std::ptrdiff_t>(done), dispatching_.end());
     dispatching_.clear();
+    is_step_spent_ = is_step_spent_ || budget.is_spent();
+}
+
+bool ShardBroker::end_turn() {
+    grant_memory();
+    const bool has_moved = moves_.go_on();
+    bool worked = has_moved || !dirty_.empty();
+    is_step_spent_ = false;
+    dispatch_dirty();
     if (store_) {
         store_->end_turn();
     }
