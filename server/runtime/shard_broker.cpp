@@ -28,7 +28,8 @@ ShardBroker::ShardBroker(std::uint32_t shard, BrokerState& state, MailboxPort& m
       outgoing_(state.shard_count),
       backups_{shard, state.shard_count, *this, *this},
       restores_{shard, state.shard_count, *this},
-      moves_{*this, *this, *this} {}
+      moves_{*this, *this, *this},
+      sweeps_{*this, *this} {}
 
 ShardBroker::~ShardBroker() = default;
 
@@ -381,8 +382,9 @@ void ShardBroker::dispatch_dirty() {
 bool ShardBroker::end_turn() {
     grant_memory();
     const bool has_moved = moves_.go_on();
-    bool worked = has_moved || !dirty_.empty();
-    is_step_spent_ = false;
+    const bool has_swept = sweeps_.go_on();
+    bool worked = has_moved || has_swept || !dirty_.empty();
+    is_step_spent_ = has_swept;
     dispatch_dirty();
     if (store_) {
         store_->end_turn();
@@ -767,6 +769,9 @@ void ShardBroker::handle(AdminCommand& command) {
     }
     if (operation_of(command.json) == "channel.move") {
         return moves_.start(command);
+    }
+    if (Sweeps::is_request(command.json)) {
+        return sweeps_.start(command);
     }
     const auto before = store_ ? store_->log().submitted() : 0;
     AdminPartEvent part{command.gathering, run_admin(*this, command.name, command.json, command.reply_size_max)};

@@ -24,6 +24,7 @@
 #include "server/runtime/restores.hpp"
 #include "server/runtime/session_events.hpp"
 #include "server/runtime/shard_store.hpp"
+#include "server/runtime/sweeps.hpp"
 
 namespace baton::runtime {
 
@@ -86,7 +87,7 @@ public:
     void begin_drain();
 
     /// Channels have more to do than one turn shall take.
-    [[nodiscard]] bool has_more() const noexcept { return !dirty_.empty() || moves_.has_more(); }
+    [[nodiscard]] bool has_more() const noexcept { return !dirty_.empty() || moves_.has_more() || sweeps_.has_more(); }
     /// The last end_turn() has done as much as one step may do: others get their turn before the rest.
     [[nodiscard]] bool is_step_spent() const noexcept { return is_step_spent_; }
     [[nodiscard]] std::uint32_t shard() const noexcept { return shard_; }
@@ -254,6 +255,7 @@ private:
     Backups backups_;
     Restores restores_;
     Moves moves_;
+    Sweeps sweeps_;
     bool is_step_spent_ = false;
 };
 
