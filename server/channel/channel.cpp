@@ -164,7 +164,7 @@ void Channel::announce_credit(const LinkAddress& link) {
         end_sender(*sender, Errc::too_many_producers);
         return;
     }
-    gate_.examine(*sender, room(), ready(), clock_.now());
+    gate_.examine(*sender, room(), ready_count_, clock_.now());
 }
 
 void Channel::detach(const LinkAddress& link) {
@@ -215,7 +215,7 @@ void Channel::begin_drain() {
     is_draining_ = true;
     intake_.refuse_parked(Errc::draining);
     for (const LinkAddress& link : addresses_of(senders_)) {
-        gate_.examine(*find_sender(link), room(), ready(), clock_.now());
+        gate_.examine(*find_sender(link), room(), ready_count_, clock_.now());
     }
     for (const auto& reader : readers_) {
         reader->begin_drain();
@@ -276,25 +276,64 @@ void Channel::examine_senders() {
     for (const LinkAddress& link : addresses_of(senders_)) {
         Sender& sender = *find_sender(link);
         if (sender.window != Credit{} || sender.is_short) {  // Its credit has been announced.
-            gate_.examine(sender, room(), ready(), clock_.now());
+            gate_.examine(sender, room(), ready_count_, clock_.now());
         }
     }
 }
 
 std::uint64_t Channel::purge() {
-    std::uint64_t count = 0;
-    for (const auto& reader : readers_) {
-        count = std::max(count, reader->purge());
+    Purge purge = begin_purge();
+    for (purge.sweep.end = UINT64_MAX; !purge.is_over;) {
+        purge_some(purge, UINT64_MAX, {});
     }
-    if (options_.kind == Kind::stream) {
-        count = log_.messages() - log_.uncommitted();
-        for (const StoredBatch* oldest = log_.oldest_kept(); oldest != nullptr && oldest->end() <= log_.visible_end();
-             oldest = log_.oldest_kept()) {
-            log_.trim_oldest();
+    return purge.messages;
+}
+
+void Channel::purge_some(Purge& purge, std::uint64_t runs, const BlockReader& read) {
+    while (purge.readers > 0 && runs > 0 && damage_.empty()) {
+        purge.readers = std::min(purge.readers, readers_.size());
+        if (purge.readers == 0) {
+            break;
+        }
+        purge.of_reader += drop_some(*readers_[purge.readers - 1], MessageState::ready, purge.sweep, runs, read);
+        if (purge.sweep.is_over) {
+            const std::uint64_t of_reader = std::exchange(purge.of_reader, 0);
+            purge.messages = options_.kind == Kind::stream ? 0 : std::max(purge.messages, of_reader);
+            purge.sweep = {.end = purge.sweep.end};
+            --purge.readers;
+            runs -= std::min<std::uint64_t>(runs, 1);
         }
     }
+    purge.is_over = purge.readers == 0;
+    if (purge.is_over && options_.kind == Kind::stream) {
+        trim_purged(purge, runs);
+    }
     room_changed();
-    return count;
+}
+
+void Channel::trim_purged(Purge& purge, std::uint64_t runs) {
+    const auto next = [&]() -> const StoredBatch* {
+        const StoredBatch* oldest = log_.oldest_kept();
+        return oldest != nullptr && oldest->end() <= std::min(purge.sweep.end, log_.visible_end()) ? oldest : nullptr;
+    };
+    for (const StoredBatch* oldest = next(); oldest != nullptr && runs > 0; oldest = next(), --runs) {
+        if (journal_ != nullptr && oldest->cursors > 0) {
+            note_places();
+        }
+        purge.messages += oldest->count;
+        log_.trim_oldest();
+    }
+    purge.is_over = next() == nullptr;
+}
+
+std::uint64_t Channel::drop_some(Subscription& reader, MessageState state, Sweep& sweep, std::uint64_t& runs,
+                                 const BlockReader& read) {
+    std::uint64_t dropped = reader.drop_some(state, sweep, runs);
+    while (sweep.wanted && damage_.empty()) {
+        on_block_read(*sweep.wanted, read(*sweep.wanted));
+        dropped += reader.drop_some(state, sweep, runs);
+    }
+    return dropped;
 }
 
 }  // namespace baton::channel

@@ -205,10 +205,17 @@ public:
     /// Reports `state` for this link, ordered after all deliveries made so far. Runs `dispatch` first.
     void query(const LinkAddress& link);
 
-    /// Gives ready messages to receivers with credit: least loaded first, fair among equals. Returns quickly when there
-    /// is nothing to do. The runtime calls it at the end of each turn in which `needs_dispatch()`.
-    void dispatch();
-    [[nodiscard]] bool needs_dispatch() const noexcept;
+    /// Gives ready messages to receivers with credit, as far as the budget allows: least loaded first, fair among equals.
+    /// Returns quickly when there is nothing to do. The runtime calls it at the end of each turn in which `needs_dispatch()`.
+    void dispatch(StepBudget& budget);
+    void dispatch() {
+        StepBudget budget;
+        dispatch(budget);
+    }
+    /// Also if a step's budget was spent before everything was given.
+    [[nodiscard]] bool needs_dispatch() const noexcept {
+        return has_to_compact() || (may_dispatch_ && !is_draining_ && (fan_out_left_ > 0 || turns_.woken() > 0));
+    }
     [[nodiscard]] bool has_links() const noexcept { return !senders_.empty() || !receivers_.empty(); }
     /// Clock pulse (10 to 50 ms; seldom without links): leases, delays, expiry, retention; re-examines senders blocked on
     /// memory, forgets old producers.
@@ -233,6 +240,22 @@ public:
     void reconfigure(const ChannelOptions& options);
     /// Forgets all ready messages (not those in flight) of every reader, of a stream all, and returns how many.
     std::uint64_t purge();
+    /// The same in steps, for what is visible when it begins.
+    struct Purge {
+        Sweep sweep;                ///< Of the reader whose turn it is.
+        std::size_t readers = 0;    ///< That are left, that one included: from the last one on, so that none is passed over when
+                                    ///< one goes away.
+        std::uint64_t of_reader = 0;
+        std::uint64_t messages = 0;  ///< Of the reader that had most; of a stream all that are stored.
+        bool is_over = false;
+    };
+    [[nodiscard]] Purge begin_purge() const noexcept {
+        return {.sweep = {.end = log_.visible_end()}, .readers = readers_.size()};
+    }
+    /// `runs`: as Subscription::drop_some. Reads blocks that have to be cut; afterwards the channel may be damaged.
+    void purge_some(Purge& purge, std::uint64_t runs, const BlockReader& read);
+    /// Subscription::drop_some, likewise.
+    std::uint64_t drop_some(Subscription& reader, MessageState state, Sweep& sweep, std::uint64_t& runs, const BlockReader& read);
     /// Visits messages of a reader in this state (or in any) in offset order from `from`, until the visitor returns false.
     /// `read` is for those that are not in memory; without it, or where it fails, they are passed over. Null: of a topic or
     /// stream everything that is stored, as ready.
@@ -381,6 +404,8 @@ private:
     void tell_again(Sender& sender, std::uint64_t first, std::uint64_t last);
     void take_in(Sender& sender, Pending pending);
     void messages_visible();
+    void wake_readers();
+    void fan_out();
     void give_ruled(const std::vector<StoredBatch*>& batches, Subscription* only = nullptr);
     void set_compaction();
     void compact();
@@ -391,6 +416,7 @@ private:
     }
     void cut_off(Subscription& reader);
     void trim();
+    void trim_purged(Purge& purge, std::uint64_t runs);
     void close_all(std::error_code reason);
 
     // Subscriptions.
@@ -416,6 +442,8 @@ private:
     void room_changed();
     void state_changed();
     void note_head_wait();
+    void note_head_wait_now();
+    void note_places();
 
     // Questions.
     /// Of a queue; else of the reader that has most.
@@ -443,7 +471,10 @@ private:
     DedupeWindow dedupe_;
     Intake intake_;
     Prng prng_;
+    ReaderTurns turns_;  // Before the readers, which refer to it.
     std::vector<std::unique_ptr<Subscription>> readers_;  // Of a queue exactly one.
+    std::size_t fan_out_next_ = 0;  // Of many readers, who is told next that more has become visible;
+    std::size_t fan_out_left_ = 0;  // so many are not told yet.
     std::unordered_map<std::string, Subscription*> by_name_;
     ReaderId next_lasting_ = 1;
     ReaderId next_of_link_ = first_link_reader;
@@ -460,6 +491,8 @@ private:
     Links<Receiver> receivers_;
 
     Wait head_wait_;
+    bool is_head_noted_ = true;
+    const ReadyCount ready_count_ = [this] { return ready(); };
     SubscriptionCounters ended_;  // Of readers that are gone.
     std::uint64_t duplicates_ = 0;
     bool is_draining_ = false;

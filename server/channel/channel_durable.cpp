@@ -27,24 +27,32 @@ bool Channel::has_notes() const noexcept {
         return false;
     }
     return journal_->has_receipts() || !noted_removed_.empty() || (options_.kind == Kind::stream && noted_trim_ != trimmed_end()) ||
-           std::ranges::any_of(readers_, [](const auto& reader) { return reader->has_notes(); });
+           std::ranges::any_of(turns_.changed(), [](const Subscription* reader) { return reader->has_notes(); });
 }
 
 void Channel::write_notes() {
     if (!noted_removed_.empty()) {  // Before a cursor that has passed them.
         journal_->compacted(std::exchange(noted_removed_, {}));
     }
-    for (const auto& reader : readers_) {
+    for (Subscription* reader : turns_.changed()) {
         if (reader->has_notes()) {
             journal_->write_notes(reader->notes(), reader->cursor().offset());
         }
     }
+    turns_.clear_changed();
     if (options_.kind == Kind::stream && noted_trim_ != trimmed_end()) {
         noted_trim_ = trimmed_end();
         journal_->trimmed(noted_trim_);
     }
     journal_->notes_written();
     journal_->release(events_);
+}
+
+// Retention moves readers on.
+void Channel::note_places() {
+    for (const auto& reader : readers_) {
+        turns_.note_change(*reader);
+    }
 }
 
 Offset Channel::trimmed_end() const noexcept {
@@ -59,7 +67,7 @@ void Channel::on_committed() {
         messages_visible();
         state_changed();
     }
-    gate_.examine_short(room(), ready(), clock_.now());
+    gate_.examine_short(room(), ready_count_, clock_.now());
 }
 
 void Channel::on_condition() {
@@ -256,7 +264,7 @@ std::uint64_t Channel::evict(std::uint64_t bytes, std::uint64_t keep) {
 }
 
 bool Channel::wants_blocks(std::uint64_t ahead_bytes) const {
-    if (!damage_.empty()) {
+    if (!damage_.empty() || !log_.has_evicted()) {
         return false;
     }
     const auto is_missing = [&](const LogCursor& cursor) { return !log_.missing_ahead(cursor, ahead_bytes).empty(); };
@@ -268,7 +276,7 @@ bool Channel::wants_blocks(std::uint64_t ahead_bytes) const {
 
 std::vector<commit::BlockRef> Channel::take_wanted_blocks(std::uint64_t ahead_bytes) {
     std::vector<commit::BlockRef> refs;
-    if (!damage_.empty()) {
+    if (!damage_.empty() || !log_.has_evicted()) {
         return refs;
     }
     const auto take = [&](const LogCursor& cursor) {
@@ -317,9 +325,7 @@ void Channel::on_block_read(const commit::BlockRef& ref, const Payload& body) {
                             std::to_string(ref.segment) + " (offsets " + std::to_string(ref.first) + " to " +
                             std::to_string(ref.end - 1) + ") cannot be read");
     }
-    for (const auto& reader : readers_) {
-        reader->messages_visible();
-    }
+    messages_visible();
     state_changed();
 }
 

@@ -8,6 +8,15 @@
 
 namespace baton::channel {
 
+namespace {
+
+// Readers that are visited in one step. More of them are told of new messages over several.
+constexpr std::size_t readers_per_step = 512;
+// A reader that has little to do at a time.
+constexpr std::size_t due_per_step = 2048;
+
+}  // namespace
+
 // --- Publish ---------------------------------------------------------------------------------------------------------
 
 void Channel::publish(const LinkAddress& link, std::uint64_t first_sequence, Payload batch, bool is_assembled) {
@@ -56,7 +65,7 @@ void Channel::publish(const LinkAddress& link, std::uint64_t first_sequence, Pay
     if (journal_ == nullptr) {
         messages_visible();
     }
-    gate_.examine(*sender, room(), ready(), clock_.now());
+    gate_.examine(*sender, room(), ready_count_, clock_.now());
     state_changed();
 }
 
@@ -69,9 +78,9 @@ void Channel::messages_visible() {
     if (log_.has_ruled()) {
         give_ruled(log_.take_ruled());
     }
-    for (std::size_t i = 0; i < readers_.size(); ++i) {
+    wake_readers();
+    for (std::size_t i = 0; has_backlog_limits_ && i < readers_.size(); ++i) {
         Subscription& reader = *readers_[i];
-        reader.messages_visible();
         if (reader.is_over_backlog()) {
             reader.keep_backlog_limit();
             if (reader.settings().overflow == Overflow::disconnect) {
@@ -87,10 +96,7 @@ void Channel::compact() {
         return;
     }
     compaction_->look(compaction_budget());
-    for (const auto& reader : readers_) {
-        reader->messages_visible();  // What it would have been given next may be gone.
-    }
-    may_dispatch_ = true;
+    wake_readers();  // What they would have been given next may be gone.
 }
 
 // Messages in one step: each that is removed costs something for every reader.
@@ -107,6 +113,22 @@ void Channel::on_removed(Offset offset, std::string_view key) {
     }
     for (const auto& reader : readers_) {
         reader->forget_removed(offset, key);
+    }
+}
+
+void Channel::wake_readers() {
+    fan_out_left_ = readers_.size();
+    may_dispatch_ = true;
+    if (readers_.size() <= readers_per_step) {
+        fan_out();
+    }
+}
+
+// In a circle, so that nobody is last each time.
+void Channel::fan_out() {
+    for (std::size_t step = readers_per_step; step > 0 && fan_out_left_ > 0; --step, --fan_out_left_) {
+        fan_out_next_ = fan_out_next_ < readers_.size() ? fan_out_next_ : 0;
+        readers_[fan_out_next_++]->messages_visible();
     }
 }
 
@@ -230,22 +252,19 @@ void Channel::query(const LinkAddress& link) {
     }
 }
 
-bool Channel::needs_dispatch() const noexcept {
-    return has_to_compact() || (may_dispatch_ && !is_draining_ && std::ranges::any_of(readers_, [](const auto& reader) {
-                                    return reader->needs_dispatch();
-                                }));
-}
-
-void Channel::dispatch() {
+// Who was woken first goes first, and behind all the others when it was stopped: a step that does not come to the end goes on
+// there.
+void Channel::dispatch(StepBudget& budget) {
     compact();
     if (!may_dispatch_ || is_draining_) {
         return;
     }
-    may_dispatch_ = false;
-    for (const auto& reader : readers_) {
-        reader->dispatch();
-        may_dispatch_ = may_dispatch_ || reader->needs_dispatch();
+    fan_out();
+    for (std::size_t woken = turns_.woken(); woken > 0 && !budget.is_spent(); --woken) {
+        turns_.take_woken().dispatch(budget);
     }
+    turns_.drop_idle();
+    may_dispatch_ = fan_out_left_ > 0 || turns_.woken() > 0;
     note_head_wait();
 }
 
@@ -257,10 +276,13 @@ void Channel::tick() {
     if (dedupe_.is_on()) {
         dedupe_.forget_old(now);
     }
-    for (const auto& reader : readers_) {
-        if (reader->tick()) {
-            may_dispatch_ = true;
+    std::uint64_t messages = StepBudget::messages_max;
+    for (std::size_t left = due_per_step; left > 0 && messages > 0; --left) {
+        Subscription* reader = turns_.take_due(now);
+        if (reader == nullptr) {
+            break;
         }
+        reader->tick(messages);
     }
     if (options_.kind == Kind::stream) {
         trim();
@@ -269,8 +291,12 @@ void Channel::tick() {
         compaction_->tick(compaction_budget());
     }
     apply_parked();
-    gate_.examine_short(room(), ready(), now);
-    may_dispatch_ = may_dispatch_ || std::ranges::any_of(readers_, [](const auto& reader) { return reader->needs_dispatch(); });
+    gate_.examine_short(room(), ready_count_, now);
+    turns_.drop_idle();
+    may_dispatch_ = may_dispatch_ || turns_.woken() > 0;
+    if (!is_head_noted_) {
+        note_head_wait_now();
+    }
 }
 
 // --- Limits ------------------------------------------------------------------------------------------------------------
@@ -285,6 +311,9 @@ void Channel::trim() {
         const bool is_old = options_.age_max > Duration{} && age_of(*oldest, clock_) >= options_.age_max;
         if (!is_old && log_.messages() <= options_.messages_max && log_.bytes() <= options_.bytes_max) {
             return;
+        }
+        if (journal_ != nullptr && oldest->cursors > 0) {
+            note_places();
         }
         trimmed_ += oldest->live();
         log_.trim_oldest();
@@ -323,18 +352,28 @@ void Channel::apply_parked() {
 
 void Channel::room_changed() {
     apply_parked();
-    gate_.examine_short(room(), ready(), clock_.now());
+    gate_.examine_short(room(), ready_count_, clock_.now());
     state_changed();
 }
 
 void Channel::state_changed() {
     may_dispatch_ = true;
+    turns_.drop_idle();
     if (!needs_dispatch()) {  // Otherwise the dispatch decides: a wait that goes on must not begin anew.
         note_head_wait();
     }
 }
 
+// Of many readers the one that has most to do is looked for with the clock pulse.
 void Channel::note_head_wait() {
+    is_head_noted_ = readers_.size() <= readers_per_step;
+    if (is_head_noted_) {
+        note_head_wait_now();
+    }
+}
+
+void Channel::note_head_wait_now() {
+    is_head_noted_ = true;
     if (options_.kind == Kind::queue) {
         readers_.front()->note_head_wait();
     }

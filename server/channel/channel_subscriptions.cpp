@@ -8,7 +8,7 @@
 namespace baton::channel {
 
 SubscriptionContext Channel::subscription_context() noexcept {
-    return {.log = log_, .events = events_, .clock = clock_, .options = options_, .prng = prng_};
+    return {.log = log_, .events = events_, .clock = clock_, .options = options_, .prng = prng_, .turns = turns_};
 }
 
 // The settings, but for the id, have passed check_request.
@@ -49,9 +49,13 @@ void Channel::remove_reader(Subscription& reader) {
         journal_->unsubscribed(reader.id());
     }
     reader.forget_all();
+    turns_.remove(reader);
     log_.remove_cursor(reader.cursor());
     by_name_.erase(reader.settings().name);
-    std::erase_if(readers_, [&](const auto& other) { return other.get() == &reader; });
+    readers_.erase(std::ranges::find(readers_, &reader, [](const auto& other) { return other.get(); }));
+    if (fan_out_left_ > 0) {
+        fan_out_left_ = readers_.size();  // Some have moved: all are told once more.
+    }
 }
 
 Offset Channel::offset_of(const StartPosition& from) const noexcept {

@@ -30,8 +30,8 @@ void Dispatcher::refresh(Receiver& receiver, MonotonicTime now) noexcept {
     } else if (receiver.heap_index == Receiver::not_a_candidate) {
         push(receiver);
     } else {
-        sift_up(receiver.heap_index);
-        sift_down(receiver.heap_index);
+        heap_[receiver.heap_index] = candidate(receiver);
+        move(receiver.heap_index);
     }
 }
 
@@ -41,21 +41,20 @@ void Dispatcher::remove(Receiver& receiver) noexcept {
         return;
     }
     receiver.heap_index = Receiver::not_a_candidate;
-    Receiver* last = heap_.back();
+    const Candidate last = heap_.back();
     heap_.pop_back();
-    if (last != &receiver) {
-        place(index, last);
-        sift_up(index);
-        sift_down(last->heap_index);
+    if (last.receiver != &receiver) {
+        heap_[index] = last;
+        move(index);
     }
 }
 
-Dispatcher::Delivered Dispatcher::run(ReadyMessages& ready, MonotonicTime now) noexcept {
+Dispatcher::Delivered Dispatcher::run(ReadyMessages& ready, std::uint32_t& slices, MonotonicTime now) noexcept {
     Delivered total;
     Share share;
     std::size_t round = 0;  // Receivers that still get this share before it is computed anew.
     bool has_progress = false;
-    while (ready.count() > 0) {
+    while (ready.count() > 0 && slices > 0) {
         if (heap_.empty()) {
             if (!has_progress || passed_over_.empty()) {
                 break;
@@ -69,8 +68,8 @@ Dispatcher::Delivered Dispatcher::run(ReadyMessages& ready, MonotonicTime now) n
             share = share_of(ready.count());
         }
         --round;
-        Receiver& receiver = *heap_.front();
-        const Delivered given = give(receiver, share, ready, now);
+        Receiver& receiver = *heap_.front().receiver;
+        const Delivered given = give(receiver, share, ready, slices, now);
         if (given.messages == 0) {
             pass_over(receiver, now);
             continue;
@@ -104,14 +103,15 @@ Dispatcher::Share Dispatcher::share_of(std::uint64_t ready) const noexcept {
 }
 
 Dispatcher::Delivered Dispatcher::give(Receiver& receiver, Share share, ReadyMessages& ready,
-                                       MonotonicTime now) noexcept {
+                                       std::uint32_t& slices, MonotonicTime now) noexcept {
     Delivered given{.lease_end = lease_end(now, receiver.lease)};
     const std::uint32_t lease_cap = lease_end(now, receiver.lease_max);
-    while (share.messages > 0 && ready.count() > 0) {
+    while (share.messages > 0 && ready.count() > 0 && slices > 0) {
         const Cut cut = fitting(receiver, ready.head(), share);
         if (cut.count == 0) {
             break;
         }
+        --slices;
         Run run = ready.take(cut);
         run.lease_end = given.lease_end;
         run.lease_cap = lease_cap;
@@ -161,53 +161,58 @@ void Dispatcher::readmit() noexcept {
     passed_over_.clear();
 }
 
-bool Dispatcher::is_before(const Receiver& a, const Receiver& b) noexcept {
-    const std::uint64_t load_a = a.in_flight.messages();
-    const std::uint64_t load_b = b.in_flight.messages();
-    return load_a != load_b ? load_a < load_b : a.last_served < b.last_served;
+Dispatcher::Candidate Dispatcher::candidate(Receiver& receiver) noexcept {
+    return {receiver.in_flight.messages(), receiver.last_served, &receiver};
 }
 
-void Dispatcher::place(std::size_t index, Receiver* receiver) noexcept {
-    heap_[index] = receiver;
-    receiver->heap_index = index;
+bool Dispatcher::is_before(const Candidate& a, const Candidate& b) noexcept {
+    return a.load != b.load ? a.load < b.load : a.last_served < b.last_served;
+}
+
+void Dispatcher::place(std::size_t index, const Candidate& candidate) noexcept {
+    heap_[index] = candidate;
+    candidate.receiver->heap_index = index;
+}
+
+// To where it belongs.
+void Dispatcher::move(std::size_t index) noexcept {
+    if (index > 0 && is_before(heap_[index], heap_[(index - 1) / 2])) {
+        sift_up(index);
+    } else {
+        sift_down(index);
+    }
 }
 
 void Dispatcher::sift_up(std::size_t index) noexcept {
-    Receiver* receiver = heap_[index];
-    while (index > 0 && is_before(*receiver, *heap_[(index - 1) / 2])) {
+    const Candidate risen = heap_[index];
+    while (index > 0 && is_before(risen, heap_[(index - 1) / 2])) {
         place(index, heap_[(index - 1) / 2]);
         index = (index - 1) / 2;
     }
-    place(index, receiver);
+    place(index, risen);
 }
 
 void Dispatcher::sift_down(std::size_t index) noexcept {
-    Receiver* receiver = heap_[index];
-    while (true) {
-        std::size_t child = 2 * index + 1;
-        if (child >= heap_.size()) {
-            break;
-        }
-        if (child + 1 < heap_.size() && is_before(*heap_[child + 1], *heap_[child])) {
-            ++child;
-        }
-        if (!is_before(*heap_[child], *receiver)) {
+    const Candidate sunk = heap_[index];
+    const std::size_t size = heap_.size();
+    for (std::size_t child = 2 * index + 1; child < size; child = 2 * index + 1) {
+        child += child + 1 < size && is_before(heap_[child + 1], heap_[child]) ? 1 : 0;
+        if (!is_before(heap_[child], sunk)) {
             break;
         }
         place(index, heap_[child]);
         index = child;
     }
-    place(index, receiver);
+    place(index, sunk);
 }
 
 void Dispatcher::push(Receiver& receiver) noexcept {
     BATON_ASSERT(receiver.heap_index == Receiver::not_a_candidate);
-    heap_.push_back(&receiver);
-    receiver.heap_index = heap_.size() - 1;
     if (receiver.last_served == 0) {
         receiver.last_served = ++servings_;  // A new one: after those who wait already.
     }
-    sift_up(receiver.heap_index);
+    heap_.push_back(candidate(receiver));
+    sift_up(heap_.size() - 1);
 }
 
 }  // namespace baton::channel

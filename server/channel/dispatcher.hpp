@@ -39,8 +39,8 @@ public:
     /// Before the receiver is destroyed.
     void remove(Receiver& receiver) noexcept;
 
-    /// Gives ready messages until there are none or nobody can take the next one.
-    Delivered run(ReadyMessages& ready, MonotonicTime now) noexcept;
+    /// Gives ready messages until there are none, nobody can take the next one, or so many slices are used up.
+    Delivered run(ReadyMessages& ready, std::uint32_t& slices, MonotonicTime now) noexcept;
 
     [[nodiscard]] bool has_candidates() const noexcept { return !heap_.empty(); }
 
@@ -51,20 +51,28 @@ private:
     };
 
     [[nodiscard]] Share share_of(std::uint64_t ready) const noexcept;
-    [[nodiscard]] Delivered give(Receiver& receiver, Share share, ReadyMessages& ready, MonotonicTime now) noexcept;
+    [[nodiscard]] Delivered give(Receiver& receiver, Share share, ReadyMessages& ready, std::uint32_t& slices,
+                                 MonotonicTime now) noexcept;
     [[nodiscard]] Cut fitting(const Receiver& receiver, const Run& head, Share share) const noexcept;
     void pass_over(Receiver& receiver, MonotonicTime now) noexcept;
     void readmit() noexcept;
 
-    // The heap.
-    [[nodiscard]] static bool is_before(const Receiver& a, const Receiver& b) noexcept;
-    void place(std::size_t index, Receiver* receiver) noexcept;
+    // The heap. What it compares lies in it: with thousands of receivers a look at each of them would be a cache miss.
+    struct Candidate {
+        std::uint64_t load = 0;  // Unsettled messages.
+        std::uint64_t last_served = 0;
+        Receiver* receiver = nullptr;
+    };
+    [[nodiscard]] static Candidate candidate(Receiver& receiver) noexcept;
+    [[nodiscard]] static bool is_before(const Candidate& a, const Candidate& b) noexcept;
+    void place(std::size_t index, const Candidate& candidate) noexcept;
+    void move(std::size_t index) noexcept;
     void sift_up(std::size_t index) noexcept;
     void sift_down(std::size_t index) noexcept;
     void push(Receiver& receiver) noexcept;
 
     ChannelEvents& events_;
-    std::vector<Receiver*> heap_;
+    std::vector<Candidate> heap_;
     std::vector<Receiver*> passed_over_;  // During `run`: the next message does not fit their byte credit.
     std::uint64_t servings_ = 0;
 };

@@ -53,6 +53,19 @@ std::optional<Run> FairLane::take_at(Offset offset) {
     return std::nullopt;
 }
 
+std::optional<Run> FairLane::take_before(Offset end) {
+    for (auto entry = tenants_.begin(); entry != tenants_.end(); ++entry) {
+        if (auto taken = entry->second.messages.take_before(end)) {
+            if (entry->second.messages.empty()) {
+                std::erase(turn_, entry->first);
+                tenants_.erase(entry);
+            }
+            return taken;
+        }
+    }
+    return std::nullopt;
+}
+
 void FairLane::append_runs(Offset from, std::size_t limit, std::vector<Run>& out) const {
     for (const auto& tenant : tenants_) {
         tenant.second.messages.append_runs(from, limit, out);

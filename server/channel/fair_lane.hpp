@@ -25,6 +25,8 @@ public:
     [[nodiscard]] Run head() const noexcept;
     [[nodiscard]] Run take(Cut cut) noexcept;
     [[nodiscard]] std::optional<Run> take_at(Offset offset);
+    /// Of some tenant, as ReadySet.
+    [[nodiscard]] std::optional<Run> take_before(Offset end);
 
     [[nodiscard]] bool empty() const noexcept { return turn_.empty(); }
     /// Of each tenant: as ReadySet. In no particular order.

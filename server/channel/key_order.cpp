@@ -1,14 +1,39 @@
 #include "server/channel/key_order.hpp"
 
-#include <algorithm>
+#include "common/base/assert.hpp"
 
 namespace baton::channel {
 
+namespace {
+
+// Nearly always at the end. It may be there still, from before it was taken.
+void insert(Ring<Offset>& line, Offset offset) {
+    std::size_t low = 0;
+    std::size_t high = line.size();
+    if (high > 0 && line.back() < offset) {
+        low = high;
+    }
+    while (low < high) {
+        const std::size_t middle = low + (high - low) / 2;
+        if (line[middle] < offset) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    if (low == line.size() || line[low] != offset) {
+        line.insert(low, offset);
+    }
+}
+
+}  // namespace
+
 bool KeyOrder::admit(const Run& message, std::uint64_t key) {
+    BATON_ASSERT(message.count == 1);
     const auto [found, is_free] = keys_.try_emplace(key);
     if (!is_free) {
-        found->second.put(message);
-        messages_ += message.count;
+        insert(found->second, message.first);
+        waiting_.emplace(message.first, message);
     }
     return is_free;
 }
@@ -18,47 +43,41 @@ std::optional<Run> KeyOrder::release(std::uint64_t key) {
     if (found == keys_.end()) {
         return std::nullopt;
     }
-    ReadySet& waiting = found->second;
-    if (waiting.empty()) {
-        keys_.erase(found);
-        return std::nullopt;
-    }
-    --messages_;
-    return waiting.take_at(waiting.head().first);
-}
-
-std::optional<Run> KeyOrder::take_at(Offset offset) {
-    for (auto& entry : keys_) {
-        if (auto taken = entry.second.take_at(offset)) {
-            --messages_;
-            return taken;
+    Ring<Offset>& line = found->second;
+    while (!line.empty()) {
+        const Offset next = line.front();
+        line.pop_front();
+        if (auto message = take_at(next)) {
+            return message;
         }
     }
+    keys_.erase(found);
     return std::nullopt;
 }
 
-std::optional<Run> KeyOrder::take_at(Offset offset, std::uint64_t key) {
-    const auto found = keys_.find(key);
-    auto taken = found != keys_.end() ? found->second.take_at(offset) : std::nullopt;
-    messages_ -= taken ? 1 : 0;
-    return taken;
+std::optional<Run> KeyOrder::take_at(Offset offset) {
+    const auto node = waiting_.extract(offset);
+    return node.empty() ? std::nullopt : std::optional{node.mapped()};
+}
+
+std::optional<Run> KeyOrder::take_before(Offset end) {
+    return waiting_.empty() || waiting_.begin()->first >= end ? std::nullopt : take_at(waiting_.begin()->first);
 }
 
 std::vector<Run> KeyOrder::waiting(Offset from, std::size_t limit) const {
     std::vector<Run> all;
-    for (const auto& entry : keys_) {
-        entry.second.append_runs(from, limit, all);
+    for (auto at = waiting_.lower_bound(from); at != waiting_.end() && all.size() < limit; ++at) {
+        all.push_back(at->second);
     }
-    std::ranges::sort(all, {}, &Run::first);
     return all;
 }
 
 std::vector<Run> KeyOrder::take_all() {
     std::vector<Run> all = waiting();
+    waiting_.clear();
     for (auto& entry : keys_) {
-        entry.second = {};
+        entry.second.clear();
     }
-    messages_ = 0;
     return all;
 }
 

@@ -214,6 +214,7 @@ public:
     /// The block at this place has been read: batches with their headers, as it was written. False: it is not what it
     /// should be, and nothing was changed. No block there (it was purged meanwhile): true.
     [[nodiscard]] bool restore_block(const commit::BlockRef& ref, const Payload& body) noexcept;
+    [[nodiscard]] bool has_evicted() const noexcept { return !evicted_.empty(); }
     [[nodiscard]] StoredBlock* evicted_block(const commit::BlockRef& ref) const noexcept;
     /// What readers will want within about so many bytes.
     [[nodiscard]] OffsetSet wanted_soon(std::uint64_t keep_bytes) const;

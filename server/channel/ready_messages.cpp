@@ -132,6 +132,26 @@ std::optional<Run> ReadyMessages::take_oldest(std::uint64_t limit) {
     return oldest ? take_at(*oldest) : std::nullopt;
 }
 
+std::optional<Run> ReadyMessages::take_before(Offset end) {
+    std::optional<Run> taken = plain_.take_before(end);
+    for (auto lane = high_.begin(); !taken && lane != high_.end(); ++lane) {
+        taken = lane->second.take_before(end);
+        if (taken && lane->second.empty()) {
+            high_.erase(lane);
+            break;
+        }
+    }
+    for (auto lane = fair_.begin(); !taken && lane != fair_.end(); ++lane) {
+        taken = lane->second.take_before(end);
+        if (taken && lane->second.empty()) {
+            fair_.erase(lane);
+            break;
+        }
+    }
+    taken_ -= taken ? taken->count : 0;
+    return taken;
+}
+
 std::vector<Run> ReadyMessages::runs(Offset from, std::size_t limit) const {
     std::vector<Run> all;
     const auto append = [&](const ReadySet& set) { set.append_runs(from, limit, all); };

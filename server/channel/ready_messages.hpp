@@ -52,6 +52,8 @@ public:
     /// Removes and returns the message with the lowest offset, or the first of them if they lie in their place in the log, at
     /// most `limit`. Not of a block on the disk; nothing if there is none.
     [[nodiscard]] std::optional<Run> take_oldest(std::uint64_t limit);
+    /// Removes and returns some that are here and have offsets below `end`; nothing if there are none.
+    [[nodiscard]] std::optional<Run> take_before(Offset end);
     /// Those that are here, in the order of offsets, from `from` on; at least the first `limit` of them.
     [[nodiscard]] std::vector<Run> runs(Offset from = 0, std::size_t limit = SIZE_MAX) const;
     /// Removes them.

@@ -57,6 +57,15 @@ std::optional<Run> ReadySet::take_at(Offset offset) {
     return taken;
 }
 
+std::optional<Run> ReadySet::take_before(Offset end) noexcept {
+    if (empty() || head().first >= end) {
+        return std::nullopt;
+    }
+    Run run = head();
+    return take(run.end() <= end ? Cut{run.count, run.bytes}
+                                 : cut_count(run.region(), static_cast<std::uint32_t>(end - run.first)));
+}
+
 void ReadySet::append_runs(Offset from, std::size_t limit, std::vector<Run>& out) const {
     auto run = runs_.upper_bound(from);
     if (run != runs_.begin() && std::prev(run)->second.end() > from) {

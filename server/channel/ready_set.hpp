@@ -23,6 +23,9 @@ public:
     /// Removes and returns the message with this offset, if it is here.
     [[nodiscard]] std::optional<Run> take_at(Offset offset);
 
+    /// Removes and returns the lowest run, if it begins below `end`, up to there.
+    [[nodiscard]] std::optional<Run> take_before(Offset end) noexcept;
+
     /// Adds the runs that reach beyond `from`, at most `limit`, to `out`.
     void append_runs(Offset from, std::size_t limit, std::vector<Run>& out) const;
 

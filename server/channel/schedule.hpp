@@ -32,6 +32,10 @@ public:
     [[nodiscard]] std::optional<Waiting> take_due(MonotonicTime now, WallTime wall);
     [[nodiscard]] bool has_due(MonotonicTime now, WallTime wall) const noexcept;
 
+    /// Nothing is due before; `now` if something follows the wall clock, which may jump.
+    [[nodiscard]] MonotonicTime next_time(MonotonicTime now) const noexcept {
+        return !by_wall_.empty() ? now : !by_time_.empty() ? by_time_.front().at : MonotonicTime::max();
+    }
     [[nodiscard]] std::uint64_t messages() const noexcept { return waiting_.size(); }
     [[nodiscard]] const Waiting* find(Offset offset) const noexcept;
     [[nodiscard]] const std::map<Offset, Waiting>& waiting() const noexcept { return waiting_; }

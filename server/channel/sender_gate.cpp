@@ -71,7 +71,7 @@ void SenderGate::grow_window(Sender& sender) noexcept {
     sender.window = at_most(sender.window, window_max_);
 }
 
-void SenderGate::examine(Sender& sender, const Room& room, std::uint64_t ready, MonotonicTime now) noexcept {
+void SenderGate::examine(Sender& sender, const Room& room, const ReadyCount& ready, MonotonicTime now) noexcept {
     if (room.is_draining) {
         block(sender, WaitReason::draining, ready, now);
         return;
@@ -132,7 +132,7 @@ std::uint64_t SenderGate::reserve(std::uint64_t bytes) noexcept {
     return bytes;
 }
 
-void SenderGate::examine_short(const Room& room, std::uint64_t ready, MonotonicTime now) noexcept {
+void SenderGate::examine_short(const Room& room, const ReadyCount& ready, MonotonicTime now) noexcept {
     if (short_.empty() || room.is_full || room.is_congested || room.is_disk_full) {
         return;
     }
@@ -159,18 +159,18 @@ void SenderGate::remove(Sender& sender) noexcept {
     set_short(sender, false);
 }
 
-void SenderGate::block(Sender& sender, WaitReason reason, std::uint64_t ready, MonotonicTime now) noexcept {
+void SenderGate::block(Sender& sender, WaitReason reason, const ReadyCount& ready, MonotonicTime now) noexcept {
     set_short(sender, true);
     if (sender.wait.reason != reason) {
         sender.wait = {reason, now};
-        events_.state(sender.address, {sender.wait, ready, 0});
+        events_.state(sender.address, {sender.wait, ready(), 0});
     }
 }
 
-void SenderGate::unblock(Sender& sender, std::uint64_t ready, MonotonicTime now) noexcept {
+void SenderGate::unblock(Sender& sender, const ReadyCount& ready, MonotonicTime now) noexcept {
     if (sender.wait.reason != WaitReason::none) {
         sender.wait = {WaitReason::none, now};
-        events_.state(sender.address, {sender.wait, ready, 0});
+        events_.state(sender.address, {sender.wait, ready(), 0});
     }
 }
 

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "common/base/memory_budget.hpp"
@@ -29,6 +30,9 @@ struct Room {
     Credit free;
 };
 
+/// How many messages are ready. Asked only when somebody is told: with many readers it is not at hand.
+using ReadyCount = std::function<std::uint64_t()>;
+
 class SenderGate {
 public:
     static constexpr Credit window_start{1024, 64ULL * 1024};
@@ -40,9 +44,9 @@ public:
     /// Takes the cost of one publish from the sender's credit. False, and nothing is changed, if it does not suffice.
     [[nodiscard]] bool use(Sender& sender, Credit cost) noexcept;
     /// Tops the sender up if it is time, or says why not. After attach and after each publish.
-    void examine(Sender& sender, const Room& room, std::uint64_t ready, MonotonicTime now) noexcept;
+    void examine(Sender& sender, const Room& room, const ReadyCount& ready, MonotonicTime now) noexcept;
     /// The same for all senders that wanted more than they got. After anything that may have made room.
-    void examine_short(const Room& room, std::uint64_t ready, MonotonicTime now) noexcept;
+    void examine_short(const Room& room, const ReadyCount& ready, MonotonicTime now) noexcept;
     /// The sender is going away: its promises are taken back.
     void remove(Sender& sender) noexcept;
     /// Credit that was granted is never taken back; a smaller window only delays the next grant.
@@ -56,8 +60,8 @@ private:
     [[nodiscard]] Credit grant_for(const Sender& sender, const Room& room) const noexcept;
     [[nodiscard]] std::uint64_t reserve(std::uint64_t bytes) noexcept;
     void grow_window(Sender& sender) noexcept;
-    void block(Sender& sender, WaitReason reason, std::uint64_t ready, MonotonicTime now) noexcept;
-    void unblock(Sender& sender, std::uint64_t ready, MonotonicTime now) noexcept;
+    void block(Sender& sender, WaitReason reason, const ReadyCount& ready, MonotonicTime now) noexcept;
+    void unblock(Sender& sender, const ReadyCount& ready, MonotonicTime now) noexcept;
     void set_short(Sender& sender, bool is_short) noexcept;
 
     ChannelEvents& events_;

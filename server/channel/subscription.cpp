@@ -10,8 +10,6 @@ namespace baton::channel {
 
 namespace {
 
-// What one step does before others get their turn: some milliseconds at most.
-constexpr std::uint64_t messages_per_step = 10'000;
 // A filter is asked as far ahead as receivers may want soon; order and fairness need to see everything.
 constexpr std::uint64_t filtered_ahead = 4'096;
 
@@ -44,10 +42,15 @@ Subscription::Subscription(const SubscriptionContext& context, SubscriptionSetti
         filter_ = KeyFilter::parse(settings_.filter).value_or(KeyFilter{});
     }
     notes_.reader = settings_.id;
-    options_changed();
+    apply_options();
 }
 
 void Subscription::options_changed() {
+    apply_options();
+    note_next_due();
+}
+
+void Subscription::apply_options() {
     TenantWeights weights;
     for (const auto& [tenant, weight] : context_.options.fair_weights) {
         weights[number_of(as_bytes(tenant))] = weight;
@@ -71,7 +74,7 @@ void Subscription::attach(Receiver& receiver) {
     receivers_.push_back(&receiver);
     exclusive_receivers_ += receiver.is_exclusive ? 1 : 0;
     refresh_all();
-    may_dispatch_ = true;
+    wake();
 }
 
 void Subscription::detach(Receiver& receiver) {
@@ -86,7 +89,7 @@ void Subscription::detach(Receiver& receiver) {
     if (receiver.is_exclusive || context_.options.is_exclusive) {
         refresh_all();
     }
-    may_dispatch_ = true;
+    wake();
 }
 
 void Subscription::refresh(Receiver& receiver) {
@@ -100,7 +103,7 @@ void Subscription::refresh(Receiver& receiver) {
     } else {
         dispatcher_.refresh(receiver, now);
     }
-    may_dispatch_ = true;
+    wake();
 }
 
 void Subscription::refresh_all() {
@@ -122,7 +125,7 @@ bool Subscription::matches(Bytes properties) const noexcept {
 
 // Where each message has to be looked at this happens when it is absorbed.
 void Subscription::take_ruled(std::span<StoredBatch* const> batches) {
-    may_dispatch_ = true;
+    wake();
     if (is_ordered() || !context_.options.fair_by.empty()) {
         absorbs_at_once_ = true;
         return;
@@ -161,9 +164,9 @@ void Subscription::route(const Run& message, const MessageView& view) {
     Run waiting = message;
     waiting.was_delivered = false;
     if (rules.not_before && rules.not_before->us > wall.us) {
-        schedule_.put(waiting, {.at{}, .wall = *rules.not_before}, false);
+        put_off(waiting, {.at{}, .wall = *rules.not_before}, false);
     } else if (rules.delay && *rules.delay > age) {
-        schedule_.put(waiting, {.at = context_.clock.now() + (*rules.delay - age), .wall{}}, false);
+        put_off(waiting, {.at = context_.clock.now() + (*rules.delay - age), .wall{}}, false);
     } else if (is_late(message, rules)) {
         expire(message, Key::free);
     } else {
@@ -238,6 +241,9 @@ void Subscription::put_if_young(const Run& run) {
         return expire(run, Key::held);
     }
     ready_.put(run);
+    if (has_age_limit()) {
+        note_due(std::max(next_age_check_, context_.clock.now()));
+    }
 }
 
 // --- Dispatch ------------------------------------------------------------------------------------------------------------
@@ -252,24 +258,34 @@ bool Subscription::needs_dispatch() const noexcept {
     return dispatcher_.has_candidates() && ready_.count() > 0;
 }
 
-void Subscription::dispatch() {
+void Subscription::messages_visible() {
+    wake();
+    if (has_age_limit()) {
+        note_due(context_.clock.now());
+    }
+}
+
+void Subscription::dispatch(StepBudget& budget) {
     if (!needs_dispatch()) {
         return;
     }
     may_dispatch_ = false;
-    std::uint64_t budget = messages_per_step;
+    const Offset before = cursor().offset();
     const MonotonicTime now = context_.clock.now();
     do {
-        absorb(budget);
-        const auto given = dispatcher_.run(ready_, now);
+        absorb(budget.messages);
+        const auto given = dispatcher_.run(ready_, budget.slices, now);
         in_flight_ += given.messages;
         counters_.delivered += given.messages;
         counters_.redelivered += given.redelivered;
-        next_lease_end_ = std::min(next_lease_end_, given.messages > 0 ? given.lease_end : UINT32_MAX);
-    } while (ready_.is_absorbing() && budget > 0 && ready_.taken() == 0 && log_.readable(cursor()) > 0 &&
+        note_lease_end(given.messages > 0 ? given.lease_end : UINT32_MAX);
+    } while (ready_.is_absorbing() && !budget.is_spent() && ready_.taken() == 0 && log_.readable(cursor()) > 0 &&
              dispatcher_.has_candidates());
-    if (budget == 0 && log_.readable(cursor()) > 0) {
-        may_dispatch_ = true;  // The rest in the next turn.
+    if (cursor().offset() != before) {
+        note_change();
+    }
+    if ((budget.messages == 0 && log_.readable(cursor()) > 0) || (budget.slices == 0 && ready_.count() > 0)) {
+        wake();  // The rest in the next turn.
     }
     note_head_wait();
 }
@@ -309,15 +325,46 @@ WaitReason Subscription::head_reason() const noexcept {
 
 // --- Time ----------------------------------------------------------------------------------------------------------------
 
-bool Subscription::tick() {
-    bool has_more = release_due(messages_per_step);
+void Subscription::tick(std::uint64_t& messages) {
+    bool has_more = release_due(messages);
     end_leases();
-    has_more = expire_due(messages_per_step) || has_more;
-    has_more = expire_old(messages_per_step) || has_more;
-    return has_more;
+    has_more = expire_due(messages) || has_more;
+    has_more = expire_old(messages) || has_more;
+    note_change();
+    has_more ? note_due(context_.clock.now() + Duration{1}) : note_next_due();
 }
 
-bool Subscription::release_due(std::uint64_t budget) {
+// Perhaps before that, and not in the pulse that goes on.
+void Subscription::note_next_due() {
+    const MonotonicTime now = context_.clock.now();
+    MonotonicTime next = schedule_.next_time(now);
+    if (!expiries_.empty()) {
+        next = std::min(next, expiries_.front().at);
+    }
+    if (has_age_limit() && log_.readable(cursor()) > 0) {
+        const Duration age = age_of(*log_.fresh_head(cursor()).batch, context_.clock);
+        next = std::min(next, now + std::max(context_.options.age_max - age, Duration{}));
+    }
+    if (has_age_limit() && ready_.taken() > 0) {
+        next = std::min(next, next_age_check_);
+    }
+    note_due(std::max(next, now + Duration{1}));
+    note_lease_end(next_lease_end_);
+}
+
+void Subscription::note_lease_end(std::uint32_t end) {
+    next_lease_end_ = std::min(next_lease_end_, end);
+    if (end != UINT32_MAX) {
+        note_due(MonotonicTime{end * lease_step});
+    }
+}
+
+void Subscription::put_off(const Run& message, const Schedule::Due& due, bool has_key) {
+    schedule_.put(message, due, has_key);
+    note_due(due.wall ? context_.clock.now() : due.at);
+}
+
+bool Subscription::release_due(std::uint64_t& budget) {
     const MonotonicTime now = context_.clock.now();
     const WallTime wall = context_.clock.wall_now();
     for (; schedule_.has_due(now, wall); --budget) {
@@ -328,7 +375,7 @@ bool Subscription::release_due(std::uint64_t budget) {
         if (!waiting) {
             break;
         }
-        may_dispatch_ = true;
+        wake();
         const Run& run = waiting->run;
         waiting->has_key ? put_if_young(run) : admit(run, properties_of(run));
     }
@@ -372,11 +419,12 @@ void Subscription::schedule_expiry(const Run& message) {
     if (const auto left = life_left(message)) {
         expiries_.push_back({context_.clock.now() + std::max(*left, Duration{}), message.first});
         std::ranges::push_heap(expiries_, std::less<>{});
+        note_due(expiries_.front().at);
     }
 }
 
 // Whoever holds the message may finish it; it is looked at again when it comes back. So are those behind a busy key.
-bool Subscription::expire_due(std::uint64_t budget) {
+bool Subscription::expire_due(std::uint64_t& budget) {
     const MonotonicTime now = context_.clock.now();
     for (; !expiries_.empty() && expiries_.front().at <= now; --budget) {
         if (budget == 0) {
@@ -395,8 +443,8 @@ bool Subscription::expire_due(std::uint64_t budget) {
 }
 
 // The channel's own limit: by age the messages are in order.
-bool Subscription::expire_old(std::uint64_t budget) {
-    if (context_.options.age_max == Duration{} || context_.options.kind == Kind::stream) {
+bool Subscription::expire_old(std::uint64_t& budget) {
+    if (!has_age_limit()) {
         return false;
     }
     LogCursor& cursor = ready_.cursor();
@@ -431,7 +479,7 @@ bool Subscription::expire_old(std::uint64_t budget) {
     return false;
 }
 
-bool Subscription::expire_old_ready(std::uint64_t budget) {
+bool Subscription::expire_old_ready(std::uint64_t& budget) {
     constexpr std::size_t runs_max = 64;
     Offset from = 0;
     while (true) {

@@ -29,6 +29,7 @@
 #include "server/channel/key_order.hpp"
 #include "server/channel/message_rules.hpp"
 #include "server/channel/reader_image.hpp"
+#include "server/channel/reader_turns.hpp"
 #include "server/channel/ready_messages.hpp"
 #include "server/channel/receiver.hpp"
 #include "server/channel/schedule.hpp"
@@ -42,6 +43,7 @@ struct SubscriptionContext {
     const Clock& clock;
     const ChannelOptions& options;
     Prng& prng;
+    ReaderTurns& turns;
 };
 
 enum class MessageState : std::uint8_t { ready, delayed, in_flight, quarantined };
@@ -63,6 +65,15 @@ struct SubscriptionCounters {
 struct MessageChoice {
     std::span<const Offset> offsets;
     bool is_all = false;
+};
+
+/// Work on all messages of a state with offsets below `end`, in steps: how far it has got. What comes to the state behind
+/// `next` while it goes on is not looked at again; ready messages have no such place, they are taken as they lie.
+struct Sweep {
+    Offset end = UINT64_MAX;
+    Offset next = 0;
+    bool is_over = false;
+    std::optional<commit::BlockRef> wanted{};  ///< It has to be read before it can go on.
 };
 
 /// Which messages are to be moved, and how much of them at once.
@@ -129,11 +140,12 @@ public:
     /// It is settled; or the receiver has it again, and if that is gone it goes back.
     void finish_step(std::span<const Offset> held, bool is_done);
     /// More has become visible.
-    void messages_visible() noexcept { may_dispatch_ = true; }
+    void messages_visible();
     [[nodiscard]] bool needs_dispatch() const noexcept;
-    void dispatch();
-    /// What time has brought. True: there is more to do at once.
-    bool tick();
+    /// Gives what there is, as far as the budget allows; if that is not all it is woken again.
+    void dispatch(StepBudget& budget);
+    /// What time has brought, for at most so many messages, and when it will bring more.
+    void tick(std::uint64_t& messages);
     /// Forgets up to so many messages of those that nobody holds, oldest first, because there is no room.
     std::uint64_t drop_oldest(std::uint64_t count);
     /// Compaction has removed this message, which the subscription may have taken out of the log: it goes unless somebody has it,
@@ -147,7 +159,7 @@ public:
 
     // --- Administration ------------------------------------------------------------------------------------------------
 
-    /// Forgets all ready messages.
+    /// Forgets all ready messages: a sweep in one step. Blocks are not cut.
     std::uint64_t purge();
     /// Everything that it holds, before it is removed. Nothing is noted.
     void forget_all();
@@ -155,6 +167,9 @@ public:
     std::uint64_t retry(const MessageChoice& choice);
     /// Forgets messages in this state, which is not `in_flight`.
     std::uint64_t drop(MessageState state, const MessageChoice& choice);
+    /// The same for all messages of a sweep, a step, which uses up at most so many runs of messages. How many messages it were.
+    std::uint64_t retry_some(Sweep& sweep, std::uint64_t& runs);
+    std::uint64_t drop_some(MessageState state, Sweep& sweep, std::uint64_t& runs);
     /// Takes messages out, the first that are wished for: nobody gets them before `finish_move`.
     [[nodiscard]] MoveStep begin_move(const MoveWish& wish);
     /// A message that was taken out is in another channel and forgotten here; or else it is again what it was.
@@ -189,6 +204,8 @@ public:
     [[nodiscard]] Offset oldest_offset() const noexcept;
     /// The subscription that has it to itself, if one has.
     [[nodiscard]] bool is_exclusive() const noexcept { return context_.options.is_exclusive || exclusive_receivers_ > 0; }
+    /// For ReaderTurns.
+    [[nodiscard]] ReaderTurn& turn() noexcept { return turn_; }
     [[nodiscard]] bool is_ordered() const noexcept { return context_.options.is_ordered_by_key; }
 
     // --- Durable channels ------------------------------------------------------------------------------------------------
@@ -203,13 +220,32 @@ public:
     [[nodiscard]] ReaderState state() const;
     /// Restoring. `newest`: the time of the newest message: until then the broker was there.
     void begin_restore(WallTime newest) noexcept { present_until_ = newest; }
-    void end_restore() noexcept { present_until_.reset(); }
+    void end_restore() {
+        present_until_.reset();
+        note_next_due();
+    }
     /// Messages of a restored batch that this reader wants and has behind its cursor, or picked. In the order of offsets.
     void restore(const ReaderEntry& entry, StoredBatch& batch, Offset first, Offset end);
     /// Gives it up: it holds nothing, and the log is cleared.
     void clear() noexcept;
 
 private:
+    // For the channel: something is to be given, to be noted, to be done later.
+    void wake() {
+        may_dispatch_ = true;
+        context_.turns.wake(*this);
+    }
+    void note_change() { is_noting_ ? context_.turns.note_change(*this) : void(); }
+    void note_due(MonotonicTime at) { context_.turns.note_due(*this, at); }
+    void note_next_due();
+    void note_lease_end(std::uint32_t end);
+    [[nodiscard]] bool has_age_limit() const noexcept {
+        return context_.options.age_max > Duration{} && context_.options.kind != Kind::stream;
+    }
+    void put_off(const Run& message, const Schedule::Due& due, bool has_key);
+
+    void apply_options();
+
     // Receivers.
     void refresh_all();
 
@@ -243,11 +279,11 @@ private:
     // Time.
     [[nodiscard]] std::optional<Duration> life_left(const Run& message) const noexcept;
     void schedule_expiry(const Run& message);
-    bool release_due(std::uint64_t budget);
+    bool release_due(std::uint64_t& budget);
     void end_leases();
-    bool expire_due(std::uint64_t budget);
-    bool expire_old(std::uint64_t budget);
-    bool expire_old_ready(std::uint64_t budget);
+    bool expire_due(std::uint64_t& budget);
+    bool expire_old(std::uint64_t& budget);
+    bool expire_old_ready(std::uint64_t& budget);
 
     [[nodiscard]] WaitReason head_reason() const noexcept;
     struct Chosen {
@@ -256,6 +292,10 @@ private:
     };
     [[nodiscard]] std::optional<Chosen> take_chosen(MessageState state, Offset offset);
     [[nodiscard]] std::optional<Chosen> take_held(MessageState state, Offset offset);
+    bool retry_one(Offset offset);
+    [[nodiscard]] std::optional<Chosen> take_ready_before(Sweep& sweep);
+    std::uint64_t drop_ready(Sweep& sweep, std::uint64_t& runs);
+    [[nodiscard]] std::optional<Offset> next_of(MessageState state, Offset from) const noexcept;
 
     // Moving.
     struct Moving {
@@ -276,6 +316,7 @@ private:
     void restore_waiting(const Run& message, Bytes properties, WallTime due);
 
     SubscriptionContext context_;
+    ReaderTurn turn_;
     MessageLog& log_;
     SubscriptionSettings settings_;
     KeyFilter filter_;

@@ -99,17 +99,46 @@ Offset Subscription::oldest_offset() const noexcept {
 // --- Administration ------------------------------------------------------------------------------------------------------
 
 std::uint64_t Subscription::purge() {
-    const std::uint64_t count = ready();
-    for (const Run& run : keys_.take_all()) {
-        forget(run, Key::free);
+    Sweep sweep;
+    std::uint64_t runs = UINT64_MAX;
+    return drop_ready(sweep, runs);
+}
+
+// Also those that have not been looked at.
+std::optional<Subscription::Chosen> Subscription::take_ready_before(Sweep& sweep) {
+    if (const auto run = keys_.take_before(sweep.end)) {
+        return Chosen{*run, Key::free};
     }
-    for (const Run& run : ready_.take_all()) {
-        forget(run, Key::held);
+    if (const auto run = ready_.take_before(sweep.end)) {
+        return Chosen{*run, Key::held};
     }
     LogCursor& cursor = ready_.cursor();
-    while (log_.fresh(cursor) > 0) {
-        const Run head = log_.fresh_head(cursor);
-        forget(log_.take_fresh(cursor, {head.count, head.bytes}), Key::free);
+    if (log_.fresh(cursor) == 0 || cursor.offset() >= sweep.end) {
+        return std::nullopt;
+    }
+    const Run head = log_.fresh_head(cursor);
+    if (head.end() <= sweep.end) {
+        return Chosen{log_.take_fresh(cursor, {head.count, head.bytes}), Key::free};
+    }
+    if (!head.batch->is_resident) {
+        sweep.wanted = head.batch->block->ref;
+        return std::nullopt;
+    }
+    return Chosen{log_.take_fresh(cursor, cut_count(head.region(), static_cast<std::uint32_t>(sweep.end - head.first))),
+                  Key::free};
+}
+
+std::uint64_t Subscription::drop_ready(Sweep& sweep, std::uint64_t& runs) {
+    std::uint64_t count = 0;
+    sweep.wanted.reset();
+    for (; runs > 0; --runs) {
+        const auto chosen = take_ready_before(sweep);
+        if (!chosen) {
+            sweep.is_over = !sweep.wanted;
+            break;
+        }
+        count += chosen->run.count;
+        forget(chosen->run, chosen->key);
     }
     counters_.purged += count;
     for (Receiver* receiver : receivers_) {
@@ -141,32 +170,55 @@ void Subscription::forget_all() {
     moving_messages_ = 0;
 }
 
+// False: it is not in quarantine.
+bool Subscription::retry_one(Offset offset) {
+    auto node = quarantine_.extract(offset);
+    if (node.empty()) {
+        return false;
+    }
+    Run run = node.mapped().run;
+    run.attempt = 1;
+    run.is_kept = true;
+    note_entry(run, ReaderEntryKind::kept);
+    wake();
+    const std::uint64_t key = is_ordered() ? number_of(key_of(properties_of(run))) : 0;
+    if (key == 0 || keys_.admit(run, key)) {
+        ready_.put(run);
+    }
+    return true;
+}
+
 std::uint64_t Subscription::retry(const MessageChoice& choice) {
-    std::uint64_t count = 0;
-    const auto retry_one = [&](Offset offset) {
-        auto node = quarantine_.extract(offset);
-        if (node.empty()) {
-            return;
-        }
-        Run run = node.mapped().run;
-        run.attempt = 1;
-        run.is_kept = true;
-        note_entry(run, ReaderEntryKind::kept);
-        may_dispatch_ = true;
-        ++count;
-        const std::uint64_t key = is_ordered() ? number_of(key_of(properties_of(run))) : 0;
-        if (key == 0 || keys_.admit(run, key)) {
-            ready_.put(run);
-        }
-    };
-    if (choice.is_all) {
-        while (!quarantine_.empty()) {
-            retry_one(quarantine_.begin()->first);
-        }
-    } else {
-        std::ranges::for_each(choice.offsets, retry_one);
+    Sweep sweep;
+    std::uint64_t runs = UINT64_MAX;
+    std::uint64_t count = choice.is_all ? retry_some(sweep, runs) : 0;
+    for (const Offset offset : choice.offsets) {
+        count += retry_one(offset) ? 1 : 0;
     }
     return count;
+}
+
+std::uint64_t Subscription::retry_some(Sweep& sweep, std::uint64_t& runs) {
+    std::uint64_t count = 0;
+    for (; runs > 0; --runs, ++count) {
+        const auto next = next_of(MessageState::quarantined, sweep.next);
+        if (!next || *next >= sweep.end) {
+            sweep.is_over = true;
+            break;
+        }
+        static_cast<void>(retry_one(*next));
+        sweep.next = *next + 1;
+    }
+    return count;
+}
+
+std::optional<Offset> Subscription::next_of(MessageState state, Offset from) const noexcept {
+    if (state == MessageState::quarantined) {
+        const auto found = quarantine_.lower_bound(from);
+        return found != quarantine_.end() ? std::optional{found->first} : std::nullopt;
+    }
+    const auto found = schedule_.waiting().lower_bound(from);
+    return found != schedule_.waiting().end() ? std::optional{found->first} : std::nullopt;
 }
 
 std::optional<Subscription::Chosen> Subscription::take_chosen(MessageState state, Offset offset) {
@@ -220,26 +272,38 @@ void Subscription::forget_removed(Offset offset, std::string_view key) {
 }
 
 std::uint64_t Subscription::drop(MessageState state, const MessageChoice& choice) {
-    if (choice.is_all && state == MessageState::ready) {
-        return purge();
-    }
-    std::vector<Offset> offsets{choice.offsets.begin(), choice.offsets.end()};
     if (choice.is_all) {
-        offsets.clear();
-        for (const auto& entry : quarantine_) {
-            state == MessageState::quarantined ? offsets.push_back(entry.first) : void();
-        }
-        for (const auto& entry : schedule_.waiting()) {
-            state == MessageState::delayed ? offsets.push_back(entry.first) : void();
-        }
+        Sweep sweep;
+        std::uint64_t runs = UINT64_MAX;
+        return drop_some(state, sweep, runs);
     }
     std::uint64_t count = 0;
-    for (const Offset offset : offsets) {
+    for (const Offset offset : choice.offsets) {
         if (const auto chosen = take_chosen(state, offset)) {
             ++count;
             ++counters_.dropped;
             forget(chosen->run, chosen->key);
         }
+    }
+    refresh_all();
+    return count;
+}
+
+std::uint64_t Subscription::drop_some(MessageState state, Sweep& sweep, std::uint64_t& runs) {
+    if (state == MessageState::ready) {
+        return drop_ready(sweep, runs);
+    }
+    std::uint64_t count = 0;
+    for (; runs > 0; --runs, ++count) {
+        const auto next = next_of(state, sweep.next);
+        if (!next || *next >= sweep.end) {
+            sweep.is_over = true;
+            break;
+        }
+        const auto chosen = take_chosen(state, *next);
+        ++counters_.dropped;
+        forget(chosen->run, chosen->key);
+        sweep.next = *next + 1;
     }
     refresh_all();
     return count;
@@ -403,9 +467,9 @@ void Subscription::restore_waiting(const Run& message, Bytes properties, WallTim
     const std::uint64_t key = is_ordered() ? number_of(key_of(properties)) : 0;
     const std::int64_t left = due.us - context_.clock.wall_now().us;
     const bool has_key = key != 0 && keys_.try_claim(key);
-    schedule_.put(message,
-                  {.at = context_.clock.now() + std::chrono::microseconds{std::max<std::int64_t>(left, 0)}, .wall{}},
-                  has_key || key == 0);
+    put_off(message,
+            {.at = context_.clock.now() + std::chrono::microseconds{std::max<std::int64_t>(left, 0)}, .wall{}},
+            has_key || key == 0);
 }
 
 }  // namespace baton::channel

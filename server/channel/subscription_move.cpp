@@ -164,7 +164,7 @@ void Subscription::take_out(const Run& message, MessageState state, MoveStep& st
         moving.run = *ready;
         moving.key = Key::held;
     } else {
-        const auto waiting = keys_.take_at(offset, number_of(key_of(properties_of(message))));
+        const auto waiting = keys_.take_at(offset);
         BATON_ASSERT(waiting);
         moving.run = *waiting;
     }
@@ -177,6 +177,7 @@ void Subscription::add_moving(Moving moving, MoveStep& step) {
                           .state = moving.state,
                           .due = has_own_time ? Schedule::wall_of(moving.due, context_.clock) : WallTime{},
                           .note = moving.note});
+    note_change();
     moving_messages_ += moving.run.count;
     step.messages += moving.run.count;
     step.bytes += moving.run.bytes;
@@ -212,7 +213,7 @@ void Subscription::finish_move(Offset offset, bool is_moved) {
 }
 
 void Subscription::put_back(const Moving& moving) {
-    may_dispatch_ = true;
+    wake();
     const Run& run = moving.run;
     if (moving.state == MessageState::quarantined) {
         quarantine_.emplace(run.first, Quarantined{run, moving.note});
@@ -222,7 +223,7 @@ void Subscription::put_back(const Moving& moving) {
         schedule_expiry(run);  // What was scheduled may have passed meanwhile.
     }
     if (moving.state == MessageState::delayed) {
-        schedule_.put(run, moving.due, moving.key == Key::held);
+        put_off(run, moving.due, moving.key == Key::held);
     } else if (moving.key == Key::held || !is_ordered()) {
         put_if_young(run);
     } else {

@@ -58,7 +58,7 @@ void Subscription::settle(Receiver& receiver, const SettleRange& range, std::str
             const std::uint32_t end = lease_end(context_.clock.now(), range.argument == 0 ? receiver.lease : wished);
             held.extend(range, end, settlement_);
             for (const Run& run : settlement_.held) {
-                next_lease_end_ = std::min(next_lease_end_, run.lease_end);
+                note_lease_end(run.lease_end);
             }
             break;
         }
@@ -68,6 +68,7 @@ void Subscription::settle(Receiver& receiver, const SettleRange& range, std::str
                 for (const Run& run : settlement_.held) {
                     notes_.note_started(run.first, run.count, run.attempt);
                 }
+                note_change();
             }
             break;
         default:  // Any other value from the network.
@@ -101,7 +102,7 @@ void Subscription::keep_what_stays(Run run, Keep keep) {
 
 // Nobody holds it any more, and nothing was decided. Only what was started has cost an attempt.
 void Subscription::come_back(Run run) {
-    may_dispatch_ = true;
+    wake();
     keep_what_stays(run, [this](const Run& rest) { come_back_whole(rest); });
 }
 
@@ -141,7 +142,7 @@ void Subscription::retry_later(Run run, const Schedule::Due& due) {
         if (left && *left <= Duration{}) {
             expire(one, Key::held);
         } else {
-            schedule_.put(one, due, true);
+            put_off(one, due, true);
         }
     }
 }
@@ -149,6 +150,7 @@ void Subscription::retry_later(Run run, const Schedule::Due& due) {
 void Subscription::note_entry(const Run& run, ReaderEntryKind kind, WallTime due,
                               std::shared_ptr<const QuarantineNote> note) {
     if (is_noting_) {
+        note_change();
         notes_.note({.first = run.first,
                      .end = run.end(),
                      .kind = kind,
@@ -164,6 +166,7 @@ void Subscription::note_entry(const Run& run, ReaderEntryKind kind, WallTime due
 void Subscription::forget(const Run& run, Key key) {
     if (is_noting_) {
         notes_.note_settled(run.first, run.count);
+        note_change();
     }
     if (key == Key::held && is_ordered()) {
         release_keys(run);
@@ -194,7 +197,7 @@ void Subscription::release_keys(const Run& run) {
     while (!released_.empty()) {
         const Run next = released_.back();
         released_.pop_back();
-        may_dispatch_ = true;
+        wake();
         put_if_young(next);
     }
     is_releasing_ = false;

@@ -58,12 +58,13 @@ void Subscription::finish_step(std::span<const Offset> held, bool is_done) {
         changed = *receiver;
         changed->in_flight.put_back(run);
         in_flight_ += run.count;
-        next_lease_end_ = std::min(next_lease_end_, run.lease_end);
+        note_lease_end(run.lease_end);
     }
     if (changed != nullptr) {
         refresh(*changed);
     }
-    may_dispatch_ = true;
+    note_change();
+    wake();
 }
 
 }  // namespace baton::channel

@@ -207,17 +207,6 @@ Json delete_channel(ChannelDirectory& directory, std::string_view name, const Js
     return {{"ok", true}, {"messages", stats.ready + stats.in_flight}};
 }
 
-Json purge_channel(ChannelDirectory& directory, std::string_view name, const Json& request) {
-    refuse_unknown_keys(request, {});
-    auto& channel = existing_channel(directory, name);
-    if (!channel.damage().empty()) {
-        throw Refusal{"channel_damaged", "the channel's files are damaged: " + channel.damage(), {}};
-    }
-    const auto dropped = channel.purge();
-    directory.touch(channel);
-    return {{"ok", true}, {"messages", dropped}};
-}
-
 Json list_part(ChannelDirectory& directory, const Json& request) {
     refuse_unknown_keys(request, {"after", "limit"});
     const auto limit = number_of(request, "limit", 1, 500, 500);
@@ -293,7 +282,6 @@ Json dispatch(ChannelDirectory& directory, std::string_view name, const Json& re
     if (op == "channel.create") { return create_channel(directory, name, request); }
     if (op == "channel.show") { return show_channel(directory, name, request, reply_size_max); }
     if (op == "channel.delete") { return delete_channel(directory, name, request); }
-    if (op == "channel.purge") { return purge_channel(directory, name, request); }
     if (op == "channel.peek") { return peek_channel(directory, name, request, reply_size_max); }
     if (op == "channel.retry") { return retry_messages(directory, name, request); }
     if (op == "channel.drop") { return drop_messages(directory, name, request); }

@@ -142,6 +142,14 @@ std::optional<MessageState> state_of(const Json& request) {
     return std::nullopt;
 }
 
+MessageState droppable_state_of(const Json& request) {
+    const auto state = state_of(request).value_or(MessageState::quarantined);
+    if (state == MessageState::in_flight) {
+        throw Refusal{"unsupported", "messages that a receiver holds cannot be dropped; use ready, delayed or quarantined", {}};
+    }
+    return state;
+}
+
 Subscription& reader_of(Channel& channel, const Json& request) {
     const auto name = subscription_name(request);
     auto* reader = channel.find_subscription(name);
@@ -277,11 +285,7 @@ Json drop_messages(ChannelDirectory& directory, std::string_view name, const Jso
     auto& channel = existing_channel(directory, name);
     refuse_damaged(channel);
     const auto choice = selection_of(request);
-    const auto state = state_of(request).value_or(MessageState::quarantined);
-    if (state == MessageState::in_flight) {
-        throw Refusal{"unsupported", "messages that a receiver holds cannot be dropped; use ready, delayed or quarantined", {}};
-    }
-    const auto count = reader_of(channel, request).drop(state, choice.view());
+    const auto count = reader_of(channel, request).drop(droppable_state_of(request), choice.view());
     channel.subscription_changed();
     directory.touch(channel);
     return {{"ok", true}, {"messages", count}};

@@ -24,6 +24,8 @@ struct MessageSelection {
 // These throw Refusal.
 [[nodiscard]] MessageSelection selection_of(const Json& request);
 [[nodiscard]] std::optional<channel::MessageState> state_of(const Json& request);
+/// Of `channel.drop`.
+[[nodiscard]] channel::MessageState droppable_state_of(const Json& request);
 /// The reader that the request names; of a queue the only one.
 [[nodiscard]] channel::Subscription& reader_of(channel::Channel& channel, const Json& request);
 void refuse_damaged(const channel::Channel& channel);

@@ -212,6 +212,9 @@ bool Shard::dispatch_and_flush() noexcept {
             return true;
         }
         flush_dirty();
+        if (broker_.is_step_spent()) {
+            break;
+        }
     }
     return false;
 }

@@ -29,7 +29,8 @@ ShardBroker::ShardBroker(std::uint32_t shard, BrokerState& state, MailboxPort& m
       backups_{shard, state.shard_count, *this, *this},
       restores_{shard, state.shard_count, *this},
       moves_{*this, *this, *this},
-      steps_{shard, state.shard_count, *this} {}
+      steps_{shard, state.shard_count, *this},
+      sweeps_{*this, *this} {}
 
 ShardBroker::~ShardBroker() = default;
 
@@ -348,9 +349,9 @@ void ShardBroker::touch(Slot& slot) {
     }
 }
 
-void ShardBroker::end_turn_of(Slot& slot) {
+void ShardBroker::end_turn_of(Slot& slot, channel::StepBudget& budget) {
     channel::Channel& channel = *slot.channel;
-    channel.dispatch();
+    channel.dispatch(budget);
     if (!channel.is_durable()) {
         return touch(slot);  // There may be more than one turn shall take.
     }
@@ -363,17 +364,29 @@ void ShardBroker::end_turn_of(Slot& slot) {
     touch(slot);
 }
 
-bool ShardBroker::end_turn() {
-    grant_memory();
-    bool worked = moves_.go_on() || !dirty_.empty();
+// Channels whose turn does not come in this step are the first ones in the next.
+void ShardBroker::dispatch_dirty() {
+    channel::StepBudget budget;
     std::swap(dirty_, dispatching_);
-    for (const auto id : dispatching_) {
-        if (auto* slot = slot_of(id)) {
+    std::size_t done = 0;
+    for (; done < dispatching_.size() && !budget.is_spent(); ++done) {
+        if (auto* slot = slot_of(dispatching_[done])) {
             slot->is_dirty = false;
-            end_turn_of(*slot);
+            end_turn_of(*slot, budget);
         }
     }
+    dirty_.insert(dirty_.begin(), dispatching_.begin() + static_cast<std::ptrdiff_t>(done), dispatching_.end());
     dispatching_.clear();
+    is_step_spent_ = is_step_spent_ || budget.is_spent();
+}
+
+bool ShardBroker::end_turn() {
+    grant_memory();
+    const bool has_moved = moves_.go_on();
+    const bool has_swept = sweeps_.go_on();
+    bool worked = has_moved || has_swept || !dirty_.empty();
+    is_step_spent_ = has_swept;
+    dispatch_dirty();
     if (store_) {
         store_->end_turn();
     }
@@ -760,6 +773,9 @@ void ShardBroker::handle(AdminCommand& command) {
     }
     if (operation_of(command.json) == "channel.move") {
         return moves_.start(command);
+    }
+    if (Sweeps::is_request(command.json)) {
+        return sweeps_.start(command);
     }
     const auto before = store_ ? store_->log().submitted() : 0;
     AdminPartEvent part{command.gathering, run_admin(*this, command.name, command.json, command.reply_size_max)};

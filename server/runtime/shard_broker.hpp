@@ -25,6 +25,7 @@
 #include "server/runtime/session_events.hpp"
 #include "server/runtime/shard_store.hpp"
 #include "server/runtime/steps.hpp"
+#include "server/runtime/sweeps.hpp"
 
 namespace baton::runtime {
 
@@ -91,7 +92,9 @@ public:
     void begin_drain();
 
     /// Channels have more to do than one turn shall take.
-    [[nodiscard]] bool has_more() const noexcept { return !dirty_.empty() || moves_.has_more(); }
+    [[nodiscard]] bool has_more() const noexcept { return !dirty_.empty() || moves_.has_more() || sweeps_.has_more(); }
+    /// The last end_turn() has done as much as one step may do: others get their turn before the rest.
+    [[nodiscard]] bool is_step_spent() const noexcept { return is_step_spent_; }
     [[nodiscard]] std::uint32_t shard() const noexcept { return shard_; }
     [[nodiscard]] BrokerState& shared() noexcept { return state_; }
     [[nodiscard]] std::uint64_t in_flight() const;  ///< Messages that receivers of this shard's channels hold.
@@ -196,7 +199,8 @@ private:
     void touch(Slot& slot);
     void tick_linked();
     void tick_others();
-    void end_turn_of(Slot& slot);
+    void dispatch_dirty();
+    void end_turn_of(Slot& slot, channel::StepBudget& budget);
     void post(std::uint32_t shard, Envelope envelope);
     [[nodiscard]] SessionEvents* session_of(channel::SessionId session) noexcept;
     /// Hands an event to its session, here or elsewhere.
@@ -271,6 +275,8 @@ private:
     Restores restores_;
     Moves moves_;
     Steps steps_;
+    Sweeps sweeps_;
+    bool is_step_spent_ = false;
 };
 
 }  // namespace baton::runtime

@@ -168,8 +168,11 @@ void SimShard::end_turn() {
             return;
         }
         flush_dirty();
+        if (broker_.is_step_spent()) {
+            break;
+        }
     }
-    if (!dirty_.empty()) {
+    if (!dirty_.empty() || broker_.has_more()) {
         owner_.after(Duration::zero(), [this] { end_turn(); });
     }
 }

@@ -93,6 +93,12 @@ void dispatcher(benchmark::State& state) {
                    {.frames = 4, .batch = 64, .size = 128, .receivers = static_cast<std::uint16_t>(state.range(0))});
 }
 
+/// The same slices for any number of receivers, four messages each: what the choice costs, and not the cutting.
+void dispatcher_choice(benchmark::State& state) {
+    go_all_the_way(state,
+                   {.frames = 64, .batch = 4, .size = 128, .receivers = static_cast<std::uint16_t>(state.range(0))});
+}
+
 /// Frames with a payload of this size in and out again: small ones are copied, large ones referenced.
 void outbox(benchmark::State& state) {
     constexpr std::size_t frames = 16;
@@ -128,6 +134,7 @@ BENCHMARK(batch_check_crc)->Apply(shapes);
 BENCHMARK(memory_channel)->Apply(shapes);
 BENCHMARK(whole_turn)->Apply(shapes);
 BENCHMARK(dispatcher)->ArgName("receivers")->Arg(1)->Arg(4)->Arg(64);
+BENCHMARK(dispatcher_choice)->ArgName("receivers")->Arg(1)->Arg(64)->Arg(4096);
 BENCHMARK(outbox)->ArgName("size")->Arg(128)->Arg(4096);
 
 }  // namespace

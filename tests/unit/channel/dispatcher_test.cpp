@@ -29,7 +29,8 @@ struct DispatcherTest : testing::Test {
         log.append(count, 0, 0, WallTime{}, press.region_of(count, size));
     }
     Lines run(MonotonicTime when = now) {
-        (void)dispatcher.run(ready, when);
+        std::uint32_t slices = UINT32_MAX;
+        (void)dispatcher.run(ready, slices, when);
         Lines lines;
         for (const Event& event : events.take()) {
             lines.push_back(to_line(event));

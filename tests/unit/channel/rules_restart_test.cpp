@@ -131,6 +131,40 @@ TEST_F(Rules, WhatAnAdministratorRetriesIsGivenHoweverOldItIsAlsoAfterARestart) 
     EXPECT_EQ(delivered(), (Lines{"deliver 9 1 attempt 1 again"}));
 }
 
+TEST_F(Rules, ARestartBetweenTwoStepsOfARetryOfAllLosesNothing) {
+    begin({});
+    durable->world->attach_receiver(9);
+    for (Offset offset = 1; offset <= 5; ++offset) {
+        publish("a");
+        settle(offset, Outcome::reject);
+    }
+    durable->channel().detach(link_of(9));
+    Sweep sweep{.end = durable->channel().visible_end()};
+    std::uint64_t runs = 2;
+    EXPECT_EQ(queue().retry_some(sweep, runs), 2U);
+    static_cast<void>(durable->turn());
+    restart();
+    EXPECT_EQ(queue().ready(), 2U);
+    EXPECT_EQ(queue().quarantined(), 3U);
+    EXPECT_EQ(queue().retry({.offsets{}, .is_all = true}), 3U);
+    durable->world->attach_receiver(9);
+    EXPECT_EQ(delivered().size(), 5U);
+}
+
+TEST_F(Rules, ARestartBetweenTwoStepsOfAPurgeLeavesTheRest) {
+    begin({});
+    for (int i = 0; i < 5; ++i) {
+        publish("a");
+    }
+    Channel::Purge purge = durable->channel().begin_purge();
+    durable->channel().purge_some(purge, 2, {});
+    static_cast<void>(durable->turn());
+    restart();
+    EXPECT_EQ(queue().ready(), 3U);
+    durable->world->attach_receiver(9);
+    EXPECT_EQ(delivered(), (Lines{"deliver 9 3 attempt 1", "deliver 9 4 attempt 1", "deliver 9 5 attempt 1"}));
+}
+
 TEST_F(Rules, ASubscriptionBehindMessagesThatNobodyWantedLosesNothing) {
     begin({.kind = Kind::topic});
     publish("nobody");

@@ -12,6 +12,7 @@ namespace baton::channel::test {
 namespace {
 
 constexpr MonotonicTime now{std::chrono::seconds{1}};
+const ReadyCount no_messages = [] { return std::uint64_t{0}; };
 constexpr std::uint64_t kib = 1024;
 constexpr std::uint64_t mib = 1024 * kib;
 
@@ -22,11 +23,11 @@ struct SenderGateTest : testing::Test {
         return added;
     }
     Lines examine(Sender& examined, MonotonicTime when = now) {
-        gate->examine(examined, room, 0, when);
+        gate->examine(examined, room, no_messages, when);
         return happened();
     }
     Lines examine_short() {
-        gate->examine_short(room, 0, now);
+        gate->examine_short(room, no_messages, now);
         return happened();
     }
     Lines happened() {

@@ -1,0 +1,72 @@
+// Which readers of a channel have something to do: who was woken, whose notes may be wanted, whose time has come. Whatever
+// happens in a channel, readers that have no part in it are not visited: there may be a hundred thousand of them.
+// Not here: what there is to do (subscription.hpp). One owner, the channel. Next file: subscription.hpp.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "common/base/clock.hpp"
+#include "server/channel/reader_state.hpp"
+#include "server/channel/ring.hpp"
+
+namespace baton::channel {
+
+class Subscription;
+
+/// What one step of a shard may still give, in all its channels: others get their turn before the rest.
+struct StepBudget {
+    /// Each is a frame, and may be a write to a socket of its own: four milliseconds.
+    static constexpr std::uint32_t slices_max = 1024;
+    /// To be looked at one by one: some milliseconds at most.
+    static constexpr std::uint64_t messages_max = 10'000;
+
+    std::uint32_t slices = slices_max;
+    std::uint64_t messages = messages_max;
+    [[nodiscard]] bool is_spent() const noexcept { return slices == 0 || messages == 0; }
+};
+
+/// Each reader's own part; nobody but ReaderTurns changes it.
+struct ReaderTurn {
+    bool is_woken = false;
+    bool is_changed = false;
+    MonotonicTime due = MonotonicTime::max();
+};
+
+class ReaderTurns {
+public:
+    ReaderTurns() = default;
+    ReaderTurns(const ReaderTurns&) = delete;
+    ReaderTurns& operator=(const ReaderTurns&) = delete;
+
+    /// It may have something to give. Again: no change.
+    void wake(Subscription& reader);
+    [[nodiscard]] std::size_t woken() const noexcept { return woken_.size(); }
+    /// Takes the one that was woken first. Not if there is none.
+    [[nodiscard]] Subscription& take_woken() noexcept;
+    /// Forgets those at the front that have nothing to give.
+    void drop_idle() noexcept;
+
+    /// Its place or what it holds is another.
+    void note_change(Subscription& reader);
+    [[nodiscard]] const std::vector<Subscription*>& changed() const noexcept { return changed_; }
+    void clear_changed() noexcept;
+
+    /// It has something to do then, or before.
+    void note_due(Subscription& reader, MonotonicTime at);
+    /// Takes one whose time has come; null if there is none.
+    [[nodiscard]] Subscription* take_due(MonotonicTime now) noexcept;
+
+    /// Before it is destroyed. Linear.
+    void remove(Subscription& reader) noexcept;
+
+private:
+    Ring<Subscription*> woken_;
+    std::vector<Subscription*> changed_;
+    std::map<std::pair<MonotonicTime, ReaderId>, Subscription*> due_;  // One entry a reader, if any.
+};
+
+}  // namespace baton::channel

@@ -1,0 +1,325 @@
+// What many readers, keys and messages cost: a step does a bounded part of the work, and readers that have no part in what
+// happens are not visited. Counted, not timed.
+#include <algorithm>
+#include <iterator>
+#include <map>
+#include <memory>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "common/base/properties.hpp"
+#include "server/channel/key_order.hpp"
+#include "tests/unit/channel/channel_world.hpp"
+
+namespace baton::channel::test {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+/// How often the channel asks for the time: whoever is visited does.
+class CountingClock final : public Clock {
+public:
+    [[nodiscard]] MonotonicTime now() const noexcept override {
+        ++reads_;
+        return clock.now();
+    }
+    [[nodiscard]] WallTime wall_now() const noexcept override {
+        ++reads_;
+        return clock.wall_now();
+    }
+    [[nodiscard]] std::uint64_t take_reads() noexcept { return std::exchange(reads_, 0); }
+
+    ManualClock clock;
+
+private:
+    mutable std::uint64_t reads_ = 0;
+};
+
+struct BoundedSteps : testing::Test {
+    void begin(const ChannelOptions& options) {
+        channel = std::make_unique<Channel>("test", options, events, clock, budget);
+        static_cast<void>(channel->attach_sender(link_of(1), {}, ConfirmLevel::durable));
+        channel->announce_credit(link_of(1));
+    }
+    void attach(std::uint16_t count) {
+        for (std::uint16_t i = 0; i < count; ++i) {
+            const auto link = link_of(static_cast<std::uint16_t>(i + 2));
+            ASSERT_FALSE(channel->attach_receiver(link, {}));
+            channel->set_credit(link, plenty);
+        }
+        finish();
+    }
+    void publish(const MessageProperties& properties = {}) {
+        properties.empty() ? builder.append(as_bytes("x"))
+                           : builder.append(as_bytes("x"), encode_properties(properties).value());
+        channel->publish(link_of(1), ++sequence, builder.take(pool));
+    }
+    /// One step. What it gave, as "link offset".
+    std::vector<std::pair<std::uint16_t, Offset>> step() {
+        StepBudget step_budget;
+        channel->dispatch(step_budget);
+        std::vector<std::pair<std::uint16_t, Offset>> given;
+        for (const Event& event : events.take()) {
+            if (event.kind == Event::Kind::deliver) {
+                given.emplace_back(event.link.link, event.slice.first);
+            }
+        }
+        return given;
+    }
+    /// All steps that are left.
+    std::vector<std::pair<std::uint16_t, Offset>> finish() {
+        std::vector<std::pair<std::uint16_t, Offset>> all;
+        while (channel->needs_dispatch()) {
+            std::ranges::copy(step(), std::back_inserter(all));
+        }
+        return all;
+    }
+    void settle(std::uint16_t link, Offset offset, Outcome outcome = Outcome::done) {
+        const SettleRange range{offset, 1, 1, outcome};
+        channel->settle(link_of(link), {&range, 1}, 0);
+    }
+    Subscription& queue() { return *channel->find_subscription(""); }
+
+    RecordingEvents events;
+    CountingClock clock;
+    MemoryBudget budget{1ULL << 40};
+    ChunkPool pool;
+    BatchBuilder builder;
+    std::unique_ptr<Channel> channel;
+    std::uint64_t sequence = 0;
+};
+
+TEST_F(BoundedSteps, AMessageForThousandsOfReadersIsGivenInStepsAndInOrder) {
+    constexpr std::uint16_t readers = 3'000;
+    begin({.kind = Kind::topic});
+    attach(readers);
+    publish();
+    auto given = step();
+    EXPECT_LT(given.size(), readers);
+    EXPECT_LE(given.size(), StepBudget::slices_max);
+    ASSERT_TRUE(channel->needs_dispatch());
+    publish();  // Some have the first one, others do not.
+    while (channel->needs_dispatch()) {
+        const auto more = step();
+        EXPECT_LE(more.size(), StepBudget::slices_max);
+        std::ranges::copy(more, std::back_inserter(given));
+    }
+    std::map<std::uint16_t, std::vector<Offset>> by_reader;
+    for (const auto& [link, offset] : given) {
+        by_reader[link].push_back(offset);
+    }
+    EXPECT_EQ(by_reader.size(), readers);
+    for (const auto& [link, offsets] : by_reader) {
+        EXPECT_EQ(offsets, (std::vector<Offset>{1, 2})) << "link " << link;
+    }
+}
+
+TEST_F(BoundedSteps, AReaderThatLeavesDuringThatTakesNobodyElsesMessage) {
+    constexpr std::uint16_t readers = 2'000;
+    begin({.kind = Kind::topic});
+    attach(readers);
+    publish();
+    auto given = step();
+    for (std::uint16_t link = 2; link < 102; ++link) {
+        channel->detach(link_of(link));
+    }
+    std::ranges::copy(finish(), std::back_inserter(given));
+    std::set<std::uint16_t> served;
+    for (const auto& [link, offset] : given) {
+        EXPECT_TRUE(served.insert(link).second) << "link " << link << " got it twice";
+    }
+    EXPECT_EQ(served.size(), readers);
+}
+
+TEST_F(BoundedSteps, ALongBacklogOfSmallBatchesIsGivenInSteps) {
+    begin({});
+    for (int i = 0; i < 5'000; ++i) {
+        publish();
+        static_cast<void>(events.take());
+    }
+    attach(0);
+    ASSERT_FALSE(channel->attach_receiver(link_of(2), {}));
+    channel->set_credit(link_of(2), plenty);
+    Offset next = 1;
+    while (channel->needs_dispatch()) {
+        const auto given = step();
+        ASSERT_LE(given.size(), StepBudget::slices_max);
+        for (const auto& [link, offset] : given) {
+            EXPECT_EQ(offset, next++);
+        }
+    }
+    EXPECT_EQ(next, 5'001U);
+}
+
+TEST_F(BoundedSteps, ReadersThatHaveNothingToDoAreNotVisited) {
+    constexpr std::uint64_t few = 32;
+    begin({.kind = Kind::topic, .lease = std::chrono::hours{1}});
+    attach(4'000);
+    publish();
+    EXPECT_EQ(finish().size(), 4'000U);
+    channel->tick();
+    static_cast<void>(clock.take_reads());
+    clock.clock.advance(milliseconds{20});
+    channel->tick();
+    EXPECT_LE(clock.take_reads(), few) << "a clock pulse";
+    settle(2, 1);
+    EXPECT_LE(clock.take_reads(), few) << "what one of them settles";
+    ASSERT_FALSE(channel->attach_receiver(link_of(9'000), {}));
+    EXPECT_LE(clock.take_reads(), few) << "one more";
+    channel->detach(link_of(9'000));
+    EXPECT_LE(clock.take_reads(), few) << "one less";
+    channel->dispatch();
+    channel->tick();
+    EXPECT_LE(clock.take_reads(), few);
+}
+
+TEST_F(BoundedSteps, EachReadersTimeComesAllTheSame) {
+    begin({.kind = Kind::topic});
+    attach(1'000);
+    publish();
+    EXPECT_EQ(finish().size(), 1'000U);
+    for (std::uint16_t link = 2; link < 1'002; ++link) {
+        const SettleRange range{1, 1, 1, Outcome::retry, 1'000U + link};
+        channel->settle(link_of(link), {&range, 1}, 0);
+    }
+    for (std::uint16_t link = 2; link < 1'002; ++link) {
+        clock.clock.advance(milliseconds{link == 2 ? 1'002 : 1});
+        channel->tick();
+        EXPECT_EQ(finish(), (std::vector<std::pair<std::uint16_t, Offset>>{{link, 1}}));
+    }
+}
+
+TEST_F(BoundedSteps, AMillionMessagesOfAKeyOrderAreFoundByTheirOffsets) {
+    constexpr Offset keys = 200'000;
+    KeyOrder order;
+    const auto message = [](Offset offset) {
+        return channel::Run{.batch = nullptr, .first = offset, .count = 1};
+    };
+    for (Offset offset = 1; offset <= 3 * keys; ++offset) {
+        EXPECT_EQ(order.admit(message(offset), offset % keys), offset <= keys);
+    }
+    for (Offset offset = keys + 1; offset <= 2 * keys; ++offset) {  // With a look at each key this would not end.
+        const auto taken = order.take_at(offset);
+        ASSERT_TRUE(taken);
+        EXPECT_EQ(taken->first, offset);
+        EXPECT_EQ(order.waiting(offset, 1).front().first, offset == 2 * keys ? 2 * keys + 1 : offset + 1);
+    }
+    EXPECT_FALSE(order.take_at(keys + 1));
+    EXPECT_EQ(order.messages(), keys);
+    for (Offset offset = 1; offset <= keys; ++offset) {
+        EXPECT_EQ(order.release(offset % keys)->first, 2 * keys + offset);
+        EXPECT_FALSE(order.release(offset % keys)) << "nobody is behind it";
+    }
+    EXPECT_EQ(order.keys(), 0U);
+}
+
+TEST_F(BoundedSteps, AMessageThatIsPutBackStandsInItsOldPlaceBehindItsKey) {
+    KeyOrder order;
+    for (Offset offset = 1; offset <= 4; ++offset) {
+        static_cast<void>(order.admit({.batch = nullptr, .first = offset, .count = 1}, 7));
+    }
+    const auto second = order.take_at(2);
+    const auto third = order.take_at(3);
+    ASSERT_TRUE(second && third);
+    EXPECT_FALSE(order.admit(*third, 7));
+    EXPECT_FALSE(order.admit(*second, 7));
+    EXPECT_EQ(order.take_before(3)->first, 2U);
+    EXPECT_FALSE(order.take_before(3));
+    EXPECT_EQ(order.release(7)->first, 3U);
+    EXPECT_EQ(order.release(7)->first, 4U);
+    EXPECT_FALSE(order.release(7));
+    EXPECT_TRUE(order.admit({.batch = nullptr, .first = 9, .count = 1}, 7)) << "the key is free";
+}
+
+TEST_F(BoundedSteps, AllQuarantinedMessagesAreRetriedInStepsOnceEach) {
+    begin({.attempts_max = 0});
+    attach(1);
+    for (Offset offset = 1; offset <= 10; ++offset) {
+        publish();
+        static_cast<void>(finish());
+        settle(2, offset, Outcome::reject);
+    }
+    Sweep sweep{.end = channel->visible_end()};
+    std::uint64_t runs = 4;
+    EXPECT_EQ(queue().retry_some(sweep, runs), 4U);
+    EXPECT_FALSE(sweep.is_over);
+    EXPECT_EQ(queue().quarantined(), 6U);
+    EXPECT_EQ(finish().size(), 4U);
+    settle(2, 1, Outcome::reject);  // Again, behind the sweep;
+    publish();
+    static_cast<void>(finish());
+    settle(2, 11, Outcome::reject);  // and one that came after it began.
+    for (runs = 4; !sweep.is_over; runs = 4) {
+        static_cast<void>(queue().retry_some(sweep, runs));
+    }
+    EXPECT_EQ(queue().quarantined(), 2U);
+    EXPECT_TRUE(queue().find(1) && queue().find(11));
+}
+
+TEST_F(BoundedSteps, WhatComesWhileAChannelIsPurgedStays) {
+    for (const bool is_ordered : {false, true}) {
+        begin({.is_ordered_by_key = is_ordered});
+        sequence = 0;
+        for (int i = 0; i < 10; ++i) {
+            publish({.key = i % 2 == 0 ? "even" : "odd"});
+        }
+        Channel::Purge purge = channel->begin_purge();
+        channel->purge_some(purge, 3, {});
+        EXPECT_FALSE(purge.is_over);
+        EXPECT_EQ(queue().ready(), 7U);
+        publish({.key = "even"});
+        int steps = 1;
+        for (; !purge.is_over; ++steps) {
+            channel->purge_some(purge, 3, {});
+        }
+        EXPECT_GE(steps, 4);
+        EXPECT_EQ(purge.messages, 10U);
+        ASSERT_EQ(queue().ready(), 1U);
+        ASSERT_FALSE(channel->attach_receiver(link_of(2), {}));
+        channel->set_credit(link_of(2), plenty);
+        EXPECT_EQ(finish(), (std::vector<std::pair<std::uint16_t, Offset>>{{2, 11}}));
+    }
+}
+
+TEST_F(BoundedSteps, ATopicIsPurgedReaderByReaderWhoeverLeavesMeanwhile) {
+    begin({.kind = Kind::topic});
+    for (std::uint16_t link = 2; link < 12; ++link) {
+        ASSERT_FALSE(channel->attach_receiver(link_of(link), {}));
+    }
+    for (int i = 0; i < 5; ++i) {
+        publish();
+    }
+    Channel::Purge purge = channel->begin_purge();
+    channel->purge_some(purge, 12, {});
+    EXPECT_FALSE(purge.is_over);
+    channel->detach(link_of(3));   // Its turn has not come,
+    channel->detach(link_of(11));  // and this one's has.
+    while (!purge.is_over) {
+        channel->purge_some(purge, 12, {});
+    }
+    EXPECT_EQ(purge.messages, 5U);
+    EXPECT_EQ(channel->stats().stored, 0U);
+}
+
+TEST_F(BoundedSteps, AStreamIsPurgedBatchByBatch) {
+    begin({.kind = Kind::stream});
+    for (int i = 0; i < 10; ++i) {
+        publish();
+    }
+    Channel::Purge purge = channel->begin_purge();
+    channel->purge_some(purge, 4, {});
+    EXPECT_EQ(channel->stats().stored, 6U);
+    publish();
+    while (!purge.is_over) {
+        channel->purge_some(purge, 4, {});
+    }
+    EXPECT_EQ(purge.messages, 10U);
+    EXPECT_EQ(channel->stats().stored, 1U);
+}
+
+}  // namespace
+}  // namespace baton::channel::test
