@@ -90,6 +90,7 @@ void add_send(Program& program);
 void add_receive(Program& program);
 void add_peek(Program& program);
 void add_channel(Program& program);
+void add_policy(Program& program);
 void add_subscription(Program& program);
 void add_retry(Program& program);
 void add_move(Program& program);

@@ -111,6 +111,7 @@ void define(Program& program) {
     add_receive(program);
     add_peek(program);
     add_channel(program);
+    add_policy(program);
     add_subscription(program);
     add_retry(program);
     add_move(program);

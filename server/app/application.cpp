@@ -68,7 +68,7 @@ int Application::run() {
     for (auto& shard : shards_) {
         shard->connect(peers);
     }
-    state_.policies = command_line_.configuration.options.policies;
+    state_.policies.configure(command_line_.configuration.options.policies);
     state_.is_durable_by_default = is_durable_by_default(command_line_.configuration.options) && store_ != nullptr;
     if (const int code = start_store(peers); code != exit_done) {
         return code;
@@ -132,6 +132,7 @@ int Application::start_store(const std::vector<runtime::Shard*>& shards) {
         spdlog::error("{}", started.error().context);
         return exit_data_dir;
     }
+    state_.policies.set(store_->policies());
     return exit_done;
 }
 
@@ -226,6 +227,12 @@ void Application::reload_configuration() {
         } else {
             spdlog::warn("{} has changed in the configuration; it takes effect at the next start", setting.key);
         }
+    }
+    if (configuration->options.policies != current.options.policies) {
+        current.options.policies = configuration->options.policies;
+        state_.policies.configure(current.options.policies);
+        spdlog::info("the configuration has {} policies now; channels that exist keep their settings",
+                     current.options.policies.size());
     }
     set_log_level(current.options.log_level);
 }

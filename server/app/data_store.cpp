@@ -8,6 +8,7 @@
 #include <random>
 #include <utility>
 
+#include "server/runtime/policy_admin.hpp"
 #include "server/runtime/storage_settings.hpp"
 #include "server/runtime/storage_start.hpp"
 #include "server/storage/data_directory.hpp"
@@ -84,6 +85,11 @@ Result<std::unique_ptr<DataStore>> DataStore::open(const std::string& directory)
 Result<void> DataStore::start(const std::vector<runtime::Shard*>& shards, runtime::ShardStoreSettings settings) {
     const auto began = std::chrono::steady_clock::now();
     auto reported = began;
+    auto policies = runtime::load_policies(*files_);
+    if (!policies) {
+        return fail(advised(policies.error(), directory_));
+    }
+    policies_ = std::move(*policies);
     runtime::StorageStart start{*files_};
     auto done = start.recover(shards.front()->pool(), [&](double part) {
         const auto now = std::chrono::steady_clock::now();

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "common/base/result.hpp"
+#include "server/runtime/policy_book.hpp"
 #include "server/runtime/shard.hpp"
 #include "server/runtime/shard_store.hpp"
 #include "server/storage/io_worker.hpp"
@@ -33,6 +34,8 @@ public:
     /// What is wrong with what was recovered, one line each; for the health of the broker.
     [[nodiscard]] const std::vector<std::string>& damage() const noexcept { return damage_; }
     [[nodiscard]] const std::string& directory() const noexcept { return directory_; }
+    /// Those that were set while a broker ran on it. After start().
+    [[nodiscard]] const runtime::PolicyBook::Policies& policies() const noexcept { return policies_; }
 
 private:
     DataStore(std::string directory, std::unique_ptr<storage::PosixFileSystem> files,
@@ -42,6 +45,7 @@ private:
     const std::unique_ptr<storage::PosixFileSystem> files_;
     const std::unique_ptr<storage::FileLock> lock_;
     std::vector<std::string> damage_;
+    runtime::PolicyBook::Policies policies_;
     storage::IoWorker sync_worker_;
     storage::IoWorker bulk_worker_;
 };

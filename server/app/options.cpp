@@ -10,11 +10,13 @@
 
 #include "common/base/units.hpp"
 #include "common/net/endpoint.hpp"
-#include "server/app/policies.hpp"
+#include "server/runtime/policy_json.hpp"
 
 namespace baton::app {
 
 namespace {
+
+using Json = nlohmann::ordered_json;
 
 std::unexpected<Error> invalid(const std::string& text) {
     return fail(std::make_error_code(std::errc::invalid_argument), text);
@@ -74,7 +76,7 @@ Result<void> apply_json(Configuration& configuration, const Json& json, const st
             continue;
         }
         if (key == "policies") {
-            auto policies = policies_from(value, path);
+            auto policies = runtime::policies_from(value, path);
             if (!policies) {
                 return std::unexpected{policies.error()};
             }
@@ -263,7 +265,7 @@ std::string show(const Configuration& configuration, bool with_origin) {
             json[setting.key] = value;
         }
     }
-    json["policies"] = told("policies", policies_json(configuration.options.policies));
+    json["policies"] = told("policies", runtime::policies_json(configuration.options.policies));
     return json.dump(2, ' ', false, Json::error_handler_t::replace);  // Paths are any bytes.
 }
 

@@ -236,7 +236,9 @@ void MessageLog::move_to(LogCursor& cursor, StoredBatch* batch) noexcept {
     }
     cursor.batch_ = batch;
     cursor.index_ = cursor.position_ = 0;
-    count_passed(cursor, from);
+    if (cursor.removed_ahead_ > 0) {
+        count_passed(cursor, from);
+    }
 }
 
 // To an offset that is not before it. Within an evicted block only to its end.
@@ -254,7 +256,9 @@ void MessageLog::advance_to(LogCursor& cursor, Offset offset) noexcept {
     cursor.index_ += cut.count;
     cursor.position_ += cut.bytes;
     cursor.offset_ = offset;
-    count_passed(cursor, from);
+    if (cursor.removed_ahead_ > 0) {
+        count_passed(cursor, from);
+    }
 }
 
 Offset MessageLog::lowest_cursor() const noexcept {
@@ -396,7 +400,9 @@ Run MessageLog::take_fresh(LogCursor& cursor, Cut cut) noexcept {
     if (cursor.index_ == batch.count) {
         move_to(cursor, batch.next);
     }
-    pass_holes(cursor);
+    if (!cursor.skipped_.empty() || (cursor.batch_ != nullptr && cursor.batch_->removed > 0)) {
+        pass_holes(cursor);
+    }
     return taken;
 }
 
@@ -465,6 +471,9 @@ void MessageLog::give_up(StoredBatch& batch) noexcept {
     messages_ -= batch.live();
     bytes_ -= batch.size - batch.removed_bytes;
     batch.is_trimmed = true;
+    if (std::exchange(batch.is_tracked, false)) {
+        tracked_.erase(batch.base);  // Somebody may hold it still, while a block that covers it leaves memory.
+    }
     while (kept_ != nullptr && kept_->is_trimmed) {
         kept_ = kept_->next;
     }

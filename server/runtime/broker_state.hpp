@@ -12,6 +12,7 @@
 #include "common/base/memory_budget.hpp"
 #include "server/runtime/channel_policy.hpp"
 #include "server/runtime/limits.hpp"
+#include "server/runtime/policy_book.hpp"
 
 namespace baton::runtime {
 
@@ -27,9 +28,9 @@ struct BrokerState {
     const std::uint32_t shard_count;
     const Clock& clock;
     const MonotonicTime started;
-    // What a channel gets that is created without settings of its own. Set before the shards run.
-    std::vector<ChannelPolicy> policies;
-    bool is_durable_by_default = false;
+    // What a channel gets that is created without settings of its own.
+    PolicyBook policies;
+    bool is_durable_by_default = false;  // Set before the shards run.
     MemoryBudget memory;
     std::atomic<std::uint32_t> connections{0};
     std::atomic<std::uint32_t> channels{0};
@@ -39,7 +40,7 @@ struct BrokerState {
 
 /// Of a channel that is created without settings.
 [[nodiscard]] inline channel::ChannelOptions default_options(const BrokerState& state, std::string_view name) {
-    return options_for(name, state.limits, state.is_durable_by_default, state.policies);
+    return options_for(name, state.limits, state.is_durable_by_default, state.policies.view()->effective);
 }
 
 }  // namespace baton::runtime

@@ -9,6 +9,7 @@
 #include "server/runtime/channel_settings.hpp"
 #include "server/runtime/errc.hpp"
 #include "server/runtime/message_admin.hpp"
+#include "server/runtime/policy_admin.hpp"
 
 namespace baton::runtime {
 
@@ -172,9 +173,9 @@ Json create_channel(ChannelDirectory& directory, std::string_view name, const Js
     const auto& state = directory.broker_state();
     const bool is_durable = wanted_durability(
         request, is_new ? default_options(state, name).is_durable : channel->is_durable(), is_new);
-    const auto options = wanted_options(
-        request, is_new ? options_with_storage(name, limits, is_durable, state.policies) : channel->options(), limits,
-        is_new);
+    const auto current = is_new ? options_with_storage(name, limits, is_durable, state.policies.view()->effective)
+                                : channel->options();
+    const auto options = wanted_options(request, current, limits, is_new);
     if (is_new) {
         const auto made = directory.create(name, options);
         if (!made) {
@@ -291,6 +292,8 @@ Json dispatch(ChannelDirectory& directory, std::string_view name, const Json& re
     if (op == "subscription.delete") { return delete_subscription(directory, name, request); }
     if (op == "channel.list") { return list_part(directory, request); }
     if (op == "broker.show") { return broker_part(directory, request); }
+    if (op == "policy.list") { return list_policies(directory.broker_state(), request, reply_size_max); }
+    if (op == "policy.show" || op == "policy.apply") { return policy_part(directory, request); }
     throw Refusal{"unsupported", "this broker does not know the operation \"" + op + "\""};
 }
 
@@ -382,7 +385,8 @@ bool admin_changes(std::string_view json) {
     const auto request = parse_object(json);
     const auto op = request ? request->value("op", Json{}) : Json{};
     return op == "channel.create" || op == "channel.delete" || op == "channel.purge" || op == "channel.retry" ||
-           op == "channel.drop" || op == "channel.move" || op == "subscription.create" || op == "subscription.delete";
+           op == "channel.drop" || op == "channel.move" || op == "subscription.create" || op == "subscription.delete" ||
+           op == "policy.apply";
 }
 
 AdminScope admin_scope(std::string_view json) {
@@ -391,7 +395,13 @@ AdminScope admin_scope(std::string_view json) {
         return AdminScope::invalid;
     }
     const auto op = request->value("op", Json{});
-    return op == "channel.list" || op == "broker.show" ? AdminScope::every_shard : AdminScope::channel;
+    if (op == "channel.list" || op == "broker.show" || op == "policy.show" || op == "policy.apply") {
+        return AdminScope::every_shard;
+    }
+    if (op == "policy.set" || op == "policy.delete") {
+        return AdminScope::first_shard;
+    }
+    return op == "policy.list" ? AdminScope::any_shard : AdminScope::channel;
 }
 
 std::string run_admin(ChannelDirectory& directory, std::string_view name, std::string_view json,
@@ -417,7 +427,11 @@ std::string merge_admin_parts(std::string_view request_json, const std::vector<s
         }
     }
     const auto request = Json::parse(request_json);
-    return dump(request.at("op") == "channel.list" ? merge_lists(request, parsed, reply_size_max) : merge_broker(parsed, state));
+    const auto& op = request.at("op");
+    if (op == "policy.show" || op == "policy.apply") {
+        return dump(merge_policy_parts(parsed));
+    }
+    return dump(op == "channel.list" ? merge_lists(request, parsed, reply_size_max) : merge_broker(parsed, state));
 }
 
 }  // namespace baton::runtime

@@ -41,7 +41,7 @@ public:
 [[nodiscard]] bool admin_changes(std::string_view json);
 
 /// Where a request must be carried out.
-enum class AdminScope : std::uint8_t { invalid, channel, every_shard };
+enum class AdminScope : std::uint8_t { invalid, channel, every_shard, first_shard, any_shard };
 [[nodiscard]] AdminScope admin_scope(std::string_view json);
 
 /// Replies fit one frame of the default size, or a smaller one that was negotiated.

@@ -36,20 +36,22 @@ const ChannelPolicy* policy_for(std::string_view name, std::span<const ChannelPo
     return found == policies.end() ? nullptr : &*found;
 }
 
+channel::ChannelOptions with_policy(channel::ChannelOptions options, const ChannelPolicy& policy, const Limits& limits) {
+    options.messages_max = policy.messages_max.value_or(options.messages_max);
+    options.bytes_max = policy.bytes_max.value_or(options.bytes_max);
+    options.message_size_max = policy.message_size_max.value_or(options.message_size_max);
+    if (!policy.settings.empty()) {
+        apply_settings(options, Json::parse(policy.settings), limits.message_size_max);
+    }
+    return options;
+}
+
 namespace {
 
 channel::ChannelOptions with_policy(const Limits& limits, bool is_durable, const ChannelPolicy* policy) {
     auto options = is_durable ? limits.durable_defaults : limits.channel_defaults;
     options.is_durable = is_durable;
-    if (policy != nullptr) {
-        options.messages_max = policy->messages_max.value_or(options.messages_max);
-        options.bytes_max = policy->bytes_max.value_or(options.bytes_max);
-        options.message_size_max = policy->message_size_max.value_or(options.message_size_max);
-        if (!policy->settings.empty()) {
-            apply_settings(options, Json::parse(policy->settings), limits.message_size_max);
-        }
-    }
-    return options;
+    return policy != nullptr ? runtime::with_policy(options, *policy, limits) : options;
 }
 
 }  // namespace

@@ -39,4 +39,9 @@ struct ChannelPolicy {
 [[nodiscard]] channel::ChannelOptions options_with_storage(std::string_view name, const Limits& limits, bool is_durable,
                                                            std::span<const ChannelPolicy> policies);
 
+/// Options of a channel that is there, under a policy: what that names, the others as they are. Throws Refusal (admin_json.hpp) if
+/// they do not fit together.
+[[nodiscard]] channel::ChannelOptions with_policy(channel::ChannelOptions options, const ChannelPolicy& policy,
+                                                  const Limits& limits);
+
 }  // namespace baton::runtime

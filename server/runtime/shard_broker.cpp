@@ -7,6 +7,8 @@
 #include "server/runtime/admin_json.hpp"
 #include "server/runtime/errc.hpp"
 #include "server/runtime/placement.hpp"
+#include "server/runtime/policy_admin.hpp"
+#include "server/storage/errc.hpp"
 
 namespace baton::runtime {
 
@@ -742,10 +744,13 @@ void ShardBroker::admin(SessionId session, std::uint64_t request, std::string_vi
                                std::min(reply_size_max, admin_reply_size_max)};
     const auto scope = admin_scope(json);
     const bool everywhere = scope == AdminScope::every_shard;
+    const auto owner = scope == AdminScope::channel       ? shard_of_channel(name, state_.shard_count)
+                       : scope == AdminScope::first_shard ? 0
+                                                          : shard_;
     gatherings_.push_back({id, session, request, command.reply_size_max, everywhere ? command.json : std::string{},
                            everywhere ? state_.shard_count : 1, {}});
     for (std::uint32_t target = 0; target < state_.shard_count; ++target) {
-        const bool is_owner = target == (scope == AdminScope::channel ? shard_of_channel(name, state_.shard_count) : shard_);
+        const bool is_owner = target == owner;
         if (!everywhere && !is_owner) {
             continue;
         }
@@ -777,6 +782,9 @@ void ShardBroker::handle(AdminCommand& command) {
     if (Sweeps::is_request(command.json)) {
         return sweeps_.start(command);
     }
+    if (is_policy_change(command.json)) {
+        return change_policies(command);
+    }
     const auto before = store_ ? store_->log().submitted() : 0;
     AdminPartEvent part{command.gathering, run_admin(*this, command.name, command.json, command.reply_size_max)};
     if (const auto index = store_ && admin_changes(command.json) ? change_to_wait_for(command.name, before) : 0;
@@ -784,6 +792,39 @@ void ShardBroker::handle(AdminCommand& command) {
         return answer_when_committed(index, command.session, std::move(part));
     }
     send_part(command.session, std::move(part));
+}
+
+/// One after the other, in the order in which they came: each counts, and is answered, when it is in the data directory.
+void ShardBroker::change_policies(const AdminCommand& command) {
+    PolicyChange change;
+    try {
+        change = runtime::change_policies(Json::parse(command.json), policies_ ? *policies_ : state_.policies.view()->set, state_,
+                                          store_ != nullptr);
+    } catch (const Refusal& refusal) {
+        return send_part(command.session, {command.gathering, refusal_json(refusal)});
+    }
+    if (!store_) {
+        state_.policies.set(std::move(change.set));
+        return send_part(command.session, {command.gathering, dump(change.reply)});
+    }
+    policies_ = change.set;
+    ++policy_writes_;
+    const auto written = std::make_shared<Result<void>>();
+    const auto set = std::make_shared<PolicyBook::Policies>(std::move(change.set));
+    store_->submit_bulk({[written, set](storage::FileSystem& files) { *written = store_policies(files, *set); },
+                         [this, written, set, session = command.session, id = command.gathering, reply = dump(change.reply)] {
+                             if (--policy_writes_ == 0 || !*written) {
+                                 policies_.reset();
+                             }
+                             if (*written) {
+                                 state_.policies.set(*set);
+                                 return send_part(session, {id, reply});
+                             }
+                             const bool is_full = written->error().code == storage::Errc::no_space;
+                             send_part(session, {id, admin_error(is_full ? "disk_full" : "storage_failed",
+                                                                 "the policies were not written: " + written->error().message(),
+                                                                 is_full)});
+                         }});
 }
 
 void ShardBroker::answer_when_committed(commit::Index index, SessionId session, AdminPartEvent part) {

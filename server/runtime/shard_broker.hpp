@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -209,6 +210,7 @@ private:
     void grant_memory();
     void collect(std::uint64_t gathering, std::string part);
     void send_part(channel::SessionId session, AdminPartEvent part);
+    void change_policies(const AdminCommand& command);
     void answer_when_committed(commit::Index index, channel::SessionId session, AdminPartEvent part);
     [[nodiscard]] commit::Index change_to_wait_for(const std::string& name, commit::Index before);
 
@@ -271,6 +273,8 @@ private:
     std::vector<EnvelopeBatch> outgoing_;  ///< By shard.
     std::deque<MemoryRequest> memory_requests_;
     std::vector<Gathering> gatherings_;
+    std::optional<PolicyBook::Policies> policies_;  ///< First shard: as they are when all changes under way have been written.
+    std::uint32_t policy_writes_ = 0;               ///< So many of them.
     Backups backups_;
     Restores restores_;
     Moves moves_;

@@ -36,6 +36,7 @@ constexpr int hex_base = 16;
 constexpr std::uint64_t manifest_size_max = 4096;
 constexpr std::uint64_t lock_size_max = 64;
 constexpr std::size_t crc_digits = 8;
+constexpr std::uint64_t line_size_max = 64ULL << 20;
 
 std::string with_checksum(const std::string& line) {
     return line + numbered_name(" ", crc32c(as_bytes(line)), crc_digits, 16) + "\n";
@@ -135,6 +136,26 @@ Result<void> store_manifest(FileSystem& files, const Manifest& manifest) {
     const std::string text = encode(manifest);
     const Bytes parts[] = {as_bytes(text)};
     return write_atomically(files, manifest_path, parts);
+}
+
+Result<std::optional<std::string>> load_line(FileSystem& files, const std::string& path) {
+    const auto content = read_whole(files, path, line_size_max);
+    if (!content) {
+        return content.error().code == Errc::not_found ? Result<std::optional<std::string>>{std::nullopt}
+                                                       : fail(content.error());
+    }
+    const std::string text{as_text(*content)};
+    const std::size_t blank = text.rfind(' ');
+    if (blank == std::string::npos || with_checksum(text.substr(0, blank)) != text) {
+        return fail(Errc::damaged, path + ": the checksum is wrong");
+    }
+    return text.substr(0, blank);
+}
+
+Result<void> store_line(FileSystem& files, const std::string& path, const std::string& line) {
+    const std::string text = with_checksum(line);
+    const Bytes parts[] = {as_bytes(text)};
+    return write_atomically(files, path, parts);
 }
 
 std::string generation_directory(std::uint64_t generation) {

@@ -29,6 +29,13 @@ struct Manifest {
 /// Atomically.
 [[nodiscard]] Result<void> store_manifest(FileSystem& files, const Manifest& manifest);
 
+/// Text in the form of the manifest: one line, and its checksum. Nothing: there is no such file. `damaged` names it.
+[[nodiscard]] Result<std::optional<std::string>> load_line(FileSystem& files, const std::string& path);
+/// Durable when it returns. The line has no newline.
+[[nodiscard]] Result<void> store_line(FileSystem& files, const std::string& path, const std::string& line);
+/// Of the policies that were set while the broker ran.
+inline const std::string policies_path = "POLICIES";
+
 /// "generation-0000000000000007"
 [[nodiscard]] std::string generation_directory(std::uint64_t generation);
 /// "damaged-0000000000000007"

@@ -277,7 +277,7 @@ SimBroker::SimBroker(Scheduler& scheduler, Prng& prng, const SimOptions& options
       state_{options.limits, shards, scheduler.clock()} {
     state_.is_durable_by_default = options.storage.durable == DurableChannels::all;
     if (options.storage.durable == DurableChannels::named) {
-        state_.policies = {{.match = "channel 0*", .is_durable = true}, {.match = "channel 2*", .is_durable = true}};
+        state_.policies.configure({{.match = "channel 0*", .is_durable = true}, {.match = "channel 2*", .is_durable = true}});
     }
     for (std::uint32_t index = 0; index < shards; ++index) {
         shards_.push_back(std::make_unique<SimShard>(index, *this));

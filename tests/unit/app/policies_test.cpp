@@ -1,5 +1,5 @@
 // The key `policies` of the configuration file: how it is read and shown, and what is said of a bad one.
-#include "server/app/policies.hpp"
+#include "server/runtime/policy_json.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,6 +10,7 @@
 namespace baton::app {
 namespace {
 
+using Json = nlohmann::ordered_json;
 using test::Scratch;
 using ::testing::HasSubstr;
 

@@ -1,31 +1,29 @@
-#include "server/app/policies.hpp"
+#include "server/runtime/policy_json.hpp"
 
 #include <optional>
 
 #include "common/base/text_form.hpp"
 #include "common/base/units.hpp"
+#include "server/runtime/admin_json.hpp"
 #include "server/runtime/channel_settings.hpp"
 
-namespace baton::app {
+namespace baton::runtime {
 
 namespace {
 
-using runtime::ChannelPolicy;
-
-constexpr std::size_t policies_max = 1'000;
 constexpr std::size_t pattern_size_max = 4'000;
 constexpr auto limit_max = std::uint64_t{1} << 62U;
 
 constexpr const char* allowed_list =
     "a list of at most 1000 objects such as {\"match\": \"jobs.*\", \"storage\": \"durable\"}";
-std::string allowed_keys() { return "match, storage, " + runtime::channel_setting_list(); }
+std::string allowed_keys() { return "match, storage, " + channel_setting_list(); }
 constexpr const char* allowed_match =
     "a pattern of 1 to 4000 bytes: * is any run of bytes, ? is one, %XX a certain one";
 constexpr const char* allowed_storage = "memory or durable";
 constexpr const char* allowed_count = "a whole number of at least 1";
 constexpr const char* allowed_size = "a size of at least 1, such as 64k, 10m or 1g";
 
-bool set_match(ChannelPolicy& policy, const Json& value) {
+bool set_match(ChannelPolicy& policy, const OrderedJson& value) {
     if (!value.is_string()) {
         return false;
     }
@@ -37,7 +35,7 @@ bool set_match(ChannelPolicy& policy, const Json& value) {
     return true;
 }
 
-bool set_storage(ChannelPolicy& policy, const Json& value) {
+bool set_storage(ChannelPolicy& policy, const OrderedJson& value) {
     if (value != "memory" && value != "durable") {
         return false;
     }
@@ -46,7 +44,7 @@ bool set_storage(ChannelPolicy& policy, const Json& value) {
 }
 
 /// Numbers as such or as text; with units only where they are bytes.
-bool set_number(std::optional<std::uint64_t>& place, const Json& value, bool is_size) {
+bool set_number(std::optional<std::uint64_t>& place, const OrderedJson& value, bool is_size) {
     std::optional<std::uint64_t> number;
     if (value.is_number_unsigned()) {
         number = value.get<std::uint64_t>();
@@ -65,7 +63,7 @@ bool set_number(std::optional<std::uint64_t>& place, const Json& value, bool is_
 }
 
 /// What is allowed instead; null: it has been set.
-const char* set(ChannelPolicy& policy, const std::string& key, const Json& value) {
+const char* set(ChannelPolicy& policy, const std::string& key, const OrderedJson& value) {
     if (key == "match") {
         return set_match(policy, value) ? nullptr : allowed_match;
     }
@@ -87,12 +85,12 @@ bool has_own_place(const std::string& key) {
 }
 
 /// The error's text; empty: they are right.
-std::string check_settings(const Json& settings) {
+std::string check_settings(const OrderedJson& settings) {
     try {
         channel::ChannelOptions options;
-        runtime::apply_settings(options, settings, limit_max);
+        apply_settings(options, settings, limit_max);
         return {};
-    } catch (const runtime::Refusal& refusal) {
+    } catch (const Refusal& refusal) {
         return refusal.text;
     }
 }
@@ -101,18 +99,44 @@ std::unexpected<Error> invalid(const std::string& text) {
     return fail(std::make_error_code(std::errc::invalid_argument), text);
 }
 
-std::string shown(const Json& value) {
-    return value.dump(-1, ' ', false, Json::error_handler_t::replace);
+std::string shown(const OrderedJson& value) {
+    return value.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
 }
 
 bool is_key(const std::string& key) {
     return key == "match" || key == "storage" || key == "messages_max" || key == "bytes_max" ||
-           runtime::is_channel_setting(key);
+           is_channel_setting(key);
 }
 
 }  // namespace
 
-Result<std::vector<ChannelPolicy>> policies_from(const Json& json, const std::string& where) {
+Result<ChannelPolicy> policy_from(const OrderedJson& json, const std::string& place) {
+    if (!json.is_object()) {
+        return invalid(place + " is " + shown(json) + ", allowed is an object with the keys " + allowed_keys());
+    }
+    ChannelPolicy policy;
+    OrderedJson settings = OrderedJson::object();
+    for (const auto& [key, value] : json.items()) {
+        if (!is_key(key)) {
+            return invalid(place + ": the key \"" + key + "\" is unknown, allowed are " + allowed_keys());
+        }
+        if (!has_own_place(key)) {
+            settings[key] = value;
+        } else if (const char* allowed = set(policy, key, value)) {
+            return invalid(place + "." + key + " is " + shown(value) + ", allowed is " + allowed);
+        }
+    }
+    if (const auto wrong = check_settings(settings); !wrong.empty()) {
+        return invalid(place + ": " + wrong);
+    }
+    policy.settings = settings.empty() ? std::string{} : settings.dump();
+    if (policy.match.empty()) {
+        return invalid(place + ": match is missing, allowed is " + allowed_match);
+    }
+    return policy;
+}
+
+Result<std::vector<ChannelPolicy>> policies_from(const OrderedJson& json, const std::string& where) {
     if (!json.is_array() || json.size() > policies_max) {
         return invalid(where + ": policies is " +
                        (json.is_array() ? std::to_string(json.size()) + " long" : shown(json)) + ", allowed is " +
@@ -121,55 +145,41 @@ Result<std::vector<ChannelPolicy>> policies_from(const Json& json, const std::st
     std::vector<ChannelPolicy> policies;
     for (const auto& item : json) {
         const auto place = where + ": policies[" + std::to_string(policies.size()) + "]";
-        if (!item.is_object()) {
-            return invalid(place + " is " + shown(item) + ", allowed is an object with the keys " + allowed_keys());
+        auto policy = policy_from(item, place);
+        if (!policy) {
+            return std::unexpected{policy.error()};
         }
-        ChannelPolicy policy;
-        Json settings = Json::object();
-        for (const auto& [key, value] : item.items()) {
-            if (!is_key(key)) {
-                return invalid(place + ": the key \"" + key + "\" is unknown, allowed are " + allowed_keys());
-            }
-            if (!has_own_place(key)) {
-                settings[key] = value;
-            } else if (const char* allowed = set(policy, key, value)) {
-                return invalid(place + "." + key + " is " + shown(value) + ", allowed is " + allowed);
-            }
-        }
-        if (const auto wrong = check_settings(settings); !wrong.empty()) {
-            return invalid(place + ": " + wrong);
-        }
-        policy.settings = settings.empty() ? std::string{} : settings.dump();
-        if (policy.match.empty()) {
-            return invalid(place + ": match is missing, allowed is " + allowed_match);
-        }
-        policies.push_back(std::move(policy));
+        policies.push_back(std::move(*policy));
     }
     return policies;
 }
 
-Json policies_json(std::span<const ChannelPolicy> policies) {
-    auto list = Json::array();
+OrderedJson policy_json(const ChannelPolicy& policy) {
+    OrderedJson json{{"match", name_text(as_bytes(policy.match))}};
+    if (policy.is_durable) {
+        json["storage"] = *policy.is_durable ? "durable" : "memory";
+    }
+    if (policy.messages_max) {
+        json["messages_max"] = *policy.messages_max;
+    }
+    if (policy.bytes_max) {
+        json["bytes_max"] = format_size(*policy.bytes_max);
+    }
+    if (policy.message_size_max) {
+        json["message_size_max"] = format_size(*policy.message_size_max);
+    }
+    if (!policy.settings.empty()) {
+        json.update(OrderedJson::parse(policy.settings));
+    }
+    return json;
+}
+
+OrderedJson policies_json(std::span<const ChannelPolicy> policies) {
+    auto list = OrderedJson::array();
     for (const auto& policy : policies) {
-        Json json{{"match", name_text(as_bytes(policy.match))}};
-        if (policy.is_durable) {
-            json["storage"] = *policy.is_durable ? "durable" : "memory";
-        }
-        if (policy.messages_max) {
-            json["messages_max"] = *policy.messages_max;
-        }
-        if (policy.bytes_max) {
-            json["bytes_max"] = format_size(*policy.bytes_max);
-        }
-        if (policy.message_size_max) {
-            json["message_size_max"] = format_size(*policy.message_size_max);
-        }
-        if (!policy.settings.empty()) {
-            json.update(Json::parse(policy.settings));
-        }
-        list.push_back(std::move(json));
+        list.push_back(policy_json(policy));
     }
     return list;
 }
 
-}  // namespace baton::app
+}  // namespace baton::runtime
