@@ -213,6 +213,16 @@ class ForwardTest(BrokerTest):
         self.assertEqual(0, forwarder.wait())
         self.assertEqual(list(range(10, 20)), self.results())
 
+    def test_who_waits_for_room_can_be_interrupted(self):
+        self.fill(3)
+        self.admin.admin("channel.create", b"out", messages_max=1)
+        forwarder = self.command(self.server, "receive", "in", "--exec", "cat", "--forward", "out")
+        eventually(lambda: forwarder.complaints, "it is full")
+        forwarder.process.send_signal(signal.SIGINT)
+        self.assertEqual(130, forwarder.wait())
+        shown = self.admin.show(b"in")
+        self.assertEqual((2, 0), (shown["stored"], shown["in_flight"]))
+
     def test_its_limits(self):
         self.fill(1)
         for arguments in (("--null",), ("--jsonl",), ("--ack", "none")):

@@ -338,6 +338,37 @@ TEST_P(StepsPowerTest, PowerCutsAtAnyOperation) {
     EXPECT_GT(present, 10);
 }
 
+/// There is an answer whatever fails, and it is true: done, nothing of it, or `storage_failed`, and then either.
+TEST_P(StepsPowerTest, DisksThatFailAtAnyOperation) {
+    const auto [to_near, to_far] = GetParam();
+    for (const auto fault : {sim::DiskFault::io_error, sim::DiskFault::no_space}) {
+        int refused = 0;
+        for (std::uint64_t operation = 1; operation <= 12; ++operation) {
+            sim::SimDisk disk;
+            std::optional<std::error_code> answer;
+            {
+                Factory factory{disk};
+                factory.open();
+                factory.ticks(2);
+                disk.fail_at(disk.operations() + operation, fault, 1'000);
+                static_cast<void>(usual_step(factory, to_near, to_far));
+                factory.ticks(2);
+                disk.clear_faults();  // A disk that was full has room again: what waited goes on.
+                factory.ticks(8);
+                answer = factory.answer();
+            }
+            ASSERT_TRUE(answer) << operation;
+            refused += *answer != ok ? 1 : 0;
+            disk.crash_losing_everything();
+            Factory again{disk};
+            const bool done = is_done(again, to_near, to_far, operation);
+            EXPECT_TRUE(*answer != ok || done) << operation;
+            EXPECT_TRUE(*answer == ok || *answer == Errc::storage_failed || !done) << operation << answer->message();
+        }
+        EXPECT_GT(refused, 0);
+    }
+}
+
 INSTANTIATE_TEST_SUITE_P(Channels, StepsPowerTest,
                          testing::Values(std::pair{true, false}, std::pair{false, true}, std::pair{true, true}));
 
