@@ -386,6 +386,24 @@ void decide_only(Factory& factory) {
     ASSERT_TRUE(factory.session->steps.empty());
 }
 
+TEST_F(StepsTest, AChannelThatIsMadeForItIsThereBeforeItIsDecided) {
+    factory.state.is_durable_by_default = true;
+    std::string name = "new";
+    while (shard_of_channel(name, shards) != 1) {
+        name += "+";
+    }
+    factory.begin(1, {factory.settling({{2, 1, 1}}), factory.sending(name, {"x"})});
+    factory.turn(0);
+    factory.turn(1);
+    factory.turn(0);
+    while (factory.sync[0].run_one(factory.disk)) {
+    }
+    factory.disk.crash_losing_everything();  // The other shard's log has written nothing.
+    Factory again{factory.disk};
+    EXPECT_EQ(again.messages(again.in), (Lines{"1 ready", "2 ready", "3 ready", "4 ready"}));
+    EXPECT_EQ(again.messages(name), Lines{"none"});
+}
+
 /// The section about steps in the newest checkpoint of a shard.
 std::vector<std::byte> checkpointed_steps(Factory& factory, std::uint32_t shard) {
     bool is_done = false;
