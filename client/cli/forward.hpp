@@ -18,8 +18,8 @@ public:
     Forwarder(const Program& program, Client& client, const std::string& channel)
         : program_{program}, client_{client}, channel_{channel}, step_{client.step()} {}
 
-    /// The message itself; what delayed it has had its effect. False: it needs a step of its own, commit first. Throws what
-    /// Step::send does if no step can hold it.
+    /// The message itself; what delayed it has had its effect. False: it needs a step of its own, commit first. Throws
+    /// what Step::send does if no step can hold it.
     [[nodiscard]] bool add(Delivery&& delivery);
     /// What a command has made of it; nothing, if that wrote nothing. Too much is rejected.
     void add_output(Delivery&& delivery, const std::string& output);

@@ -294,10 +294,11 @@ void add_modes(CLI::App& verb, ReceiveOptions& options) {
             "Run this for each message, body on stdin: exit 0 acks, 65 rejects (quarantine, with the last line of its "
             "stderr as the note), 75 and anything else retries after the back-off of the channel.")
         ->type_name("COMMAND");
-    add_channel_option(verb, "--forward", options.forward,
-                       "Send what comes on to this channel instead of printing it, each message in one step with its ack: "
-                       "whatever dies, it is in one of the two and never in both. With --exec: what the command wrote to its "
-                       "stdout (nothing: only the ack).");
+    add_channel_option(
+        verb, "--forward", options.forward,
+        "Send what comes on to this channel instead of printing it, each message in one step with its ack: "
+        "whatever dies, it is in one of the two and never in both. With --exec: what the command wrote to its "
+        "stdout (nothing: only the ack).");
 }
 
 void add_subscribing(CLI::App& verb, ReceiveOptions& options) {
@@ -347,7 +348,8 @@ void add_receive(Program& program) {
                 throw usage("--null and --jsonl exclude each other");
             }
             if (!options->forward.empty() && (options->null || options->ack_early || has_jsonl)) {
-                throw usage("--forward prints nothing and acks by itself: --null, --jsonl and --ack none are not for it");
+                throw usage(
+                    "--forward prints nothing and acks by itself: --null, --jsonl and --ack none are not for it");
             }
             try {
                 return Receiving{program, *options}.run();
