@@ -28,8 +28,8 @@ private:
 
 /// Runs `command` and waits for it. The environment tells it BATON_CHANNEL, BATON_OFFSET, BATON_ATTEMPT and BATON_KEY.
 /// A command that does not read its stdin is fine. What it writes to stderr goes on to ours. It runs in a process group
-/// of its own; a stop sends SIGTERM to that, and its end is awaited all the same. With `output` its stdout goes there, up to
-/// one byte more than `output_max`; otherwise it is ours.
+/// of its own; a stop sends SIGTERM to that, and its end is awaited all the same. With `output` its stdout goes there,
+/// up to one byte more than `output_max`; otherwise it is ours.
 [[nodiscard]] CommandEnd run_command(const std::string& command, const Delivery& delivery, const std::stop_token& stop,
                                      std::string* output = nullptr, std::size_t output_max = 0);
 

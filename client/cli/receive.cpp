@@ -10,6 +10,7 @@
 #include "client/cli/command.hpp"
 #include "client/cli/envelope.hpp"
 #include "client/cli/execute.hpp"
+#include "client/cli/forward.hpp"
 #include "client/cli/interrupt.hpp"
 #include "client/cli/progress.hpp"
 #include "client/cli/stdout_writer.hpp"
@@ -44,12 +45,6 @@ constexpr std::size_t batch_bytes_max = 256 * 1024;
 /// Between asking whether the channel is empty while others take its messages.
 constexpr auto empty_poll = std::chrono::milliseconds{100};
 constexpr auto close_timeout = std::chrono::seconds{5};
-/// Messages that are forwarded in one step, and what a command may write: well inside of what a step can hold.
-constexpr std::size_t forward_messages_max = 256;
-constexpr std::size_t forward_bytes_max = 128 * 1024;
-constexpr std::size_t output_bytes_max = 200 * 1024;
-/// Between attempts while the other channel is full.
-constexpr auto full_poll = std::chrono::milliseconds{200};
 
 class Receiving {
 public:
@@ -58,6 +53,7 @@ public:
           options_{options},
           client_{client_options(program.global)},
           receiver_{client_.receiver(options.channel, receiver_options())},
+          forwarder_{program, client_, options.forward},
           writer_{*program.interrupt},
           progress_{program.global, "received", options.count, ::isatty(STDOUT_FILENO) == 0} {}
 
@@ -91,20 +87,19 @@ private:
     Next handle(Delivery delivery);
     Next execute(Delivery delivery);
     Next forward(Delivery first);
-    Next forward_output(Delivery delivery, const std::string& output);
-    Next commit(Step& step);
+    Next commit();
     [[nodiscard]] int exit_code_at(Next end) const;
 
     const Program& program_;
     const ReceiveOptions& options_;
     Client client_;
     Receiver receiver_;
+    Forwarder forwarder_;
     StdoutWriter writer_;
     Progress progress_;
     std::vector<Printed> batch_;
     std::string text_;
     std::uint64_t received_ = 0;
-    bool has_said_full_ = false;
 };
 
 Receiving::Next Receiving::take(std::optional<Delivery>& delivery) {
@@ -173,9 +168,10 @@ Receiving::Next Receiving::execute(Delivery delivery) {
     std::string output;
     const bool is_forwarding = !options_.forward.empty();
     const auto ended = run_command(options_.command, delivery, program_.stop, is_forwarding ? &output : nullptr,
-                                   output_bytes_max);
+                                   Forwarder::output_bytes_max);
     if (ended.status == 0 && is_forwarding) {
-        return forward_output(std::move(delivery), output);
+        forwarder_.add_output(std::move(delivery), output);
+        return commit();
     }
     if (ended.status == 0) {
         delivery.ack();
@@ -197,78 +193,28 @@ Receiving::Next Receiving::execute(Delivery delivery) {
     return Next::message;
 }
 
-/// Waits while the other channel is full. What is lost comes again, to us or to others.
-Receiving::Next Receiving::commit(Step& step) {
-    const auto count = step.deliveries();
-    while (true) {
-        const auto done = step.commit({program_.stop}, std::nothrow);
-        if (done) {
-            progress_.reached(received_);
-            return Next::message;
-        }
-        const ClientError& error = done.error();
-        if (error.code() == ClientErrc::lost_lease) {
-            received_ -= count;
-            say(program_.global, error.text() + ": nothing of it was forwarded, it will come again");
-            return Next::message;
-        }
-        if (error.status_name() != "full" && error.code() != ClientErrc::interrupted) {
-            throw error;
-        }
-        if (program_.interrupt->is_requested()) {
-            received_ -= count;
-            return Next::interrupted;
-        }
-        if (!std::exchange(has_said_full_, true)) {
-            say(program_.global, error.text());
-        }
-        program_.interrupt->pause(full_poll);
-    }
+Receiving::Next Receiving::commit() {
+    const auto count = forwarder_.deliveries();
+    const auto end = forwarder_.commit();
+    received_ -= end == Forwarder::End::done ? 0 : count;
+    progress_.reached(received_);
+    return end == Forwarder::End::interrupted ? Next::interrupted : Next::message;
 }
 
-/// What is here goes over in one step. What delayed a message has had its effect.
+/// What is here goes over in one step.
 Receiving::Next Receiving::forward(Delivery first) {
-    Step step = client_.step();
     std::optional<Delivery> next{std::move(first)};
     while (next) {
-        MessageProperties properties = next->properties();
-        properties.delay.reset();
-        properties.not_before.reset();
-        const auto added = step.send(options_.forward, {next->body(), properties}, true, std::nothrow);
-        if (!added && step.empty()) {
-            throw added.error();
+        if (!forwarder_.add(std::move(*next))) {
+            if (const Next end = commit(); end != Next::message) {
+                return end;
+            }
+            continue;
         }
-        if (!added) {  // It fills a step of its own.
-            const Next committed = commit(step);
-            return committed == Next::message ? forward(std::move(*next)) : committed;
-        }
-        step.done(std::move(*next));
         ++received_;
-        const bool takes_more =
-            wants_more() && step.deliveries() < forward_messages_max && step.size_bytes() < forward_bytes_max;
-        next = takes_more ? receiver_.try_receive() : std::nullopt;
+        next = wants_more() && forwarder_.takes_more() ? receiver_.try_receive() : std::nullopt;
     }
-    return commit(step);
-}
-
-/// Nothing, if the command wrote nothing.
-Receiving::Next Receiving::forward_output(Delivery delivery, const std::string& output) {
-    if (output.size() > output_bytes_max) {
-        delivery.reject("the command wrote more than " + std::to_string(output_bytes_max) + " bytes");
-        return Next::message;
-    }
-    const MessageProperties all = delivery.properties();
-    MessageProperties properties;
-    properties.key = all.key;
-    properties.correlation_id = all.correlation_id;
-    properties.trace_context = all.trace_context;
-    properties.headers = all.headers;
-    Step step = client_.step();
-    if (!output.empty()) {
-        step.send(options_.forward, {std::string_view{output}, properties});
-    }
-    step.done(std::move(delivery));
-    return commit(step);
+    return commit();
 }
 
 Receiving::Next Receiving::handle(Delivery delivery) {
@@ -348,10 +294,11 @@ void add_modes(CLI::App& verb, ReceiveOptions& options) {
             "Run this for each message, body on stdin: exit 0 acks, 65 rejects (quarantine, with the last line of its "
             "stderr as the note), 75 and anything else retries after the back-off of the channel.")
         ->type_name("COMMAND");
-    add_channel_option(verb, "--forward", options.forward,
-                       "Send what comes on to this channel instead of printing it, each message in one step with its ack: "
-                       "whatever dies, it is in one of the two and never in both. With --exec: what the command wrote to its "
-                       "stdout (nothing: only the ack).");
+    add_channel_option(
+        verb, "--forward", options.forward,
+        "Send what comes on to this channel instead of printing it, each message in one step with its ack: "
+        "whatever dies, it is in one of the two and never in both. With --exec: what the command wrote to its "
+        "stdout (nothing: only the ack).");
 }
 
 void add_subscribing(CLI::App& verb, ReceiveOptions& options) {
@@ -401,7 +348,8 @@ void add_receive(Program& program) {
                 throw usage("--null and --jsonl exclude each other");
             }
             if (!options->forward.empty() && (options->null || options->ack_early || has_jsonl)) {
-                throw usage("--forward prints nothing and acks by itself: --null, --jsonl and --ack none are not for it");
+                throw usage(
+                    "--forward prints nothing and acks by itself: --null, --jsonl and --ack none are not for it");
             }
             try {
                 return Receiving{program, *options}.run();

@@ -255,8 +255,8 @@ std::optional<MonotonicTime> ClientProtocol::next_deadline() const noexcept {
 }
 
 bool ClientProtocol::wants_close() const noexcept {
-    return context_.is_ready && context_.is_going_away && context_.outbox.empty() && requests_.is_quiet() && steps_.is_quiet() &&
-           std::ranges::all_of(links_, [](const auto& entry) { return entry.second->is_quiet(); });
+    return context_.is_ready && context_.is_going_away && context_.outbox.empty() && requests_.is_quiet() &&
+           steps_.is_quiet() && std::ranges::all_of(links_, [](const auto& entry) { return entry.second->is_quiet(); });
 }
 
 void ClientProtocol::finish_turn(MonotonicTime now) {

@@ -282,7 +282,8 @@ Expected<void> Core::commit(StepWish wish, const WaitLimit& limit) {
     if (answer->status == wire::Status::ok) {
         return {};
     }
-    return std::unexpected{error_of_status(answer->status, wire::is_retryable(answer->status), "step: " + answer->text)};
+    return std::unexpected{
+        error_of_status(answer->status, wire::is_retryable(answer->status), "step: " + answer->text)};
 }
 
 RequestId Core::admin_async(std::string_view operation, std::string channel, std::string_view arguments,

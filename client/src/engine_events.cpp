@@ -148,9 +148,8 @@ void Engine::on_stepped(RequestId id, const wire::Stepped& stepped) {
         return;
     }
     completions_.emplace_back(
-        [done = std::move(found->second.step), answer = StepAnswer{stepped.status, std::string{stepped.text}}]() mutable {
-            done(std::move(answer));
-        });
+        [done = std::move(found->second.step),
+         answer = StepAnswer{stepped.status, std::string{stepped.text}}]() mutable { done(std::move(answer)); });
     requests_.erase(found);
 }
 

@@ -86,8 +86,8 @@ public:
     void cancel_settle(std::uint64_t receipt);
 
     // A step has settled it.
-    void settled_by_step(const std::shared_ptr<ReceiverEndpoint>& self, const DeliveredSlice& slice, std::uint64_t offset,
-                         std::size_t region_bytes);
+    void settled_by_step(const std::shared_ptr<ReceiverEndpoint>& self, const DeliveredSlice& slice,
+                         std::uint64_t offset, std::size_t region_bytes);
 
     [[nodiscard]] bool close_and_wait(const std::shared_ptr<ReceiverEndpoint>& self, const WaitLimit& limit);
     [[nodiscard]] std::size_t waiting() const;

@@ -63,8 +63,9 @@ std::optional<ClientError> StepWork::check_room(std::size_t added, bool is_new_s
                                                               " bytes, the limit is " + std::to_string(size_max)};
     }
     if (is_new_section && sendings_.size() + receivers_ == wire::step_sections_max) {
-        return ClientError{ClientErrc::message_too_large, "a step is about at most " + std::to_string(wire::step_sections_max) +
-                                                              " channels and receivers"};
+        return ClientError{
+            ClientErrc::message_too_large,
+            "a step is about at most " + std::to_string(wire::step_sections_max) + " channels and receivers"};
     }
     return std::nullopt;
 }
@@ -73,16 +74,16 @@ Expected<void> StepWork::send(std::string_view channel, const Message& message, 
     constexpr std::size_t name_size_max = 255;
     const std::string what = "channel " + name_text(as_bytes(channel));
     if (channel.empty() || channel.size() > name_size_max) {
-        return std::unexpected{ClientError{ClientErrc::bad_argument, "a channel's name has 1 to 255 bytes, this one has " +
-                                                                         std::to_string(channel.size())}};
+        return std::unexpected{
+            ClientError{ClientErrc::bad_argument,
+                        "a channel's name has 1 to 255 bytes, this one has " + std::to_string(channel.size())}};
     }
     auto properties = encoded_properties(message, what);
     if (!properties) {
         return std::unexpected{properties.error()};
     }
-    const auto found = std::ranges::find_if(sendings_, [&](const Sending& sending) {
-        return sending.channel == channel && sending.must_exist == !create;
-    });
+    const auto found = std::ranges::find_if(
+        sendings_, [&](const Sending& sending) { return sending.channel == channel && sending.must_exist == !create; });
     const bool is_new = found == sendings_.end();
     const bool had_properties = !is_new && found->has_properties;
     const bool has_properties = had_properties || !properties->empty();
@@ -90,7 +91,8 @@ Expected<void> StepWork::send(std::string_view channel, const Message& message, 
     const std::size_t others = is_new || had_properties || !has_properties ? 0 : found->messages.size();
     const std::size_t head =
         is_new ? wire::step_section_head_size + wire::step_messages_head_size + channel.size() + batch_header_size : 0;
-    const std::size_t added = head + (has_properties ? 2 * (others + 1) : 0) + 4 + message.body().size() + properties->size();
+    const std::size_t added =
+        head + (has_properties ? 2 * (others + 1) : 0) + 4 + message.body().size() + properties->size();
     if (auto error = check_room(added, is_new)) {
         return std::unexpected{ClientError{error->code(), what + ": " + error->text()}};
     }
@@ -113,8 +115,7 @@ Expected<void> StepWork::done(Delivery&& delivery) {
     if (!core_->owns(*slice->owner)) {
         return std::unexpected{ClientError{ClientErrc::bad_argument, "the delivery came from another client"}};
     }
-    const bool is_new =
-        deliveries_.empty() || client_access::slice(deliveries_.back())->owner != slice->owner;
+    const bool is_new = deliveries_.empty() || client_access::slice(deliveries_.back())->owner != slice->owner;
     const std::size_t added = wire::settlement_size + (is_new ? wire::step_section_head_size : 0);
     if (auto error = check_room(added, is_new)) {
         return std::unexpected{std::move(*error)};

@@ -62,7 +62,8 @@ void Steps::send(RequestId id, Step step) {
         builder.add_messages(as_bytes(sending.channel), sending.must_exist, sending.batch);
     }
     for (const StepPlan::Settling& settling : step.plan.settlings) {
-        builder.add_settlements(step.was_sent ? std::uint16_t{0} : find_receiver_(settling.link)->number(), settling.ranges);
+        builder.add_settlements(step.was_sent ? std::uint16_t{0} : find_receiver_(settling.link)->number(),
+                                settling.ranges);
     }
     if (builder.body().size() > context_.body_size_max()) {
         return answer(id, wire::Status::message_too_large,

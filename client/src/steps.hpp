@@ -1,5 +1,6 @@
-// Steps on their way to the broker and back: each is one frame and one answer, and is sent again after a broken connection until
-// there is one (docs/protocol.md, section 10b). One thread; owned by ClientProtocol. Next file: client_protocol.hpp.
+// Steps on their way to the broker and back: each is one frame and one answer, and is sent again after a broken
+// connection until there is one (docs/protocol.md, section 10b). One thread; owned by ClientProtocol. Next file:
+// client_protocol.hpp.
 #pragma once
 
 #include <array>

@@ -125,7 +125,8 @@ void put_stepped(Outbox& outbox, std::uint64_t request, const Stepped& stepped) 
     store_u32(body.data(), static_cast<std::uint32_t>(stepped.status));
     store_u32(body.data() + 4, stepped.section);
     store_u16(body.data() + 8, static_cast<std::uint16_t>(text_size));
-    put_frame(outbox, {.type = FrameType::stepped, .sequence = request}, Bytes{body}.first(stepped_head_size + text_size));
+    put_frame(outbox, {.type = FrameType::stepped, .sequence = request},
+              Bytes{body}.first(stepped_head_size + text_size));
 }
 
 std::optional<Stepped> decode_stepped(Bytes body) noexcept {

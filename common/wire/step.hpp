@@ -62,8 +62,8 @@ private:
 
 /// `body` fits a frame.
 void put_step(Outbox& outbox, std::uint64_t request, Bytes body) noexcept;
-/// Nothing for a body that has not this form: no section or too many, a kind or flag that is unknown, sizes that do not add up, an
-/// anonymous producer, the number 0, reserved fields that are not 0.
+/// Nothing for a body that has not this form: no section or too many, a kind or flag that is unknown, sizes that do not
+/// add up, an anonymous producer, the number 0, reserved fields that are not 0.
 [[nodiscard]] std::optional<Step> decode_step(Bytes body);
 
 /// STEPPED: `status u32, section u32, text size u16, 0 u16, text`.

@@ -1,6 +1,6 @@
-// Steps: messages and settlements of several channels that count together (docs/protocol.md, section 10b). This is the part of
-// one channel: everything is checked and set aside first, and then done or given back. Who brings the parts together is
-// server/runtime/steps.hpp.
+// Steps: messages and settlements of several channels that count together (docs/protocol.md, section 10b). This is the
+// part of one channel: everything is checked and set aside first, and then done or given back. Who brings the parts
+// together is server/runtime/steps.hpp.
 #include <algorithm>
 #include <utility>
 

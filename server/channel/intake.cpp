@@ -62,14 +62,14 @@ bool Intake::has_room_for(const Pending& pending) const noexcept {
 }
 
 std::error_code Intake::set_room_aside(Pending& pending) noexcept {
-    const Cut good = cut_front(pending.messages.bytes(), {.count = pending.count,
-                                                          .bytes = UINT64_MAX,
-                                                          .message_bytes = message_bytes_max(pending)});
+    const Cut good =
+        cut_front(pending.messages.bytes(),
+                  {.count = pending.count, .bytes = UINT64_MAX, .message_bytes = message_bytes_max(pending)});
     if (good.count < pending.count) {
         return Errc::too_large;
     }
-    const bool can_fit = limits_.is_stream ||
-                         (pending.count <= limits_.messages_max && pending.messages.size() <= limits_.bytes_max);
+    const bool can_fit =
+        limits_.is_stream || (pending.count <= limits_.messages_max && pending.messages.size() <= limits_.bytes_max);
     const bool makes_room = limits_.overflow == Overflow::drop_oldest && can_fit;
     pending.has_room = parked_.empty() && (has_room_for(pending) || makes_room);
     if (pending.has_room) {
@@ -341,7 +341,8 @@ void Intake::append(const Pending& pending, std::uint32_t count, std::uint16_t f
     Producer* producer = pending.sender->producer;
     const bool is_step = pending.sender->step_number > 0;
     const ProducerId id = producer != nullptr ? producer->id : pending.sender->step_producer;
-    log_.set_record(batch, journal_->publish(batch, id, is_step ? pending.sender->step_number : pending.sender->decided));
+    log_.set_record(batch,
+                    journal_->publish(batch, id, is_step ? pending.sender->step_number : pending.sender->decided));
     if (producer != nullptr) {
         producer->last_index = batch.index;
         producer->last_stored = pending.sender->decided;

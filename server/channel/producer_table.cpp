@@ -56,7 +56,8 @@ void ProducerTable::restore(const ProducerId& id, std::uint64_t last_sequence, M
     }
 }
 
-void ProducerTable::note_step(const ProducerId& id, std::uint64_t number, std::uint64_t index, MonotonicTime now) noexcept {
+void ProducerTable::note_step(const ProducerId& id, std::uint64_t number, std::uint64_t index,
+                              MonotonicTime now) noexcept {
     Producer* known = find(id);
     Producer* producer = known != nullptr && known->is_attached ? nullptr : attach(id, {});
     if (producer != nullptr) {

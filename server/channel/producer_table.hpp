@@ -49,8 +49,8 @@ public:
     /// is valid until `detach`.
     [[nodiscard]] Producer* attach(const ProducerId& id, const LinkAddress& link) noexcept;
     void detach(Producer& producer, MonotonicTime now) noexcept;
-    /// The step with this number is done: what comes again under it, or a lower one, is known. Nothing is remembered if the
-    /// producer is attached as a sender, or there is no place. `index`: of the record, durable channels.
+    /// The step with this number is done: what comes again under it, or a lower one, is known. Nothing is remembered if
+    /// the producer is attached as a sender, or there is no place. `index`: of the record, durable channels.
     void note_step(const ProducerId& id, std::uint64_t number, std::uint64_t index, MonotonicTime now) noexcept;
     /// A producer known from the disk; detached at `now`.
     void restore(const ProducerId& id, std::uint64_t last_sequence, MonotonicTime now) noexcept;

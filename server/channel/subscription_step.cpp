@@ -1,5 +1,5 @@
-// What a step is about to settle: out of its receiver's hands, so that neither a lease nor the receiver can take it away while the
-// step is decided on. What is saved of it meanwhile is what is saved of a message in flight.
+// What a step is about to settle: out of its receiver's hands, so that neither a lease nor the receiver can take it
+// away while the step is decided on. What is saved of it meanwhile is what is saved of a message in flight.
 #include <algorithm>
 #include <utility>
 

@@ -1,6 +1,6 @@
-// Records of a shard's own stream (docs/storage.md, section 6): several records of channels that count together, and what
-// steps across shards leave in the log. To bytes and back; what a part says is the channel's business.
-// Pure functions; checked reading: the bytes may come from a damaged disk. Next file: local_commit_log.hpp.
+// Records of a shard's own stream (docs/storage.md, section 6): several records of channels that count together, and
+// what steps across shards leave in the log. To bytes and back; what a part says is the channel's business. Pure
+// functions; checked reading: the bytes may come from a damaged disk. Next file: local_commit_log.hpp.
 //
 //     +-------+-------+-------+---------------+-------------------------------+
 //     | type  | 0     | 0 u16 | parts u32     | step u64                      |     16 bytes
@@ -26,7 +26,8 @@ namespace baton::commit {
 inline constexpr storage::StreamId shard_stream{0};
 
 enum class ShardRecordType : std::uint8_t {
-    joint = 1,     ///< Its parts are records of their streams, in order. `step`: this shard has done its part of it; 0: of none.
+    joint = 1,  ///< Its parts are records of their streams, in order. `step`: this shard has done its part of it; 0: of
+                ///< none.
     intent = 2,    ///< The step is decided: its parts will be applied, each on its shard. They have no numbers yet.
     finished = 3,  ///< Every shard has done its part of the step: the intent is over. No parts.
 };
@@ -60,8 +61,8 @@ struct ShardRecord {
 /// Nothing if the bytes are not a whole, sound record.
 [[nodiscard]] std::optional<ShardRecord> decode_shard_record(Bytes body);
 
-/// What a checkpoint says of steps: the body of the section of the shard's own stream, which is there only if there is something
-/// to say.
+/// What a checkpoint says of steps: the body of the section of the shard's own stream, which is there only if there is
+/// something to say.
 ///
 ///     u8 version (1), u8 0, u16 0
 ///     u32 count, then u64 each: steps of which this shard has done its part, and whose intents may be there still

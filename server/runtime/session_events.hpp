@@ -67,8 +67,8 @@ public:
     /// Memory for the large message that this link announced has been set aside in the budget.
     virtual void on_memory_granted(std::uint16_t link) = 0;
     virtual void on_admin_reply(std::uint64_t request, const std::string& json) = 0;
-    /// The step is done; or nothing of it is, for this reason, which is that of its section with this number (UINT32_MAX: of
-    /// none). `storage_failed`: it may be found done at the next start.
+    /// The step is done; or nothing of it is, for this reason, which is that of its section with this number
+    /// (UINT32_MAX: of none). `storage_failed`: it may be found done at the next start.
     virtual void on_step(std::uint64_t /*request*/, std::error_code /*reason*/, std::uint32_t /*section*/) {}
 };
 

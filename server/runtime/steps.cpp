@@ -23,7 +23,7 @@ std::uint32_t leader_of(StepId id) noexcept {
 
 }  // namespace
 
-// --- The leader ------------------------------------------------------------------------------------------------------------
+// --- The leader ------------------------------------------------------------------------------------------------------
 
 bool Steps::is_mine(const StepSection& section) const {
     return section.shard(shard_count_) == shard_;
@@ -136,9 +136,10 @@ void Steps::submit_intent(Entry entry) {
     Step& step = entry->second;
     ShardStore& store = *host_.step_store();
     if (store.condition() != commit::Condition::open) {
-        return give_up(entry,
-                       store.condition() == commit::Condition::full ? channel::Errc::disk_full : channel::Errc::storage_failed,
-                       UINT32_MAX);
+        return give_up(
+            entry,
+            store.condition() == commit::Condition::full ? channel::Errc::disk_full : channel::Errc::storage_failed,
+            UINT32_MAX);
     }
     step.intent = make_intent(entry->first, step);
     step.phase = Phase::deciding;
@@ -247,7 +248,7 @@ commit::StepsState Steps::state() const {
     return state;
 }
 
-// --- A part ------------------------------------------------------------------------------------------------------------------
+// --- A part ----------------------------------------------------------------------------------------------------------
 
 void Steps::on(StepCommand& command) {
     switch (command.phase) {
@@ -270,8 +271,13 @@ void Steps::begin_part(StepCommand& command) {
             return;
         }
     }
-    StepAnswer answer{.phase = command.phase, .is_committed = false, .shard = shard_, .id = command.id, .reason{},
-                      .section = UINT32_MAX, .targets{}};
+    StepAnswer answer{.phase = command.phase,
+                      .is_committed = false,
+                      .shard = shard_,
+                      .id = command.id,
+                      .reason{},
+                      .section = UINT32_MAX,
+                      .targets{}};
     Part part{.request = command.request, .channels{}};
     commit::Index made_at = 0;
     // Messages first: they know whether the step was done before.
@@ -315,7 +321,8 @@ std::error_code Steps::begin_section(StepAnswer& answer, Part& part, const StepC
         return place.error().code;
     }
     channel::Channel& channel = *host_.channel_of(place->id);
-    if (const auto refused = channel.begin_step(command.id, {command.request->producer, command.request->number, section.batch})) {
+    if (const auto refused =
+            channel.begin_step(command.id, {command.request->producer, command.request->number, section.batch})) {
         return refused;
     }
     part.channels.insert(place->id);
@@ -352,8 +359,13 @@ void Steps::do_part(const StepCommand& command) {
     const auto found = parts_.find(command.id);
     BATON_ASSERT(found != parts_.end());
     const Part& part = found->second;
-    StepAnswer answer{.phase = command.phase, .is_committed = false, .shard = shard_, .id = command.id, .reason{},
-                      .section = UINT32_MAX, .targets{}};
+    StepAnswer answer{.phase = command.phase,
+                      .is_committed = false,
+                      .shard = shard_,
+                      .id = command.id,
+                      .reason{},
+                      .section = UINT32_MAX,
+                      .targets{}};
     const bool is_joining = command.phase == StepCommand::Phase::do_durable;
     const bool is_durable = std::ranges::any_of(part.channels, [&](ChannelId id) {
         const auto* channel = host_.channel_of(id);
@@ -381,7 +393,7 @@ void Steps::do_part(const StepCommand& command) {
     }
 }
 
-// --- The log of this shard ---------------------------------------------------------------------------------------------------
+// --- The log of this shard -------------------------------------------------------------------------------------------
 
 void Steps::answer_when_committed(commit::Index index, std::uint32_t leader, StepAnswer answer) {
     if (index == 0 || index <= host_.step_store()->log().committed()) {

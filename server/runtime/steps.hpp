@@ -1,17 +1,18 @@
-// Steps: messages to some channels and settlements of messages of others that all happen or none of them, also when the broker
-// dies in the middle (docs/protocol.md, section 10b; ADR 14). The shard of the session that asks leads; every shard has its part,
-// its own included:
+// Steps: messages to some channels and settlements of messages of others that all happen or none of them, also when the
+// broker dies in the middle (docs/protocol.md, section 10b; ADR 14). The shard of the session that asks leads; every
+// shard has its part, its own included:
 //
 //     ask -> each shard: begin (check, set aside) -> no: each shard: give back -> answer
 //         -> durable channels of no shard, or of one: that shard does its durable part, as one record
 //         -> of several: the leader's log has the intent; committed: it is decided
 //         -> each shard: do (the rest of) its part -> answer
-//     behind an intent: each part is committed -> the log says that it is finished -> each shard forgets that it has done its part
+//     behind an intent: each part is committed -> the log says that it is finished -> each shard forgets that it has
+//     done its part
 //
-// Between begin and the decision nothing of it is visible, and nothing can happen to what was set aside. A decision is never taken
-// back. What a crash finds decided and not done is done by whoever recovers (recovery.cpp); so a part that is done behind an
-// intent says so in its record.
-// Thread: the shard's. Next files: server/channel/channel_steps.cpp, server/commit/joint_record.hpp.
+// Between begin and the decision nothing of it is visible, and nothing can happen to what was set aside. A decision is
+// never taken back. What a crash finds decided and not done is done by whoever recovers (recovery.cpp); so a part that
+// is done behind an intent says so in its record. Thread: the shard's. Next files: server/channel/channel_steps.cpp,
+// server/commit/joint_record.hpp.
 #pragma once
 
 #include <cstdint>
@@ -35,13 +36,15 @@ public:
     StepHost(const StepHost&) = delete;
     StepHost& operator=(const StepHost&) = delete;
     virtual ~StepHost() = default;
-    /// A channel of this shard, made if need be and allowed, and the record that made it (0: committed, or a memory channel).
+    /// A channel of this shard, made if need be and allowed, and the record that made it (0: committed, or a memory
+    /// channel).
     struct Place {
         ChannelId id{0};
         commit::Index made_at = 0;
     };
     [[nodiscard]] virtual Result<Place> place_of(const std::string& name, bool must_exist) = 0;
-    /// One of the names is that of a channel that is being restored: the command comes again when it is there, or is not.
+    /// One of the names is that of a channel that is being restored: the command comes again when it is there, or is
+    /// not.
     [[nodiscard]] virtual bool waits(const StepCommand& command, const std::string& name) = 0;
     /// Null: it is gone.
     [[nodiscard]] virtual channel::Channel* channel_of(ChannelId id) = 0;

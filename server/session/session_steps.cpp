@@ -1,5 +1,5 @@
-// SessionProtocol, part four: steps (docs/protocol.md, section 10b). A frame becomes a request whose sections name channels by
-// where they live; the answer becomes a frame.
+// SessionProtocol, part four: steps (docs/protocol.md, section 10b). A frame becomes a request whose sections name
+// channels by where they live; the answer becomes a frame.
 #include <algorithm>
 #include <string>
 #include <utility>
@@ -106,7 +106,8 @@ std::optional<Status> SessionProtocol::take_section(const wire::StepSection& sec
         return Status::ok;
     }
     const Link* link = find_link(section.link);
-    if (section.link != 0 && (link == nullptr || link->state == Link::State::free || link->role != wire::Role::receiver)) {
+    if (section.link != 0 &&
+        (link == nullptr || link->state == Link::State::free || link->role != wire::Role::receiver)) {
         fail_connection(Status::protocol_violation,
                         "STEP settles messages of link " + std::to_string(section.link) + ", which is no receiver");
         return std::nullopt;
@@ -148,7 +149,8 @@ void SessionProtocol::on_step(std::uint64_t request, std::error_code reason, std
     answer_step(request, status, section, text);
 }
 
-void SessionProtocol::answer_step(std::uint64_t request, Status status, std::uint32_t section, const std::string& text) {
+void SessionProtocol::answer_step(std::uint64_t request, Status status, std::uint32_t section,
+                                  const std::string& text) {
     wire::put_stepped(outbox_, request, {.status = status, .section = section, .text = text});
     host_.output_ready();
 }

@@ -11,6 +11,7 @@
 #include "common/base/hex.hpp"
 #include "server/channel/channel_state.hpp"
 #include "server/channel/durable_records.hpp"
+#include "server/commit/joint_record.hpp"
 
 namespace baton::channel {
 namespace {
@@ -126,6 +127,35 @@ TEST(GoldenChannel, records) {
     EXPECT_EQ(std::get<TrimmedRecord>(decode_record(hex_decode(lines[4]).value()).value()).end, 12U);
     EXPECT_EQ(std::get<CompactedRecord>(decode_record(hex_decode(lines[5]).value()).value()).ranges,
               (std::vector<OffsetRange>{{4, 2}, {8, 7}}));
+}
+
+TEST(GoldenChannel, recordsOfTheShard) {
+    using commit::ShardRecordType;
+    std::vector<std::byte> trimmed;
+    std::vector<std::byte> unsubscribed;
+    encode(TrimmedRecord{12}, trimmed);
+    encode(UnsubscribedRecord{7}, unsubscribed);
+    constexpr std::uint64_t step = 0x1'0000'0000'0005;
+    commit::RecordGatherer gatherer;
+    gatherer.add({.stream = commit::StreamId{0x7'0000'0001}, .number = 9, .shard = 0, .body = trimmed});
+    gatherer.add({.stream = commit::StreamId{0x7'0000'0002}, .number = 4, .shard = 0, .body = unsubscribed});
+    const auto joint = gatherer.take(ShardRecordType::joint, 5);
+    gatherer.add({.stream = commit::StreamId{0x7'0000'0001}, .number = 0, .shard = 0, .body = trimmed});
+    gatherer.add({.stream = commit::StreamId{0x7'0040'0001}, .number = 0, .shard = 1, .body = unsubscribed});
+    const auto intent = gatherer.take(ShardRecordType::intent, step);
+    const auto finished = gatherer.take(ShardRecordType::finished, step);
+    const auto state = encode(commit::StepsState{.applied = {5, 6}, .intents = {intent}});
+    expect_lines("shard-records-v1.hex", {joint, intent, finished, state});
+    const auto lines = lines_of("shard-records-v1.hex");
+    ASSERT_EQ(lines.size(), 4U);
+    const auto bytes = hex_decode(lines[1]).value();
+    const auto decoded = commit::decode_shard_record(bytes).value();
+    EXPECT_EQ(decoded.type, ShardRecordType::intent);
+    EXPECT_EQ(decoded.step, step);
+    ASSERT_EQ(decoded.parts.size(), 2U);
+    EXPECT_EQ(decoded.parts[1].shard, 1U);
+    EXPECT_EQ(std::get<UnsubscribedRecord>(decode_record(decoded.parts[1].body).value()).reader, 7U);
+    EXPECT_EQ(commit::decode_steps_state(hex_decode(lines[3]).value()).value().intents.front(), intent);
 }
 
 TEST(GoldenChannel, states) {

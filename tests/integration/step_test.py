@@ -3,6 +3,7 @@ the two channels and never in both.
 
 Named after what must hold; the rules are in docs/protocol.md, section 10b. Next file: lessons_test.py."""
 
+import json
 import os
 import random
 import signal
@@ -11,7 +12,7 @@ import subprocess
 import unittest
 
 import wire
-from broker import BrokerTest, each_shard_count, eventually
+from broker import BrokerTest, each_shard_count, eventually, program
 
 PRODUCER = bytes(range(1, 17))
 NO_SECTION = 0xFFFFFFFF
@@ -136,11 +137,22 @@ class DurableStepTest(EveryStorage):
         sections = settle(2, 2), send_to(b"out", b"a", b"b"), send_to(b"log", b"c")
         self.assertEqual((0, NO_SECTION), self.step(1, *sections))
         self.server.kill()
+        self.inspect("verify")
+        records = [record for folder in os.listdir(self.data) if folder.startswith("generation")
+                   for record in self.inspect("--output", "jsonl", "dump", "wal").splitlines()]
+        kinds = {json.loads(record).get("type") for record in records}
+        self.assertIn("joint", kinds)
+        self.assertEqual(self.shards > 1, "intent" in kinds)
         self.start()
         self.assertEqual((2, 2, 1), self.stored())
         self.open_worker_again(2)
         self.assertEqual((0, NO_SECTION), self.step(1, settle(0, 2), *sections[1:]), "it is known")
         self.assertEqual((2, 2, 1), self.stored())
+
+    def inspect(self, *arguments):
+        ended = subprocess.run([program("BATON_INSPECT"), self.data, *arguments], capture_output=True, check=False)
+        self.assertEqual(0, ended.returncode, (arguments, ended.stdout, ended.stderr))
+        return ended.stdout
 
     def test_a_broker_that_dies_has_done_it_or_not(self):
         rng = random.Random(7)
@@ -200,6 +212,16 @@ class ForwardTest(BrokerTest):
         self.assertEqual(list(range(10)), self.results())
         self.assertEqual(0, forwarder.wait())
         self.assertEqual(list(range(10, 20)), self.results())
+
+    def test_who_waits_for_room_can_be_interrupted(self):
+        self.fill(3)
+        self.admin.admin("channel.create", b"out", messages_max=1)
+        forwarder = self.command(self.server, "receive", "in", "--exec", "cat", "--forward", "out")
+        eventually(lambda: forwarder.complaints, "it is full")
+        forwarder.process.send_signal(signal.SIGINT)
+        self.assertEqual(130, forwarder.wait())
+        shown = self.admin.show(b"in")
+        self.assertEqual((2, 0), (shown["stored"], shown["in_flight"]))
 
     def test_its_limits(self):
         self.fill(1)

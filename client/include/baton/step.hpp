@@ -1,7 +1,7 @@
-// The atomic step: settle what was received and send what came of it, as one thing. All of it happens or nothing, whoever
-// dies in the middle: this process, the broker, the machine (docs/guarantees.md says what that means for which channels).
-// Not responsible for receiving (receiver.hpp). One thread at a time per Step; different ones may be used, and committed,
-// at once. Next file: client.hpp.
+// The atomic step: settle what was received and send what came of it, as one thing. All of it happens or nothing,
+// whoever dies in the middle: this process, the broker, the machine (docs/guarantees.md says what that means for which
+// channels). Not responsible for receiving (receiver.hpp). One thread at a time per Step; different ones may be used,
+// and committed, at once. Next file: client.hpp.
 #pragma once
 
 #include <cstddef>
@@ -59,17 +59,20 @@ public:
 
     // Returns when everything is done; of an empty step at once. The step is empty then and can be used again.
     // Throws, and nothing of it was done:
-    //   lost_lease         a delivery is not ours any more (its lease has ended, or the connection that it came with is gone).
-    //   refused            by a channel or the broker: see status_name() ("full": there is no room, and a step does not wait for
+    //   lost_lease         a delivery is not ours any more (its lease has ended, or the connection that it came with is
+    //   gone). refused            by a channel or the broker: see status_name() ("full": there is no room, and a step
+    //   does not wait for
     //                      it; "disk_full"; "unsupported": an older broker). retryable(): commit() can be called again.
     //   message_too_large, not_found, draining, bad_argument   of a channel: the text names it.
-    // Throws, and the outcome is unknown: timed_out, interrupted, cannot_connect, closed; refused with "storage_failed". Whoever
-    // calls commit() again then may do it twice, unless it settles something: once that is done it is `lost_lease`.
-    // A connection that breaks is no error: the broker is asked again, and knows whether it has done it.
+    // Throws, and the outcome is unknown: timed_out, interrupted, cannot_connect, closed; refused with
+    // "storage_failed". Whoever calls commit() again then may do it twice, unless it settles something: once that is
+    // done it is `lost_lease`. A connection that breaks is no error: the broker is asked again, and knows whether it
+    // has done it.
     void commit(const WaitLimit& limit = WaitLimit::forever());
     Expected<void> commit(const WaitLimit& limit, std::nothrow_t) noexcept;
 
-    // Gives the deliveries back to the caller, undecided, after a commit that failed, say. The messages stay in the step.
+    // Gives the deliveries back to the caller, undecided, after a commit that failed, say. The messages stay in the
+    // step.
     [[nodiscard]] std::vector<Delivery> take_deliveries() noexcept;
 
 private:

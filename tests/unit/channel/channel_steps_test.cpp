@@ -1,4 +1,5 @@
-// One channel's part of a step: set aside, then done or given back. Steps over several channels: tests/unit/runtime/steps_test.
+// One channel's part of a step: set aside, then done or given back. Steps over several channels:
+// tests/unit/runtime/steps_test.
 #include <optional>
 #include <string>
 #include <vector>

@@ -45,7 +45,9 @@ public:
         records_.push_back({joint_.take(commit::ShardRecordType::joint, step), commit::Urgency::now, true});
         return submitted();
     }
-    [[nodiscard]] commit::Index submitted() const noexcept override { return records_.size() + (joint_.empty() ? 0 : 1); }
+    [[nodiscard]] commit::Index submitted() const noexcept override {
+        return records_.size() + (joint_.empty() ? 0 : 1);
+    }
     [[nodiscard]] commit::Index committed() const noexcept override { return committed_; }
     [[nodiscard]] commit::Condition condition() const noexcept override { return condition_; }
     [[nodiscard]] bool is_congested() const noexcept override { return is_congested_; }

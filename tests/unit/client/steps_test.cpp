@@ -32,13 +32,16 @@ protected:
         const Payload messages = batch({"x"});
         made.sendings.push_back({"out", false, {messages.bytes().begin(), messages.bytes().end()}});
         if (is_settling) {
-            made.settlings.push_back(
-                {receiver_, delivered.back().epoch, {{.first = 5, .count = 2, .attempt = 1, .outcome = 1, .argument = 0}}});
+            made.settlings.push_back({receiver_,
+                                      delivered.back().epoch,
+                                      {{.first = 5, .count = 2, .attempt = 1, .outcome = 1, .argument = 0}}});
         }
         return made;
     }
     void answer(std::uint64_t request, Status status) {
-        feed([&](Outbox& out) { wire::put_stepped(out, request, {.status = status, .section = wire::no_section, .text = {}}); });
+        feed([&](Outbox& out) {
+            wire::put_stepped(out, request, {.status = status, .section = wire::no_section, .text = {}});
+        });
     }
     /// The links that its settlements name.
     static std::vector<std::uint16_t> links_of(const Said& frame) {

@@ -41,7 +41,7 @@ protected:
         const std::vector<storage::BlockContent> contents{{.first = 1, .end = 4, .entries = 1, .parts = {first}},
                                                           {.first = 4, .end = 7, .entries = 1, .parts = {second}}};
         state.blocks = *writer.append(disk, contents);
-        runtime::BackupPart part{.generation = 3, .shard = 0, .streams = {}};
+        runtime::BackupPart part{.generation = 3, .shard = 0, .streams = {}, .steps = {}};
         auto& saved = part.streams.emplace_back();
         saved.stream = stream;
         saved.state = encode(state);
@@ -202,7 +202,7 @@ TEST_F(InspectTest, AGenerationThatWasKept) {
     const auto before = storage::read_whole(disk, checkpoint);
     auto state = *channel::decode_state(storage::decode_checkpoint(*before)->sections.front().body);
     state.settings.damage = "it was";
-    runtime::BackupPart part{.generation = 4, .shard = 0, .streams = {}};
+    runtime::BackupPart part{.generation = 4, .shard = 0, .streams = {}, .steps = {}};
     auto& saved = part.streams.emplace_back();
     saved.stream = stream;
     saved.state = encode(state);

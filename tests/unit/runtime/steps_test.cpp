@@ -1,5 +1,5 @@
-// Steps over channels of one shard and of two: everything or nothing, whatever is refused and whenever the power goes; what was
-// done is known when it comes again.
+// Steps over channels of one shard and of two: everything or nothing, whatever is refused and whenever the power goes;
+// what was done is known when it comes again.
 #include "server/runtime/steps.hpp"
 
 #include <memory>
@@ -155,7 +155,8 @@ TEST_F(StepsTest, AChannelThatIsNotThereIsMade) {
 
 TEST_F(StepsTest, ALostLeaseFailsAllOfIt) {
     for (const auto& out : {factory.near, factory.far}) {
-        EXPECT_EQ(factory.step(1, {factory.sending(out, {"a"}), factory.settling({{1, 2, 1}, {3, 1, 2}})}), Errc::lost_lease);
+        EXPECT_EQ(factory.step(1, {factory.sending(out, {"a"}), factory.settling({{1, 2, 1}, {3, 1, 2}})}),
+                  Errc::lost_lease);
         EXPECT_EQ(factory.session->steps.front().section, 1U);
         EXPECT_EQ(factory.messages(out), Lines{});
     }
@@ -199,8 +200,9 @@ TEST_F(StepsTest, WhatDropsStillDrops) {
 
 TEST_F(StepsTest, ATooLargeMessageFailsAllOfIt) {
     factory.ask(factory.far, {{"op", "channel.create"}, {"message_size_max", 10}});
-    EXPECT_EQ(factory.step(1, {factory.settling({{1, 1, 1}}), factory.sending(factory.far, {"small", std::string(11, 'x')})}),
-              Errc::too_large);
+    EXPECT_EQ(
+        factory.step(1, {factory.settling({{1, 1, 1}}), factory.sending(factory.far, {"small", std::string(11, 'x')})}),
+        Errc::too_large);
     EXPECT_EQ(factory.messages(factory.in), held_1234);
     EXPECT_EQ(factory.messages(factory.far), Lines{});
 }
@@ -261,7 +263,8 @@ TEST_F(StepsTest, WhatIsGivenBackToNobodyIsReady) {
 }
 
 TEST_F(StepsTest, ADeletedChannelTakesItsPartAlong) {
-    factory.begin(1, {factory.settling({{1, 1, 1}}), factory.sending(factory.far, {"a"}), factory.sending(factory.near, {"b"})});
+    factory.begin(
+        1, {factory.settling({{1, 1, 1}}), factory.sending(factory.far, {"a"}), factory.sending(factory.near, {"b"})});
     factory.turn(0);
     factory.turn(1);
     factory.brokers[1]->admin(factory.session->id, 1, factory.far, Json{{"op", "channel.delete"}}.dump());
@@ -273,7 +276,7 @@ TEST_F(StepsTest, ADeletedChannelTakesItsPartAlong) {
     EXPECT_EQ(again.messages(factory.near), Lines{"b ready"});
 }
 
-// --- Power cuts ------------------------------------------------------------------------------------------------------------
+// --- Power cuts ------------------------------------------------------------------------------------------------------
 
 /// Settles message 2 and sends to the channels that are asked for.
 std::optional<std::error_code> usual_step(Factory& factory, bool to_near, bool to_far) {
@@ -292,7 +295,8 @@ std::optional<std::error_code> usual_step(Factory& factory, bool to_near, bool t
 bool is_done(Factory& again, bool to_near, bool to_far, std::uint64_t operation) {
     const auto in = again.messages(again.in);
     const bool done = in == Lines{"1 ready", "3 ready", "4 ready"};
-    EXPECT_TRUE(done || in == (Lines{"1 ready", "2 ready", "3 ready", "4 ready"})) << operation << testing::PrintToString(in);
+    EXPECT_TRUE(done || in == (Lines{"1 ready", "2 ready", "3 ready", "4 ready"}))
+        << operation << testing::PrintToString(in);
     EXPECT_EQ(again.messages(again.near), done && to_near ? Lines{"n ready"} : Lines{}) << operation;
     EXPECT_EQ(again.messages(again.far), done && to_far ? (Lines{"f ready", "g ready"}) : Lines{}) << operation;
     return done;
@@ -338,6 +342,37 @@ TEST_P(StepsPowerTest, PowerCutsAtAnyOperation) {
     EXPECT_GT(present, 10);
 }
 
+/// There is an answer whatever fails, and it is true: done, nothing of it, or `storage_failed`, and then either.
+TEST_P(StepsPowerTest, DisksThatFailAtAnyOperation) {
+    const auto [to_near, to_far] = GetParam();
+    for (const auto fault : {sim::DiskFault::io_error, sim::DiskFault::no_space}) {
+        int refused = 0;
+        for (std::uint64_t operation = 1; operation <= 12; ++operation) {
+            sim::SimDisk disk;
+            std::optional<std::error_code> answer;
+            {
+                Factory factory{disk};
+                factory.open();
+                factory.ticks(2);
+                disk.fail_at(disk.operations() + operation, fault, 1'000);
+                static_cast<void>(usual_step(factory, to_near, to_far));
+                factory.ticks(2);
+                disk.clear_faults();  // A disk that was full has room again: what waited goes on.
+                factory.ticks(8);
+                answer = factory.answer();
+            }
+            ASSERT_TRUE(answer) << operation;
+            refused += *answer != ok ? 1 : 0;
+            disk.crash_losing_everything();
+            Factory again{disk};
+            const bool done = is_done(again, to_near, to_far, operation);
+            EXPECT_TRUE(*answer != ok || done) << operation;
+            EXPECT_TRUE(*answer == ok || *answer == Errc::storage_failed || !done) << operation << answer->message();
+        }
+        EXPECT_GT(refused, 0);
+    }
+}
+
 INSTANTIATE_TEST_SUITE_P(Channels, StepsPowerTest,
                          testing::Values(std::pair{true, false}, std::pair{false, true}, std::pair{true, true}));
 
@@ -353,6 +388,24 @@ void decide_only(Factory& factory) {
     while (factory.sync[0].run_one(factory.disk)) {
     }
     ASSERT_TRUE(factory.session->steps.empty());
+}
+
+TEST_F(StepsTest, AChannelThatIsMadeForItIsThereBeforeItIsDecided) {
+    factory.state.is_durable_by_default = true;
+    std::string name = "new";
+    while (shard_of_channel(name, shards) != 1) {
+        name += "+";
+    }
+    factory.begin(1, {factory.settling({{2, 1, 1}}), factory.sending(name, {"x"})});
+    factory.turn(0);
+    factory.turn(1);
+    factory.turn(0);
+    while (factory.sync[0].run_one(factory.disk)) {
+    }
+    factory.disk.crash_losing_everything();  // The other shard's log has written nothing.
+    Factory again{factory.disk};
+    EXPECT_EQ(again.messages(again.in), (Lines{"1 ready", "2 ready", "3 ready", "4 ready"}));
+    EXPECT_EQ(again.messages(name), Lines{"none"});
 }
 
 /// The section about steps in the newest checkpoint of a shard.
@@ -436,8 +489,11 @@ TEST_F(StepsTest, MessageIdsThatAreKnownAreNotStored) {
     for (const auto& name : {factory.near, factory.far}) {
         factory.ask(name, {{"op", "channel.create"}, {"dedupe_window_ms", 60'000}});
     }
-    EXPECT_EQ(factory.step(1, {factory.sending(factory.far, {"a"}, "id"), factory.sending(factory.near, {"a"}, "id")}), ok);
-    EXPECT_EQ(factory.step(2, {factory.sending(factory.far, {"b", "c"}, "id"), factory.sending(factory.near, {"b"}, "new")}), ok);
+    EXPECT_EQ(factory.step(1, {factory.sending(factory.far, {"a"}, "id"), factory.sending(factory.near, {"a"}, "id")}),
+              ok);
+    EXPECT_EQ(
+        factory.step(2, {factory.sending(factory.far, {"b", "c"}, "id"), factory.sending(factory.near, {"b"}, "new")}),
+        ok);
     EXPECT_EQ(factory.messages(factory.far), Lines{"a ready"});
     // The same when it is done by the next start.
     factory.begin(3, {factory.sending(factory.far, {"d"}, "id"), factory.sending(factory.near, {"d"}, "newer")});
@@ -472,12 +528,12 @@ TEST_F(StepsTest, ABackupKnowsWhatIsDecided) {
     }
 }
 
-// --- Workers and brokers that die ------------------------------------------------------------------------------------------
+// --- Workers and brokers that die ------------------------------------------------------------------------------------
 
 constexpr std::uint32_t jobs = 24;
 
-/// A worker that does what it gets, a step for each message, until the power goes: offset n goes to `near`, `far` or both. Each
-/// life of it has a producer of its own, since it does not know what became of its last step.
+/// A worker that does what it gets, a step for each message, until the power goes: offset n goes to `near`, `far` or
+/// both. Each life of it has a producer of its own, since it does not know what became of its last step.
 void work(Factory& factory, std::byte life, Prng& prng) {
     factory.producer = life;
     factory.brokers[0]->attach(factory.session->link(2), {.name = factory.in, .is_sender = false, .producer{}});

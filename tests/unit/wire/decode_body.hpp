@@ -74,7 +74,8 @@ inline std::string decode_body(const FrameHeader& header, Bytes body) {
             }
             say(hex_encode(step->producer), step->number);
             for (const StepSection& section : step->sections) {
-                say(number(section.kind), section.must_exist, section.link, hex_encode(section.name), hex_encode(section.batch));
+                say(number(section.kind), section.must_exist, section.link, hex_encode(section.name),
+                    hex_encode(section.batch));
                 auto settlements = section.settlements;
                 for (Settlement record; settlements.next(record);) {
                     say(record.first, record.count, record.attempt, number(record.outcome), record.argument);

@@ -38,15 +38,14 @@ TEST(Step, WhatItNeedsAndWhatIsReserved) {
         std::uint8_t value;
         const char* what;
     };
-    for (const Change& change : {Change{0, 0, "no producer"}, Change{16, 0, "number 0"}, Change{24, 0, "no sections"},
-                                 Change{24, 3, "a section too many"}, Change{28, 1, "reserved"},
-                                 Change{first_section, 3, "unknown kind"}, Change{first_section + 1, 2, "unknown flag"},
-                                 Change{first_section + 2, 1, "messages on a link"},
-                                 Change{first_section + step_section_head_size, 200, "a name beyond its section"},
-                                 Change{first_section + step_section_head_size + 2, 1, "reserved behind the name's size"},
-                                 Change{second_section + 1, 1, "settlements with a flag"},
-                                 Change{second_section + 4, 23, "no whole range"},
-                                 Change{second_section + step_section_head_size + 17, 1, "reserved in a range"}}) {
+    for (const Change& change :
+         {Change{0, 0, "no producer"}, Change{16, 0, "number 0"}, Change{24, 0, "no sections"},
+          Change{24, 3, "a section too many"}, Change{28, 1, "reserved"}, Change{first_section, 3, "unknown kind"},
+          Change{first_section + 1, 2, "unknown flag"}, Change{first_section + 2, 1, "messages on a link"},
+          Change{first_section + step_section_head_size, 200, "a name beyond its section"},
+          Change{first_section + step_section_head_size + 2, 1, "reserved behind the name's size"},
+          Change{second_section + 1, 1, "settlements with a flag"}, Change{second_section + 4, 23, "no whole range"},
+          Change{second_section + step_section_head_size + 17, 1, "reserved in a range"}}) {
         auto body = usual_step();
         body[change.at] = static_cast<std::byte>(change.value);
         EXPECT_FALSE(decode_step(body)) << change.what;
