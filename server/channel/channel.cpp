@@ -265,7 +265,7 @@ void Channel::set_compaction() {
     const bool is_on = options_.is_compacted && options_.kind == Kind::stream;
     if (is_on && !compaction_) {
         compaction_ = std::make_unique<Compaction>(
-            log_, clock_, budget_, [this](Offset offset, std::string_view key) { on_removed(offset, key); });
+            log_, clock_, budget_, [this](Offset offset) { on_removed(offset); });
     }
     if (compaction_) {
         compaction_->set(is_on, options_.tombstone_age);

@@ -410,7 +410,7 @@ private:
     void set_compaction();
     void compact();
     [[nodiscard]] std::uint64_t compaction_budget() const noexcept;
-    void on_removed(Offset offset, std::string_view key);
+    void on_removed(Offset offset);
     [[nodiscard]] bool has_to_compact() const noexcept {
         return compaction_ && !is_draining_ && damage_.empty() && compaction_->has_more();
     }

@@ -107,12 +107,12 @@ std::uint64_t Channel::compaction_budget() const noexcept {
     return std::max(messages_min, messages_max * readers_at_once / (readers_at_once + readers_.size()));
 }
 
-void Channel::on_removed(Offset offset, std::string_view key) {
+void Channel::on_removed(Offset offset) {
     if (journal_ != nullptr) {
         add_range(noted_removed_, offset, offset + 1);
     }
     for (const auto& reader : readers_) {
-        reader->forget_removed(offset, key);
+        reader->forget_removed(offset);
     }
 }
 

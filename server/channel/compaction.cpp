@@ -85,7 +85,7 @@ void Compaction::look_at(Offset offset, std::uint32_t bytes, const MessageView& 
         const Entry older = found->second;
         unlink(found->second);
         tombstones_.erase(older.offset);
-        remove(older.offset, older.bytes, key);
+        remove(older.offset, older.bytes);
     } else {
         found = index_.emplace(key, Entry{}).first;
         found->second.key = &found->first;
@@ -99,13 +99,13 @@ void Compaction::look_at(Offset offset, std::uint32_t bytes, const MessageView& 
     }
 }
 
-void Compaction::remove(Offset offset, std::uint32_t bytes, std::string_view key) {
+void Compaction::remove(Offset offset, std::uint32_t bytes) {
     if (!log_.remove(offset, bytes)) {
         return;  // Retention was faster.
     }
     ++removed_;
     note_sparse(offset);
-    on_removed_(offset, key);
+    on_removed_(offset);
 }
 
 void Compaction::tick(std::uint64_t messages_max) {
@@ -130,9 +130,8 @@ void Compaction::tick(std::uint64_t messages_max) {
             break;
         }
         const Entry gone = *entry;
-        const std::string key = *gone.key;
         forget(*entry);
-        remove(gone.offset, gone.bytes, key);
+        remove(gone.offset, gone.bytes);
     }
     shrink_sparse();
 }

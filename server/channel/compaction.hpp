@@ -27,7 +27,7 @@ namespace baton::channel {
 class Compaction {
 public:
     /// This message has been removed; called from inside of look() and tick().
-    using OnRemoved = std::function<void(Offset, std::string_view key)>;
+    using OnRemoved = std::function<void(Offset)>;
 
     /// All outlive it. Off until it is switched on.
     Compaction(MessageLog& log, const Clock& clock, MemoryBudget& budget, OnRemoved on_removed);
@@ -68,7 +68,7 @@ private:
 
     void start();
     void look_at(Offset offset, std::uint32_t bytes, const MessageView& message, const StoredBatch& batch);
-    void remove(Offset offset, std::uint32_t bytes, std::string_view key);
+    void remove(Offset offset, std::uint32_t bytes);
     void forget(Entry& entry);
     void link(Entry& entry) noexcept;
     void unlink(Entry& entry) noexcept;

@@ -150,7 +150,7 @@ public:
     std::uint64_t drop_oldest(std::uint64_t count);
     /// Compaction has removed this message, which the subscription may have taken out of the log: it goes unless somebody has it,
     /// or it is in quarantine.
-    void forget_removed(Offset offset, std::string_view key);
+    void forget_removed(Offset offset);
     /// Those that nobody holds beyond `backlog_max` go, the newest of them first, or the oldest.
     void keep_backlog_limit();
     [[nodiscard]] bool is_over_backlog() const noexcept {

@@ -261,10 +261,10 @@ std::optional<Subscription::Chosen> Subscription::take_held(MessageState state, 
     return std::nullopt;
 }
 
-void Subscription::forget_removed(Offset offset, std::string_view key) {
+void Subscription::forget_removed(Offset offset) {
     if (const auto ready = ready_.taken() > 0 ? ready_.take_at(offset) : std::nullopt) {
         forget(*ready, Key::held);
-    } else if (const auto waiting = keys_.messages() > 0 ? keys_.take_at(offset, number_of(as_bytes(key))) : std::nullopt) {
+    } else if (const auto waiting = keys_.messages() > 0 ? keys_.take_at(offset) : std::nullopt) {
         forget(*waiting, Key::free);
     } else if (const auto delayed = take_held(MessageState::delayed, offset)) {
         forget(delayed->run, delayed->key);
