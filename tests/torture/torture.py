@@ -202,10 +202,11 @@ class Torture:
             left = {}
             for channel in json.loads(self.baton("--output", "json", "channel", "list")):
                 if channel["name"] in self.channels:
-                    left[channel["name"]] = (channel["ready"], channel["in_flight"])
+                    shown = json.loads(self.baton("--output", "json", "channel", "show", channel["name"]))
+                    left[channel["name"]] = (shown["ready"], shown["in_flight"], shown["delayed"])
                 if channel.get("damage"):
                     self.finding(f"{channel['name']} is damaged: {channel['damage']}")
-            if all(ready == 0 and held == 0 for ready, held in left.values()):
+            if not any(sum(counts) for counts in left.values()):
                 break
             if time.monotonic() > deadline:
                 self.finding(f"not drained within 240 s: {left}")

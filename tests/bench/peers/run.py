@@ -1,15 +1,22 @@
 #!/usr/bin/env python3
 """Baton beside other brokers, interleaved round by round, with the load generators of a folder of peers.
 
-    run.py --peers FOLDER --batond FILE --generator FILE [bench | table] [arguments of FOLDER/run]
+    run.py --peers FOLDER --batond FILE --generator FILE [--document FILE] [bench | table] [arguments of FOLDER/run]
+
+With --document the table of the results (-o FILE of bench) becomes the section of that page that is marked for it.
 
 FOLDER has run, peers.py and src/ (load generators and configurations; its README line says how to install the peers).
 The generator is built by CMake from FOLDER/src/main.cpp and baton.cpp beside this file (target lg_baton).
 """
 import argparse
+import contextlib
+import io
 import os
 import sys
+import time
 
+BEGIN = "<!-- made by ./run bench --peers --document: begin -->"
+END = "<!-- made by ./run bench --peers --document: end -->"
 
 MORE_CASES = {
     "w5-128-1000": ("durable", "--work tput --mode durable --size 128 --receivers 0 --window 1000"),
@@ -38,7 +45,9 @@ def main() -> None:
     parser.add_argument("--peers", required=True)
     parser.add_argument("--batond", required=True)
     parser.add_argument("--generator", required=True)
+    parser.add_argument("--document", default="")
     options, rest = parser.parse_known_args()
+    document = os.path.abspath(options.document) if options.document else ""
     folder = os.path.abspath(options.peers)
     batond, generator = os.path.abspath(options.batond), os.path.abspath(options.generator)
     sys.dont_write_bytecode = True
@@ -56,6 +65,27 @@ def main() -> None:
     exec(compile(text, "run", "exec"), names)
     names["CASES"].update(MORE_CASES)
     names["main"]()
+    if document:
+        results = [rest[rest.index("-o") + 1] if "-o" in rest else "build/results.jsonl"]
+        if rest[:1] == ["table"]:
+            results = rest[1:]
+        write_table(document, names["table"], results)
+
+
+def write_table(document: str, table, files: list) -> None:
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        table(files)
+    cores, load = os.cpu_count(), ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    head = (f"{time.strftime('%Y-%m-%d', time.gmtime())}, {cores} cores, Linux {os.uname().release}; load average at the end {load}. "
+            "Median of the rounds (lowest-highest).")
+    with open(document, encoding="utf-8") as file:
+        text = file.read()
+    before, found, rest = text.partition(BEGIN)
+    _, ended, after = rest.partition(END)
+    if not found or not ended:
+        raise SystemExit(f"{document} has no section between {BEGIN} and {END}")
+    with open(document, "w", encoding="utf-8") as file:
+        file.write(f"{before}{BEGIN}\n\n{head}\n{printed.getvalue()}\n{END}{after}")
 
 
 if __name__ == "__main__":
