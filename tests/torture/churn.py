@@ -22,9 +22,11 @@ class Churn:
     def start(self) -> None:
         self.thread.start()
 
-    def stop(self) -> None:
+    def stop(self, timeout: float) -> bool:
+        """Whether it has ended by then."""
         self.is_stopping = True
-        self.thread.join()
+        self.thread.join(timeout)
+        return not self.thread.is_alive()
 
     def command(self, *arguments: str, text: str = "") -> bool:
         done = subprocess.run([self.baton, "--url", self.url, *arguments], input=text, capture_output=True, text=True,

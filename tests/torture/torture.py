@@ -188,8 +188,8 @@ class Torture:
         return self.report()
 
     def drain(self) -> None:
-        self.revive_receivers_only()  # Who sends in order to stop may wait for them.
-        self.churn.stop()
+        while not self.churn.stop(0.2):  # Its last command may wait for room in memory, and that for receivers.
+            self.revive_receivers_only()
         for peer in self.peers:
             if self.respawn[peer.pid][1] == "send":
                 peer.send_signal(signal.SIGTERM)

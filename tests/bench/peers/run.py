@@ -75,9 +75,9 @@ def main() -> None:
 def write_table(document: str, table, files: list) -> None:
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         table(files)
-    cores, load = os.cpu_count(), ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    head = (f"{time.strftime('%Y-%m-%d', time.gmtime())}, {cores} cores, Linux {os.uname().release}; load average at the end {load}. "
-            "Median of the rounds (lowest-highest).")
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    head = (f"{time.strftime('%Y-%m-%d', time.gmtime())}, {os.cpu_count()} cores, Linux {os.uname().release}; load average at the"
+            f" end {load}. Median of the rounds (lowest-highest).")
     with open(document, encoding="utf-8") as file:
         text = file.read()
     before, found, rest = text.partition(BEGIN)
