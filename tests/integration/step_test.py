@@ -141,8 +141,9 @@ class DurableStepTest(EveryStorage):
         records = [record for folder in os.listdir(self.data) if folder.startswith("generation")
                    for record in self.inspect("--output", "jsonl", "dump", "wal").splitlines()]
         kinds = {json.loads(record).get("type") for record in records}
-        self.assertIn("joint", kinds)
-        self.assertEqual(self.shards > 1, "intent" in kinds)
+        # Over several shards the intent decides; nobody waits for the parts, and the kill may have been faster.
+        self.assertIn("intent" if self.shards > 1 else "joint", kinds)
+        self.assertTrue(self.shards > 1 or "intent" not in kinds)
         self.start()
         self.assertEqual((2, 2, 1), self.stored())
         self.open_worker_again(2)
