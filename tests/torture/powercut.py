@@ -52,6 +52,7 @@ class PowerCuts:
         self.confirmed: dict[str, int] = {}  # By sender, over all rounds.
         self.settled: set[tuple[str, int]] = set()  # (channel, offset) whose receipt was answered.
         self.acked: set[tuple[str, int]] = set()
+        self.received: set[tuple[str, int]] = set()  # An ack may be on the disk before its line is in the log.
         self.findings: list[str] = []
         self.counts = collections.Counter()
 
@@ -89,6 +90,7 @@ class PowerCuts:
     def read_log(self, log: pathlib.Path) -> int:
         """What the guest was told. The last line may be cut, and lines of several processes do not mix."""
         new = 0
+        last_received: list[tuple[str, int]] = []
         text = log.read_bytes().decode(errors="replace").replace("\r", "")
         for line in text.split("\n")[:-1]:
             if match := re.fullmatch(r"C (\d+) \d+ (\S+)", line):
@@ -99,6 +101,9 @@ class PowerCuts:
                 self.settled.add(("two", int(match[1])))
             elif match := re.fullmatch(r"A (\d+) \d+", line):
                 self.acked.add(("two", int(match[1])))
+            elif match := re.fullmatch(r"R \S+ \d+ (\d+) .*", line):
+                last_received.append(("two", int(match[1])))
+        self.received |= set(last_received) - self.settled - self.acked
         self.counts["confirmed"] += new
         return new
 
@@ -124,7 +129,7 @@ class PowerCuts:
             stored[name].add(message)
             if (channel, offset) in self.settled:
                 self.findings.append(f"cut {number}: {channel} offset {offset} is back although its receipt was answered")
-        settled_of = {offset for channel, offset in self.settled | self.acked}
+        settled_of = {offset for channel, offset in self.settled | self.acked | self.received}
         for name, count in self.confirmed.items():
             missing = [message for message in range(1, count + 1) if message not in stored[name]]
             # What is not there must have been settled by the receiver of channel two: compare by number.
