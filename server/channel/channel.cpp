@@ -317,11 +317,7 @@ void Channel::trim_purged(Purge& purge, std::uint64_t runs) {
         return oldest != nullptr && oldest->end() <= std::min(purge.sweep.end, log_.visible_end()) ? oldest : nullptr;
     };
     for (const StoredBatch* oldest = next(); oldest != nullptr && runs > 0; oldest = next(), --runs) {
-        if (journal_ != nullptr && oldest->cursors > 0) {
-            note_places();
-        }
-        purge.messages += oldest->count;
-        log_.trim_oldest();
+        purge.messages += trim_oldest();
     }
     purge.is_over = next() == nullptr;
 }

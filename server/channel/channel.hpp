@@ -416,6 +416,7 @@ private:
     }
     void cut_off(Subscription& reader);
     void trim();
+    std::uint64_t trim_oldest();
     void trim_purged(Purge& purge, std::uint64_t runs);
     void close_all(std::error_code reason);
 

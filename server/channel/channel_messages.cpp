@@ -312,12 +312,19 @@ void Channel::trim() {
         if (!is_old && log_.messages() <= options_.messages_max && log_.bytes() <= options_.bytes_max) {
             return;
         }
-        if (journal_ != nullptr && oldest->cursors > 0) {
-            note_places();
-        }
-        trimmed_ += oldest->live();
-        log_.trim_oldest();
+        trimmed_ += trim_oldest();
     }
+}
+
+// How many messages went with it.
+std::uint64_t Channel::trim_oldest() {
+    const StoredBatch& oldest = *log_.oldest_kept();
+    if (journal_ != nullptr && oldest.cursors > 0) {
+        note_places();
+    }
+    const std::uint64_t messages = oldest.live();
+    log_.trim_oldest();
+    return messages;
 }
 
 std::uint64_t Channel::make_room(std::uint64_t messages, std::uint64_t bytes) {

@@ -159,8 +159,6 @@ public:
 
     // --- Administration ------------------------------------------------------------------------------------------------
 
-    /// Forgets all ready messages: a sweep in one step. Blocks are not cut.
-    std::uint64_t purge();
     /// Everything that it holds, before it is removed. Nothing is noted.
     void forget_all();
     /// From quarantine back to ready, with the first attempt.

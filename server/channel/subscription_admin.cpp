@@ -98,12 +98,6 @@ Offset Subscription::oldest_offset() const noexcept {
 
 // --- Administration ------------------------------------------------------------------------------------------------------
 
-std::uint64_t Subscription::purge() {
-    Sweep sweep;
-    std::uint64_t runs = UINT64_MAX;
-    return drop_ready(sweep, runs);
-}
-
 // Also those that have not been looked at.
 std::optional<Subscription::Chosen> Subscription::take_ready_before(Sweep& sweep) {
     if (const auto run = keys_.take_before(sweep.end)) {
@@ -262,12 +256,10 @@ std::optional<Subscription::Chosen> Subscription::take_held(MessageState state, 
 }
 
 void Subscription::forget_removed(Offset offset) {
-    if (const auto ready = ready_.taken() > 0 ? ready_.take_at(offset) : std::nullopt) {
-        forget(*ready, Key::held);
-    } else if (const auto waiting = keys_.messages() > 0 ? keys_.take_at(offset) : std::nullopt) {
-        forget(*waiting, Key::free);
-    } else if (const auto delayed = take_held(MessageState::delayed, offset)) {
-        forget(delayed->run, delayed->key);
+    for (const MessageState state : {MessageState::ready, MessageState::delayed}) {
+        if (const auto held = take_held(state, offset)) {
+            return forget(held->run, held->key);
+        }
     }
 }
 

@@ -188,6 +188,14 @@ TEST_F(CompactionTest, RetentionTakesTheNewestOfAKeyToo) {
     EXPECT_EQ(kept(), (Offsets{4, 5, 6}));
 }
 
+TEST_F(CompactionTest, APurgeCountsWhatIsLeft) {
+    begin();
+    publish({"a=1", "b=1", "a=2"});
+    EXPECT_EQ(kept(), (Offsets{2, 3}));
+    EXPECT_EQ(world->channel.purge(), 2U);
+    EXPECT_EQ(kept(), Offsets{});
+}
+
 TEST_F(CompactionTest, OneStepIsBoundedAndTheRestFollows) {
     begin();
     reconfigure(false);
