@@ -381,9 +381,7 @@ Json merge_broker(const std::vector<Json>& parts, const BrokerState& state) {
 
 }  // namespace
 
-bool admin_changes(std::string_view json) {
-    const auto request = parse_object(json);
-    const auto op = request ? request->value("op", Json{}) : Json{};
+bool admin_changes(std::string_view op) {
     return op == "channel.create" || op == "channel.delete" || op == "channel.purge" || op == "channel.retry" ||
            op == "channel.drop" || op == "channel.move" || op == "subscription.create" || op == "subscription.delete" ||
            op == "policy.apply";

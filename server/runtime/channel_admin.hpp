@@ -37,8 +37,8 @@ public:
     [[nodiscard]] virtual const ShardStore* storage() const = 0;
 };
 
-/// Whether the request changes something that may be durable, so that its answer waits for the commit.
-[[nodiscard]] bool admin_changes(std::string_view json);
+/// Whether the operation changes something that may be durable, so that its answer waits for the commit.
+[[nodiscard]] bool admin_changes(std::string_view op);
 
 /// Where a request must be carried out.
 enum class AdminScope : std::uint8_t { invalid, channel, every_shard, first_shard, any_shard };

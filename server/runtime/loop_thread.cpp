@@ -81,7 +81,7 @@ void LoopThread::serve() {
 
 /// False: it took long, and the loop has another owner now.
 bool LoopThread::run_job() {
-    if (!threads_[1].joinable() && jobs_ == 0) {
+    if (jobs_ == 0) {
         threads_[1] = std::thread{[this] { live(false); }};
         pthread_setname_np(threads_[1].native_handle(), (name_ + 'b').c_str());
     }

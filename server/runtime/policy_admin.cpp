@@ -120,8 +120,7 @@ channel::ChannelOptions options_under(const channel::Channel& channel, const Cha
 
 }  // namespace
 
-bool is_policy_change(std::string_view json) {
-    const auto op = operation_of(json);
+bool is_policy_change(std::string_view op) {
     return op == "policy.set" || op == "policy.delete";
 }
 

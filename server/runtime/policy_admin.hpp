@@ -16,7 +16,7 @@
 namespace baton::runtime {
 
 /// `policy.set` and `policy.delete`.
-[[nodiscard]] bool is_policy_change(std::string_view json);
+[[nodiscard]] bool is_policy_change(std::string_view op);
 
 struct PolicyChange {
     PolicyBook::Policies set;  ///< All that were set, afterwards.

@@ -767,7 +767,8 @@ void ShardBroker::handle(AdminCommand& command) {
     if (!hidden_.empty() && admin_scope(command.json) == AdminScope::channel && waits_for_restore(command.name, command)) {
         return;
     }
-    if (store_ && store_->condition() == commit::Condition::failed && admin_changes(command.json)) {
+    const auto op = operation_of(command.json);
+    if (store_ && store_->condition() == commit::Condition::failed && admin_changes(op)) {
         const auto* channel = find(command.name);
         if (channel != nullptr && channel->is_durable()) {
             return send_part(command.session,
@@ -776,18 +777,18 @@ void ShardBroker::handle(AdminCommand& command) {
                                                             "started again")});
         }
     }
-    if (operation_of(command.json) == "channel.move") {
+    if (op == "channel.move") {
         return moves_.start(command);
     }
-    if (Sweeps::is_request(command.json)) {
+    if (Sweeps::is_request(op, command.json)) {
         return sweeps_.start(command);
     }
-    if (is_policy_change(command.json)) {
+    if (is_policy_change(op)) {
         return change_policies(command);
     }
     const auto before = store_ ? store_->log().submitted() : 0;
     AdminPartEvent part{command.gathering, run_admin(*this, command.name, command.json, command.reply_size_max)};
-    if (const auto index = store_ && admin_changes(command.json) ? change_to_wait_for(command.name, before) : 0;
+    if (const auto index = store_ && admin_changes(op) ? change_to_wait_for(command.name, before) : 0;
         index > 0) {
         return answer_when_committed(index, command.session, std::move(part));
     }

@@ -265,19 +265,21 @@ void Steps::on(StepCommand& command) {
     }
 }
 
+StepAnswer Steps::answer_to(const StepCommand& command) const {
+    StepAnswer answer;
+    answer.phase = command.phase;
+    answer.shard = shard_;
+    answer.id = command.id;
+    return answer;
+}
+
 void Steps::begin_part(StepCommand& command) {
     for (const StepSection& section : command.request->sections) {
         if (is_mine(section) && section.ranges.empty() && host_.waits(command, section.name)) {
             return;
         }
     }
-    StepAnswer answer{.phase = command.phase,
-                      .is_committed = false,
-                      .shard = shard_,
-                      .id = command.id,
-                      .reason{},
-                      .section = UINT32_MAX,
-                      .targets{}};
+    StepAnswer answer = answer_to(command);
     Part part{.request = command.request, .channels{}};
     commit::Index made_at = 0;
     // Messages first: they know whether the step was done before.
@@ -359,13 +361,7 @@ void Steps::do_part(const StepCommand& command) {
     const auto found = parts_.find(command.id);
     BATON_ASSERT(found != parts_.end());
     const Part& part = found->second;
-    StepAnswer answer{.phase = command.phase,
-                      .is_committed = false,
-                      .shard = shard_,
-                      .id = command.id,
-                      .reason{},
-                      .section = UINT32_MAX,
-                      .targets{}};
+    StepAnswer answer = answer_to(command);
     const bool is_joining = command.phase == StepCommand::Phase::do_durable;
     const bool is_durable = std::ranges::any_of(part.channels, [&](ChannelId id) {
         const auto* channel = host_.channel_of(id);

@@ -126,6 +126,7 @@ private:
     [[nodiscard]] std::vector<std::uint32_t> durable_shards(const Step& step) const;
 
     // A part.
+    [[nodiscard]] StepAnswer answer_to(const StepCommand& command) const;
     void begin_part(StepCommand& command);
     [[nodiscard]] std::error_code begin_section(StepAnswer& answer, Part& part, const StepCommand& command,
                                                 std::uint32_t section, commit::Index& made_at);

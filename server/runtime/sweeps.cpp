@@ -10,8 +10,7 @@ namespace baton::runtime {
 
 using channel::MessageState;
 
-bool Sweeps::is_request(std::string_view json) {
-    const auto op = operation_of(json);
+bool Sweeps::is_request(std::string_view op, std::string_view json) {
     if (op == "channel.retry" || op == "channel.drop") {
         return parse_object(json)->value("all", Json{}) == true;
     }
@@ -35,8 +34,8 @@ Sweeps::Job Sweeps::job_of(const AdminCommand& command) {
     job.gathering = command.gathering;
     job.name = command.name;
     job.request = command.json;
-    const auto op = operation_of(command.json);
     const Json request = *parse_object(command.json);
+    const auto op = text_of(request, "op", "");
     if (op == "channel.purge") {
         job.kind = Kind::purge;
         refuse_unknown_keys(request, {});

@@ -29,7 +29,7 @@ public:
     Sweeps(const Sweeps&) = delete;
     Sweeps& operator=(const Sweeps&) = delete;
 
-    [[nodiscard]] static bool is_request(std::string_view json);
+    [[nodiscard]] static bool is_request(std::string_view op, std::string_view json);
     /// A request for a channel of this shard, and its first slice. It is answered once, now or later, whether who asked is there
     /// still or not.
     void start(const AdminCommand& command);
