@@ -22,4 +22,12 @@ void print_json(const Json& json) {
     std::fwrite(text.data(), 1, text.size(), stdout);
 }
 
+void print(const Program& program, const Json& json, const std::string& text) {
+    if (program.global.output == OutputFormat::text) {
+        std::fputs(text.c_str(), stdout);
+    } else {
+        print_json(json);
+    }
+}
+
 }  // namespace baton::cli

@@ -17,5 +17,7 @@ using Json = nlohmann::json;
 
 /// One object or value per line on stdout.
 void print_json(const Json& json);
+/// The text for people, or the object for programs, as --output says.
+void print(const Program& program, const Json& json, const std::string& text);
 
 }  // namespace baton::cli

@@ -18,14 +18,6 @@ struct ChannelOptions {
     ChannelFlags flags;
 };
 
-void print(const Program& program, const Json& json, const std::string& text) {
-    if (program.global.output == OutputFormat::text) {
-        std::fputs(text.c_str(), stdout);
-    } else {
-        print_json(json);
-    }
-}
-
 int create(const Program& program, const ChannelOptions& options) {
     auto arguments = finished_settings(options.flags);
     if (options.durable || options.memory) {

@@ -22,11 +22,7 @@ int explain(const Program& program, const ExplainOptions& options) {
     Client client{question_options(program.global)};
     auto reply = ask(program, client, "channel.explain", options.channel, arguments);
     reply.erase("ok");
-    if (program.global.output == OutputFormat::text) {
-        std::fputs(explanation_text(reply).c_str(), stdout);
-    } else {
-        print_json(reply);
-    }
+    print(program, reply, explanation_text(reply));
     return exit_done;
 }
 

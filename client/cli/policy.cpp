@@ -1,6 +1,5 @@
 // `baton policy list|show|set|apply|delete`: what channels get that are created without settings of their own.
 #include <algorithm>
-#include <cstdio>
 
 #include "client/cli/admin.hpp"
 #include "client/cli/channel_settings.hpp"
@@ -18,14 +17,6 @@ struct PolicyOptions {
     bool apply = false;
     ChannelFlags flags;
 };
-
-void print(const Program& program, const Json& json, const std::string& text) {
-    if (program.global.output == OutputFormat::text) {
-        std::fputs(text.c_str(), stdout);
-    } else {
-        print_json(json);
-    }
-}
 
 std::string number(const Json& json, const char* key) { return std::to_string(json.value(key, std::uint64_t{0})); }
 

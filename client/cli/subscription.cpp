@@ -1,6 +1,4 @@
 // `baton subscription create|list|delete`: the named subscriptions of topics and streams.
-#include <cstdio>
-
 #include "client/cli/admin.hpp"
 #include "client/cli/channel_report.hpp"
 #include "client/cli/times.hpp"
@@ -16,14 +14,6 @@ struct SubscriptionOptions {
     bool force = false;
     Json settings = Json::object();
 };
-
-void print(const Program& program, const Json& json, const std::string& text) {
-    if (program.global.output == OutputFormat::text) {
-        std::fputs(text.c_str(), stdout);
-    } else {
-        print_json(json);
-    }
-}
 
 int create(const Program& program, const SubscriptionOptions& options) {
     auto arguments = options.settings;
