@@ -26,17 +26,17 @@ const char* why_impossible(const MessageProperties& properties) noexcept {
 
 }  // namespace
 
-Expected<std::vector<std::byte>> encoded_properties(const Message& message, const std::string& what) {
+Expected<std::vector<std::byte>> encoded_properties(const Message& message) {
     const MessageProperties* properties = message.properties();
     if (properties == nullptr || properties->empty()) {
         return std::vector<std::byte>{};
     }
     if (const char* wrong = why_impossible(*properties)) {
-        return std::unexpected{ClientError{ClientErrc::bad_argument, what + ": " + wrong}};
+        return std::unexpected{ClientError{ClientErrc::bad_argument, wrong}};
     }
     auto block = encode_properties(*properties);
     if (!block) {
-        return std::unexpected{ClientError{ClientErrc::bad_argument, what + ": " + block.error().message()}};
+        return std::unexpected{ClientError{ClientErrc::bad_argument, block.error().message()}};
     }
     return std::move(*block);
 }

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstddef>
-#include <string>
 #include <vector>
 
 #include <baton/error.hpp>
@@ -10,7 +9,8 @@
 
 namespace baton::client {
 
-// The encoded block of its properties; empty if it has none. bad_argument, about `what`, for values out of their range.
-[[nodiscard]] Expected<std::vector<std::byte>> encoded_properties(const Message& message, const std::string& what);
+// The encoded block of its properties; empty if it has none. bad_argument for values out of their range; whoever calls
+// says before the text what they are about.
+[[nodiscard]] Expected<std::vector<std::byte>> encoded_properties(const Message& message);
 
 }  // namespace baton::client

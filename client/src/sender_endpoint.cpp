@@ -20,9 +20,10 @@ SenderEndpoint::SenderEndpoint(std::shared_ptr<Shared> shared, std::string chann
 // ------------------------------------------------------------------------------------------------------
 
 Expected<SenderEndpoint::Encoded> SenderEndpoint::encode(const Message& message) const {
-    auto properties = encoded_properties(message, what());
+    auto properties = encoded_properties(message);
     if (!properties) {
-        return std::unexpected{std::move(properties.error())};
+        const ClientError& error = properties.error();
+        return std::unexpected{ClientError{error.code(), what() + ": " + error.text()}};
     }
     return Encoded{.body = message.body(), .properties = std::move(*properties)};
 }

@@ -72,15 +72,17 @@ std::optional<ClientError> StepWork::check_room(std::size_t added, bool is_new_s
 
 Expected<void> StepWork::send(std::string_view channel, const Message& message, bool create) {
     constexpr std::size_t name_size_max = 255;
-    const std::string what = "channel " + name_text(as_bytes(channel));
+    const auto about_channel = [channel](const ClientError& error) {
+        return ClientError{error.code(), "channel " + name_text(as_bytes(channel)) + ": " + error.text()};
+    };
     if (channel.empty() || channel.size() > name_size_max) {
         return std::unexpected{
             ClientError{ClientErrc::bad_argument,
                         "a channel's name has 1 to 255 bytes, this one has " + std::to_string(channel.size())}};
     }
-    auto properties = encoded_properties(message, what);
+    auto properties = encoded_properties(message);
     if (!properties) {
-        return std::unexpected{properties.error()};
+        return std::unexpected{about_channel(properties.error())};
     }
     const auto found = std::ranges::find_if(
         sendings_, [&](const Sending& sending) { return sending.channel == channel && sending.must_exist == !create; });
@@ -94,7 +96,7 @@ Expected<void> StepWork::send(std::string_view channel, const Message& message, 
     const std::size_t added =
         head + (has_properties ? 2 * (others + 1) : 0) + 4 + message.body().size() + properties->size();
     if (auto error = check_room(added, is_new)) {
-        return std::unexpected{ClientError{error->code(), what + ": " + error->text()}};
+        return std::unexpected{about_channel(*error)};
     }
     if (is_new) {
         sendings_.push_back({std::string{channel}, !create, false, {}});
