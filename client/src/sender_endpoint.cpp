@@ -79,9 +79,18 @@ std::uint64_t SenderEndpoint::accept(const std::shared_ptr<SenderEndpoint>& self
 void SenderEndpoint::append(const Encoded& message) {
     if (batches_.empty() || batches_.back().count() >= window_.batch_messages ||
         (!batches_.back().empty() && batches_.back().size() + message.size() > batch_size_max)) {
-        batches_.push_back(std::exchange(spare_, BatchBuilder{}));
+        begin_batch();
     }
     batches_.back().append(message.body, message.properties);
+}
+
+void SenderEndpoint::begin_batch() {
+    if (spares_.empty()) {
+        batches_.emplace_back();
+        return;
+    }
+    batches_.push_back(std::move(spares_.back()));
+    spares_.pop_back();
 }
 
 Expected<std::uint64_t> SenderEndpoint::post(const std::shared_ptr<SenderEndpoint>& self, const Message& message,
@@ -253,8 +262,8 @@ void SenderEndpoint::hand_over(ClientProtocol& protocol, Completions& completion
         const bool is_small = batch.size() <= 2 * batch_size_max;
         protocol.publish(link, batch.take(*pool_, BatchBuilder::Crc::off));
         lock.lock();
-        if (is_small) {
-            spare_ = std::move(batch);  // Its buffer is used again.
+        if (is_small && spares_.size() < spares_max) {
+            spares_.push_back(std::move(batch));
         }
     }
     if (is_closing_ && batches_.empty()) {

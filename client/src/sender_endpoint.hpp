@@ -29,6 +29,9 @@ class SenderEndpoint final : public Endpoint {
 public:
     static constexpr std::size_t batch_size_max = 64 * 1024;  // Beyond it a new batch begins; a large message is alone.
 
+    // Buffers kept while nothing waits: a sender that runs ahead of the wire fills a few before the first is taken.
+    static constexpr std::size_t spares_max = 8;
+
     using SendDone = std::move_only_function<void(Expected<SendReceipt>)>;
 
     SenderEndpoint(std::shared_ptr<Shared> shared, std::string channel, const SendWindow& window);
@@ -88,6 +91,7 @@ private:
     [[nodiscard]] bool has_room(std::size_t size) const noexcept;
     std::uint64_t accept(const std::shared_ptr<SenderEndpoint>& self, const Encoded& message);
     void append(const Encoded& message);
+    void begin_batch();
     [[nodiscard]] std::string blocked_text() const;
     [[nodiscard]] std::optional<ClientError> take_refusal(std::uint64_t sequence);
     [[nodiscard]] Expected<SendReceipt> outcome_of(std::uint64_t sequence);
@@ -104,7 +108,7 @@ private:
 
     // Guarded by the mutex:
     std::deque<BatchBuilder> batches_;  // Accepted and not handed over; the last one may still grow.
-    BatchBuilder spare_;
+    std::vector<BatchBuilder> spares_;   // Empty, with buffers that have grown; at most spares_max.
     std::deque<Weight> weights_;
     std::size_t weight_ = 0;
     std::uint64_t accepted_ = 0;
