@@ -32,7 +32,9 @@ AsyncClient::OwnedMessage::OwnedMessage(const Message& message) : body{as_text(m
 }
 
 AsyncClient::AsyncClient(asio::any_io_executor executor, ClientOptions options)
-    : executor_{std::move(executor)}, core_{std::make_shared<Core>(std::move(options))} {}
+    : executor_{std::move(executor)}, core_{std::make_shared<Core>(std::move(options))} {
+    core_->keep_loop();  // Nobody waits, and completions are not for just any thread.
+}
 
 AsyncClient::AsyncClient(asio::any_io_executor executor, std::string_view url)
     : AsyncClient{std::move(executor), ClientOptions{.url = std::string{url}}} {}

@@ -13,6 +13,7 @@
 #include <string>
 #include <utility>
 
+#include "client/src/loop.hpp"
 #include <baton/client.hpp>
 #include <baton/error.hpp>
 #include <baton/options.hpp>
@@ -89,16 +90,20 @@ struct Waited {
 // Wakes the waiters when a stop is requested.
 class StopWatch {
 public:
-    StopWatch(const std::stop_token& token, std::mutex& mutex, std::condition_variable& changed)
-        : callback_{token, Wake{mutex, changed}} {}
+    StopWatch(const std::stop_token& token, std::mutex& mutex, std::condition_variable& changed, Loop* loop)
+        : callback_{token, Wake{mutex, changed, loop}} {}
 
 private:
     struct Wake {
         std::mutex& mutex;
         std::condition_variable& changed;
+        Loop* loop;
         void operator()() const {
             const std::lock_guard guard{mutex};
             changed.notify_all();
+            if (loop != nullptr) {
+                loop->interrupt();
+            }
         }
     };
     std::stop_callback<Wake> callback_;
@@ -107,10 +112,12 @@ private:
 // A locked mutex, and what is needed to wait for something under it. Lives as long as the call that waits.
 class WaitScope {
 public:
-    WaitScope(const Board& board, std::mutex& mutex, std::condition_variable& changed, const WaitLimit& limit)
-        : board_{board}, changed_{changed}, limit_{limit}, lock_{mutex, std::defer_lock} {
+    // With a loop: the thread may run it while it waits.
+    WaitScope(const Board& board, std::mutex& mutex, std::condition_variable& changed, const WaitLimit& limit,
+              Loop* loop = nullptr)
+        : board_{board}, changed_{changed}, limit_{limit}, loop_{loop}, lock_{mutex, std::defer_lock} {
         if (limit.stop().stop_possible()) {
-            watch_.emplace(limit.stop(), mutex, changed);  // Without the lock: it may call at once.
+            watch_.emplace(limit.stop(), mutex, changed, loop);  // Without the lock: it may call at once.
         }
         lock_.lock();
     }
@@ -123,6 +130,7 @@ public:
             return {};  // The usual case, once a message: without a look at the clock.
         }
         const SteadyTime begin = is_no_wait() ? SteadyTime::min() : WaitLimit::Clock::now();
+        std::optional<Loop::Waiter> waiter;
         for (SteadyTime now = begin; !ready(); now = WaitLimit::Clock::now()) {
             if (limit_.stop().stop_requested()) {
                 return {.end = WaitEnd::interrupted, .error = {}};
@@ -135,7 +143,14 @@ public:
                 return {.end = WaitEnd::unreachable, .error = std::move(verdict.error)};
             }
             const SteadyTime until = std::min(limit_.until(), verdict.give_up_at);
-            if (until == SteadyTime::max()) {
+            if (loop_ != nullptr && !waiter) {
+                waiter.emplace(*loop_);
+            }
+            if (waiter && waiter->take()) {
+                lock_.unlock();
+                waiter->run_one(until);
+                lock_.lock();
+            } else if (until == SteadyTime::max()) {
                 changed_.wait(lock_);
             } else {
                 changed_.wait_until(lock_, until);
@@ -152,6 +167,7 @@ private:
     const Board& board_;
     std::condition_variable& changed_;
     const WaitLimit& limit_;
+    Loop* loop_;
     std::optional<StopWatch>
         watch_;  // Its end waits for a call that is running and wants the mutex: ends after the lock.
     std::unique_lock<std::mutex> lock_;

@@ -39,7 +39,10 @@ Connection::Connection(const net::Executor& executor, net::Endpoint endpoint, co
 void Connection::connect() {
     state_ = State::connecting;
     connector_.connect(endpoint_, attempt_timeout,
-                       [this](Result<net::Socket> socket) { on_connect(std::move(socket)); });
+                       [this](Result<net::Socket> socket) {
+                           const auto turn = owner_.enter_turn();
+                           on_connect(std::move(socket));
+                       });
 }
 
 void Connection::on_connect(Result<net::Socket> socket) {
@@ -99,6 +102,7 @@ void Connection::write_all() {
     }
     asio::post(executor_, [this, watch = life_.watch()] {
         if (!watch.is_gone()) {
+            const auto turn = owner_.enter_turn();
             end_turn();
         }
     });
@@ -212,7 +216,11 @@ void Connection::set_timer(MonotonicTime when) {
     timer_at_ = when;
     timer_.expires_after(std::chrono::duration_cast<net::SteadyTimer::duration>(when - clock_.now()));
     timer_.async_wait([this, round = ++timer_round_, watch = life_.watch()](std::error_code) {
-        if (!watch.is_gone() && round == timer_round_) {
+        if (watch.is_gone()) {
+            return;
+        }
+        const auto turn = owner_.enter_turn();
+        if (round == timer_round_) {
             on_timer();
         }
     });

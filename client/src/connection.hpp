@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <mutex>
 #include <optional>
 #include <string>
 
@@ -22,6 +23,8 @@ namespace baton::client {
 
 class ConnectionOwner {
 public:
+    // For the duration of a handler.
+    [[nodiscard]] virtual std::unique_lock<std::mutex> enter_turn() = 0;
     // Give the protocol what users have left since the last call.
     virtual void collect() = 0;
     // The protocol has said meanwhile that it takes more of that.
@@ -59,11 +62,17 @@ public:
     // As finish, but does not wait for the other side.
     void abort();
 
+    // Open, nobody is in end_turn(), and what was written before is with the kernel.
+    [[nodiscard]] bool is_between_turns() const noexcept {
+        return state_ == State::open && !is_in_turn_ && !io_->is_write_waiting();
+    }
+
     [[nodiscard]] const net::Endpoint& endpoint() const noexcept { return endpoint_; }
 
 private:
     enum class State : std::uint8_t { waiting, connecting, open, closing, finished };
 
+    std::unique_lock<std::mutex> enter() noexcept override { return owner_.enter_turn(); }
     std::size_t on_bytes(BorrowedBytes readable) noexcept override;
     std::size_t bytes_wanted() const noexcept override { return protocol_.bytes_wanted(); }
     void on_turn_end() noexcept override { end_turn(); }

@@ -176,11 +176,12 @@ Expected<Answer> Core::ask(const WaitLimit& limit, const char* what, Ask begin) 
         const std::lock_guard lock{shared->board.waits_mutex};
         slot->answer = std::move(answer);
         shared->board.waits_changed.notify_all();
+        shared->loop.lend();
     };
     if (!shared_->inbox.post(begin(id, std::move(done)))) {
         return std::unexpected{closed_error("the client")};
     }
-    WaitScope scope{shared_->board, shared_->board.waits_mutex, shared_->board.waits_changed, limit};
+    WaitScope scope{shared_->board, shared_->board.waits_mutex, shared_->board.waits_changed, limit, &shared_->loop};
     Waited waited = scope.wait([&] { return slot->answer.has_value(); });
     if (slot->answer) {
         return std::move(*slot->answer);
@@ -323,6 +324,7 @@ void Core::forget(RequestId id) {
 // -----------------------------------------------------------------------------------------------------------
 
 void Core::begin_close(std::chrono::nanoseconds timeout, Engine::CloseDone done) {
+    shared_->loop.keep();
     const auto holder = std::make_shared<Engine::CloseDone>(std::move(done));
     if (!shared_->inbox.post([timeout, holder](Engine* engine) { engine->begin_close(timeout, std::move(*holder)); })) {
         (*holder)({});

@@ -58,6 +58,9 @@ public:
     void begin_close(std::chrono::nanoseconds timeout, Engine::CloseDone done);
     bool close(std::chrono::nanoseconds timeout) noexcept;
 
+    // No thread that waits is lent the event loop.
+    void keep_loop() { shared_->loop.keep(); }
+
     [[nodiscard]] const Board& board() const noexcept { return shared_->board; }
     [[nodiscard]] const ClientOptions& options() const noexcept { return options_; }
 

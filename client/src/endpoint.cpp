@@ -19,7 +19,9 @@ void Endpoint::close_in_background(const std::shared_ptr<Endpoint>& self) {
     const std::lock_guard lock{mutex_};
     if (!std::exchange(is_closing_, true)) {
         mark(self);
+        shared_->inbox.wake();
         changed_.notify_all();
+        shared_->loop.interrupt();
     }
 }
 

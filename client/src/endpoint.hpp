@@ -13,6 +13,7 @@
 
 #include "client/src/board.hpp"
 #include "client/src/inbox.hpp"
+#include "client/src/loop.hpp"
 #include "client/src/protocol_events.hpp"
 #include <baton/error.hpp>
 #include <baton/wait_limit.hpp>
@@ -26,6 +27,7 @@ struct Shared {
     explicit Shared(std::chrono::nanoseconds connect_timeout) noexcept : board{connect_timeout} {}
     Board board;
     Inbox inbox;
+    Loop loop;
 };
 
 // Calls that complete asynchronous operations: collected under locks, made without.
@@ -54,15 +56,30 @@ public:
     // The connection came or went: whoever waits judges anew.
     void wake_all() {
         const std::lock_guard lock{mutex_};
-        changed_.notify_all();
+        notify();
     }
 
 protected:
-    // With the mutex held. Puts this endpoint on the I/O thread's list, once.
-    void mark(const std::shared_ptr<Endpoint>& self) {
-        if (!is_marked_) {
-            is_marked_ = true;
-            shared_->inbox.mark(self);
+    // What waiting threads wait for has changed, in a turn. With the mutex held.
+    void notify() {
+        changed_.notify_all();
+        shared_->loop.lend();
+    }
+    // Puts this endpoint on the list of those from which the next turn collects, once; does not see to it that there is
+    // one. With the mutex held. False: it was there already.
+    bool mark(const std::shared_ptr<Endpoint>& self) {
+        if (is_marked_) {
+            return false;
+        }
+        is_marked_ = true;
+        shared_->inbox.mark(self);
+        return true;
+    }
+    // With a turn that collects it: the one that a waiting thread begins with if nobody runs the loop now (it is ours
+    // that waits, or the I/O thread comes in a moment), otherwise one of its own. With the mutex held.
+    void mark_for_turn(const std::shared_ptr<Endpoint>& self) {
+        if (mark(self) && !shared_->loop.is_free()) {
+            shared_->inbox.wake();
         }
     }
     [[nodiscard]] std::string what() const;  // "channel greetings".

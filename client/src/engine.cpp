@@ -47,15 +47,28 @@ Engine::Engine(const ClientOptions& options, net::Endpoint endpoint, std::shared
                   clock_,
                   prng_,
                   *this} {
-    shared_->inbox.open([this] { asio::post(context_, [this] { connection_.end_turn(); }); });
+    shared_->loop.open(context_, *this);
+    shared_->inbox.open([this] { wake(); });
 }
 
 Engine::~Engine() = default;
 
 void Engine::run() {
-    asio::post(context_, [this] { connection_.start(); });
-    context_.run();
+    asio::post(context_, [this] {
+        const auto turn = enter_turn();
+        connection_.start();
+    });
+    shared_->loop.run();
     BATON_ASSERT(is_finished_);
+}
+
+void Engine::wake() {
+    asio::post(context_, [this] {
+        shared_->loop.note_attended();
+        const auto turn = enter_turn();
+        connection_.end_turn();
+    });
+    shared_->loop.attend();
 }
 
 // --- Commands
@@ -137,6 +150,7 @@ void Engine::begin_close(Duration timeout, CloseDone done) {
     close_done_ = std::move(done);
     close_timer_.expires_after(timeout);
     close_timer_.async_wait([this](std::error_code error) {
+        const auto turn = enter_turn();
         if (!error) {
             on_close_timeout();
         }
@@ -158,6 +172,17 @@ void Engine::on_close_timeout() {
 
 // --- Turns
 // -------------------------------------------------------------------------------------------------------------
+
+void Engine::take_turn() noexcept {
+    connection_.end_turn();
+    if (!outbox_.empty()) {
+        shared_->loop.attend();  // The socket is full: somebody must wait for it.
+    }
+}
+
+bool Engine::is_ready_for_turn() const noexcept {
+    return !is_closing_ && connection_.is_between_turns() && !shared_->inbox.has_commands();
+}
 
 void Engine::collect() {
     shared_->inbox.take(content_);
@@ -194,6 +219,7 @@ void Engine::wait_for_pace() {
     }
     pace_timer_.expires_after(ReceiverEndpoint::pace);
     pace_timer_.async_wait([this](std::error_code error) {
+        const auto turn = enter_turn();
         is_pace_running_ = false;
         if (!error) {
             on_pace();
@@ -219,6 +245,7 @@ void Engine::renew_leases_within(Duration interval) {
     leases_due_ = due;
     lease_timer_.expires_after(interval);
     lease_timer_.async_wait([this](std::error_code error) {
+        const auto turn = enter_turn();
         if (!error) {
             leases_due_.reset();
             on_lease_timer();
@@ -244,17 +271,33 @@ void Engine::on_turn_done() {
     }
 }
 
-// Users are called here and nowhere else: no lock is held, and the state is whole.
+// Users are called here and nowhere else: no lock is held, and the state is whole. Events are for the I/O thread; so are
+// a user's completions, whose client does not lend its loop, and ours may run anywhere.
 void Engine::run_completions() {
-    while (!completions_.empty() || !events_.empty()) {
-        for (auto& complete : std::exchange(completions_, {})) {
+    if (completions_.empty() && events_.empty()) {
+        return;
+    }
+    if (!options_.on_event) {
+        events_.clear();
+    }
+    const bool may_report = shared_->loop.is_on_io_thread();
+    while (!completions_.empty() || (may_report && !events_.empty())) {
+        auto completions = std::exchange(completions_, {});
+        auto events = may_report ? std::exchange(events_, {}) : std::vector<ClientEvent>{};
+        shared_->loop.leave_turn();
+        for (auto& complete : completions) {
             complete();
         }
-        for (const ClientEvent& event : std::exchange(events_, {})) {
-            if (options_.on_event) {
-                options_.on_event(event);
-            }
+        for (const ClientEvent& event : events) {
+            options_.on_event(event);
         }
+        completions.clear();  // What they hold may lead to us.
+        shared_->loop.reenter_turn();
+    }
+    has_events_ = !events_.empty();
+    if (has_events_) {
+        wake();
+        shared_->loop.call_io_thread();
     }
 }
 

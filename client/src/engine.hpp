@@ -1,9 +1,11 @@
-// What runs on the I/O thread of a client: the connection, the protocol, and the I/O sides of all endpoints.
+// What moves in a client's event loop: the connection, the protocol, and the I/O sides of all endpoints.
 // Carries what the protocol tells to whoever waits for it, and what users want to the protocol.
-// On the I/O thread, except the constructor. Next file: core.hpp.
+// On whichever thread is in a turn (loop.hpp), except the constructor and run(). Comments of this folder call that thread
+// the I/O thread, which it is unless the loop is lent. Next file: core.hpp.
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -40,7 +42,7 @@ struct StepWish {
     std::vector<Settling> settlings;
 };
 
-class Engine final : private ProtocolEvents, private ConnectionOwner {
+class Engine final : private ProtocolEvents, private ConnectionOwner, private LoopWork {
 public:
     using AdminDone = std::move_only_function<void(Expected<std::string>)>;
     using PingDone = std::move_only_function<void(Expected<std::chrono::nanoseconds>)>;
@@ -80,7 +82,13 @@ private:
         MonotonicTime asked_at{};
     };
 
+    // LoopWork
+    void take_turn() noexcept override;
+    bool is_ready_for_turn() const noexcept override;
+    bool has_uncollected() noexcept override { return has_events_ || !shared_->inbox.is_empty(); }
+
     // ConnectionOwner
+    std::unique_lock<std::mutex> enter_turn() override { return shared_->loop.enter_turn(); }
     void collect() override;
     bool has_more() const noexcept override { return !takers_.empty(); }
     void on_turn_done() override;
@@ -124,6 +132,7 @@ private:
     void wake_everybody();
     void report(ClientEvent::Kind kind, std::string channel, std::string text);
     void run_completions();
+    void wake();
     [[nodiscard]] std::string left_over() const;
 
     const ClientOptions options_;
@@ -150,6 +159,7 @@ private:
 
     Completions completions_;
     std::vector<ClientEvent> events_;
+    std::atomic<bool> has_events_{false};  // Left for the I/O thread by another one.
     bool is_closing_ = false;
     bool is_finished_ = false;
     CloseDone close_done_;

@@ -1,5 +1,5 @@
-// How user threads reach the I/O thread: commands and endpoints that have something for it, taken over in batches.
-// Any thread gives; the I/O thread takes. Lock order: an endpoint's mutex before the inbox's.
+// How user threads reach the engine: commands and endpoints that have something for it, collected by the next turn.
+// Any thread gives; whoever runs the loop (loop.hpp) takes. Lock order: an endpoint's mutex before the inbox's.
 // Next file: endpoint.hpp.
 #pragma once
 
@@ -23,8 +23,7 @@ public:
         [[nodiscard]] bool empty() const noexcept { return commands.empty() && endpoints.empty(); }
     };
 
-    // Both wake the I/O thread unless it has been woken and has not looked yet. False: there is no I/O thread any more;
-    // a command is then dropped.
+    // False: there is no I/O thread any more; the command is dropped.
     bool post(Command command) {
         const std::lock_guard lock{mutex_};
         if (!wake_) {
@@ -34,17 +33,31 @@ public:
         wake_once();
         return true;
     }
-    bool mark(std::shared_ptr<Endpoint> endpoint) {
+    // Wakes nobody.
+    void mark(std::shared_ptr<Endpoint> endpoint) {
         const std::lock_guard lock{mutex_};
-        if (!wake_) {
-            return false;
+        if (wake_) {
+            content_.endpoints.push_back(std::move(endpoint));
         }
-        content_.endpoints.push_back(std::move(endpoint));
-        wake_once();
-        return true;
+    }
+    // A turn is to collect what is here, unless that was said before and it has not come yet.
+    void wake() {
+        const std::lock_guard lock{mutex_};
+        if (wake_) {
+            wake_once();
+        }
+    }
+    [[nodiscard]] bool has_commands() {
+        const std::lock_guard lock{mutex_};
+        return !content_.commands.empty();
+    }
+    [[nodiscard]] bool is_empty() {
+        const std::lock_guard lock{mutex_};
+        return content_.empty();
     }
 
-    // --- The I/O thread
+    // --- Whoever runs the loop
+    // `wake` is called with our mutex held.
     void open(std::function<void()> wake) {
         const std::lock_guard lock{mutex_};
         wake_ = std::move(wake);

@@ -18,7 +18,7 @@ ReceiverEndpoint::ReceiverEndpoint(std::shared_ptr<Shared> shared, std::string c
 
 Expected<std::optional<Delivery>> ReceiverEndpoint::receive(const std::shared_ptr<ReceiverEndpoint>& self,
                                                             const WaitLimit& limit) {
-    WaitScope scope{shared_->board, mutex_, changed_, limit};
+    WaitScope scope{shared_->board, mutex_, changed_, limit, &shared_->loop};
     if (auto delivery = take(self)) {
         return delivery;
     }
@@ -118,12 +118,12 @@ void ReceiverEndpoint::cancel_receive(const std::shared_ptr<ReceiverEndpoint>& s
 }
 
 Expected<bool> ReceiverEndpoint::is_empty(const std::shared_ptr<ReceiverEndpoint>& self, const WaitLimit& limit) {
-    WaitScope scope{shared_->board, mutex_, changed_, limit};
+    WaitScope scope{shared_->board, mutex_, changed_, limit, &shared_->loop};
     if (queued_ != 0) {
         return false;
     }
     const std::uint64_t question = ++questions_;
-    mark(self);
+    mark_for_turn(self);
     const Waited waited = scope.wait([&] { return answers_ >= question || is_closing_ || end_; });
     if (answers_ >= question) {
         return queued_ == 0 && last_state_.ready == 0 && last_state_.delayed == 0;
@@ -147,7 +147,7 @@ void ReceiverEndpoint::wants_changed(const std::shared_ptr<Endpoint>& self) {
         return;
     }
     return_unwanted(self);
-    mark(self);
+    mark_for_turn(self);
 }
 
 // What came too late for whoever had asked for it. It was not started, so it goes back as if it had never left.
@@ -189,8 +189,9 @@ void ReceiverEndpoint::settled_by_step(const std::shared_ptr<ReceiverEndpoint>& 
     --unsettled_;
     ++lost_count_;
     lost_bytes_ += region_bytes;
-    mark(self);
+    mark_for_turn(self);
     changed_.notify_all();
+    shared_->loop.interrupt();
 }
 
 bool ReceiverEndpoint::is_ours(const DeliveredSlice& slice, std::uint64_t offset) const noexcept {
@@ -226,7 +227,7 @@ void ReceiverEndpoint::decide(const std::shared_ptr<Endpoint>& self, const wire:
                            settled_bytes_ >= std::max<std::uint64_t>(1, window_.bytes / 2);
     is_pending_ = true;
     if (!is_paced_ || is_urgent) {
-        mark(self);
+        mark_for_turn(self);
     }
 }
 
@@ -287,14 +288,14 @@ std::uint64_t ReceiverEndpoint::add_receipt(const DeliveredSlice& slice, std::ui
                                        .region_bytes = region_bytes,
                                        .result = {},
                                        .done = std::move(done)});
-    mark(slice.owner);
+    mark_for_turn(slice.owner);
     return receipt;
 }
 
 Expected<SettleResult> ReceiverEndpoint::settle_and_wait(const DeliveredSlice& slice, std::uint64_t offset,
                                                          const Decision& decision, std::size_t region_bytes,
                                                          const WaitLimit& limit) {
-    WaitScope scope{shared_->board, mutex_, changed_, limit};
+    WaitScope scope{shared_->board, mutex_, changed_, limit, &shared_->loop};
     if (!is_ours(slice, offset)) {
         return SettleResult::lost_lease;
     }
@@ -344,7 +345,7 @@ void ReceiverEndpoint::cancel_settle(std::uint64_t receipt) {
 
 bool ReceiverEndpoint::close_and_wait(const std::shared_ptr<ReceiverEndpoint>& self, const WaitLimit& limit) {
     close_in_background(self);
-    WaitScope scope{shared_->board, mutex_, changed_, limit};
+    WaitScope scope{shared_->board, mutex_, changed_, limit, &shared_->loop};
     return scope.wait([this] { return end_.has_value(); }).end == WaitEnd::ready;
 }
 

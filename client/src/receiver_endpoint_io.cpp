@@ -75,7 +75,7 @@ void ReceiverEndpoint::on_delivered(const std::shared_ptr<ReceiverEndpoint>& sel
         return_unwanted(self);
     }
     if (threads_waiting_ != 0) {
-        changed_.notify_all();
+        notify();
     }
 }
 
@@ -95,7 +95,7 @@ void ReceiverEndpoint::on_deliveries_lost(Completions& completions) {
     for (auto at = receipts_.begin(); at != receipts_.end();) {
         at = resolve(at, SettleResult::lost_lease, completions);
     }
-    changed_.notify_all();
+    notify();
 }
 
 void ReceiverEndpoint::forget_held() noexcept {
@@ -125,9 +125,9 @@ void ReceiverEndpoint::on_settled(const std::shared_ptr<ReceiverEndpoint>& self,
         at = is_answered ? resolve(at, result, completions) : std::next(at);
     }
     if (lost_count_ != 0) {
-        mark(self);
+        mark_for_turn(self);
     }
-    changed_.notify_all();
+    notify();
 }
 
 // The broker has given these to somebody else, or will: nobody gets them here any more, and settling them is in vain.
@@ -269,7 +269,7 @@ void ReceiverEndpoint::on_state(const wire::State& state) {
     const std::lock_guard lock{mutex_};
     ++answers_;
     last_state_ = state;
-    changed_.notify_all();
+    notify();
 }
 
 void ReceiverEndpoint::end(ClientError error, Completions& completions) {
@@ -291,7 +291,7 @@ void ReceiverEndpoint::end(ClientError error, Completions& completions) {
     for (auto at = receipts_.begin(); at != receipts_.end();) {
         at = resolve(at, std::unexpected{*end_}, completions);
     }
-    changed_.notify_all();
+    notify();
 }
 
 }  // namespace baton::client

@@ -72,8 +72,29 @@ std::uint64_t SenderEndpoint::accept(const std::shared_ptr<SenderEndpoint>& self
     } else {
         weights_.push_back({.last = accepted_, .bytes = size});
     }
-    mark(self);
+    note_marked(mark(self));
     return accepted_;
+}
+
+// Which of the two ways a message leaves by, decided for the first of those that leave together. At once, by the thread
+// that sends it; or by the I/O thread, which takes longer to wake than a message takes to write but meanwhile gathers
+// what comes close behind.
+void SenderEndpoint::note_marked(bool is_first) {
+    if (!is_first) {
+        return;
+    }
+    const SteadyTime now = WaitLimit::Clock::now();
+    const std::uint64_t messages = accepted_ - marked_count_;
+    pace_.add(messages, now - marked_at_);
+    marked_at_ = now;
+    marked_count_ = accepted_;
+    is_to_leave_ = true;
+}
+
+void SenderEndpoint::leave() {
+    if (!shared_->loop.try_turn()) {
+        shared_->inbox.wake();
+    }
 }
 
 void SenderEndpoint::append(const Encoded& message) {
@@ -95,6 +116,24 @@ void SenderEndpoint::begin_batch() {
 
 Expected<std::uint64_t> SenderEndpoint::post(const std::shared_ptr<SenderEndpoint>& self, const Message& message,
                                              const WaitLimit& limit) {
+    bool is_first = false;
+    bool is_burst = false;
+    auto sequence = accept_when_there_is_room(self, message, limit, [&] {
+        is_first = std::exchange(is_to_leave_, false);
+        is_burst = pace_.interval() < write_time;
+    });
+    if (is_first && is_burst) {
+        shared_->inbox.wake();
+    } else if (is_first) {
+        leave();
+    }
+    return sequence;
+}
+
+template <class Accepted>
+Expected<std::uint64_t> SenderEndpoint::accept_when_there_is_room(const std::shared_ptr<SenderEndpoint>& self,
+                                                                  const Message& message, const WaitLimit& limit,
+                                                                  Accepted accepted) {
     const auto encoded = encode(message);
     if (!encoded) {
         return std::unexpected{encoded.error()};
@@ -117,16 +156,23 @@ Expected<std::uint64_t> SenderEndpoint::post(const std::shared_ptr<SenderEndpoin
     if (waited.end != WaitEnd::ready) {
         return std::unexpected{wait_error(waited, "no room in the send window", blocked_text())};
     }
-    return accept(self, *encoded);
+    const std::uint64_t sequence = accept(self, *encoded);
+    accepted();
+    return sequence;
 }
 
 Expected<SendReceipt> SenderEndpoint::send(const std::shared_ptr<SenderEndpoint>& self, const Message& message,
                                            const WaitLimit& limit) {
-    const auto sequence = post(self, message, limit);
+    bool is_first = false;
+    const auto sequence = accept_when_there_is_room(self, message, limit,
+                                                    [&] { is_first = std::exchange(is_to_leave_, false); });
     if (!sequence) {
         return std::unexpected{sequence.error()};
     }
-    WaitScope scope{shared_->board, mutex_, changed_, limit};
+    if (is_first && !shared_->loop.is_free()) {
+        leave();  // Otherwise the wait below begins with that.
+    }
+    WaitScope scope{shared_->board, mutex_, changed_, limit, &shared_->loop};
     const Waited waited = scope.wait([&] { return end_ || is_decided(*sequence); });
     if (is_decided(*sequence)) {
         return outcome_of(*sequence);
@@ -183,6 +229,9 @@ std::uint64_t SenderEndpoint::send_async(const std::shared_ptr<SenderEndpoint>& 
             error = ClientError{ClientErrc::refused, what() + ": more than twice the send window is unconfirmed", true};
         } else {
             const std::uint64_t sequence = accept(self, *encoded);
+            if (std::exchange(is_to_leave_, false)) {
+                shared_->inbox.wake();
+            }
             waiters_.push_back({.sequence = sequence, .done = std::move(done)});
             return sequence;
         }
@@ -206,7 +255,7 @@ void SenderEndpoint::cancel_send(std::uint64_t sequence) {
 }
 
 Expected<FlushReport> SenderEndpoint::flush(const WaitLimit& limit) {
-    WaitScope scope{shared_->board, mutex_, changed_, limit};
+    WaitScope scope{shared_->board, mutex_, changed_, limit, &shared_->loop};
     const std::uint64_t target = accepted_;
     const Waited waited = scope.wait([&] { return end_ || confirmed_ >= target; });
     if (confirmed_ >= target) {
@@ -284,7 +333,7 @@ void SenderEndpoint::end(ClientError error, Completions& completions) {
             [done = std::move(waiter.done), reason = *end_]() mutable { done(std::unexpected{std::move(reason)}); });
     }
     waiters_.clear();
-    changed_.notify_all();
+    notify();
 }
 
 void SenderEndpoint::on_attached(std::uint64_t message_size_max) {
@@ -365,7 +414,7 @@ void SenderEndpoint::refuse_waiting(std::uint64_t first, Completions& completion
         return true;
     });
     advance(confirmed_);
-    changed_.notify_all();
+    notify();
 }
 
 // The user's number of a message that has this one on the wire.
@@ -409,7 +458,7 @@ void SenderEndpoint::on_confirmed(std::uint64_t up_to, std::uint8_t level, Compl
             });
         waiters_.pop_front();
     }
-    changed_.notify_all();
+    notify();
 }
 
 bool SenderEndpoint::on_blocked(std::uint16_t reason, Duration waiting) {
@@ -418,7 +467,7 @@ bool SenderEndpoint::on_blocked(std::uint16_t reason, Duration waiting) {
     blocked_reason_ = reason;
     blocked_since_ = WaitLimit::Clock::now() - std::chrono::duration_cast<WaitLimit::Clock::duration>(waiting);
     if (is_disk_full()) {
-        changed_.notify_all();
+        notify();
     }
     return is_news;
 }

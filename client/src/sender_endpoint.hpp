@@ -5,6 +5,8 @@
 // Next file: receiver_endpoint.hpp.
 #pragma once
 
+#include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <optional>
@@ -25,12 +27,37 @@ struct SendWindow {
     std::uint32_t batch_messages = 4'096;  // In one PUBLISH.
 };
 
+// How fast messages have come of late: an average over about the last 32, in which a pause counts little.
+class SendPace {
+public:
+    static constexpr auto interval_max = std::chrono::microseconds{100};
+
+    void add(std::uint64_t messages, SteadyTime::duration elapsed) noexcept {
+        constexpr std::uint64_t count_max = 32;
+        elapsed_ += std::min<SteadyTime::duration>(elapsed, interval_max);
+        count_ += messages;
+        while (count_ > count_max) {
+            elapsed_ /= 2;
+            count_ /= 2;
+        }
+    }
+    [[nodiscard]] SteadyTime::duration interval() const noexcept {
+        return count_ == 0 ? interval_max : elapsed_ / static_cast<SteadyTime::rep>(count_);
+    }
+
+private:
+    SteadyTime::duration elapsed_{};
+    std::uint64_t count_ = 0;
+};
+
 class SenderEndpoint final : public Endpoint {
 public:
     static constexpr std::size_t batch_size_max = 64 * 1024;  // Beyond it a new batch begins; a large message is alone.
 
     // Buffers kept while nothing waits: a sender that runs ahead of the wire fills a few before the first is taken.
     static constexpr std::size_t spares_max = 8;
+    // What a system call for a single message costs the sending thread, about. Who sends more often than that gathers.
+    static constexpr auto write_time = std::chrono::microseconds{10};
 
     using SendDone = std::move_only_function<void(Expected<SendReceipt>)>;
 
@@ -92,6 +119,12 @@ private:
     std::uint64_t accept(const std::shared_ptr<SenderEndpoint>& self, const Encoded& message);
     void append(const Encoded& message);
     void begin_batch();
+    template <class Accepted>
+    [[nodiscard]] Expected<std::uint64_t> accept_when_there_is_room(const std::shared_ptr<SenderEndpoint>& self,
+                                                                    const Message& message, const WaitLimit& limit,
+                                                                    Accepted accepted);
+    void note_marked(bool is_first);
+    void leave();
     [[nodiscard]] std::string blocked_text() const;
     [[nodiscard]] std::optional<ClientError> take_refusal(std::uint64_t sequence);
     [[nodiscard]] Expected<SendReceipt> outcome_of(std::uint64_t sequence);
@@ -109,6 +142,10 @@ private:
     // Guarded by the mutex:
     std::deque<BatchBuilder> batches_;  // Accepted and not handed over; the last one may still grow.
     std::vector<BatchBuilder> spares_;   // Empty, with buffers that have grown; at most spares_max.
+    SteadyTime marked_at_{};             // When we were marked last, and accepted_ then.
+    std::uint64_t marked_count_ = 0;
+    SendPace pace_;
+    bool is_to_leave_ = false;           // Marked, and whoever accepted the message has not seen to it yet.
     std::deque<Weight> weights_;
     std::size_t weight_ = 0;
     std::uint64_t accepted_ = 0;

@@ -107,6 +107,7 @@ void ConnectionIo::close(std::error_code reason) noexcept {
     if (was_started && outstanding_ == 0) {
         ++outstanding_;
         asio::post(socket_.get_executor(), [this] {
+            const auto entered = events_.enter();
             --outstanding_;
             operation_ended();
         });
@@ -128,7 +129,10 @@ void ConnectionIo::wait_readable() noexcept {
     BATON_ASSERT(!is_read_waiting_);
     is_read_waiting_ = true;
     ++outstanding_;
-    socket_.async_wait(Socket::wait_read, [this](std::error_code) { on_readable(); });
+    socket_.async_wait(Socket::wait_read, [this](std::error_code) {
+        const auto entered = events_.enter();
+        on_readable();
+    });
     if (send_error_) {
         std::error_code ignored;
         socket_.cancel(ignored);  // Come back at once: read what is there, then close.
@@ -351,7 +355,10 @@ void ConnectionIo::wait_writable() noexcept {
     BATON_ASSERT(!is_write_waiting_);
     is_write_waiting_ = true;
     ++outstanding_;
-    socket_.async_wait(Socket::wait_write, [this](std::error_code) { on_writable(); });
+    socket_.async_wait(Socket::wait_write, [this](std::error_code) {
+        const auto entered = events_.enter();
+        on_writable();
+    });
 }
 
 void ConnectionIo::on_writable() noexcept {

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <mutex>
 #include <system_error>
 
 #include "common/base/outbox.hpp"
@@ -20,6 +21,11 @@ namespace baton::net {
 // too. Each may call append to the Outbox, flush() and close(); only on_closed may destroy the ConnectionIo.
 class ConnectionEvents {
 public:
+    // Called first by each completion handler; what it returns is kept until the handler ends, also if that destroys
+    // the ConnectionIo. For an owner whose event loop is run by one thread after the other, with calls from others in
+    // between; who has a thread of his own needs none.
+    [[nodiscard]] virtual std::unique_lock<std::mutex> enter() noexcept { return {}; }
+
     // Bytes that arrived, in order; returns how many of them are done with. The rest is kept and comes again with more
     // bytes behind it. `readable` is never empty and is valid until the return; BorrowedBytes::retain() keeps parts of
     // it. After close() or shutdown_after_flush() (also from in here) it is not called again and the result is ignored.

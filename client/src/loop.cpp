@@ -1,0 +1,205 @@
+// See loop.hpp.
+#include "client/src/loop.hpp"
+
+#include <utility>
+
+#include "common/base/assert.hpp"
+
+namespace baton::client {
+
+// --- The I/O thread
+// ------------------------------------------------------------------------------------------------------------
+
+void Loop::open(net::IoContext& context, LoopWork& work) {
+    const std::lock_guard turn{turn_mutex_};
+    const std::lock_guard lock{mutex_};
+    context_ = &context;
+    work_ = &work;
+}
+
+void Loop::run() {
+    {
+        const std::lock_guard turn{turn_mutex_};
+        io_thread_ = std::this_thread::get_id();
+    }
+    std::unique_lock lock{mutex_};
+    while (!context_->stopped()) {
+        holder_ = Holder::io;
+        is_needed_ = false;
+        lock.unlock();
+        if (work_->has_uncollected()) {
+            const auto turn = enter_turn();
+            work_->take_turn();
+        }
+        while (context_->run_one() != 0 && !is_lent()) {
+        }
+        lock.lock();
+        if (holder_ == Holder::nobody) {
+            park(lock);
+        }
+    }
+    is_kept_ = true;
+    changed_.wait(lock, [this] { return holder_ != Holder::user; });
+    holder_ = Holder::io;
+    lock.unlock();
+    const std::lock_guard turn{turn_mutex_};
+    lock.lock();
+    work_ = nullptr;
+    context_ = nullptr;
+}
+
+// After each handler of the I/O thread.
+bool Loop::is_lent() {
+    if (waiters_ == 0) {
+        return false;  // Whoever was notified needs no more, or has not been waiting.
+    }
+    const std::lock_guard lock{mutex_};
+    if (!std::exchange(is_lending_, false) || is_missed_ || is_kept_ || waiters_ > 1 || context_->stopped()) {
+        return false;
+    }
+    holder_ = Holder::nobody;
+    if (is_woken_) {
+        holder_ = Holder::io;
+        return false;
+    }
+    return true;
+}
+
+// As long as others come for the loop, it looks only now and then, and when one of them waits for long it sleeps.
+void Loop::park(std::unique_lock<std::mutex>& lock) {
+    for (std::uint64_t seen = uses_; !is_needed_; seen = uses_) {
+        changed_.wait_for(lock, patience, [this] { return is_needed_; });
+        if (is_needed_ || uses_ != seen) {
+            continue;
+        }
+        if (holder_ == Holder::nobody) {
+            return;
+        }
+        is_io_asleep_ = true;
+        changed_.wait(lock, [this] { return is_needed_ || holder_ == Holder::nobody; });
+        is_io_asleep_ = false;
+    }
+    changed_.wait(lock, [this] { return holder_ == Holder::nobody; });
+}
+
+// --- Any thread
+// ---------------------------------------------------------------------------------------------------------------
+
+void Loop::keep() {
+    {
+        const std::lock_guard lock{mutex_};
+        is_kept_ = true;
+    }
+    call_io_thread();
+}
+
+void Loop::call_io_thread() {
+    const std::lock_guard lock{mutex_};
+    if (context_ == nullptr || holder_ == Holder::io) {
+        return;
+    }
+    is_needed_ = true;
+    changed_.notify_one();
+    if (holder_ == Holder::user) {
+        asio::post(*context_, [] {});
+    }
+}
+
+void Loop::attend() {
+    is_woken_ = true;
+    if (holder_ == Holder::io) {
+        return;  // It runs what was posted before it gives the loop away: is_lent() looks at is_woken_ afterwards.
+    }
+    const std::lock_guard lock{mutex_};
+    if (holder_ == Holder::nobody) {
+        is_needed_ = true;
+        changed_.notify_one();
+    }
+}
+
+void Loop::lend() {
+    if (waiters_ == 0 || !is_on_io_thread()) {
+        return;
+    }
+    const std::lock_guard lock{mutex_};
+    is_lending_ = true;
+    is_missed_ = false;
+}
+
+bool Loop::try_turn() noexcept {
+    const std::unique_lock turn{turn_mutex_, std::try_to_lock};
+    if (!turn || work_ == nullptr || !work_->is_ready_for_turn()) {
+        return false;
+    }
+    work_->take_turn();
+    return true;
+}
+
+void Loop::interrupt() {
+    const std::lock_guard lock{mutex_};
+    if (holder_ == Holder::user) {
+        asio::post(*context_, [] {});
+    }
+}
+
+// --- A thread that waits
+// ------------------------------------------------------------------------------------------------------
+
+Loop::Waiter::~Waiter() {
+    --loop_.waiters_;
+    if (has_loop_) {
+        loop_.release();
+    }
+}
+
+bool Loop::Waiter::take() {
+    const std::lock_guard lock{loop_.mutex_};
+    if (has_loop_) {
+        if (!loop_.is_needed_ && !loop_.is_kept_) {
+            return true;
+        }
+        has_loop_ = false;
+        loop_.holder_ = Holder::nobody;
+        loop_.changed_.notify_one();
+        return false;
+    }
+    if (loop_.holder_ != Holder::nobody) {
+        loop_.is_missed_ = true;
+        return false;
+    }
+    if (loop_.is_needed_ || loop_.is_kept_ || loop_.waiters_ > 1) {
+        loop_.is_needed_ = true;
+        loop_.changed_.notify_one();
+        return false;
+    }
+    ++loop_.uses_;
+    loop_.holder_ = Holder::user;
+    has_loop_ = true;
+    is_first_ = true;
+    return true;
+}
+
+void Loop::Waiter::run_one(TimePoint until) {
+    BATON_ASSERT(has_loop_);
+    if (std::exchange(is_first_, false) && loop_.work_->has_uncollected()) {
+        const auto turn = loop_.enter_turn();
+        loop_.work_->take_turn();
+        return;  // It may have been what was waited for.
+    }
+    if (until == TimePoint::max()) {
+        loop_.context_->run_one();
+    } else {
+        loop_.context_->run_one_until(until);
+    }
+}
+
+void Loop::release() {
+    const std::lock_guard lock{mutex_};
+    holder_ = Holder::nobody;
+    is_needed_ = is_needed_ || is_woken_ || waiters_ != 0;
+    if (is_needed_ || is_io_asleep_) {
+        changed_.notify_one();
+    }
+}
+
+}  // namespace baton::client
