@@ -68,7 +68,15 @@ bool Loop::is_lent() {
 // As long as others come for the loop, it looks only now and then, and when one of them waits for long it sleeps.
 void Loop::park(std::unique_lock<std::mutex>& lock) {
     for (std::uint64_t seen = uses_; !is_needed_; seen = uses_) {
-        changed_.wait_for(lock, patience, [this] { return is_needed_; });
+        changed_.wait_for(lock, patience, [this] { return is_needed_ || is_turn_wanted_; });
+        if (std::exchange(is_turn_wanted_, false)) {
+            lock.unlock();
+            if (work_->has_uncollected()) {
+                try_turn();
+            }
+            lock.lock();
+            continue;
+        }
         if (is_needed_ || uses_ != seen) {
             continue;
         }
@@ -76,7 +84,7 @@ void Loop::park(std::unique_lock<std::mutex>& lock) {
             return;
         }
         is_io_asleep_ = true;
-        changed_.wait(lock, [this] { return is_needed_ || holder_ == Holder::nobody; });
+        changed_.wait(lock, [this] { return is_needed_ || is_turn_wanted_ || holder_ == Holder::nobody; });
         is_io_asleep_ = false;
     }
     changed_.wait(lock, [this] { return holder_ == Holder::nobody; });
@@ -103,6 +111,19 @@ void Loop::call_io_thread() {
     if (holder_ == Holder::user) {
         asio::post(*context_, [] {});
     }
+}
+
+bool Loop::ask_for_turn() {
+    if (!is_free()) {
+        return false;
+    }
+    const std::lock_guard lock{mutex_};
+    if (holder_ != Holder::nobody) {
+        return false;
+    }
+    is_turn_wanted_ = true;
+    changed_.notify_one();
+    return true;
 }
 
 void Loop::attend() {

@@ -75,6 +75,9 @@ public:
     void keep();
     // There is something to do for the I/O thread, in particular.
     void call_io_thread();
+    // What users have left shall be collected soon, by whoever is nearest: if nobody runs the loop, by the I/O thread,
+    // which does not take the loop for it. False: somebody runs the loop, and has to be told by other means.
+    bool ask_for_turn();
     // Work has been posted to the context: sees to it that somebody runs it.
     void attend();
     // Nobody runs the loop: a thread that begins to wait will, or the I/O thread in a moment.
@@ -121,6 +124,7 @@ private:
     LoopWork* work_ = nullptr;  // Null before open() and after run(); also guarded by turn_mutex_.
     std::atomic<Holder> holder_{Holder::io};
     bool is_needed_ = false;     // The I/O thread shall take it.
+    bool is_turn_wanted_ = false;  // The I/O thread shall take a turn.
     bool is_kept_ = false;       // It is not lent any more.
     bool is_io_asleep_ = false;  // The I/O thread waits without a limit: it must be told when the loop is released.
     bool is_lending_ = false;    // lend() was called,

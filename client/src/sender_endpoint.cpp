@@ -72,23 +72,45 @@ std::uint64_t SenderEndpoint::accept(const std::shared_ptr<SenderEndpoint>& self
     } else {
         weights_.push_back({.last = accepted_, .bytes = size});
     }
-    note_marked(mark(self));
+    if (mark(self)) {
+        departure_ = departure_of_first();
+    }
     return accepted_;
 }
 
-// Which of the two ways a message leaves by, decided for the first of those that leave together. At once, by the thread
-// that sends it; or by the I/O thread, which takes longer to wake than a message takes to write but meanwhile gathers
-// what comes close behind.
-void SenderEndpoint::note_marked(bool is_first) {
-    if (!is_first) {
-        return;
-    }
+// Decided for the first of those that leave together.
+SenderEndpoint::Departure SenderEndpoint::departure_of_first() {
     const SteadyTime now = WaitLimit::Clock::now();
-    const std::uint64_t messages = accepted_ - marked_count_;
-    pace_.add(messages, now - marked_at_);
+    pace_.add(accepted_ - marked_count_, now - marked_at_);
     marked_at_ = now;
     marked_count_ = accepted_;
-    is_to_leave_ = true;
+    if (pace_.interval() >= write_time) {
+        return Departure::now;
+    }
+    // Whoever has just found the window full fills it again, and waits again.
+    const bool will_wait = waited_at_ != 0 && accepted_ - waited_at_ <= window_.messages;
+    return will_wait ? Departure::with_wait : Departure::soon;
+}
+
+// Without the mutex.
+void SenderEndpoint::depart(Departure departure) {
+    switch (departure) {
+        case Departure::taken_care_of:
+            return;
+        case Departure::now:
+            leave();
+            return;
+        case Departure::soon:
+            if (!shared_->loop.ask_for_turn()) {
+                shared_->inbox.wake();
+            }
+            return;
+        case Departure::with_wait:
+            if (!shared_->loop.is_free()) {
+                shared_->inbox.wake();
+            }
+            return;
+    }
 }
 
 void SenderEndpoint::leave() {
@@ -101,6 +123,9 @@ void SenderEndpoint::append(const Encoded& message) {
     if (batches_.empty() || batches_.back().count() >= window_.batch_messages ||
         (!batches_.back().empty() && batches_.back().size() + message.size() > batch_size_max)) {
         begin_batch();
+        if (batches_.size() > 1 && shared_->loop.is_free()) {
+            departure_ = Departure::now;  // As much as leaves together anyway, and there may be nobody else to write it.
+        }
     }
     batches_.back().append(message.body, message.properties);
 }
@@ -116,32 +141,26 @@ void SenderEndpoint::begin_batch() {
 
 Expected<std::uint64_t> SenderEndpoint::post(const std::shared_ptr<SenderEndpoint>& self, const Message& message,
                                              const WaitLimit& limit) {
-    bool is_first = false;
-    bool is_burst = false;
-    auto sequence = accept_when_there_is_room(self, message, limit, [&] {
-        is_first = std::exchange(is_to_leave_, false);
-        is_burst = pace_.interval() < write_time;
-    });
-    if (is_first && is_burst) {
-        shared_->inbox.wake();
-    } else if (is_first) {
-        leave();
-    }
+    Departure departure{};
+    auto sequence = accept_when_there_is_room(self, message, limit, departure);
+    depart(departure);
     return sequence;
 }
 
-template <class Accepted>
 Expected<std::uint64_t> SenderEndpoint::accept_when_there_is_room(const std::shared_ptr<SenderEndpoint>& self,
                                                                   const Message& message, const WaitLimit& limit,
-                                                                  Accepted accepted) {
+                                                                  Departure& departure) {
     const auto encoded = encode(message);
     if (!encoded) {
         return std::unexpected{encoded.error()};
     }
     const std::size_t size = encoded->size();
-    WaitScope scope{shared_->board, mutex_, changed_, limit};
+    WaitScope scope{shared_->board, mutex_, changed_, limit, &shared_->loop};
     if (auto error = check_size_with_limits(*encoded, scope)) {
         return std::unexpected{std::move(*error)};
+    }
+    if (!has_room(size)) {
+        waited_at_ = accepted_;
     }
     const Waited waited = scope.wait([&] { return end_ || is_closing_ || is_disk_full() || has_room(size); });
     if (end_) {
@@ -157,19 +176,18 @@ Expected<std::uint64_t> SenderEndpoint::accept_when_there_is_room(const std::sha
         return std::unexpected{wait_error(waited, "no room in the send window", blocked_text())};
     }
     const std::uint64_t sequence = accept(self, *encoded);
-    accepted();
+    departure = std::exchange(departure_, Departure::taken_care_of);
     return sequence;
 }
 
 Expected<SendReceipt> SenderEndpoint::send(const std::shared_ptr<SenderEndpoint>& self, const Message& message,
                                            const WaitLimit& limit) {
-    bool is_first = false;
-    const auto sequence = accept_when_there_is_room(self, message, limit,
-                                                    [&] { is_first = std::exchange(is_to_leave_, false); });
+    Departure departure{};
+    const auto sequence = accept_when_there_is_room(self, message, limit, departure);
     if (!sequence) {
         return std::unexpected{sequence.error()};
     }
-    if (is_first && !shared_->loop.is_free()) {
+    if (departure != Departure::taken_care_of && !shared_->loop.is_free()) {
         leave();  // Otherwise the wait below begins with that.
     }
     WaitScope scope{shared_->board, mutex_, changed_, limit, &shared_->loop};
@@ -229,7 +247,7 @@ std::uint64_t SenderEndpoint::send_async(const std::shared_ptr<SenderEndpoint>& 
             error = ClientError{ClientErrc::refused, what() + ": more than twice the send window is unconfirmed", true};
         } else {
             const std::uint64_t sequence = accept(self, *encoded);
-            if (std::exchange(is_to_leave_, false)) {
+            if (std::exchange(departure_, Departure::taken_care_of) != Departure::taken_care_of) {
                 shared_->inbox.wake();
             }
             waiters_.push_back({.sequence = sequence, .done = std::move(done)});

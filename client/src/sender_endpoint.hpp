@@ -106,6 +106,14 @@ private:
         std::uint64_t sequence = 0;
         SendDone done;
     };
+    // Who writes a message that was accepted. A system call takes a while, and waking a thread takes longer, but meanwhile
+    // what comes close behind gathers.
+    enum class Departure : std::uint8_t {
+        taken_care_of,  // Whoever takes what is before it.
+        now,            // The thread that sends it.
+        soon,           // The I/O thread.
+        with_wait,      // This thread, when it has filled the window and waits; if it does not, the I/O thread in a moment.
+    };
     // Messages (behind, behind + count] were refused here; the next one has the number of the first on the wire.
     struct Gap {
         std::uint64_t behind = 0;
@@ -119,11 +127,11 @@ private:
     std::uint64_t accept(const std::shared_ptr<SenderEndpoint>& self, const Encoded& message);
     void append(const Encoded& message);
     void begin_batch();
-    template <class Accepted>
     [[nodiscard]] Expected<std::uint64_t> accept_when_there_is_room(const std::shared_ptr<SenderEndpoint>& self,
                                                                     const Message& message, const WaitLimit& limit,
-                                                                    Accepted accepted);
-    void note_marked(bool is_first);
+                                                                    Departure& departure);
+    [[nodiscard]] Departure departure_of_first();
+    void depart(Departure departure);
     void leave();
     [[nodiscard]] std::string blocked_text() const;
     [[nodiscard]] std::optional<ClientError> take_refusal(std::uint64_t sequence);
@@ -145,7 +153,8 @@ private:
     SteadyTime marked_at_{};             // When we were marked last, and accepted_ then.
     std::uint64_t marked_count_ = 0;
     SendPace pace_;
-    bool is_to_leave_ = false;           // Marked, and whoever accepted the message has not seen to it yet.
+    std::uint64_t waited_at_ = 0;        // accepted_ when somebody last found the window full.
+    Departure departure_ = Departure::taken_care_of;  // Of the message just accepted, for whoever accepted it.
     std::deque<Weight> weights_;
     std::size_t weight_ = 0;
     std::uint64_t accepted_ = 0;
