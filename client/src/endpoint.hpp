@@ -58,6 +58,8 @@ public:
     }
 
 protected:
+    // With the mutex held, once, before end(): no more use through handles.
+    virtual void on_closing() {}
     // With the mutex held. Puts this endpoint on the I/O thread's list, once.
     void mark(const std::shared_ptr<Endpoint>& self) {
         if (!is_marked_) {
