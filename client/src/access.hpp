@@ -13,9 +13,10 @@ namespace baton {
 
 class client_access {
 public:
-    [[nodiscard]] static Delivery delivery(std::shared_ptr<const client::DeliveredSlice> slice, std::uint64_t offset,
-                                           Bytes body, Bytes properties) noexcept {
-        return {std::move(slice), offset, body, properties};
+    // Takes over one reference of the slice.
+    [[nodiscard]] static Delivery delivery(client::DeliveredSlice& slice, std::uint64_t offset, Bytes body,
+                                           Bytes properties) noexcept {
+        return {slice, offset, body, properties};
     }
     [[nodiscard]] static Sender sender(std::shared_ptr<client::SenderEndpoint> endpoint) noexcept {
         return Sender{std::move(endpoint)};
@@ -26,11 +27,8 @@ public:
 
     // For asynchronous settlements: takes over the decision; the guard will not decide any more. Null: it has none to
     // make.
-    [[nodiscard]] static const std::shared_ptr<const client::DeliveredSlice>& slice(const Delivery& delivery) noexcept {
-        return delivery.slice_;
-    }
+    [[nodiscard]] static client::DeliveredSlice* slice(const Delivery& delivery) noexcept { return delivery.slice_; }
     static void set_settled(Delivery& delivery) noexcept { delivery.is_settled_ = true; }
-    [[nodiscard]] static std::size_t region_bytes(const Delivery& delivery) noexcept;
 };
 
 }  // namespace baton

@@ -96,16 +96,15 @@ detail::CancelWait AsyncClient::start_receive(const std::string& channel, Receiv
 
 detail::CancelWait AsyncClient::start_settle(Delivery& delivery, const client::Decision& decision,
                                              detail::Completion<SettleResult> done) {
-    const auto slice = client_access::slice(delivery);
     if (delivery.is_settled()) {
         done(SettleResult::lost_lease);
         return [] {};
     }
+    const client::SliceRef slice{*client_access::slice(delivery)};  // `done` may end the delivery.
     if (client::ends_delivery(static_cast<std::uint8_t>(decision.outcome))) {
         client_access::set_settled(delivery);
     }
-    const std::uint64_t receipt = slice->owner->settle_async(*slice, delivery.offset(), decision,
-                                                             client_access::region_bytes(delivery), std::move(done));
+    const std::uint64_t receipt = slice->owner->settle_async(*slice, delivery.offset(), decision, std::move(done));
     return [owner = slice->owner, receipt] { owner->cancel_settle(receipt); };
 }
 

@@ -40,33 +40,19 @@ Decision extend_decision(std::chrono::milliseconds lease) {
 
 }  // namespace client
 
-std::size_t client_access::region_bytes(const Delivery& delivery) noexcept {
-    constexpr std::size_t length_size = 4;
-    constexpr std::size_t properties_size_size = 2;
-    const bool has_blocks = delivery.slice_->batch.header.has_properties();
-    return length_size + (has_blocks ? properties_size_size + delivery.properties_.size() : 0) + delivery.body_.size();
-}
-
-Delivery::Delivery(std::shared_ptr<const client::DeliveredSlice> slice, std::uint64_t offset, Bytes body,
-                   Bytes properties) noexcept
-    : slice_{std::move(slice)},
+Delivery::Delivery(client::DeliveredSlice& slice, std::uint64_t offset, Bytes body, Bytes properties) noexcept
+    : slice_{&slice},
       body_{body},
       properties_{properties},
       offset_{offset},
       exceptions_at_birth_{std::uncaught_exceptions()} {}
 
-Delivery::Delivery(Delivery&& other) noexcept
-    : slice_{std::move(other.slice_)},
-      body_{std::exchange(other.body_, {})},
-      properties_{std::exchange(other.properties_, {})},
-      offset_{other.offset_},
-      exceptions_at_birth_{other.exceptions_at_birth_},
-      is_settled_{other.is_settled_} {}
-
 Delivery& Delivery::operator=(Delivery&& other) noexcept {
     if (this != &other) {
-        abandon();
-        slice_ = std::move(other.slice_);
+        if (slice_ != nullptr) {
+            let_go();
+        }
+        slice_ = std::exchange(other.slice_, nullptr);
         body_ = std::exchange(other.body_, {});
         properties_ = std::exchange(other.properties_, {});
         offset_ = other.offset_;
@@ -76,8 +62,9 @@ Delivery& Delivery::operator=(Delivery&& other) noexcept {
     return *this;
 }
 
-Delivery::~Delivery() {
+void Delivery::let_go() noexcept {
     abandon();
+    slice_->release(1);
 }
 
 // An exception that began after the message was handed out means that the work on it failed.
@@ -117,7 +104,7 @@ bool Delivery::decide(const Decision& decision) noexcept {
         return false;
     }
     is_settled_ = client::ends_delivery(static_cast<std::uint8_t>(decision.outcome));
-    return slice_->owner->settle(*slice_, offset_, decision, client_access::region_bytes(*this));
+    return slice_->owner->settle(*slice_, offset_, decision);
 }
 
 Expected<SettleResult> Delivery::decide(const Decision& decision, const WaitLimit& limit) noexcept {
@@ -125,11 +112,16 @@ Expected<SettleResult> Delivery::decide(const Decision& decision, const WaitLimi
         return SettleResult::lost_lease;
     }
     is_settled_ = client::ends_delivery(static_cast<std::uint8_t>(decision.outcome));
-    return slice_->owner->settle_and_wait(*slice_, offset_, decision, client_access::region_bytes(*this), limit);
+    return slice_->owner->settle_and_wait(*slice_, offset_, decision, limit);
 }
 
+// The one decision that is made a million times a second.
 bool Delivery::ack() noexcept {
-    return decide({.outcome = Outcome::done});
+    if (is_settled()) {
+        return false;
+    }
+    is_settled_ = true;
+    return client::ReceiverEndpoint::ack(*slice_, slice_->index_of(offset_));
 }
 bool Delivery::give_back() noexcept {
     return decide({.outcome = Outcome::give_back});

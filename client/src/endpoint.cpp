@@ -18,6 +18,7 @@ bool Endpoint::is_over() const {
 void Endpoint::close_in_background(const std::shared_ptr<Endpoint>& self) {
     const std::lock_guard lock{mutex_};
     if (!std::exchange(is_closing_, true)) {
+        on_closing();
         mark(self);
         shared_->inbox.wake();
         changed_.notify_all();

@@ -60,6 +60,8 @@ public:
     }
 
 protected:
+    // With the mutex held, once, before end(): no more use through handles.
+    virtual void on_closing() {}
     // What waiting threads wait for has changed, in a turn. With the mutex held.
     void notify() {
         changed_.notify_all();

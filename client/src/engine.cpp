@@ -256,8 +256,7 @@ void Engine::renew_leases_within(Duration interval) {
 void Engine::on_lease_timer() {
     const MonotonicTime now = clock_.now();
     for (const auto& [link, entry] : entries_) {
-        if (entry.receiver != nullptr &&
-            entry.receiver->renew_leases(std::static_pointer_cast<ReceiverEndpoint>(entry.endpoint), protocol_, now)) {
+        if (entry.receiver != nullptr && entry.receiver->renew_leases(protocol_, now)) {
             renew_leases_within(entry.receiver->renewal_interval());
         }
     }

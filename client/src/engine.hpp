@@ -33,7 +33,7 @@ struct StepAnswer {
 // A step as a user's thread wants it.
 struct StepWish {
     struct Settling {
-        std::shared_ptr<const DeliveredSlice> slice;
+        SliceRef slice;
         std::uint64_t offset = 0;
     };
     std::array<std::byte, 16> producer{};

@@ -19,14 +19,14 @@ ReceiverEndpoint::ReceiverEndpoint(std::shared_ptr<Shared> shared, std::string c
 Expected<std::optional<Delivery>> ReceiverEndpoint::receive(const std::shared_ptr<ReceiverEndpoint>& self,
                                                             const WaitLimit& limit) {
     WaitScope scope{shared_->board, mutex_, changed_, limit, &shared_->loop};
-    if (auto delivery = take(self)) {
+    if (auto delivery = take()) {
         return delivery;
     }
     ++threads_waiting_;
     wants_changed(self);
     const Waited waited = scope.wait([this] { return queued_ != 0 || is_closing_ || end_; });
     --threads_waiting_;
-    auto delivery = take(self);
+    auto delivery = take();
     wants_changed(self);
     if (delivery) {
         return delivery;
@@ -44,39 +44,37 @@ Expected<std::optional<Delivery>> ReceiverEndpoint::receive(const std::shared_pt
 }
 
 // Handing out is what `started` means: if we die now, this message is the one that was being worked on.
-std::optional<Delivery> ReceiverEndpoint::take(const std::shared_ptr<ReceiverEndpoint>& self) {
-    if (queued_ == 0 || is_closing_) {
+std::optional<Delivery> ReceiverEndpoint::take() {
+    if (queued_ == 0) {
         return std::nullopt;
     }
     MessageView message;
-    for (bool is_found = false; !is_found;) {
+    for (;;) {
         BATON_ASSERT(!queue_.empty());
-        Queued& first = queue_.front();
-        if (first.next == first.end) {
+        DeliveredSlice& slice = *queue_.front();
+        if (slice.next == slice.end) {
             queue_.pop_front();
             continue;
         }
-        const bool has_next = first.cursor.next(message);
+        const bool has_next = slice.cursor.next(message);
         BATON_ASSERT(has_next);
-        is_found = first.slice->open.contains(first.next++);  // Else it was lost while it waited here.
+        const std::uint32_t index = slice.next++;
+        if (!slice.open.contains(index)) {  // It was lost while it waited here, and is not started.
+            announce(slice, index);
+            slice.announced = slice.next;
+            continue;
+        }
+        ++slice.given;
+        --queued_;
+        ++unsettled_;
+        touch(slice);
+        std::optional<Delivery> delivery =
+            client_access::delivery(slice, slice.batch.header.base_offset + index, message.payload, message.properties);
+        if (slice.next == slice.end) {
+            queue_.pop_front();
+        }
+        return delivery;
     }
-    Queued& front = queue_.front();
-    const DeliveredBatch& batch = front.slice->batch;
-    const std::uint64_t offset = batch.header.base_offset + front.next - 1;
-    auto delivery = client_access::delivery(front.slice, offset, message.payload, message.properties);
-    --queued_;
-    ++unsettled_;
-    decide(self,
-           {.first = offset,
-            .count = 1,
-            .attempt = batch.attempt,
-            .outcome = static_cast<std::uint8_t>(Outcome::started),
-            .argument = 0},
-           0);
-    if (front.next == front.end) {
-        queue_.pop_front();
-    }
-    return delivery;
 }
 
 std::uint64_t ReceiverEndpoint::receive_async(const std::shared_ptr<ReceiverEndpoint>& self, ReceiveDone done) {
@@ -88,7 +86,7 @@ std::uint64_t ReceiverEndpoint::receive_async(const std::shared_ptr<ReceiverEndp
             error = *end_;
         } else if (is_closing_) {
             error = closed_error(what());
-        } else if (delivery = waiters_.empty() ? take(self) : std::nullopt; !delivery) {
+        } else if (delivery = waiters_.empty() ? take() : std::nullopt; !delivery) {
             waiters_.push_back({.id = ++last_waiter_, .done = std::move(done)});
             wants_changed(self);
             return last_waiter_;
@@ -146,65 +144,71 @@ void ReceiverEndpoint::wants_changed(const std::shared_ptr<Endpoint>& self) {
     if (!window_.is_on_demand) {
         return;
     }
-    return_unwanted(self);
+    return_unwanted();
     mark_for_turn(self);
 }
 
 // What came too late for whoever had asked for it. It was not started, so it goes back as if it had never left.
-void ReceiverEndpoint::return_unwanted(const std::shared_ptr<Endpoint>& self) {
+void ReceiverEndpoint::return_unwanted() {
     const std::uint64_t asking = threads_waiting_ + waiters_.size();
     while (queued_ > asking) {
-        Queued& back = queue_.back();
-        if (back.next == back.end) {
+        DeliveredSlice& slice = *queue_.back();
+        if (slice.next == slice.end) {
             queue_.pop_back();
-            continue;
-        }
-        const DeliveredBatch& batch = back.slice->batch;
-        const std::uint32_t last = --back.end;
-        if (close_message(*back.slice, last)) {
-            --queued_;
-            const Bytes region = batch.messages.bytes();
-            decide(self,
-                   {.first = batch.header.base_offset + last,
-                    .count = 1,
-                    .attempt = batch.attempt,
-                    .outcome = static_cast<std::uint8_t>(Outcome::give_back),
-                    .argument = 0},
-                   messages_prefix_size(region, last + 1) - messages_prefix_size(region, last));
+        } else if (close_message(slice, --slice.end)) {
+            give_back(slice, slice.end, 1);
         }
     }
+}
+
+wire::Settlement ReceiverEndpoint::range_of(const DeliveredSlice& slice, std::uint32_t first, std::uint32_t count,
+                                            Outcome outcome) noexcept {
+    return {.first = slice.batch.header.base_offset + first,
+            .count = count,
+            .attempt = slice.batch.attempt,
+            .outcome = static_cast<std::uint8_t>(outcome),
+            .argument = 0};
+}
+
+// These are closed. They were not started: no attempt counts.
+void ReceiverEndpoint::give_back(DeliveredSlice& slice, std::uint32_t first, std::uint32_t count) {
+    queued_ -= count;
+    decide(slice.owner, range_of(slice, first, count, Outcome::give_back), account(slice, count));
 }
 
 // --- Settling
 // ------------------------------------------------------------------------------------------------------------
 
-// There is nothing to settle any more, but there is room again.
-void ReceiverEndpoint::settled_by_step(const std::shared_ptr<ReceiverEndpoint>& self, const DeliveredSlice& slice,
-                                       std::uint64_t offset, std::size_t region_bytes) {
+// The rare half of ack(): nobody looks at the slice yet, or the window may run dry.
+void ReceiverEndpoint::on_acked(DeliveredSlice& slice, std::uint32_t index) {
     const std::lock_guard lock{mutex_};
-    if (!is_ours(slice, offset)) {
+    if (!slice.is_held) {
+        return;  // The I/O thread has collected it meanwhile, or all of them are lost.
+    }
+    touch(slice);
+    if (slice.is_milestone(index)) {
+        const std::uint32_t count = slice.milestone_size(index);
+        gather(slice.owner, count, count * slice.room_each());
+    }
+}
+
+// There is nothing to settle any more, but there is room again.
+void ReceiverEndpoint::settled_by_step(DeliveredSlice& slice, std::uint64_t offset) {
+    const std::lock_guard lock{mutex_};
+    if (!close_message(slice, slice.index_of(offset))) {
         return;
     }
-    close_message(slice, offset - slice.batch.header.base_offset);
     --unsettled_;
     ++lost_count_;
-    lost_bytes_ += region_bytes;
-    mark_for_turn(self);
+    lost_bytes_ += account(slice, 1);
+    mark_for_turn(slice.owner);
     changed_.notify_all();
     shared_->loop.interrupt();
 }
 
-bool ReceiverEndpoint::is_ours(const DeliveredSlice& slice, std::uint64_t offset) const noexcept {
-    return slice.batch.epoch == epoch_ && !is_closing_ && !end_ &&
-           slice.open.contains(offset - slice.batch.header.base_offset);
-}
-
-bool ReceiverEndpoint::close_message(const DeliveredSlice& slice, std::uint64_t index) noexcept {
-    if (!slice.open.close(index)) {
+bool ReceiverEndpoint::close_message(DeliveredSlice& slice, std::uint32_t index) noexcept {
+    if (!slice.open.close_and_account(index)) {
         return false;
-    }
-    if (slice.open.empty()) {
-        held_.erase(slice.place);
     }
     if (!extended_until_.empty()) {
         extended_until_.erase(slice.batch.header.base_offset + index);
@@ -212,36 +216,48 @@ bool ReceiverEndpoint::close_message(const DeliveredSlice& slice, std::uint64_t 
     return true;
 }
 
-void ReceiverEndpoint::decide(const std::shared_ptr<Endpoint>& self, const wire::Settlement& range,
-                              std::size_t region_bytes, std::string_view note) {
-    if (note.empty()) {
-        settlements_.add(range);
-    } else {
-        noted_.push_back({.range = range, .note = std::string{note}});
+// A dirty one is finished when it has been collected.
+std::uint64_t ReceiverEndpoint::account(DeliveredSlice& slice, std::uint32_t count) noexcept {
+    const std::uint64_t room = slice.account(count);
+    if (slice.unaccounted == 0 && !slice.is_dirty.load() && slice.is_held) {
+        slice.is_held = false;
+        finished_.push_back(std::move(*slice.place));
+        held_.erase(slice.place);
     }
-    settled_bytes_ += region_bytes;
-    if (ends_delivery(range.outcome)) {
-        settled_count_ += range.count;
+    return room;
+}
+
+// While a slice is dirty the I/O thread is on its way, or will look when the pace has passed.
+void ReceiverEndpoint::touch(DeliveredSlice& slice) {
+    if (slice.is_dirty.load(std::memory_order_relaxed)) {
+        return;
     }
-    const bool is_urgent = settled_count_ >= std::max<std::uint64_t>(1, window_.messages / 2) ||
-                           settled_bytes_ >= std::max<std::uint64_t>(1, window_.bytes / 2);
+    slice.is_dirty.store(true);
+    dirty_.push_back(&slice);
+    gather(slice.owner, 0, 0);
+}
+
+void ReceiverEndpoint::gather(const std::shared_ptr<ReceiverEndpoint>& self, std::uint64_t count, std::uint64_t bytes) {
+    gathered_count_ += count;
+    gathered_bytes_ += bytes;
+    const bool is_urgent = gathered_count_ >= std::max<std::uint64_t>(1, window_.messages / 2) ||
+                           gathered_bytes_ >= std::max<std::uint64_t>(1, window_.bytes / 2);
     is_pending_ = true;
     if (!is_paced_ || is_urgent) {
         mark_for_turn(self);
     }
 }
 
-namespace {
-
-wire::Settlement range_of(const DeliveredSlice& slice, std::uint64_t offset, const Decision& decision) noexcept {
-    return {.first = offset,
-            .count = 1,
-            .attempt = slice.batch.attempt,
-            .outcome = static_cast<std::uint8_t>(decision.outcome),
-            .argument = decision.argument};
+void ReceiverEndpoint::decide(const std::shared_ptr<ReceiverEndpoint>& self, const wire::Settlement& range,
+                              std::uint64_t room, std::string_view note) {
+    if (note.empty()) {
+        settlements_.add(range);
+    } else {
+        noted_.push_back({.range = range, .note = std::string{note}});
+    }
+    settled_bytes_ += room;
+    gather(self, ends_delivery(range.outcome) ? range.count : 0, room);
 }
-
-}  // namespace
 
 // What the user wants to hold for longer than a lease is left alone until then.
 std::uint32_t ReceiverEndpoint::note_extension(std::uint64_t offset, std::uint32_t argument) {
@@ -254,52 +270,55 @@ std::uint32_t ReceiverEndpoint::note_extension(std::uint64_t offset, std::uint32
     return 0;  // Never less than what we keep by ourselves.
 }
 
-bool ReceiverEndpoint::settle(const DeliveredSlice& slice, std::uint64_t offset, const Decision& decision,
-                              std::size_t region_bytes) {
-    const std::lock_guard lock{mutex_};
-    if (!is_ours(slice, offset)) {
-        return false;
-    }
-    wire::Settlement range = range_of(slice, offset, decision);
+wire::Settlement ReceiverEndpoint::close_or_extend(DeliveredSlice& slice, std::uint64_t offset,
+                                                   const Decision& decision, std::uint64_t& room) {
+    const std::uint32_t index = slice.index_of(offset);
+    wire::Settlement range = range_of(slice, index, 1, decision.outcome);
     if (ends_delivery(range.outcome)) {
-        close_message(slice, offset - slice.batch.header.base_offset);
+        range.argument = decision.argument;
+        close_message(slice, index);
         --unsettled_;
+        room = account(slice, 1);
     } else {
         range.argument = note_extension(offset, decision.argument);
-        region_bytes = 0;
+        room = 0;
     }
-    decide(slice.owner, range, region_bytes, decision.note);
+    return range;
+}
+
+bool ReceiverEndpoint::settle(DeliveredSlice& slice, std::uint64_t offset, const Decision& decision) {
+    const std::lock_guard lock{mutex_};
+    if (!slice.open.contains(slice.index_of(offset))) {
+        return false;
+    }
+    std::uint64_t room = 0;
+    const wire::Settlement range = close_or_extend(slice, offset, decision, room);
+    decide(slice.owner, range, room, decision.note);
     return true;
 }
 
-std::uint64_t ReceiverEndpoint::add_receipt(const DeliveredSlice& slice, std::uint64_t offset, const Decision& decision,
-                                            std::size_t region_bytes, SettleDone done) {
-    wire::Settlement range = range_of(slice, offset, decision);
-    if (ends_delivery(range.outcome)) {
-        close_message(slice, offset - slice.batch.header.base_offset);
-        --unsettled_;
-    } else {
-        range.argument = note_extension(offset, decision.argument);
-    }
+std::uint64_t ReceiverEndpoint::add_receipt(DeliveredSlice& slice, std::uint64_t offset, const Decision& decision,
+                                            SettleDone done) {
+    std::uint64_t room = 0;
+    const wire::Settlement range = close_or_extend(slice, offset, decision, room);
     const std::uint64_t receipt = ++last_receipt_;
     receipts_.emplace(receipt, Receipt{.range = range,
                                        .note = decision.note,
                                        .epoch = slice.batch.epoch,
-                                       .region_bytes = region_bytes,
+                                       .room = room,
                                        .result = {},
                                        .done = std::move(done)});
     mark_for_turn(slice.owner);
     return receipt;
 }
 
-Expected<SettleResult> ReceiverEndpoint::settle_and_wait(const DeliveredSlice& slice, std::uint64_t offset,
-                                                         const Decision& decision, std::size_t region_bytes,
-                                                         const WaitLimit& limit) {
+Expected<SettleResult> ReceiverEndpoint::settle_and_wait(DeliveredSlice& slice, std::uint64_t offset,
+                                                         const Decision& decision, const WaitLimit& limit) {
     WaitScope scope{shared_->board, mutex_, changed_, limit, &shared_->loop};
-    if (!is_ours(slice, offset)) {
+    if (!slice.open.contains(slice.index_of(offset))) {
         return SettleResult::lost_lease;
     }
-    const std::uint64_t receipt = add_receipt(slice, offset, decision, region_bytes, {});
+    const std::uint64_t receipt = add_receipt(slice, offset, decision, {});
     const Waited waited = scope.wait([&] { return receipts_.at(receipt).result.has_value() || end_; });
     const std::optional<SettleResult> result = receipts_.at(receipt).result;
     if (result) {
@@ -318,12 +337,12 @@ Expected<SettleResult> ReceiverEndpoint::settle_and_wait(const DeliveredSlice& s
     return std::unexpected{wait_error(waited, "settlement not confirmed", {})};
 }
 
-std::uint64_t ReceiverEndpoint::settle_async(const DeliveredSlice& slice, std::uint64_t offset,
-                                             const Decision& decision, std::size_t region_bytes, SettleDone done) {
+std::uint64_t ReceiverEndpoint::settle_async(DeliveredSlice& slice, std::uint64_t offset, const Decision& decision,
+                                             SettleDone done) {
     {
         const std::lock_guard lock{mutex_};
-        if (is_ours(slice, offset)) {
-            return add_receipt(slice, offset, decision, region_bytes, std::move(done));
+        if (slice.open.contains(slice.index_of(offset))) {
+            return add_receipt(slice, offset, decision, std::move(done));
         }
     }
     done(SettleResult::lost_lease);
@@ -356,7 +375,11 @@ std::size_t ReceiverEndpoint::waiting() const {
 
 std::size_t ReceiverEndpoint::unsettled() const {
     const std::lock_guard lock{mutex_};
-    return static_cast<std::size_t>(unsettled_);
+    std::uint64_t done = 0;
+    for (const DeliveredSlice* slice : dirty_) {
+        done += slice->open.count_closed(slice->next);
+    }
+    return static_cast<std::size_t>(unsettled_ - done);
 }
 
 }  // namespace baton::client

@@ -12,33 +12,13 @@
 #include <string>
 #include <vector>
 
+#include "client/src/delivered_slice.hpp"
 #include "client/src/endpoint.hpp"
-#include "client/src/open_messages.hpp"
 #include "client/src/receiver_link.hpp"
 #include "client/src/settlements.hpp"
-#include "common/base/batch.hpp"
 #include <baton/receiver.hpp>
 
 namespace baton::client {
-
-class ReceiverEndpoint;
-
-// One DELIVER: shared by the deliveries made of it.
-struct DeliveredSlice {
-    DeliveredSlice(DeliveredBatch&& delivered, std::shared_ptr<ReceiverEndpoint> receiver)
-        : batch{std::move(delivered)},
-          owner{std::move(receiver)},
-          open{batch.header.count},
-          renewed_at{batch.arrived} {}
-
-    DeliveredBatch batch;
-    std::shared_ptr<ReceiverEndpoint> owner;
-
-    // Guarded by the owner's mutex; means nothing any more when the epoch has gone.
-    mutable OpenMessages open;  // Not decided by us, nor lost.
-    mutable MonotonicTime renewed_at;
-    mutable std::list<std::weak_ptr<const DeliveredSlice>>::iterator place;  // In the owner's `held_`.
-};
 
 // What is decided about one message.
 struct Decision {
@@ -53,6 +33,11 @@ inline constexpr std::uint32_t argument_back_off = 0xffff'ffff;  // Of a retry: 
 // Settlements go out at the end of the I/O thread's turn. The first after a pause wakes that thread at once; after it
 // those of one `pace` are collected, unless half the window waits for them: a stream of acks costs a frame and a system
 // call per pace, not per message.
+//
+// What was handed out and what is done is read from the slices then: those on the list `dirty_`, on which a slice comes
+// with the first message that is handed out or done after a collection. An ack finds it there in the usual case and
+// takes no lock (delivered_slice.hpp). Other decisions are rare and noted at once. When deliveries are lost as a whole
+// (a new connection, close, the end) all their messages are closed, so that an ack has nothing else to look at.
 //
 // Leases. Whatever is here and not decided is extended by the I/O thread before its lease ends, whether the application
 // works on it or has not asked for it yet, until lease_max has passed since its delivery. What still waits here shortly
@@ -75,19 +60,26 @@ public:
     void cancel_receive(const std::shared_ptr<ReceiverEndpoint>& self, std::uint64_t id);
     [[nodiscard]] Expected<bool> is_empty(const std::shared_ptr<ReceiverEndpoint>& self, const WaitLimit& limit);
 
-    // False: lost. `slice.owner` is this.
-    bool settle(const DeliveredSlice& slice, std::uint64_t offset, const Decision& decision, std::size_t region_bytes);
-    [[nodiscard]] Expected<SettleResult> settle_and_wait(const DeliveredSlice& slice, std::uint64_t offset,
-                                                         const Decision& decision, std::size_t region_bytes,
-                                                         const WaitLimit& limit);
+    // False: lost.
+    static bool ack(DeliveredSlice& slice, std::uint32_t index) {
+        if (!slice.open.close(index)) {
+            return false;
+        }
+        if (!slice.is_dirty.load() || slice.is_milestone(index)) {
+            slice.owner->on_acked(slice, index);
+        }
+        return true;
+    }
+    // What is not an ack. False: lost. `slice.owner` is this.
+    bool settle(DeliveredSlice& slice, std::uint64_t offset, const Decision& decision);
+    [[nodiscard]] Expected<SettleResult> settle_and_wait(DeliveredSlice& slice, std::uint64_t offset,
+                                                         const Decision& decision, const WaitLimit& limit);
     // Returns the number under which cancel_settle finds it; 0 if `done` has been called already.
-    std::uint64_t settle_async(const DeliveredSlice& slice, std::uint64_t offset, const Decision& decision,
-                               std::size_t region_bytes, SettleDone done);
+    std::uint64_t settle_async(DeliveredSlice& slice, std::uint64_t offset, const Decision& decision, SettleDone done);
     void cancel_settle(std::uint64_t receipt);
 
     // A step has settled it.
-    void settled_by_step(const std::shared_ptr<ReceiverEndpoint>& self, const DeliveredSlice& slice,
-                         std::uint64_t offset, std::size_t region_bytes);
+    void settled_by_step(DeliveredSlice& slice, std::uint64_t offset);
 
     [[nodiscard]] bool close_and_wait(const std::shared_ptr<ReceiverEndpoint>& self, const WaitLimit& limit);
     [[nodiscard]] std::size_t waiting() const;
@@ -103,25 +95,24 @@ public:
                     wire::RecordReader<wire::SettleException> exceptions, Completions& completions);
     void on_state(const wire::State& state);
     // Extends what is due. False: nothing is held here that could be extended.
-    bool renew_leases(const std::shared_ptr<ReceiverEndpoint>& self, ClientProtocol& protocol, MonotonicTime now);
+    bool renew_leases(ClientProtocol& protocol, MonotonicTime now);
     // How often to call that while something is held; zero: never.
     [[nodiscard]] Duration renewal_interval() const;
     // A pace has passed since hand_over. True: settlements have gathered meanwhile; hand over again.
     [[nodiscard]] bool end_pace();
 
 private:
-    // Delivered, and in part perhaps handed out.
-    struct Queued {
-        std::shared_ptr<const DeliveredSlice> slice;
-        MessageCursor cursor;
-        std::uint32_t next = 0;  // Index in the slice of the next message to hand out.
-        std::uint32_t end = 0;   // Behind the last one.
+    // What is given up as a whole; to be destroyed without the mutex.
+    struct Lost {
+        std::deque<QueuedSlice> queue;
+        std::list<SliceRef> held;
+        std::vector<SliceRef> finished;
     };
     struct Receipt {  // A settlement that somebody waits for.
         wire::Settlement range;
         std::string note;
         std::uint64_t epoch = 0;
-        std::size_t region_bytes = 0;
+        std::uint64_t room = 0;
         bool is_handed_over = false;
         bool is_lost = false;  // Named by an exception; the answer itself is still to come.
         std::optional<SettleResult> result;
@@ -136,33 +127,48 @@ private:
         ReceiveDone done;
     };
 
-    // Also false for a message that is decided or lost.
-    [[nodiscard]] bool is_ours(const DeliveredSlice& slice, std::uint64_t offset) const noexcept;
-    bool close_message(const DeliveredSlice& slice, std::uint64_t index) noexcept;
-    [[nodiscard]] std::optional<Delivery> take(const std::shared_ptr<ReceiverEndpoint>& self);
-    void decide(const std::shared_ptr<Endpoint>& self, const wire::Settlement& range, std::size_t region_bytes,
+    [[nodiscard]] static wire::Settlement range_of(const DeliveredSlice& slice, std::uint32_t first,
+                                                   std::uint32_t count, Outcome outcome) noexcept;
+    void on_closing() override;
+    void on_acked(DeliveredSlice& slice, std::uint32_t index);
+    // The next hand_over has to look at it.
+    void touch(DeliveredSlice& slice);
+    void gather(const std::shared_ptr<ReceiverEndpoint>& self, std::uint64_t count, std::uint64_t bytes);
+    void collect(DeliveredSlice& slice);
+    void announce(DeliveredSlice& slice, std::uint32_t end);
+    // False for a message that is decided or lost. Then account() for it.
+    bool close_message(DeliveredSlice& slice, std::uint32_t index) noexcept;
+    // Returns the bytes of the window that are free again. The slice may be one of `finished_` then.
+    [[nodiscard]] std::uint64_t account(DeliveredSlice& slice, std::uint32_t count) noexcept;
+    void lose_all(Lost& lost) noexcept;
+    [[nodiscard]] std::uint32_t stride_of(const BatchHeader& header) const noexcept;
+    [[nodiscard]] std::optional<Delivery> take();
+    // Closed ones, from the front or the back of the queue.
+    void give_back(DeliveredSlice& slice, std::uint32_t first, std::uint32_t count);
+    void decide(const std::shared_ptr<ReceiverEndpoint>& self, const wire::Settlement& range, std::uint64_t room,
                 std::string_view note = {});
-    std::uint64_t add_receipt(const DeliveredSlice& slice, std::uint64_t offset, const Decision& decision,
-                              std::size_t region_bytes, SettleDone done);
+    // Closes the message or notes its extension; returns what to send, and in `room` what is free again.
+    [[nodiscard]] wire::Settlement close_or_extend(DeliveredSlice& slice, std::uint64_t offset,
+                                                   const Decision& decision, std::uint64_t& room);
+    std::uint64_t add_receipt(DeliveredSlice& slice, std::uint64_t offset, const Decision& decision, SettleDone done);
     using Receipts = std::map<std::uint64_t, Receipt>;
     Receipts::iterator resolve(Receipts::iterator at, Expected<SettleResult> result, Completions& completions);
     // On demand: how many messages are wanted that are not here, and what is here that nobody wants.
     [[nodiscard]] std::uint64_t wanted() const noexcept;
-    void return_unwanted(const std::shared_ptr<Endpoint>& self);
+    void return_unwanted();
     void wants_changed(const std::shared_ptr<Endpoint>& self);
     void lose(const wire::SettleException& lost);
-    void renew(const DeliveredSlice& slice, ClientProtocol& protocol, MonotonicTime now);
-    void return_old(const std::shared_ptr<Endpoint>& self, MonotonicTime now);
+    void renew(DeliveredSlice& slice, ClientProtocol& protocol, MonotonicTime now);
+    void return_old(MonotonicTime now);
     // Returns the argument to be sent.
     [[nodiscard]] std::uint32_t note_extension(std::uint64_t offset, std::uint32_t argument);
-    void forget_held() noexcept;
 
     const ReceiverWindow window_;
 
     // Guarded by the mutex:
-    std::deque<Queued> queue_;
+    std::deque<QueuedSlice> queue_;
     std::uint64_t queued_ = 0;     // Messages in it that are still ours.
-    std::uint64_t unsettled_ = 0;  // Handed out in this epoch and not decided.
+    std::uint64_t unsettled_ = 0;  // Handed out in this epoch and not decided, or done and not collected yet.
     std::uint64_t epoch_ = 0;      // Of the last delivery; settlements of others are lost.
     std::uint64_t threads_waiting_ = 0;
     std::deque<Waiter> waiters_;
@@ -170,15 +176,19 @@ private:
 
     Duration lease_{};  // Zero: not known, and then nothing is extended.
     Duration lease_max_{};
-    std::list<std::weak_ptr<const DeliveredSlice>> held_;    // In the order of arrival; those with open messages.
+    std::list<SliceRef> held_;            // In the order of arrival; those with messages not accounted for.
+    std::vector<DeliveredSlice*> dirty_;  // Of these. hand_over collects from them.
+    std::vector<SliceRef> finished_;      // Were held until now; hand_over lets them go, behind the mutex,
+    std::vector<SliceRef> letting_go_;    // from here: the I/O thread's own.
     std::map<std::uint64_t, MonotonicTime> extended_until_;  // What the user has extended beyond a lease, by offset.
     std::uint64_t lost_count_ = 0;                           // Of these two the next hand_over tells the link.
     std::uint64_t lost_bytes_ = 0;
 
     Settlements settlements_;
     std::vector<Noted> noted_;
-    std::uint64_t settled_bytes_ = 0;  // Of these two the next hand_over tells the link.
-    std::uint64_t settled_count_ = 0;
+    std::uint64_t settled_bytes_ = 0;   // The next hand_over tells the link.
+    std::uint64_t gathered_count_ = 0;  // About so much is decided since the last one.
+    std::uint64_t gathered_bytes_ = 0;
     bool is_paced_ = false;    // Recently handed over: the next settlements can wait for end_pace().
     bool is_pending_ = false;  // Some do.
     Receipts receipts_;

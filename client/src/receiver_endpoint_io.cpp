@@ -1,5 +1,6 @@
 // The I/O thread's side of receiver_endpoint.hpp.
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "client/src/client_protocol.hpp"
@@ -13,9 +14,15 @@ void ReceiverEndpoint::hand_over(ClientProtocol& protocol, Completions&) {
     is_marked_ = false;
     is_pending_ = false;
     is_paced_ = true;
+    for (DeliveredSlice* slice : dirty_) {
+        collect(*slice);
+    }
+    dirty_.clear();
+    finished_.swap(letting_go_);
     // The link asserts that no more is returned than was received, so bytes go with the first range that returns any.
     std::uint64_t bytes = std::exchange(settled_bytes_, 0);
-    settled_count_ = 0;
+    gathered_count_ = 0;
+    gathered_bytes_ = 0;
     for (const wire::Settlement& range : settlements_.take()) {
         protocol.settle(link, epoch_, range, ends_delivery(range.outcome) ? std::exchange(bytes, 0) : 0);
     }
@@ -29,7 +36,7 @@ void ReceiverEndpoint::hand_over(ClientProtocol& protocol, Completions&) {
         if (!receipt.is_handed_over && !receipt.result) {
             receipt.is_handed_over = true;
             // If it is of another epoch, on_deliveries_lost has the answer already or will have it soon.
-            protocol.settle_with_receipt(link, receipt.epoch, receipt.range, receipt.region_bytes, id, receipt.note);
+            protocol.settle_with_receipt(link, receipt.epoch, receipt.range, receipt.room, id, receipt.note);
         }
     }
     for (; questions_handed_over_ < questions_; ++questions_handed_over_) {
@@ -38,10 +45,36 @@ void ReceiverEndpoint::hand_over(ClientProtocol& protocol, Completions&) {
     if (window_.is_on_demand) {
         protocol.ask(link, wanted());
     }
-    if (is_closing_) {
-        lock.unlock();
+    const bool is_closing = is_closing_;
+    lock.unlock();
+    letting_go_.clear();
+    if (is_closing) {
         protocol.close(link);
     }
+}
+
+// The flag first: see DeliveredSlice.
+void ReceiverEndpoint::collect(DeliveredSlice& slice) {
+    slice.is_dirty.store(false);
+    announce(slice, slice.next);
+    std::uint32_t done = 0;
+    slice.open.take_closed(slice.next, [&](std::uint32_t first, std::uint32_t count) {
+        const wire::Settlement range = range_of(slice, first, count, Outcome::done);
+        settlements_.add(range);
+        extended_until_.erase(extended_until_.lower_bound(range.first),
+                              extended_until_.lower_bound(range.first + range.count));
+        done += count;
+    });
+    unsettled_ -= done;
+    settled_bytes_ += account(slice, done);
+}
+
+// What was handed out since it was said last. Not what is done already: that has nothing to say any more.
+void ReceiverEndpoint::announce(DeliveredSlice& slice, std::uint32_t end) {
+    slice.open.visit_others(slice.announced, end, [&](std::uint32_t first, std::uint32_t count) {
+        settlements_.add(range_of(slice, first, count, Outcome::started));
+    });
+    slice.announced = end;
 }
 
 bool ReceiverEndpoint::end_pace() {
@@ -52,45 +85,51 @@ bool ReceiverEndpoint::end_pace() {
 
 void ReceiverEndpoint::on_delivered(const std::shared_ptr<ReceiverEndpoint>& self, DeliveredBatch&& batch,
                                     Completions& completions) {
-    const auto slice = std::make_shared<const DeliveredSlice>(std::move(batch), self);
-    const BatchHeader& header = slice->batch.header;
+    const std::uint32_t stride = stride_of(batch.header);
+    SliceRef slice{*new DeliveredSlice{std::move(batch), self, stride}};
     const std::lock_guard lock{mutex_};
     if (is_closing_ || end_) {
         return;  // DETACH gives it back.
     }
     BATON_ASSERT(slice->batch.epoch >= epoch_);
     epoch_ = slice->batch.epoch;
+    queued_ += slice->batch.header.count;
+    queue_.emplace_back(*slice);
+    slice->is_held = true;
     slice->place = held_.insert(held_.end(), slice);
-    queued_ += header.count;
-    queue_.push_back({.slice = slice,
-                      .cursor = MessageCursor{slice->batch.messages.bytes(), header.has_properties()},
-                      .next = 0,
-                      .end = header.count});
     while (!waiters_.empty() && queued_ != 0) {
-        completions.emplace_back([done = std::move(waiters_.front().done),
-                                  delivery = std::move(*take(self))]() mutable { done(std::move(delivery)); });
+        completions.emplace_back([done = std::move(waiters_.front().done), delivery = std::move(*take())]() mutable {
+            done(std::move(delivery));
+        });
         waiters_.pop_front();
     }
     if (window_.is_on_demand) {
-        return_unwanted(self);
+        return_unwanted();
     }
     if (threads_waiting_ != 0) {
         notify();
     }
 }
 
+// A power of two, such that half the window has some: of messages and, as these have them on average, of bytes.
+std::uint32_t ReceiverEndpoint::stride_of(const BatchHeader& header) const noexcept {
+    constexpr std::uint64_t stride_max = 16;
+    constexpr std::uint64_t strides_per_window = 8;
+    const std::uint64_t each = std::max<std::uint64_t>(1, header.messages_size / header.count);
+    const std::uint64_t fitting = std::min(window_.messages, window_.bytes / each) / strides_per_window;
+    return static_cast<std::uint32_t>(std::bit_floor(std::clamp<std::uint64_t>(fitting, 1, stride_max)));
+}
+
 void ReceiverEndpoint::on_deliveries_lost(Completions& completions) {
-    std::deque<Queued> lost;  // Ends after the lock.
+    Lost lost;  // Ends after the lock.
     const std::lock_guard lock{mutex_};
     ++epoch_;
-    lost.swap(queue_);
-    queued_ = 0;
-    unsettled_ = 0;
-    forget_held();
+    lose_all(lost);
     settlements_.clear();
     noted_.clear();
     settled_bytes_ = 0;
-    settled_count_ = 0;
+    gathered_count_ = 0;
+    gathered_bytes_ = 0;
     is_pending_ = false;
     for (auto at = receipts_.begin(); at != receipts_.end();) {
         at = resolve(at, SettleResult::lost_lease, completions);
@@ -98,11 +137,30 @@ void ReceiverEndpoint::on_deliveries_lost(Completions& completions) {
     notify();
 }
 
-void ReceiverEndpoint::forget_held() noexcept {
-    held_.clear();
+void ReceiverEndpoint::lose_all(Lost& lost) noexcept {
+    for (const SliceRef& slice : held_) {
+        slice->open.close_and_account_all();
+        slice->is_held = false;
+    }
+    dirty_.clear();
+    lost.queue.swap(queue_);
+    lost.held.swap(held_);
+    lost.finished.swap(finished_);
     extended_until_.clear();
+    queued_ = 0;
+    unsettled_ = 0;
     lost_count_ = 0;
     lost_bytes_ = 0;
+}
+
+// What has been decided by now goes out before DETACH. The rest is not ours any more; how much of it had been handed
+// out can still be asked.
+void ReceiverEndpoint::on_closing() {
+    for (const SliceRef& slice : held_) {
+        slice->open.close_and_account_all();
+        touch(*slice);
+    }
+    queued_ = 0;
 }
 
 // A receipt covers all earlier ones, and exceptions may be about any of them, or about what nobody waits for.
@@ -132,28 +190,23 @@ void ReceiverEndpoint::on_settled(const std::shared_ptr<ReceiverEndpoint>& self,
 
 // The broker has given these to somebody else, or will: nobody gets them here any more, and settling them is in vain.
 void ReceiverEndpoint::lose(const wire::SettleException& lost) {
-    std::vector<std::shared_ptr<const DeliveredSlice>> hit;
-    for (const auto& place : held_) {
-        auto slice = place.lock();
-        if (slice && slice->batch.attempt == lost.attempt) {
-            hit.push_back(std::move(slice));
+    std::vector<SliceRef> hit;
+    for (const SliceRef& slice : held_) {
+        if (slice->batch.attempt == lost.attempt) {
+            hit.push_back(slice);
         }
     }
-    for (const auto& slice : hit) {
+    for (const SliceRef& slice : hit) {
         const BatchHeader& header = slice->batch.header;
         const std::uint64_t begin = std::max(lost.first, header.base_offset);
         const std::uint64_t end = std::min(lost.first + lost.count, header.base_offset + header.count);
-        const auto queued = std::ranges::find(queue_, slice, &Queued::slice);
         for (std::uint64_t offset = begin; offset < end; ++offset) {
-            const auto index = static_cast<std::uint32_t>(offset - header.base_offset);
-            if (!close_message(*slice, index)) {
-                continue;
+            const std::uint32_t index = slice->index_of(offset);
+            if (close_message(*slice, index)) {
+                --(index >= slice->next && index < slice->end ? queued_ : unsettled_);
+                ++lost_count_;
+                lost_bytes_ += account(*slice, 1);
             }
-            const bool is_waiting = queued != queue_.end() && index >= queued->next && index < queued->end;
-            --(is_waiting ? queued_ : unsettled_);
-            const Bytes region = slice->batch.messages.bytes();
-            ++lost_count_;
-            lost_bytes_ += messages_prefix_size(region, index + 1) - messages_prefix_size(region, index);
         }
     }
 }
@@ -174,27 +227,25 @@ Duration ReceiverEndpoint::renewal_interval() const {
     return lease_ == Duration{} ? Duration{} : std::max<Duration>(lease_ / 6, std::chrono::milliseconds{5});
 }
 
-bool ReceiverEndpoint::renew_leases(const std::shared_ptr<ReceiverEndpoint>& self, ClientProtocol& protocol,
-                                    MonotonicTime now) {
-    std::vector<std::shared_ptr<const DeliveredSlice>> due;  // Ends after the lock.
+bool ReceiverEndpoint::renew_leases(ClientProtocol& protocol, MonotonicTime now) {
+    std::vector<SliceRef> due;  // Ends after the lock.
     const std::lock_guard lock{mutex_};
     if (is_closing_ || end_ || lease_ == Duration{}) {
         return false;
     }
-    return_old(self, now);
-    for (const auto& place : held_) {
-        auto slice = place.lock();
-        if (slice && now - slice->renewed_at >= lease_ / 4 && now - slice->batch.arrived < lease_max_) {
-            due.push_back(std::move(slice));
+    return_old(now);
+    for (const SliceRef& slice : held_) {
+        if (now - slice->renewed_at >= lease_ / 4 && now - slice->batch.arrived < lease_max_) {
+            due.push_back(slice);
         }
     }
-    for (const auto& slice : due) {
+    for (const SliceRef& slice : due) {
         renew(*slice, protocol, now);
     }
-    return !held_.empty();
+    return std::ranges::any_of(held_, [](const SliceRef& slice) { return !slice->open.empty(); });
 }
 
-void ReceiverEndpoint::renew(const DeliveredSlice& slice, ClientProtocol& protocol, MonotonicTime now) {
+void ReceiverEndpoint::renew(DeliveredSlice& slice, ClientProtocol& protocol, MonotonicTime now) {
     slice.renewed_at = now;
     const std::uint64_t base = slice.batch.header.base_offset;
     const auto extend = [&](std::uint64_t first, std::uint64_t end) {
@@ -208,7 +259,7 @@ void ReceiverEndpoint::renew(const DeliveredSlice& slice, ClientProtocol& protoc
                             0);
         }
     };
-    slice.open.visit_runs(0, slice.batch.header.count, [&](std::uint32_t index, std::uint32_t count) {
+    slice.open.visit_open(0, slice.batch.header.count, [&](std::uint32_t index, std::uint32_t count) {
         std::uint64_t first = base + index;
         const std::uint64_t end = first + count;
         for (auto at = extended_until_.lower_bound(first); at != extended_until_.end() && at->first < end; ++at) {
@@ -222,26 +273,17 @@ void ReceiverEndpoint::renew(const DeliveredSlice& slice, ClientProtocol& protoc
 }
 
 // What waits here and cannot be extended for much longer. It has not been started.
-void ReceiverEndpoint::return_old(const std::shared_ptr<Endpoint>& self, MonotonicTime now) {
+void ReceiverEndpoint::return_old(MonotonicTime now) {
     while (!queue_.empty()) {
-        Queued& front = queue_.front();
-        const DeliveredSlice& slice = *front.slice;
-        if (front.next != front.end && now - slice.batch.arrived < lease_max_ - lease_ / 2) {
+        DeliveredSlice& slice = *queue_.front();
+        if (slice.next != slice.end && now - slice.batch.arrived < lease_max_ - lease_ / 2) {
             return;
         }
-        const Bytes region = slice.batch.messages.bytes();
-        slice.open.visit_runs(front.next, front.end, [&](std::uint32_t first, std::uint32_t count) {
+        slice.open.visit_open(slice.next, slice.end, [&](std::uint32_t first, std::uint32_t count) {
             for (std::uint32_t index = first; index < first + count; ++index) {
                 close_message(slice, index);
             }
-            queued_ -= count;
-            decide(self,
-                   {.first = slice.batch.header.base_offset + first,
-                    .count = count,
-                    .attempt = slice.batch.attempt,
-                    .outcome = static_cast<std::uint8_t>(Outcome::give_back),
-                    .argument = 0},
-                   messages_prefix_size(region, first + count) - messages_prefix_size(region, first));
+            give_back(slice, first, count);
         });
         queue_.pop_front();
     }
@@ -273,16 +315,13 @@ void ReceiverEndpoint::on_state(const wire::State& state) {
 }
 
 void ReceiverEndpoint::end(ClientError error, Completions& completions) {
-    std::deque<Queued> lost;  // Ends after the lock.
+    Lost lost;  // Ends after the lock.
     const std::lock_guard lock{mutex_};
     if (end_) {
         return;
     }
     end_ = std::move(error);
-    forget_held();
-    lost.swap(queue_);
-    queued_ = 0;
-    unsettled_ = 0;
+    lose_all(lost);
     for (Waiter& waiter : waiters_) {
         completions.emplace_back(
             [done = std::move(waiter.done), reason = *end_]() mutable { done(std::unexpected{std::move(reason)}); });

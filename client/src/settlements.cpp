@@ -32,13 +32,10 @@ void Settlements::add(const wire::Settlement& range) noexcept {
         append(extended_, range);
         return;
     }
-    const bool is_done = range.outcome == static_cast<std::uint8_t>(Outcome::done);
-    for (std::uint32_t i = 0; is_done && i < range.count && !started_.empty(); ++i) {
-        forget(started_, range.first + i);
+    if (range.outcome == static_cast<std::uint8_t>(Outcome::done)) {
+        forget(started_, range);
     }
-    for (std::uint32_t i = 0; i < range.count && !extended_.empty(); ++i) {
-        forget(extended_, range.first + i);
-    }
+    forget(extended_, range);
     append(settled_, range);
 }
 
@@ -51,21 +48,24 @@ void Settlements::append(std::vector<wire::Settlement>& ranges, const wire::Sett
 }
 
 // What is started is few: the messages that user threads work on at this moment.
-void Settlements::forget(std::vector<wire::Settlement>& ranges, std::uint64_t offset) noexcept {
-    const auto found = std::ranges::find_if(ranges, [offset](const wire::Settlement& range) {
-        return offset >= range.first && offset - range.first < range.count;
-    });
-    if (found == ranges.end()) {
-        return;
+void Settlements::forget(std::vector<wire::Settlement>& ranges, const wire::Settlement& settled) noexcept {
+    for (std::size_t i = 0; i < ranges.size(); ++i) {
+        wire::Settlement& range = ranges[i];
+        const std::uint64_t range_end = range.first + range.count;
+        const std::uint64_t begin = std::max(range.first, settled.first);
+        const std::uint64_t end = std::min(range_end, settled.first + settled.count);
+        if (begin >= end) {
+            continue;
+        }
+        wire::Settlement behind = range;
+        behind.first = end;
+        behind.count = static_cast<std::uint32_t>(range_end - end);
+        range.count = static_cast<std::uint32_t>(begin - range.first);
+        if (behind.count != 0) {
+            ranges.insert(ranges.begin() + static_cast<std::ptrdiff_t>(++i), behind);
+        }
     }
-    wire::Settlement behind = *found;
-    behind.first = offset + 1;
-    behind.count = static_cast<std::uint32_t>(found->first + found->count - behind.first);
-    found->count = static_cast<std::uint32_t>(offset - found->first);
-    const auto at = found->count == 0 ? ranges.erase(found) : found + 1;
-    if (behind.count != 0) {
-        ranges.insert(at, behind);
-    }
+    std::erase_if(ranges, [](const wire::Settlement& range) { return range.count == 0; });
 }
 
 std::span<const wire::Settlement> Settlements::take() noexcept {

@@ -38,7 +38,7 @@ public:
 private:
     static void append(std::vector<wire::Settlement>& ranges, const wire::Settlement& range) noexcept;
     static void merge(std::vector<wire::Settlement>& ranges) noexcept;
-    static void forget(std::vector<wire::Settlement>& ranges, std::uint64_t offset) noexcept;
+    static void forget(std::vector<wire::Settlement>& ranges, const wire::Settlement& settled) noexcept;
 
     std::vector<wire::Settlement> started_;  // In the order of arrival, neighbours merged.
     std::vector<wire::Settlement> extended_;

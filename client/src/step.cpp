@@ -110,7 +110,7 @@ Expected<void> StepWork::send(std::string_view channel, const Message& message, 
 }
 
 Expected<void> StepWork::done(Delivery&& delivery) {
-    const auto& slice = client_access::slice(delivery);
+    const DeliveredSlice* slice = client_access::slice(delivery);
     if (delivery.is_settled()) {
         return std::unexpected{ClientError{ClientErrc::bad_argument, "the delivery is settled already"}};
     }
@@ -141,7 +141,7 @@ StepWish StepWork::wish() const {
         wish.sendings.push_back({sending.channel, sending.must_exist, {batch.bytes().begin(), batch.bytes().end()}});
     }
     for (const Delivery& delivery : deliveries_) {
-        wish.settlings.push_back({client_access::slice(delivery), delivery.offset()});
+        wish.settlings.push_back({SliceRef{*client_access::slice(delivery)}, delivery.offset()});
     }
     return wish;
 }
@@ -155,8 +155,8 @@ Expected<void> StepWork::commit(const WaitLimit& limit) {
         return committed;
     }
     for (Delivery& delivery : deliveries_) {
-        const auto& slice = client_access::slice(delivery);
-        slice->owner->settled_by_step(slice->owner, *slice, delivery.offset(), client_access::region_bytes(delivery));
+        DeliveredSlice& slice = *client_access::slice(delivery);
+        slice.owner->settled_by_step(slice, delivery.offset());
         client_access::set_settled(delivery);
     }
     deliveries_.clear();

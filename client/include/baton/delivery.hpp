@@ -7,7 +7,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <new>
 #include <optional>
 #include <string>
@@ -54,11 +53,21 @@ enum class SettleResult : std::uint8_t {
 class Delivery {
 public:
     Delivery() noexcept = default;  // An empty one, settled already; what remains of one that was moved from.
-    Delivery(Delivery&& other) noexcept;
+    Delivery(Delivery&& other) noexcept
+        : slice_{std::exchange(other.slice_, nullptr)},
+          body_{std::exchange(other.body_, {})},
+          properties_{std::exchange(other.properties_, {})},
+          offset_{other.offset_},
+          exceptions_at_birth_{other.exceptions_at_birth_},
+          is_settled_{other.is_settled_} {}
     Delivery& operator=(Delivery&& other) noexcept;  // Gives back what it held, if that is undecided.
     Delivery(const Delivery&) = delete;
     Delivery& operator=(const Delivery&) = delete;
-    ~Delivery();
+    ~Delivery() {
+        if (slice_ != nullptr) {
+            let_go();
+        }
+    }
 
     [[nodiscard]] Bytes body() const noexcept { return body_; }
     [[nodiscard]] std::string_view text() const noexcept { return as_text(body_); }
@@ -106,13 +115,13 @@ public:
 private:
     friend class client_access;
 
-    Delivery(std::shared_ptr<const client::DeliveredSlice> slice, std::uint64_t offset, Bytes body,
-             Bytes properties) noexcept;
+    Delivery(client::DeliveredSlice& slice, std::uint64_t offset, Bytes body, Bytes properties) noexcept;
     void abandon() noexcept;
+    void let_go() noexcept;
     bool decide(const client::Decision& decision) noexcept;
     Expected<SettleResult> decide(const client::Decision& decision, const WaitLimit& limit) noexcept;
 
-    std::shared_ptr<const client::DeliveredSlice> slice_;
+    client::DeliveredSlice* slice_ = nullptr;  // Kept by a count in it, of which one is ours.
     Bytes body_;
     Bytes properties_;  // Encoded.
     std::uint64_t offset_ = 0;

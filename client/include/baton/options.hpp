@@ -54,7 +54,7 @@ struct ClientOptions {
     std::size_t send_window_bytes = 8U << 20U;
 
     // Limits of each receiver: messages that are here and not yet settled. Small, so that a slow receiver does not
-    // hoard.
+    // hoard. (Messages that came in one frame count as equally large until the last of them is settled.)
     std::size_t receive_window_messages = 64;
     std::size_t receive_window_bytes = 4U << 20U;
 

@@ -1,6 +1,9 @@
 // The delivery guard and the endpoint behind it: every way in which a delivery can end, and who is told.
+#include <atomic>
 #include <stdexcept>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include <gmock/gmock.h>
 
@@ -189,7 +192,7 @@ TEST_F(DeliveryGuard, AReceiptTellsWhatTheBrokerDid) {
         const auto done = [&outcomes](const Expected<SettleResult>& result) {
             outcomes.emplace_back(*result == SettleResult::settled ? "settled" : "lost");
         };
-        endpoint->settle_async(*client_access::slice(delivery), delivery.offset(), {.outcome = Outcome::done}, 5, done);
+        endpoint->settle_async(*client_access::slice(delivery), delivery.offset(), {.outcome = Outcome::done}, done);
         client_access::set_settled(delivery);
     }
     world.run_io();
@@ -214,7 +217,7 @@ TEST_F(DeliveryGuard, AReceiptAnswersForAllEarlierOnesAndExceptionsForThoseTheyN
         const auto done = [&outcomes, i](const Expected<SettleResult>& result) {
             outcomes.push_back(std::to_string(i) + (*result == SettleResult::settled ? " settled" : " lost"));
         };
-        endpoint->settle_async(*client_access::slice(delivery), delivery.offset(), {.outcome = Outcome::done}, 5, done);
+        endpoint->settle_async(*client_access::slice(delivery), delivery.offset(), {.outcome = Outcome::done}, done);
         client_access::set_settled(delivery);
     }
     world.run_io();
@@ -281,7 +284,7 @@ protected:
     // What the engine's timer does, after so long.
     bool tick(Duration after) {
         world.dialogue.clock.advance(after);
-        const bool is_needed = endpoint->renew_leases(endpoint, world.dialogue.protocol, world.dialogue.clock.now());
+        const bool is_needed = endpoint->renew_leases(world.dialogue.protocol, world.dialogue.clock.now());
         world.dialogue.protocol.finish_turn(world.dialogue.clock.now());
         return is_needed;
     }
@@ -402,6 +405,205 @@ TEST_F(DeliveryGuard, HalfAWindowOfAcksDoesNotWait) {
         EXPECT_TRUE(receive().ack());
     }
     EXPECT_EQ(world.wakes, 2);
+}
+
+TEST_F(DeliveryGuard, HalfAWindowOfAcksDoesNotWaitAlthoughFewOfThemLook) {
+    attach({.messages = 64, .bytes = 1U << 20U});
+    deliver(1, std::vector<std::string>(64, "x"));
+    Delivery first = receive();
+    world.run_io();
+    (void)endpoint->end_pace();
+    world.run_io();
+    EXPECT_EQ(world.wakes, 1);
+    EXPECT_TRUE(first.ack());  // A pause was before it.
+    EXPECT_EQ(world.wakes, 2);
+    world.run_io();
+    for (int i = 0; i < 25; ++i) {
+        EXPECT_TRUE(receive().ack());
+    }
+    EXPECT_EQ(world.wakes, 2);
+    for (int i = 0; i < 14; ++i) {
+        EXPECT_TRUE(receive().ack());
+    }
+    EXPECT_EQ(world.wakes, 3);
+}
+
+TEST_F(DeliveryGuard, HalfAWindowOfBytesDoesNotWaitEither) {
+    attach({.messages = 1'000, .bytes = 1'040});  // Ten messages.
+    deliver(1, std::vector<std::string>(10, std::string(100, 'x')));
+    EXPECT_TRUE(receive().ack());
+    world.run_io();
+    for (int i = 0; i < 4; ++i) {
+        EXPECT_TRUE(receive().ack());
+    }
+    EXPECT_EQ(world.wakes, 1);
+    EXPECT_TRUE(receive().ack());
+    EXPECT_EQ(world.wakes, 2);
+}
+
+TEST_F(DeliveryGuard, WhatWasStartedIsSaidOnceAndDoneLater) {
+    attach();
+    deliver(1, {"a", "b", "c", "d"});
+    Delivery first = receive();
+    Delivery second = receive();
+    EXPECT_THAT(settled(), ElementsAre(range(1, 2, Outcome::started)));
+    Delivery third = receive();
+    EXPECT_TRUE(second.ack());
+    EXPECT_EQ(endpoint->unsettled(), 2U);
+    EXPECT_THAT(settled(), ElementsAre(range(3, 1, Outcome::started), range(2, 1, Outcome::done)));
+    EXPECT_TRUE(third.ack());
+    EXPECT_TRUE(first.ack());
+    EXPECT_EQ(endpoint->unsettled(), 0U);
+    EXPECT_THAT(settled(), ElementsAre(range(1, 1, Outcome::done), range(3, 1, Outcome::done)));
+    EXPECT_EQ(second.text(), "b");
+    EXPECT_TRUE(receive().ack());
+    EXPECT_THAT(settled(), ElementsAre(range(4, 1, Outcome::done)));
+    EXPECT_EQ(third.text(), "c");
+}
+
+TEST_F(DeliveryGuard, WhatWasLostWhileItWaitedIsNotStarted) {
+    attach();
+    deliver(1, {"a", "b", "c"});
+    const Delivery first = receive();
+    on_settled(0, {{.first = 2, .count = 1, .attempt = 1, .status = wire::Status::lost_lease}});
+    const Delivery third = receive();
+    EXPECT_EQ(third.text(), "c");
+    EXPECT_THAT(settled(), ElementsAre(range(1, 1, Outcome::started), range(3, 1, Outcome::started)));
+}
+
+// The bytes of messages that are decided one by one are only about right until the last of their batch.
+TEST_F(DeliveryGuard, BytesOfTheWindowComeBackExactlyWithTheLastOfABatch) {
+    attach({.messages = 4, .bytes = 1'000});
+    deliver(1, {"a", std::string(88, 'b'), "c"});  // 5 + 92 + 5 bytes.
+    const auto credit = [this] {
+        world.dialogue.protocol.finish_turn(world.dialogue.clock.now());
+        return wire::decode_credit(world.dialogue.said_one(FrameType::credit).bytes())->bytes;
+    };
+    Delivery first = receive();
+    EXPECT_TRUE(receive().retry());
+    EXPECT_TRUE(receive().ack());
+    world.run_io();
+    EXPECT_EQ(credit(), 1'000U + 2 * 34);
+    EXPECT_TRUE(first.ack());
+    deliver(4, {"d"});
+    EXPECT_TRUE(receive().ack());
+    world.run_io();
+    EXPECT_EQ(credit(), 1'000U + 102 + 5);
+}
+
+TEST_F(DeliveryGuard, ClosingSaysWhatIsDoneAndLosesTheRest) {
+    attach();
+    deliver(1, {"a", "b", "c", "d"});
+    EXPECT_TRUE(receive().ack());
+    Delivery second = receive();
+    EXPECT_TRUE(receive().ack());
+    endpoint->close_in_background(endpoint);
+    EXPECT_FALSE(second.ack());
+    EXPECT_EQ(endpoint->unsettled(), 1U);
+    EXPECT_THAT(settled(),
+                ElementsAre(range(2, 1, Outcome::started), range(1, 1, Outcome::done), range(3, 1, Outcome::done)));
+    EXPECT_EQ(endpoint->unsettled(), 1U);  // What a close that runs out of time can report.
+    EXPECT_EQ(second.text(), "b");
+}
+
+// --- Threads
+
+class DeliveryThreads : public DeliveryGuard {
+protected:
+    static constexpr std::uint64_t batches = 5;
+    static constexpr std::uint64_t batch_size = 150;
+    static constexpr std::uint64_t messages = batches * batch_size;
+
+    // Receives all, decides on two threads, and does meanwhile and until they are through what `io` does. Returns
+    // whose ack said yes: [offset], from 1.
+    template <class Io>
+    std::vector<char> ack_on_threads(Io io) {
+        for (std::uint64_t batch = 0; batch < batches; ++batch) {
+            deliver(1 + batch * batch_size, std::vector<std::string>(batch_size, "x"));
+        }
+        std::vector<Delivery> deliveries;
+        while (deliveries.size() < messages) {
+            deliveries.push_back(receive());
+        }
+        std::vector<char> acked(messages + 1, 0);
+        std::atomic<int> running{2};
+        const auto run = [&](std::size_t first) {
+            for (std::size_t at = first; at < deliveries.size(); at += 2) {
+                Delivery delivery = std::move(deliveries[at]);
+                const std::uint64_t offset = delivery.offset();
+                acked[offset] = delivery.ack() ? 1 : 0;
+            }
+            --running;
+        };
+        std::thread one{run, 0};
+        std::thread other{run, 1};
+        while (running != 0) {
+            io();
+        }
+        one.join();
+        other.join();
+        return acked;
+    }
+    void count(const std::vector<wire::Settlement>& ranges) {
+        for (const wire::Settlement& settlement : ranges) {
+            const bool is_done = settlement.outcome == static_cast<std::uint8_t>(Outcome::done);
+            for (std::uint32_t i = 0; is_done && i < settlement.count; ++i) {
+                ++done[settlement.first + i];
+            }
+        }
+    }
+    std::vector<char> done = std::vector<char>(messages + 1, 0);  // How often it was said of each offset.
+};
+
+TEST_F(DeliveryThreads, EveryAckIsToldOnceWhateverIsCollectedOrLostMeanwhile) {
+    attach({.messages = 10'000, .bytes = 1U << 20U});
+    std::uint64_t lost = 0;
+    const auto acked = ack_on_threads([&] {
+        count(settled());
+        EXPECT_LE(endpoint->unsettled(), messages);
+        lost = std::min(lost + 7, messages);
+        on_settled(0, {{.first = lost, .count = 1, .attempt = 1, .status = wire::Status::lost_lease}});
+    });
+    count(settled());
+    EXPECT_EQ(done, acked);
+    EXPECT_EQ(endpoint->unsettled(), 0U);
+    on_settled(0, {{.first = 1, .count = messages, .attempt = 1, .status = wire::Status::lost_lease}});
+    EXPECT_THAT(settled(), IsEmpty());
+    // The link counts what is free again and asserts that it is not more than there was; now it is all of it.
+    deliver(messages + 1, {"x"});
+    EXPECT_TRUE(receive().ack());
+    EXPECT_THAT(settled(), ElementsAre(range(messages + 1, 1, Outcome::done)));
+}
+
+TEST_F(DeliveryThreads, AnAckBeforeCloseIsToldAndNoneAfterIt) {
+    attach({.messages = 10'000, .bytes = 1U << 20U});
+    int turns = 0;
+    const auto acked = ack_on_threads([&] {
+        if (++turns == 3) {
+            endpoint->close_in_background(endpoint);
+        }
+        count(settled());
+    });
+    endpoint->close_in_background(endpoint);
+    count(settled());
+    EXPECT_EQ(done, acked);
+}
+
+TEST_F(DeliveryThreads, DeliveriesOfALostConnectionAreLostOnAllThreads) {
+    attach({.messages = 10'000, .bytes = 1U << 20U});
+    int turns = 0;
+    const auto acked = ack_on_threads([&] {
+        count(settled());
+        if (++turns == 3) {
+            endpoint->on_deliveries_lost(world.completions);
+        }
+    });
+    endpoint->on_deliveries_lost(world.completions);
+    EXPECT_THAT(settled(), IsEmpty());
+    for (std::uint64_t offset = 1; offset <= messages; ++offset) {
+        EXPECT_LE(done[offset], acked[offset]) << offset;
+    }
+    EXPECT_EQ(endpoint->unsettled(), 0U);
 }
 
 TEST_F(DeliveryGuard, OnDemandGivesBackWhatNobodyWaitsFor) {

@@ -71,6 +71,20 @@ TEST(Settlements, StartedIsForgottenOnceDoneButNotWhenGivenBack) {
     EXPECT_THAT(settlements.take(), ElementsAre(range(9, 1, Outcome::started), range(9, 1, Outcome::give_back)));
 }
 
+TEST(Settlements, ARangeThatIsDoneCutsWhatItMeets) {
+    Settlements settlements;
+    for (const std::uint64_t first : {1U, 10U, 20U, 30U}) {
+        settlements.add(range(first, 5, Outcome::started));
+    }
+    settlements.add(range(12, 20, Outcome::done));
+    EXPECT_THAT(settlements.take(), ElementsAre(range(1, 5, Outcome::started), range(10, 2, Outcome::started),
+                                                range(32, 3, Outcome::started), range(12, 20, Outcome::done)));
+    settlements.add(range(1, 9, Outcome::started));
+    settlements.add(range(4, 2, Outcome::done));
+    EXPECT_THAT(settlements.take(),
+                ElementsAre(range(1, 3, Outcome::started), range(6, 4, Outcome::started), range(4, 2, Outcome::done)));
+}
+
 TEST(Settlements, ExtensionsComeInBetweenAndAreForgottenOnceSettled) {
     Settlements settlements;
     settlements.add(range(1, 5, Outcome::extend));
