@@ -7,7 +7,8 @@
 //
 // Threads. Client, Channel and Sender may be used from any threads at once; a Receiver by one thread at a time; a
 // Delivery by one thread at a time, whichever it is. Each Client owns one I/O thread, which keeps connection,
-// heartbeats, credit and leases going whatever the user's threads do. The library calls the user only in
+// heartbeats, credit and leases going whatever the user's threads do; a thread that waits in a call does that work
+// meanwhile if it is the only one. The library calls the user only in
 // ClientOptions::on_event and in the handlers of async.hpp, and holds no lock then. Destructors never wait longer than
 // ClientOptions::close_timeout.
 //
