@@ -69,7 +69,8 @@ protected:
     }
     // Puts this endpoint on the list of those from which the next turn collects, once; does not see to it that there is
     // one. With the mutex held. False: it was there already.
-    bool mark(const std::shared_ptr<Endpoint>& self) {
+    template <class Self>  // As it comes: converting a pointer counts, for each message.
+    bool mark(const std::shared_ptr<Self>& self) {
         if (is_marked_) {
             return false;
         }
@@ -79,7 +80,8 @@ protected:
     }
     // With a turn that collects it: the one that a waiting thread begins with if nobody runs the loop now (it is ours
     // that waits, or the I/O thread comes in a moment), otherwise one of its own. With the mutex held.
-    void mark_for_turn(const std::shared_ptr<Endpoint>& self) {
+    template <class Self>
+    void mark_for_turn(const std::shared_ptr<Self>& self) {
         if (mark(self) && !shared_->loop.is_free()) {
             shared_->inbox.wake();
         }

@@ -140,7 +140,7 @@ std::uint64_t ReceiverEndpoint::wanted() const noexcept {
     return asking > queued_ ? asking - queued_ : 0;
 }
 
-void ReceiverEndpoint::wants_changed(const std::shared_ptr<Endpoint>& self) {
+void ReceiverEndpoint::wants_changed(const std::shared_ptr<ReceiverEndpoint>& self) {
     if (!window_.is_on_demand) {
         return;
     }

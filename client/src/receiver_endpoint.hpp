@@ -156,7 +156,7 @@ private:
     // On demand: how many messages are wanted that are not here, and what is here that nobody wants.
     [[nodiscard]] std::uint64_t wanted() const noexcept;
     void return_unwanted();
-    void wants_changed(const std::shared_ptr<Endpoint>& self);
+    void wants_changed(const std::shared_ptr<ReceiverEndpoint>& self);
     void lose(const wire::SettleException& lost);
     void renew(DeliveredSlice& slice, ClientProtocol& protocol, MonotonicTime now);
     void return_old(MonotonicTime now);

@@ -132,7 +132,7 @@ void SenderEndpoint::append(const Encoded& message) {
 
 void SenderEndpoint::begin_batch() {
     if (spares_.empty()) {
-        batches_.emplace_back();
+        batches_.emplace_back(chunks_);
         return;
     }
     batches_.push_back(std::move(spares_.back()));

@@ -148,6 +148,7 @@ private:
     ChunkPool* pool_ = nullptr;  // The I/O thread's.
 
     // Guarded by the mutex:
+    ChunkPool chunks_;                  // Of large batches. Allocated from with the mutex held.
     std::deque<BatchBuilder> batches_;  // Accepted and not handed over; the last one may still grow.
     std::vector<BatchBuilder> spares_;   // Empty, with buffers that have grown; at most spares_max.
     SteadyTime marked_at_{};             // When we were marked last, and accepted_ then.

@@ -47,9 +47,15 @@ Payload BatchBuilder::take(ChunkPool& pool, Crc crc) noexcept {
         header.flags |= batch_has_crc;
         header.crc32c = crc32c(region());
     }
-    encode(header, {buffer_.get(), batch_header_size});
-    const Bytes whole{buffer_.get(), size()};
+    encode(header, {data_, batch_header_size});
+    const Bytes whole{data_, size()};
     clear();
+    was_large_ = chunk_ && whole.size() > chunk_.capacity() / 2;
+    if (was_large_) {
+        data_ = nullptr;
+        capacity_ = 0;
+        return Payload{std::move(chunk_), 0, whole.size()};
+    }
     // A batch lives shortly: a recycled chunk is better than one of the exact size, and small ones share one.
     if (whole.size() <= pool.chunk_size() / 4 || whole.size() > pool.chunk_size()) {
         return Payload::copy_of(pool, whole);
@@ -68,23 +74,39 @@ void BatchBuilder::clear() noexcept {
 std::byte* BatchBuilder::extend(std::size_t size_added) noexcept {
     BATON_ASSERT(size_added <= region_size_max - size_);
     if (capacity_ < size() + size_added) {
-        constexpr std::size_t capacity_min = 4096;
-        const std::size_t capacity = std::max({capacity_min, 2 * capacity_, size() + size_added});
-        auto grown = std::make_unique_for_overwrite<std::byte[]>(capacity);
-        if (size_ != 0) {
-            copy_bytes(grown.get() + batch_header_size, region());
-        }
-        buffer_ = std::move(grown);
-        capacity_ = capacity;
+        grow(size() + size_added);
     }
-    std::byte* const at = buffer_.get() + size();
+    std::byte* const at = data_ + size();
     size_ += size_added;
     return at;
+}
+
+void BatchBuilder::grow(std::size_t needed) noexcept {
+    constexpr std::size_t buffer_size_min = 4096;
+    constexpr std::size_t buffer_size_max = 16 * 1024;  // With chunks.
+    const Bytes old = size_ != 0 ? region() : Bytes{};
+    std::unique_ptr<std::byte[]> old_buffer;
+    ChunkRef old_chunk = std::move(chunk_);
+    if (chunks_ != nullptr && (was_large_ || needed > buffer_size_max)) {
+        chunk_ = needed <= ChunkPool::medium_chunk_size ? chunks_->allocate_medium() : chunks_->allocate(needed);
+        data_ = chunk_.bytes();
+        capacity_ = chunk_.capacity();
+    } else {
+        if (buffer_size_ < needed) {
+            old_buffer = std::move(buffer_);
+            buffer_size_ = std::max({buffer_size_min, 2 * buffer_size_, needed});
+            buffer_ = std::make_unique_for_overwrite<std::byte[]>(buffer_size_);
+        }
+        data_ = buffer_.get();
+        capacity_ = buffer_size_;
+    }
+    copy_bytes(data_ + batch_header_size, old);
 }
 
 void BatchBuilder::add_property_blocks() noexcept {
     if (count_ != 0) {
         BatchBuilder rewritten;
+        rewritten.chunks_ = chunks_;
         rewritten.has_properties_ = true;
         MessageCursor cursor{region(), false};
         for (MessageView message; cursor.next(message);) {

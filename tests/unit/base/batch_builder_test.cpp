@@ -92,16 +92,36 @@ TEST(batch_builder_death, a_batch_has_a_message) {
     EXPECT_DEATH(builder.append({}, std::vector<std::byte>(properties_size_max + 1)), "assertion failed");
 }
 
-TEST(batch_builder, random_batches_of_every_size) {
+TEST(batch_builder, a_large_batch_is_the_chunk_it_was_built_in) {
+    ChunkPool chunks;
+    BatchBuilder builder{chunks};
+    struct Case {
+        std::size_t count;
+        std::size_t size;
+        bool is_copied;
+    };
+    for (const Case& wanted : {Case{5, 10'000, false}, Case{6, 10'000, false}, Case{1, 10'000, true}, Case{1, 200'000, false}}) {
+        const std::string text(wanted.size, 'x');
+        for (std::size_t i = 0; i < wanted.count; ++i) {
+            builder.append(as_bytes(text));
+        }
+        ChunkPool pool;
+        const Payload batch = builder.take(pool);
+        expect_batch_of(batch, std::vector<Message>(wanted.count, Message{text, {}}), false);
+        EXPECT_EQ(pool.outstanding_bytes() != 0, wanted.is_copied) << wanted.count << " of " << wanted.size;
+        EXPECT_EQ(chunks.outstanding_bytes(), std::max(ChunkPool::medium_chunk_size, batch.size()));
+    }
+}
+
+void build_random_batches(BatchBuilder builder, std::uint64_t large_size) {
     Prng prng{1};
     ChunkPool pool{4096};
-    BatchBuilder builder;
     std::vector<std::pair<Payload, std::vector<Message>>> kept;  // Batches in a shared chunk do not disturb each other.
     for (int round = 0; round < 300; ++round) {
         std::vector<Message> messages(prng.range(1, 40));
         bool has_properties = false;
         for (Message& message : messages) {
-            message.payload.assign(prng.below(prng.chance(1, 10) ? 3000 : 30), static_cast<char>(prng.below(256)));
+            message.payload.assign(prng.below(prng.chance(1, 10) ? large_size : 30), static_cast<char>(prng.below(256)));
             if (round % 2 == 0 && prng.chance(1, 5)) {
                 message.properties = encode_properties({.key = "key", .priority = 1}).value();
                 has_properties = true;
@@ -123,6 +143,13 @@ TEST(batch_builder, random_batches_of_every_size) {
     for (const auto& [batch, messages] : kept) {
         ASSERT_TRUE(check_batch_crc(batch.bytes()));
     }
+}
+
+TEST(batch_builder, random_batches_of_every_size) {
+    build_random_batches(BatchBuilder{}, 3'000);
+    ChunkPool chunks;
+    build_random_batches(BatchBuilder{chunks}, 3'000);
+    build_random_batches(BatchBuilder{chunks}, 20'000);
 }
 
 }  // namespace
