@@ -177,7 +177,8 @@ void Shard::mark_dirty(Connection& connection) noexcept {
 
 void Shard::flush_dirty() noexcept {
     std::swap(dirty_, flushing_);
-    for (std::size_t i = 0; i < flushing_.size(); ++i) {
+    // The last one first: receivers get theirs at the end of a turn, and wait more than a sender does for its confirm.
+    for (std::size_t i = flushing_.size(); i-- != 0;) {
         if (auto* connection = flushing_[i]) {
             connection->is_dirty = false;
             connection->flush_turn();
