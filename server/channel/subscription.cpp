@@ -435,6 +435,7 @@ bool Subscription::expire_due(std::uint64_t& budget) {
         expiries_.pop_back();
         if (const auto run = ready_.take_at(offset)) {
             run->is_kept ? ready_.put(*run) : expire(*run, Key::held);
+            wake();  // What comes next may fit a receiver that had too little byte credit for this one.
         } else if (const auto waiting = schedule_.take(offset)) {
             expire(waiting->run, waiting->has_key ? Key::held : Key::free);
         }
@@ -463,6 +464,7 @@ bool Subscription::expire_old(std::uint64_t& budget) {
         }
         budget -= head.count;
         const Run old = log_.take_fresh(cursor, {head.count, head.bytes});
+        wake();
         if (filter_.matches_all() || matches(properties_of(old))) {
             expire(old, Key::free);
         } else {
@@ -496,6 +498,7 @@ bool Subscription::expire_old_ready(std::uint64_t& budget) {
                 --budget;
                 if (const auto message = ready_.take_at(offset)) {
                     expire(*message, Key::held);
+                    wake();
                 }
             }
             from = run.end();
