@@ -194,6 +194,37 @@ TEST_F(Rules, ABlockOfAStreamIsAsOldAsItsNewestMessageAlsoAfterARestart) {
     EXPECT_EQ(durable->channel().stats().stored, 0U);
 }
 
+TEST_F(Rules, WhatCompactionRemovedFromABlockDoesNotComeBackWithTheBatchOfTheLog) {
+    begin({.kind = Kind::stream, .is_compacted = true});
+    ASSERT_FALSE(durable->channel().subscribe({.name = "s", .filter{}}, {}));
+    for (const auto& [key, word] : {std::pair{"a", "1"}, {"b", "1"}, {"b", "2"}, {"c", "1"}}) {
+        builder.append(as_bytes(std::string_view{word}), encode_properties({.key = key}).value());
+    }
+    durable->channel().publish(link_of(1), 1, builder.take(pool));
+    sequence = 4;
+    static_cast<void>(durable->commit());
+    durable->save();                              // It speaks of the log only,
+    static_cast<void>(durable->turn());
+    const auto blocks = durable->relocate();      // and the block has the batch in two pieces, around the second message.
+    ASSERT_EQ(blocks.size(), 1U);
+    ASSERT_GT(durable->channel().evict(1, 0), 0U);
+    publish("2", {.key = "a"});
+    durable->channel().on_block_read(blocks[0], durable->store.read(blocks[0]));  // Of the first piece nothing is left.
+    static_cast<void>(durable->turn());
+    const auto kept = [&] {
+        std::vector<Offset> offsets;
+        durable->channel().peek(0, [&](const PeekedMessage& peeked) {
+            offsets.push_back(peeked.offset);
+            return true;
+        });
+        return offsets;
+    };
+    ASSERT_EQ(kept(), (std::vector<Offset>{3, 4, 5}));
+    restart();
+    EXPECT_EQ(kept(), (std::vector<Offset>{3, 4, 5}));
+    EXPECT_EQ(durable->channel().find_subscription("s")->ready(), 3U);
+}
+
 TEST_F(Rules, ANewSubscriptionOfAStreamDoesNotGetDelayedMessagesEarly) {
     begin({.kind = Kind::stream});
     publish("a", {.delay = seconds{5}});
