@@ -405,8 +405,8 @@ private:
     void take_in(Sender& sender, Pending pending);
     void messages_visible();
     void wake_readers();
-    void fan_out();
-    void give_ruled(const std::vector<StoredBatch*>& batches, Subscription* only = nullptr);
+    void fan_out(std::uint64_t& messages);
+    void give_ruled(const std::vector<StoredBatch*>& batches);
     void set_compaction();
     void compact();
     [[nodiscard]] std::uint64_t compaction_budget() const noexcept;

@@ -205,6 +205,8 @@ void Channel::install_entries(const ChannelImage& image) {
     }
     give_ruled(ruled);
     for (const auto& reader : readers_) {
+        std::uint64_t all = UINT64_MAX;
+        static_cast<void>(reader->look_ahead(all));
         reader->end_restore();
     }
 }

@@ -153,7 +153,7 @@ void InFlight::extend(const SettleRange& range, std::uint32_t lease_end, Settlem
     });
 }
 
-std::uint32_t InFlight::take_ended(std::uint32_t now, std::vector<Run>& out) noexcept {
+std::uint32_t InFlight::take_ended(std::uint32_t now, Ring<Run>& out) noexcept {
     std::uint32_t next = UINT32_MAX;
     std::size_t kept = 0;
     for (std::size_t i = 0; i < runs_.size(); ++i) {

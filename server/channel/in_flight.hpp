@@ -37,9 +37,9 @@ public:
     void start(const SettleRange& range, Settlement& out) noexcept;
     /// The leases of what is held of the range with its attempt number end then; none beyond its cap.
     void extend(const SettleRange& range, std::uint32_t lease_end, Settlement& out) noexcept;
-    /// Removes and adds to `out` the runs whose leases end at `now` or before. Returns the earliest end of the others;
-    /// UINT32_MAX if there are none.
-    std::uint32_t take_ended(std::uint32_t now, std::vector<Run>& out) noexcept;
+    /// Removes and adds to `out`, in their order, the runs whose leases end at `now` or before. Returns the earliest end of the
+    /// others; UINT32_MAX if there are none.
+    std::uint32_t take_ended(std::uint32_t now, Ring<Run>& out) noexcept;
     /// Removes and returns everything.
     [[nodiscard]] Ring<Run> take_all() noexcept;
 

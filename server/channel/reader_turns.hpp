@@ -23,6 +23,8 @@ struct StepBudget {
     static constexpr std::uint32_t slices_max = 1024;
     /// To be looked at one by one: some milliseconds at most.
     static constexpr std::uint64_t messages_max = 10'000;
+    /// Of those, what may be done at once when it comes, and not at the end of the turn.
+    static constexpr std::uint64_t messages_at_once = 1'024;
 
     std::uint32_t slices = slices_max;
     std::uint64_t messages = messages_max;

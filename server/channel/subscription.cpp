@@ -78,11 +78,7 @@ void Subscription::attach(Receiver& receiver) {
 }
 
 void Subscription::detach(Receiver& receiver) {
-    in_flight_ -= receiver.in_flight.messages();
-    Ring<Run> held = receiver.in_flight.take_all();
-    for (std::size_t i = 0; i < held.size(); ++i) {
-        come_back(held[i]);
-    }
+    come_back_later(receiver.in_flight.take_all());
     dispatcher_.remove(receiver);
     std::erase(receivers_, &receiver);
     exclusive_receivers_ -= receiver.is_exclusive ? 1 : 0;
@@ -124,33 +120,62 @@ bool Subscription::matches(Bytes properties) const noexcept {
 }
 
 // Where each message has to be looked at this happens when it is absorbed.
-void Subscription::take_ruled(std::span<StoredBatch* const> batches) {
+void Subscription::add_ruled(std::span<StoredBatch* const> batches) {
     wake();
     if (is_ordered() || !context_.options.fair_by.empty()) {
         absorbs_at_once_ = true;
         return;
     }
-    LogCursor& cursor_place = ready_.cursor();
     for (StoredBatch* batch : batches) {
-        if (batch->end() <= cursor_place.offset()) {
-            continue;
-        }
-        MessageCursor cursor{batch->messages.bytes(), true};
-        MessageView view;
-        Cut before;
-        for (std::uint32_t count = batch->count; count > 0; --count) {
-            if (!cursor.next(view)) {
-                break;
-            }
-            const Cut one{1, static_cast<std::uint32_t>(cursor.position()) - before.bytes};
-            const Offset offset = batch->base + before.count;
-            if (offset >= cursor_place.offset() && rules_of(view.properties).any() && matches(view.properties) &&
-                !overlaps(cursor_place.skipped(), offset, offset + 1) && !log_.is_removed(offset)) {
-                route(log_.pick(cursor_place, *batch, before, one), view);
-            }
-            before = {before.count + 1, before.bytes + one.bytes};
-        }
+        MessageLog::pin(*batch);
+        ruled_.push_back(batch);
     }
+}
+
+bool Subscription::look_ahead(std::uint64_t& messages) {
+    const bool is_done = take_back(messages) && take_ruled(messages);
+    if (!is_done) {
+        wake();
+        note_due(context_.clock.now());  // Also where nothing is given any more.
+    }
+    return is_done;
+}
+
+// True: all of them.
+bool Subscription::take_ruled(std::uint64_t& messages) {
+    LogCursor& place = ready_.cursor();
+    while (!ruled_.empty()) {
+        StoredBatch& batch = *ruled_.front();
+        Cut& done = ruled_done_;
+        MessageCursor cursor{batch.messages.bytes().subspan(done.bytes), true};
+        MessageView view;
+        std::uint32_t position = 0;
+        while (batch.end() > place.offset() && done.count < batch.count && messages > 0 && cursor.next(view)) {
+            const Cut one{1, static_cast<std::uint32_t>(cursor.position()) - position};
+            const Offset offset = batch.base + done.count;
+            if (offset >= place.offset() && rules_of(view.properties).any() && matches(view.properties) &&
+                !overlaps(place.skipped(), offset, offset + 1) && !log_.is_removed(offset)) {
+                route(log_.pick(place, batch, done, one), view);
+            }
+            position += one.bytes;
+            done = {done.count + 1, done.bytes + one.bytes};
+            --messages;
+        }
+        if (batch.end() > place.offset() && done.count < batch.count && messages == 0) {
+            return false;
+        }
+        ruled_.pop_front();
+        ruled_done_ = {};
+        log_.unpin(batch);
+    }
+    return true;
+}
+
+void Subscription::forget_ruled() noexcept {
+    for (; !ruled_.empty(); ruled_.pop_front()) {
+        log_.unpin(*ruled_.front());
+    }
+    ruled_done_ = {};
 }
 
 // The subscription holds the message. Nobody was given it, as far as its rules are concerned.
@@ -252,6 +277,9 @@ bool Subscription::needs_dispatch() const noexcept {
     if (!may_dispatch_ || is_draining_) {
         return false;
     }
+    if (!coming_back_.empty() || !ruled_.empty()) {
+        return true;
+    }
     if (ready_.is_absorbing() && log_.readable(cursor()) > 0) {
         return dispatcher_.has_candidates() || absorbs_at_once_;
     }
@@ -270,6 +298,9 @@ void Subscription::dispatch(StepBudget& budget) {
         return;
     }
     may_dispatch_ = false;
+    if (!look_ahead(budget.messages)) {
+        return;
+    }
     const Offset before = cursor().offset();
     const MonotonicTime now = context_.clock.now();
     do {
@@ -326,7 +357,8 @@ WaitReason Subscription::head_reason() const noexcept {
 // --- Time ----------------------------------------------------------------------------------------------------------------
 
 void Subscription::tick(std::uint64_t& messages) {
-    bool has_more = release_due(messages);
+    bool has_more = !look_ahead(messages);
+    has_more = release_due(messages) || has_more;
     end_leases();
     has_more = expire_due(messages) || has_more;
     has_more = expire_old(messages) || has_more;
@@ -389,16 +421,14 @@ void Subscription::end_leases() {
     }
     next_lease_end_ = UINT32_MAX;
     for (Receiver* receiver : receivers_) {
-        taken_back_.clear();
-        next_lease_end_ = std::min(next_lease_end_, receiver->in_flight.take_ended(now, taken_back_));
-        if (taken_back_.empty()) {
+        const std::uint64_t before = receiver->in_flight.messages();
+        Ring<Run> ended;
+        next_lease_end_ = std::min(next_lease_end_, receiver->in_flight.take_ended(now, ended));
+        if (ended.empty()) {
             continue;
         }
-        for (const Run& run : taken_back_) {
-            in_flight_ -= run.count;
-            counters_.leases_ended += run.count;
-            come_back(run);
-        }
+        counters_.leases_ended += before - receiver->in_flight.messages();
+        come_back_later(std::move(ended));
         refresh(*receiver);
     }
 }

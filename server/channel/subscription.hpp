@@ -106,6 +106,7 @@ struct MoveStep {
 class Subscription {
 public:
     Subscription(const SubscriptionContext& context, SubscriptionSettings settings);
+    ~Subscription() { forget_ruled(); }
     Subscription(const Subscription&) = delete;
     Subscription& operator=(const Subscription&) = delete;
 
@@ -131,8 +132,9 @@ public:
 
     // --- Messages ----------------------------------------------------------------------------------------------------
 
-    /// These batches with rules, which are pinned, have become visible: messages that do not take their turn are taken out.
-    void take_ruled(std::span<StoredBatch* const> batches);
+    /// These batches with rules have become visible. Before the reader is given anything more it takes out the messages that do
+    /// not take their turn: look_ahead().
+    void add_ruled(std::span<StoredBatch* const> batches);
     void settle(Receiver& receiver, const SettleRange& range, std::string_view note);
     /// Takes what the receiver holds of these ranges out of its hands for a step; false, and nothing is changed, if it does
     /// not hold all of it with these attempt numbers. `held`: the first offsets of what was taken, for finish_step().
@@ -141,6 +143,9 @@ public:
     void finish_step(std::span<const Offset> held, bool is_done);
     /// More has become visible.
     void messages_visible();
+    /// Puts what came back, and what does not take its turn, where it belongs, for at most so many messages. False: there is more;
+    /// until then the reader gets nothing, so that nothing overtakes.
+    bool look_ahead(std::uint64_t& messages);
     [[nodiscard]] bool needs_dispatch() const noexcept;
     /// Gives what there is, as far as the budget allows; if that is not all it is woken again.
     void dispatch(StepBudget& budget);
@@ -154,7 +159,7 @@ public:
     /// Those that nobody holds beyond `backlog_max` go, the newest of them first, or the oldest.
     void keep_backlog_limit();
     [[nodiscard]] bool is_over_backlog() const noexcept {
-        return settings_.backlog_max > 0 && ready() > settings_.backlog_max;
+        return settings_.backlog_max > 0 && ruled_.empty() && ready() > settings_.backlog_max;
     }
 
     // --- Administration ------------------------------------------------------------------------------------------------
@@ -190,7 +195,7 @@ public:
     [[nodiscard]] std::uint64_t ready() const noexcept { return ready_.total() + keys_.messages(); }
     [[nodiscard]] std::uint64_t delayed() const noexcept { return schedule_.messages(); }
     [[nodiscard]] std::uint64_t quarantined() const noexcept { return quarantine_.size(); }
-    /// With receivers, on their way to another channel, or about to be settled by a step.
+    /// With receivers, on their way back from them or to another channel, or about to be settled by a step.
     [[nodiscard]] std::uint64_t in_flight() const noexcept { return in_flight_ + moving_messages_; }
     [[nodiscard]] const SubscriptionCounters& counters() const noexcept { return counters_; }
     [[nodiscard]] bool wants_messages() const noexcept { return dispatcher_.has_candidates(); }
@@ -254,6 +259,10 @@ private:
     [[nodiscard]] bool is_late(const Run& message, const MessageRules& rules) const noexcept;
     void come_back(Run run);
     void come_back_whole(Run run);
+    void come_back_later(Ring<Run> runs);
+    bool take_back(std::uint64_t& messages);
+    bool take_ruled(std::uint64_t& messages);
+    void forget_ruled() noexcept;
     template <class Keep>
     void keep_what_stays(Run run, Keep keep);
     void make_ready(const Run& run);
@@ -340,6 +349,10 @@ private:
             return at > other.at;
         }
     };
+    std::vector<Ring<Run>> coming_back_;  // Out of their receivers' hands, each in the order of offsets; counted as in flight.
+    Ring<StoredBatch*> ruled_;            // Pinned, not looked at yet;
+    Cut ruled_done_;                      // of the first one so much is.
+
     std::vector<Expiry> expiries_;      // Of messages with a TTL; may be settled meanwhile.
     std::uint32_t next_lease_end_ = UINT32_MAX;  // None ends before it.
     MonotonicTime next_age_check_{};
@@ -351,7 +364,6 @@ private:
     bool may_dispatch_ = true;  // Something has changed since the last dispatch.
     Wait head_wait_;
     Settlement settlement_;      // Used during settle only.
-    std::vector<Run> taken_back_;  // Used during end_leases only.
     std::vector<Run> released_;    // Their keys are free now; used during release_keys only.
     bool is_releasing_ = false;
     bool absorbs_at_once_ = false;  // Something that came has a time.
