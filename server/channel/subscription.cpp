@@ -12,6 +12,8 @@ namespace {
 
 // A filter is asked as far ahead as receivers may want soon; order and fairness need to see everything.
 constexpr std::uint64_t filtered_ahead = 4'096;
+// Whose leases are looked at with one clock pulse.
+constexpr std::size_t runs_per_step = 16'384;
 
 }  // namespace
 
@@ -80,7 +82,9 @@ void Subscription::attach(Receiver& receiver) {
 void Subscription::detach(Receiver& receiver) {
     come_back_later(receiver.in_flight.take_all());
     dispatcher_.remove(receiver);
-    std::erase(receivers_, &receiver);
+    const auto place = std::ranges::find(receivers_, &receiver);
+    lease_turn_ -= static_cast<std::size_t>(place - receivers_.begin()) < lease_turn_ ? 1 : 0;
+    receivers_.erase(place);
     exclusive_receivers_ -= receiver.is_exclusive ? 1 : 0;
     if (receiver.is_exclusive || context_.options.is_exclusive) {
         refresh_all();
@@ -136,7 +140,7 @@ bool Subscription::look_ahead(std::uint64_t& messages) {
     const bool is_done = take_back(messages) && take_ruled(messages);
     if (!is_done) {
         wake();
-        note_due(context_.clock.now());  // Also where nothing is given any more.
+        note_due(context_.clock.now() + Duration{1});  // Also where nothing is given any more. Not in this pulse.
     }
     return is_done;
 }
@@ -380,12 +384,15 @@ void Subscription::note_next_due() {
     if (has_age_limit() && ready_.taken() > 0) {
         next = std::min(next, next_age_check_);
     }
+    if (next_lease_end_ != UINT32_MAX) {
+        next = std::min(next, MonotonicTime{next_lease_end_ * lease_step});
+    }
     note_due(std::max(next, now + Duration{1}));
-    note_lease_end(next_lease_end_);
 }
 
 void Subscription::note_lease_end(std::uint32_t end) {
     next_lease_end_ = std::min(next_lease_end_, end);
+    earliest_lease_end_ = std::min(earliest_lease_end_, end);
     if (end != UINT32_MAX) {
         note_due(MonotonicTime{end * lease_step});
     }
@@ -419,18 +426,28 @@ void Subscription::end_leases() {
     if (next_lease_end_ > now) {
         return;
     }
-    next_lease_end_ = UINT32_MAX;
-    for (Receiver* receiver : receivers_) {
-        const std::uint64_t before = receiver->in_flight.messages();
-        Ring<Run> ended;
-        next_lease_end_ = std::min(next_lease_end_, receiver->in_flight.take_ended(now, ended));
-        if (ended.empty()) {
-            continue;
-        }
-        counters_.leases_ended += before - receiver->in_flight.messages();
-        come_back_later(std::move(ended));
-        refresh(*receiver);
+    if (lease_turn_ == 0) {
+        earliest_lease_end_ = UINT32_MAX;
     }
+    std::size_t runs = runs_per_step;
+    while (lease_turn_ < receivers_.size()) {
+        Receiver& receiver = *receivers_[lease_turn_];
+        const std::uint64_t before = receiver.in_flight.messages();
+        Ring<Run> ended;
+        const auto next = receiver.in_flight.take_ended(now, runs, ended);
+        if (!ended.empty()) {
+            counters_.leases_ended += before - receiver.in_flight.messages();
+            come_back_later(std::move(ended));
+            refresh(receiver);
+        }
+        if (!next) {
+            return;  // It goes on here with the next pulse.
+        }
+        earliest_lease_end_ = std::min(earliest_lease_end_, *next);
+        ++lease_turn_;
+    }
+    lease_turn_ = 0;
+    next_lease_end_ = earliest_lease_end_;
 }
 
 // How long this message has to live; nothing: for ever.

@@ -61,12 +61,6 @@ struct SubscriptionCounters {
     std::uint64_t last_dropped_count = 0;
 };
 
-/// Which messages an administrator means: those with these offsets, or all.
-struct MessageChoice {
-    std::span<const Offset> offsets;
-    bool is_all = false;
-};
-
 /// Work on all messages of a state with offsets below `end`, in steps: how far it has got. What comes to the state behind
 /// `next` while it goes on is not looked at again; ready messages have no such place, they are taken as they lie.
 struct Sweep {
@@ -125,6 +119,10 @@ public:
     void attach(Receiver& receiver);
     /// What it held goes back; the receiver can be destroyed.
     void detach(Receiver& receiver);
+    /// All of them, with what they hold: the channel is about to be destroyed.
+    void abandon_receivers() noexcept { receivers_.clear(); }
+    /// Destroys what is in it, so many messages. True: there is nothing left. Nothing else may be called any more.
+    bool dismantle(std::uint64_t& items);
     /// Its credit or slowness has changed.
     void refresh(Receiver& receiver);
     [[nodiscard]] const std::vector<Receiver*>& receivers() const noexcept { return receivers_; }
@@ -166,10 +164,10 @@ public:
 
     /// Everything that it holds, before it is removed. Nothing is noted.
     void forget_all();
-    /// From quarantine back to ready, with the first attempt.
-    std::uint64_t retry(const MessageChoice& choice);
+    /// From quarantine back to ready, with the first attempt: those of these that are there. How many it were.
+    std::uint64_t retry(std::span<const Offset> offsets);
     /// Forgets messages in this state, which is not `in_flight`.
-    std::uint64_t drop(MessageState state, const MessageChoice& choice);
+    std::uint64_t drop(MessageState state, std::span<const Offset> offsets);
     /// The same for all messages of a sweep, a step, which uses up at most so many runs of messages. How many messages it were.
     std::uint64_t retry_some(Sweep& sweep, std::uint64_t& runs);
     std::uint64_t drop_some(MessageState state, Sweep& sweep, std::uint64_t& runs);
@@ -355,6 +353,8 @@ private:
 
     std::vector<Expiry> expiries_;      // Of messages with a TTL; may be settled meanwhile.
     std::uint32_t next_lease_end_ = UINT32_MAX;  // None ends before it.
+    std::size_t lease_turn_ = 0;                 // Whose leases are looked at next, when it takes several steps;
+    std::uint32_t earliest_lease_end_ = UINT32_MAX;  // none of those before it ends before this.
     MonotonicTime next_age_check_{};
 
     ReaderNotes notes_;

@@ -188,6 +188,20 @@ void Subscription::forget_all() {
     moving_messages_ = 0;
 }
 
+bool Subscription::dismantle(std::uint64_t& items) {
+    forget_ruled();
+    for (; items > 0; --items) {
+        if (!quarantine_.empty()) {
+            quarantine_.erase(quarantine_.begin());
+        } else if (!schedule_.waiting().empty()) {
+            static_cast<void>(schedule_.take(schedule_.waiting().begin()->first));
+        } else if (!keys_.take_before(UINT64_MAX) && !ready_.take_before(UINT64_MAX)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 // False: it is not in quarantine.
 bool Subscription::retry_one(Offset offset) {
     auto node = quarantine_.extract(offset);
@@ -206,11 +220,9 @@ bool Subscription::retry_one(Offset offset) {
     return true;
 }
 
-std::uint64_t Subscription::retry(const MessageChoice& choice) {
-    Sweep sweep;
-    std::uint64_t runs = UINT64_MAX;
-    std::uint64_t count = choice.is_all ? retry_some(sweep, runs) : 0;
-    for (const Offset offset : choice.offsets) {
+std::uint64_t Subscription::retry(std::span<const Offset> offsets) {
+    std::uint64_t count = 0;
+    for (const Offset offset : offsets) {
         count += retry_one(offset) ? 1 : 0;
     }
     return count;
@@ -287,14 +299,9 @@ void Subscription::forget_removed(Offset offset) {
     }
 }
 
-std::uint64_t Subscription::drop(MessageState state, const MessageChoice& choice) {
-    if (choice.is_all) {
-        Sweep sweep;
-        std::uint64_t runs = UINT64_MAX;
-        return drop_some(state, sweep, runs);
-    }
+std::uint64_t Subscription::drop(MessageState state, std::span<const Offset> offsets) {
     std::uint64_t count = 0;
-    for (const Offset offset : choice.offsets) {
+    for (const Offset offset : offsets) {
         if (const auto chosen = take_chosen(state, offset)) {
             ++count;
             ++counters_.dropped;

@@ -123,7 +123,8 @@ bool Subscription::take_back(std::uint64_t& messages) {
             const Run& first = runs.front();
             const bool is_one_thing = !first.is_started && !first.batch->has_rules && first.batch->removed == 0 && !has_age_limit();
             const bool is_whole = is_one_thing || first.count <= messages;
-            const Run run = is_whole ? first : runs.front().take_front(cut_count(first.region(), static_cast<std::uint32_t>(messages)));
+            const Run run = is_whole ? first
+                                     : runs.front().take_front(cut_count(first.region(), static_cast<std::uint32_t>(messages)));
             is_whole ? runs.pop_front() : void();
             messages -= is_one_thing ? 1 : run.count;
             in_flight_ -= run.count;

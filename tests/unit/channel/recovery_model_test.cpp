@@ -277,11 +277,11 @@ private:
         const std::uint64_t dice = prng_.below(8);
         if (dice == 0) {
             trace("purge");
-            static_cast<void>(channel_->purge());
+            static_cast<void>(test::purge(*channel_));
         } else if (reader == nullptr) {
             return;
         } else if (dice < 4) {
-            const std::uint64_t count = reader->retry({.offsets{}, .is_all = true});
+            const std::uint64_t count = retry_all(*reader);
             trace("retry all: " + std::to_string(count));
             reached_["retried by an administrator"] += count;
         } else {
@@ -292,7 +292,7 @@ private:
                 prng_.chance(1, 3) ? offsets.push_back(peeked.offset) : void();
                 return offsets.size() < 3;
             });
-            const std::uint64_t count = reader->drop(state, {.offsets = offsets, .is_all = false});
+            const std::uint64_t count = reader->drop(state, offsets);
             trace("drop " + std::to_string(static_cast<int>(state)) + ": " + std::to_string(count));
             reached_["dropped by an administrator"] += count;
         }

@@ -58,7 +58,7 @@ TEST_F(Rules, AMessageThatWaitsBehindAnotherOneWithItsKeyIsInOnePlaceAfterAResta
     static_cast<void>(durable->turn());
     settle(1, Outcome::reject);  // The second one is active now,
     settle(2, Outcome::retry, 1, 10'000);
-    EXPECT_EQ(queue().retry({.offsets{}, .is_all = true}), 1U);  // and the first one behind it.
+    EXPECT_EQ(retry_all(queue()), 1U);  // and the first one behind it.
     static_cast<void>(durable->turn());
     restart();
     EXPECT_EQ(queue().ready() + queue().delayed(), 2U);
@@ -79,7 +79,7 @@ TEST_F(Rules, DroppingTheActiveMessageOfAKeyLetsTheNextOneGo) {
     publish("a", {.key = "k", .priority = 1});
     publish("b", {.key = "k"});
     const Offset first[] = {1};
-    EXPECT_EQ(queue().drop(MessageState::ready, {.offsets = first, .is_all = false}), 1U);
+    EXPECT_EQ(queue().drop(MessageState::ready, first), 1U);
     durable->world->attach_receiver(9);
     EXPECT_EQ(delivered(), (Lines{"deliver 9 2 attempt 1"}));
 }
@@ -122,7 +122,7 @@ TEST_F(Rules, WhatAnAdministratorRetriesIsGivenHoweverOldItIsAlsoAfterARestart) 
     begin({.quarantines_expired = true});
     publish("a", {.ttl = milliseconds{0}});
     ASSERT_EQ(queue().quarantined(), 1U);
-    EXPECT_EQ(queue().retry({.offsets{}, .is_all = true}), 1U);
+    EXPECT_EQ(retry_all(queue()), 1U);
     static_cast<void>(durable->turn());
     restart();
     durable->channel().tick();
@@ -146,7 +146,7 @@ TEST_F(Rules, ARestartBetweenTwoStepsOfARetryOfAllLosesNothing) {
     restart();
     EXPECT_EQ(queue().ready(), 2U);
     EXPECT_EQ(queue().quarantined(), 3U);
-    EXPECT_EQ(queue().retry({.offsets{}, .is_all = true}), 3U);
+    EXPECT_EQ(retry_all(queue()), 3U);
     durable->world->attach_receiver(9);
     EXPECT_EQ(delivered().size(), 5U);
 }

@@ -153,12 +153,12 @@ TEST_F(Life, RejectedMessagesComeBackWhenAnAdministratorWantsIt) {
     EXPECT_EQ(entry->note->receiver, "worker");
     EXPECT_EQ(entry->note->note, "no such customer");
     EXPECT_TRUE(delivered().empty());
-    EXPECT_EQ(queue().retry({{}, true}), 1U);
+    EXPECT_EQ(retry_all(queue()), 1U);
     world->channel.subscription_changed();
     EXPECT_EQ(delivered(), (Lines{"deliver 2 1 attempt 1 again"}));
     settle(2, 1, Outcome::reject);
     const Offset offset = 1;
-    EXPECT_EQ(queue().drop(MessageState::quarantined, {{&offset, 1}, false}), 1U);
+    EXPECT_EQ(queue().drop(MessageState::quarantined, {&offset, 1}), 1U);
     EXPECT_EQ(stats().stored, 0U);
 }
 
