@@ -850,9 +850,6 @@ void ShardBroker::answer_when_committed(commit::Index index, SessionId session, 
 // --- Steps -----------------------------------------------------------------------------------------------------------------
 
 void ShardBroker::step(std::shared_ptr<const StepRequest> request) {
-    if (state_.memory.available() == 0) {
-        return answer_step(request->session, request->request, channel::Errc::full, UINT32_MAX);
-    }
     steps_.ask(std::move(request));
 }
 
