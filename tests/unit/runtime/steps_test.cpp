@@ -623,23 +623,10 @@ TEST(StepsOverCrashesTest, EachMessageIsWorkedOnOnceAsFarAsChannelsCanTell) {
 TEST_F(StepsTest, PowerCutsInTheStartBehindADecision) {
     decide_only(factory);
     factory.disk.crash_losing_everything();
-    const auto before = factory.disk.snapshot();
-    bool was_cut = true;
-    for (std::uint64_t operation = 1; was_cut; ++operation) {
-        sim::SimDisk disk;
-        disk.restore(before);
-        disk.crash_at(disk.operations() + operation);
-        {
-            TwoShards interrupted{disk, TwoShards::NotYet{}};
-            const bool has_started = interrupted.start().has_value();
-            was_cut = disk.is_off();
-            EXPECT_EQ(has_started, !was_cut) << operation;
-        }
-        disk.crash_losing_everything();
-        disk.clear_faults();
+    interrupt_each_start(factory.disk, [](sim::SimDisk& disk, std::uint64_t operation) {
         Factory again{disk};
         EXPECT_TRUE(is_done(again, true, true, operation)) << operation;
-    }
+    });
 }
 
 }  // namespace
