@@ -224,7 +224,28 @@ void Channel::begin_drain() {
 }
 
 void Channel::close(Errc reason) {
-    close_all(reason);
+    for (const LinkAddress& link : addresses_of(senders_)) {
+        end_sender(*find_sender(link), reason);
+    }
+    const auto links = addresses_of(receivers_);
+    for (const auto& reader : readers_) {
+        reader->abandon_receivers();
+    }
+    receivers_.clear();
+    is_draining_ = true;
+    for (const LinkAddress& link : links) {
+        events_.closed(link, reason);
+    }
+}
+
+bool Channel::dismantle(std::uint64_t& items) {
+    finish_relocation({});
+    for (const auto& reader : readers_) {
+        if (!reader->dismantle(items)) {
+            return false;
+        }
+    }
+    return log_.dismantle(items);
 }
 
 void Channel::close_all(std::error_code reason) {
@@ -279,14 +300,6 @@ void Channel::examine_senders() {
             gate_.examine(sender, room(), ready_count_, clock_.now());
         }
     }
-}
-
-std::uint64_t Channel::purge() {
-    Purge purge = begin_purge();
-    for (purge.sweep.end = UINT64_MAX; !purge.is_over;) {
-        purge_some(purge, UINT64_MAX, {});
-    }
-    return purge.messages;
 }
 
 void Channel::purge_some(Purge& purge, std::uint64_t runs, const BlockReader& read) {

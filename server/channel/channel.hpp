@@ -225,8 +225,10 @@ public:
 
     /// From now on new messages are refused with `Errc::draining` and nothing more is dispatched; settlements go on.
     void begin_drain();
-    /// Closes every link with this reason; used before the channel is destroyed.
+    /// Closes every link with this reason, before the channel is destroyed. What receivers hold goes with it.
     void close(Errc reason);
+    /// Then: destroys what is in it, so many batches and messages. True: nothing is left. Nothing else may be called any more.
+    bool dismantle(std::uint64_t& items);
 
     // --- Questions and administration -----------------------------------------------------------------------------
 
@@ -238,9 +240,8 @@ public:
     [[nodiscard]] std::uint64_t in_flight() const noexcept;
     /// Applies new limits at once; lower ones do not drop anything, they block until there is room again.
     void reconfigure(const ChannelOptions& options);
-    /// Forgets all ready messages (not those in flight) of every reader, of a stream all, and returns how many.
-    std::uint64_t purge();
-    /// The same in steps, for what is visible when it begins.
+    /// Forgetting all ready messages (not those in flight) of every reader, of a stream all, in steps: what is visible when it
+    /// begins.
     struct Purge {
         Sweep sweep;                ///< Of the reader whose turn it is.
         std::size_t readers = 0;    ///< That are left, that one included: from the last one on, so that none is passed over when
@@ -405,8 +406,8 @@ private:
     void take_in(Sender& sender, Pending pending);
     void messages_visible();
     void wake_readers();
-    void fan_out();
-    void give_ruled(const std::vector<StoredBatch*>& batches, Subscription* only = nullptr);
+    void fan_out(std::uint64_t& messages);
+    void give_ruled(const std::vector<StoredBatch*>& batches);
     void set_compaction();
     void compact();
     [[nodiscard]] std::uint64_t compaction_budget() const noexcept;

@@ -79,15 +79,6 @@ void Channel::messages_visible() {
         give_ruled(log_.take_ruled());
     }
     wake_readers();
-    for (std::size_t i = 0; has_backlog_limits_ && i < readers_.size(); ++i) {
-        Subscription& reader = *readers_[i];
-        if (reader.is_over_backlog()) {
-            reader.keep_backlog_limit();
-            if (reader.settings().overflow == Overflow::disconnect) {
-                cut_off(reader);
-            }
-        }
-    }
 }
 
 // A part of what there is to do; the rest in the next turn.
@@ -120,27 +111,36 @@ void Channel::wake_readers() {
     fan_out_left_ = readers_.size();
     may_dispatch_ = true;
     if (readers_.size() <= readers_per_step) {
-        fan_out();
+        std::uint64_t at_once = StepBudget::messages_at_once;
+        fan_out(at_once);
     }
 }
 
-// In a circle, so that nobody is last each time.
-void Channel::fan_out() {
+// In a circle, so that nobody is last each time. Ends with who has more to look at than the step allows.
+void Channel::fan_out(std::uint64_t& messages) {
+    std::vector<Subscription*> too_slow;
     for (std::size_t step = readers_per_step; step > 0 && fan_out_left_ > 0; --step, --fan_out_left_) {
         fan_out_next_ = fan_out_next_ < readers_.size() ? fan_out_next_ : 0;
-        readers_[fan_out_next_++]->messages_visible();
+        Subscription& reader = *readers_[fan_out_next_];
+        reader.messages_visible();
+        if (!reader.look_ahead(messages)) {
+            break;
+        }
+        ++fan_out_next_;
+        if (reader.is_over_backlog()) {
+            reader.keep_backlog_limit();
+            reader.settings().overflow == Overflow::disconnect ? too_slow.push_back(&reader) : void();
+        }
+    }
+    for (Subscription* reader : too_slow) {
+        cut_off(*reader);
     }
 }
 
-// Some may forget the last message of a batch while others look at it still.
-void Channel::give_ruled(const std::vector<StoredBatch*>& batches, Subscription* only) {
-    std::ranges::for_each(batches, [](StoredBatch* batch) { MessageLog::pin(*batch); });
+void Channel::give_ruled(const std::vector<StoredBatch*>& batches) {
     for (const auto& reader : readers_) {
-        if (only == nullptr || only == reader.get()) {
-            reader->take_ruled(batches);
-        }
+        reader->add_ruled(batches);
     }
-    std::ranges::for_each(batches, [this](StoredBatch* batch) { log_.unpin(*batch); });
 }
 
 // Its receivers are too slow for it. Those of one link take it along.
@@ -259,7 +259,7 @@ void Channel::dispatch(StepBudget& budget) {
     if (!may_dispatch_ || is_draining_) {
         return;
     }
-    fan_out();
+    fan_out(budget.messages);
     for (std::size_t woken = turns_.woken(); woken > 0 && !budget.is_spent(); --woken) {
         turns_.take_woken().dispatch(budget);
     }

@@ -157,7 +157,7 @@ void Channel::install_entries(const ChannelImage& image) {
     }
     for (StoredBatch* batch = log_.front(); batch != nullptr;) {
         StoredBatch* next = batch->next;
-        const Offset base = batch->base;
+        const Offset base = std::max(batch->base, image.trimmed_end());
         const Offset end = batch->end();
         std::vector<Part> unwanted;  // With the last of them the batch itself goes.
         for (Place& place : places) {
@@ -190,7 +190,13 @@ void Channel::install_entries(const ChannelImage& image) {
         }
         batch = next;
     }
-    log_.restore_removed(image.removed());
+    // A block is written without what was removed, so a batch may lie there in pieces; in the log it is whole. What retention has
+    // given up may end in the middle of it.
+    OffsetSet removed = image.removed();
+    if (const StoredBatch* oldest = log_.oldest_kept(); is_stream && oldest != nullptr && oldest->base < image.trimmed_end()) {
+        add_range(removed, oldest->base, image.trimmed_end());
+    }
+    log_.restore_removed(removed);
     std::vector<StoredBatch*> ruled;
     for (StoredBatch* batch = log_.front(); batch != nullptr; batch = batch->next) {
         if (batch->has_rules && !batch->is_trimmed) {
@@ -199,6 +205,8 @@ void Channel::install_entries(const ChannelImage& image) {
     }
     give_ruled(ruled);
     for (const auto& reader : readers_) {
+        std::uint64_t all = UINT64_MAX;
+        static_cast<void>(reader->look_ahead(all));
         reader->end_restore();
     }
 }

@@ -55,7 +55,7 @@ std::error_code Channel::begin_step(StepId id, const StepMessages& messages) {
                                     .crc32c = header->crc32c,
                                     .flags = header->flags,
                                     .messages = messages.batch.slice(batch_header_size, header->messages_size)}};
-    if (is_held_up()) {
+    if (is_held_up() || budget_.available() == 0) {
         return Errc::full;
     }
     if (const auto refused = intake_.set_room_aside(sending.pending)) {

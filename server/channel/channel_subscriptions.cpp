@@ -31,7 +31,9 @@ Subscription& Channel::add_reader(SubscriptionSettings settings, const StartPosi
         reader.begin_notes();
     }
     if (options_.kind == Kind::stream) {
-        give_ruled(log_.ruled_ahead(reader.cursor()), &reader);
+        reader.add_ruled(log_.ruled_ahead(reader.cursor()));
+        std::uint64_t at_once = StepBudget::messages_at_once;
+        static_cast<void>(reader.look_ahead(at_once));
     }
     return reader;
 }

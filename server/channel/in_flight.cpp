@@ -55,7 +55,7 @@ void InFlight::add(const Run& run) noexcept {
     }
     const std::size_t index = find_run(runs_, run.first);
     BATON_ASSERT(index == runs_.size() || runs_[index].first >= run.end());
-    runs_.insert(index, run);
+    insert(index, run);
 }
 
 void InFlight::put_back(const Run& run) noexcept {
@@ -64,7 +64,7 @@ void InFlight::put_back(const Run& run) noexcept {
     started_ += run.is_started ? run.count : 0;
     const std::size_t index = find_run(runs_, run.first);
     BATON_ASSERT(index == runs_.size() || runs_[index].first >= run.end());
-    runs_.insert(index, run);
+    insert(index, run);
 }
 
 // Cuts the run at `index` so that one begins at `first` and ends at `end`, both inside it; returns the index of that.
@@ -72,12 +72,12 @@ std::size_t InFlight::isolate(std::size_t index, Offset first, Offset end) noexc
     while (runs_[index].first < first) {
         const auto before = std::min<Offset>(first - runs_[index].first, walk_max);
         const Run front = runs_[index].take_front(static_cast<std::uint32_t>(before));
-        runs_.insert(index, front);
+        insert(index, front);
         ++index;
     }
     if (end < runs_[index].end()) {
         const Run front = runs_[index].take_front(static_cast<std::uint32_t>(end - first));
-        runs_.insert(index, front);
+        insert(index, front);
     }
     return index;
 }
@@ -121,7 +121,7 @@ void InFlight::take(const SettleRange& range, Settlement& out) noexcept {
     std::size_t dead = 0;
     visit(range, out, [&](std::size_t index) {
         if (dead > 0 && dead_from + dead != index) {
-            runs_.erase(dead_from, dead);
+            erase(dead_from, dead);
             index -= dead;
             dead = 0;
         }
@@ -131,7 +131,7 @@ void InFlight::take(const SettleRange& range, Settlement& out) noexcept {
         out.held.push_back(runs_[index]);
         return index + 1;
     });
-    runs_.erase(dead_from, dead);
+    erase(dead_from, dead);
 }
 
 void InFlight::start(const SettleRange& range, Settlement& out) noexcept {
@@ -148,34 +148,50 @@ void InFlight::start(const SettleRange& range, Settlement& out) noexcept {
 void InFlight::extend(const SettleRange& range, std::uint32_t lease_end, Settlement& out) noexcept {
     visit(range, out, [&](std::size_t index) {
         runs_[index].lease_end = std::min(lease_end, runs_[index].lease_cap);
+        earliest_ = std::min(earliest_, runs_[index].lease_end);
         out.held.push_back(runs_[index]);
         return index + 1;
     });
 }
 
-std::uint32_t InFlight::take_ended(std::uint32_t now, std::vector<Run>& out) noexcept {
-    std::uint32_t next = UINT32_MAX;
-    std::size_t kept = 0;
-    for (std::size_t i = 0; i < runs_.size(); ++i) {
+std::optional<std::uint32_t> InFlight::take_ended(std::uint32_t now, std::size_t& runs_max, Ring<Run>& out) noexcept {
+    earliest_ = looked_at_ == 0 ? UINT32_MAX : earliest_;
+    const std::size_t stop = looked_at_ + std::min(runs_max, runs_.size() - looked_at_);
+    runs_max -= stop - looked_at_;
+    std::size_t kept = looked_at_;
+    for (std::size_t i = looked_at_; i < stop; ++i) {
         if (runs_[i].lease_end <= now) {
             uncount(runs_[i]);
             out.push_back(runs_[i]);
             continue;
         }
-        next = std::min(next, runs_[i].lease_end);
+        earliest_ = std::min(earliest_, runs_[i].lease_end);
         if (kept != i) {
             runs_[kept] = runs_[i];
         }
         ++kept;
     }
-    runs_.erase(kept, runs_.size() - kept);
-    return next;
+    runs_.erase(kept, stop - kept);
+    looked_at_ = kept < runs_.size() ? kept : 0;
+    return looked_at_ == 0 && kept == runs_.size() ? std::optional{earliest_} : std::nullopt;
+}
+
+void InFlight::insert(std::size_t index, const Run& run) noexcept {
+    runs_.insert(index, run);
+    looked_at_ += index < looked_at_ ? 1 : 0;
+    earliest_ = std::min(earliest_, run.lease_end);
+}
+
+void InFlight::erase(std::size_t index, std::size_t count) noexcept {
+    runs_.erase(index, count);
+    looked_at_ -= index < looked_at_ ? std::min(count, looked_at_ - index) : 0;
 }
 
 Ring<Run> InFlight::take_all() noexcept {
     Ring<Run> all;
     all.swap(runs_);
     messages_ = bytes_ = started_ = 0;
+    looked_at_ = 0;
     return all;
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "server/channel/message_log.hpp"
@@ -37,9 +38,10 @@ public:
     void start(const SettleRange& range, Settlement& out) noexcept;
     /// The leases of what is held of the range with its attempt number end then; none beyond its cap.
     void extend(const SettleRange& range, std::uint32_t lease_end, Settlement& out) noexcept;
-    /// Removes and adds to `out` the runs whose leases end at `now` or before. Returns the earliest end of the others;
-    /// UINT32_MAX if there are none.
-    std::uint32_t take_ended(std::uint32_t now, std::vector<Run>& out) noexcept;
+    /// Removes and adds to `out`, in their order, the runs whose leases end at `now` or before; looks at so many runs at most, and
+    /// goes on there with the next call. Returns the earliest end of the others, UINT32_MAX if there are none; nothing if there
+    /// are runs that were not looked at.
+    std::optional<std::uint32_t> take_ended(std::uint32_t now, std::size_t& runs_max, Ring<Run>& out) noexcept;
     /// Removes and returns everything.
     [[nodiscard]] Ring<Run> take_all() noexcept;
 
@@ -54,8 +56,12 @@ private:
     void visit(const SettleRange& range, Settlement& out, Found found) noexcept;
     [[nodiscard]] std::size_t isolate(std::size_t index, Offset first, Offset end) noexcept;
     void uncount(const Run& run) noexcept;
+    void insert(std::size_t index, const Run& run) noexcept;
+    void erase(std::size_t index, std::size_t count) noexcept;
 
     Ring<Run> runs_;
+    std::size_t looked_at_ = 0;  // By take_ended(): the runs in front of it,
+    std::uint32_t earliest_ = UINT32_MAX;  // and of those none ends before this.
     std::uint64_t messages_ = 0;
     std::uint64_t bytes_ = 0;
     std::uint64_t started_ = 0;

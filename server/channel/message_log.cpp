@@ -85,6 +85,20 @@ void MessageLog::clear() noexcept {
     dead_bytes_ = 0;
 }
 
+bool MessageLog::dismantle(std::uint64_t& items) noexcept {
+    for (; front_ != nullptr && items > 0; --items) {
+        StoredBatch* batch = std::exchange(front_, front_->next);
+        leave_block(*batch);
+        tracked_.erase(batch->base);
+        evicted_.erase(batch->base);
+        delete batch;
+    }
+    for (; !removed_.empty() && items > 0; --items) {
+        removed_.erase(removed_.begin());
+    }
+    return front_ == nullptr && removed_.empty();
+}
+
 // --- Storing -----------------------------------------------------------------------------------------------------------
 
 StoredBatch& MessageLog::append(std::uint32_t count, std::uint16_t flags, std::uint32_t crc32c, WallTime time,

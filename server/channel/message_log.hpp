@@ -229,6 +229,8 @@ public:
     StoredBatch& append_evicted(const commit::BlockRef& ref, std::uint32_t region_bytes, WallTime time) noexcept;
     /// Gives the building up: the log is empty and new again, and nothing of its blocks is reported as dead.
     void clear() noexcept;
+    /// Before it is destroyed: destroys so many batches. True: there are none left. Nothing else may be called any more.
+    [[nodiscard]] bool dismantle(std::uint64_t& items) noexcept;
     /// Ends the building: the next offset.
     void finish_restore(Offset next_offset) noexcept;
     /// Where fresh messages begin for this reader, and what it has to pass over behind that.

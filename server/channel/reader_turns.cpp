@@ -7,16 +7,26 @@
 namespace baton::channel {
 
 void ReaderTurns::wake(Subscription& reader) {
-    if (!std::exchange(reader.turn().is_woken, true)) {
+    if (reader.turn().woken_as == 0) {
+        reader.turn().woken_as = next_place_++;
         woken_.push_back(&reader);
+        ++woken_count_;
     }
 }
 
 Subscription& ReaderTurns::take_woken() noexcept {
     Subscription& reader = *woken_.front();
     woken_.pop_front();
-    reader.turn().is_woken = false;
+    --woken_count_;
+    reader.turn().woken_as = 0;
+    drop_gaps();
     return reader;
+}
+
+void ReaderTurns::drop_gaps() noexcept {
+    while (!woken_.empty() && woken_.front() == nullptr) {
+        woken_.pop_front();
+    }
 }
 
 void ReaderTurns::drop_idle() noexcept {
@@ -58,11 +68,10 @@ Subscription* ReaderTurns::take_due(MonotonicTime now) noexcept {
 }
 
 void ReaderTurns::remove(Subscription& reader) noexcept {
-    for (std::size_t i = 0; reader.turn().is_woken && i < woken_.size(); ++i) {
-        if (woken_[i] == &reader) {
-            woken_.erase(i, 1);
-            break;
-        }
+    if (reader.turn().woken_as != 0) {
+        woken_[woken_.size() - static_cast<std::size_t>(next_place_ - reader.turn().woken_as)] = nullptr;
+        --woken_count_;
+        drop_gaps();
     }
     if (reader.turn().is_changed) {
         std::erase(changed_, &reader);

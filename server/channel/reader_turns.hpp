@@ -23,6 +23,8 @@ struct StepBudget {
     static constexpr std::uint32_t slices_max = 1024;
     /// To be looked at one by one: some milliseconds at most.
     static constexpr std::uint64_t messages_max = 10'000;
+    /// Of those, what may be done at once when it comes, and not at the end of the turn.
+    static constexpr std::uint64_t messages_at_once = 1'024;
 
     std::uint32_t slices = slices_max;
     std::uint64_t messages = messages_max;
@@ -31,7 +33,7 @@ struct StepBudget {
 
 /// Each reader's own part; nobody but ReaderTurns changes it.
 struct ReaderTurn {
-    bool is_woken = false;
+    std::uint64_t woken_as = 0;  ///< The number of its place in the line of those that were woken; 0: none.
     bool is_changed = false;
     MonotonicTime due = MonotonicTime::max();
 };
@@ -44,7 +46,7 @@ public:
 
     /// It may have something to give. Again: no change.
     void wake(Subscription& reader);
-    [[nodiscard]] std::size_t woken() const noexcept { return woken_.size(); }
+    [[nodiscard]] std::size_t woken() const noexcept { return woken_count_; }
     /// Takes the one that was woken first. Not if there is none.
     [[nodiscard]] Subscription& take_woken() noexcept;
     /// Forgets those at the front that have nothing to give.
@@ -60,11 +62,15 @@ public:
     /// Takes one whose time has come; null if there is none.
     [[nodiscard]] Subscription* take_due(MonotonicTime now) noexcept;
 
-    /// Before it is destroyed. Linear.
+    /// Before it is destroyed.
     void remove(Subscription& reader) noexcept;
 
 private:
-    Ring<Subscription*> woken_;
+    void drop_gaps() noexcept;
+
+    Ring<Subscription*> woken_;    // Null: it is gone.
+    std::size_t woken_count_ = 0;  // Without the gaps. The first one is none.
+    std::uint64_t next_place_ = 1;
     std::vector<Subscription*> changed_;
     std::map<std::pair<MonotonicTime, ReaderId>, Subscription*> due_;  // One entry a reader, if any.
 };

@@ -45,7 +45,8 @@ struct StoredBatch {
     bool is_tracked = false;  ///< MessageLog finds it by its offset.
     bool is_picked = false;   ///< A reader took a message out of it before its turn.
     bool has_rules = false;   ///< Some of its messages have a priority or a time (message_rules.hpp).
-    std::uint8_t pins = 0;    ///< Being written to a segment, or looked at: the node stays until that is done, even if it is dead.
+    /// Being written to a segment, or to be looked at by so many readers: the node stays until that is done, even if it is dead.
+    std::uint32_t pins = 0;
     WallTime time{};
     MonotonicTime accepted{};  ///< When, if it came in this life of the broker; else zero.
     Payload messages;  ///< Empty if not resident.

@@ -12,6 +12,8 @@ namespace {
 
 // A filter is asked as far ahead as receivers may want soon; order and fairness need to see everything.
 constexpr std::uint64_t filtered_ahead = 4'096;
+// Whose leases are looked at with one clock pulse.
+constexpr std::size_t runs_per_step = 16'384;
 
 }  // namespace
 
@@ -78,13 +80,11 @@ void Subscription::attach(Receiver& receiver) {
 }
 
 void Subscription::detach(Receiver& receiver) {
-    in_flight_ -= receiver.in_flight.messages();
-    Ring<Run> held = receiver.in_flight.take_all();
-    for (std::size_t i = 0; i < held.size(); ++i) {
-        come_back(held[i]);
-    }
+    come_back_later(receiver.in_flight.take_all());
     dispatcher_.remove(receiver);
-    std::erase(receivers_, &receiver);
+    const auto place = std::ranges::find(receivers_, &receiver);
+    lease_turn_ -= static_cast<std::size_t>(place - receivers_.begin()) < lease_turn_ ? 1 : 0;
+    receivers_.erase(place);
     exclusive_receivers_ -= receiver.is_exclusive ? 1 : 0;
     if (receiver.is_exclusive || context_.options.is_exclusive) {
         refresh_all();
@@ -124,33 +124,62 @@ bool Subscription::matches(Bytes properties) const noexcept {
 }
 
 // Where each message has to be looked at this happens when it is absorbed.
-void Subscription::take_ruled(std::span<StoredBatch* const> batches) {
+void Subscription::add_ruled(std::span<StoredBatch* const> batches) {
     wake();
     if (is_ordered() || !context_.options.fair_by.empty()) {
         absorbs_at_once_ = true;
         return;
     }
-    LogCursor& cursor_place = ready_.cursor();
     for (StoredBatch* batch : batches) {
-        if (batch->end() <= cursor_place.offset()) {
-            continue;
-        }
-        MessageCursor cursor{batch->messages.bytes(), true};
-        MessageView view;
-        Cut before;
-        for (std::uint32_t count = batch->count; count > 0; --count) {
-            if (!cursor.next(view)) {
-                break;
-            }
-            const Cut one{1, static_cast<std::uint32_t>(cursor.position()) - before.bytes};
-            const Offset offset = batch->base + before.count;
-            if (offset >= cursor_place.offset() && rules_of(view.properties).any() && matches(view.properties) &&
-                !overlaps(cursor_place.skipped(), offset, offset + 1) && !log_.is_removed(offset)) {
-                route(log_.pick(cursor_place, *batch, before, one), view);
-            }
-            before = {before.count + 1, before.bytes + one.bytes};
-        }
+        MessageLog::pin(*batch);
+        ruled_.push_back(batch);
     }
+}
+
+bool Subscription::look_ahead(std::uint64_t& messages) {
+    const bool is_done = take_back(messages) && take_ruled(messages);
+    if (!is_done) {
+        wake();
+        note_due(context_.clock.now() + Duration{1});  // Also where nothing is given any more. Not in this pulse.
+    }
+    return is_done;
+}
+
+// True: all of them.
+bool Subscription::take_ruled(std::uint64_t& messages) {
+    LogCursor& place = ready_.cursor();
+    while (!ruled_.empty()) {
+        StoredBatch& batch = *ruled_.front();
+        Cut& done = ruled_done_;
+        MessageCursor cursor{batch.messages.bytes().subspan(done.bytes), true};
+        MessageView view;
+        std::uint32_t position = 0;
+        while (batch.end() > place.offset() && done.count < batch.count && messages > 0 && cursor.next(view)) {
+            const Cut one{1, static_cast<std::uint32_t>(cursor.position()) - position};
+            const Offset offset = batch.base + done.count;
+            if (offset >= place.offset() && rules_of(view.properties).any() && matches(view.properties) &&
+                !overlaps(place.skipped(), offset, offset + 1) && !log_.is_removed(offset)) {
+                route(log_.pick(place, batch, done, one), view);
+            }
+            position += one.bytes;
+            done = {done.count + 1, done.bytes + one.bytes};
+            --messages;
+        }
+        if (batch.end() > place.offset() && done.count < batch.count && messages == 0) {
+            return false;
+        }
+        ruled_.pop_front();
+        ruled_done_ = {};
+        log_.unpin(batch);
+    }
+    return true;
+}
+
+void Subscription::forget_ruled() noexcept {
+    for (; !ruled_.empty(); ruled_.pop_front()) {
+        log_.unpin(*ruled_.front());
+    }
+    ruled_done_ = {};
 }
 
 // The subscription holds the message. Nobody was given it, as far as its rules are concerned.
@@ -252,6 +281,9 @@ bool Subscription::needs_dispatch() const noexcept {
     if (!may_dispatch_ || is_draining_) {
         return false;
     }
+    if (!coming_back_.empty() || !ruled_.empty()) {
+        return true;
+    }
     if (ready_.is_absorbing() && log_.readable(cursor()) > 0) {
         return dispatcher_.has_candidates() || absorbs_at_once_;
     }
@@ -270,6 +302,9 @@ void Subscription::dispatch(StepBudget& budget) {
         return;
     }
     may_dispatch_ = false;
+    if (!look_ahead(budget.messages)) {
+        return;
+    }
     const Offset before = cursor().offset();
     const MonotonicTime now = context_.clock.now();
     do {
@@ -326,7 +361,8 @@ WaitReason Subscription::head_reason() const noexcept {
 // --- Time ----------------------------------------------------------------------------------------------------------------
 
 void Subscription::tick(std::uint64_t& messages) {
-    bool has_more = release_due(messages);
+    bool has_more = !look_ahead(messages);
+    has_more = release_due(messages) || has_more;
     end_leases();
     has_more = expire_due(messages) || has_more;
     has_more = expire_old(messages) || has_more;
@@ -348,12 +384,15 @@ void Subscription::note_next_due() {
     if (has_age_limit() && ready_.taken() > 0) {
         next = std::min(next, next_age_check_);
     }
+    if (next_lease_end_ != UINT32_MAX) {
+        next = std::min(next, MonotonicTime{next_lease_end_ * lease_step});
+    }
     note_due(std::max(next, now + Duration{1}));
-    note_lease_end(next_lease_end_);
 }
 
 void Subscription::note_lease_end(std::uint32_t end) {
     next_lease_end_ = std::min(next_lease_end_, end);
+    earliest_lease_end_ = std::min(earliest_lease_end_, end);
     if (end != UINT32_MAX) {
         note_due(MonotonicTime{end * lease_step});
     }
@@ -387,20 +426,28 @@ void Subscription::end_leases() {
     if (next_lease_end_ > now) {
         return;
     }
-    next_lease_end_ = UINT32_MAX;
-    for (Receiver* receiver : receivers_) {
-        taken_back_.clear();
-        next_lease_end_ = std::min(next_lease_end_, receiver->in_flight.take_ended(now, taken_back_));
-        if (taken_back_.empty()) {
-            continue;
-        }
-        for (const Run& run : taken_back_) {
-            in_flight_ -= run.count;
-            counters_.leases_ended += run.count;
-            come_back(run);
-        }
-        refresh(*receiver);
+    if (lease_turn_ == 0) {
+        earliest_lease_end_ = UINT32_MAX;
     }
+    std::size_t runs = runs_per_step;
+    while (lease_turn_ < receivers_.size()) {
+        Receiver& receiver = *receivers_[lease_turn_];
+        const std::uint64_t before = receiver.in_flight.messages();
+        Ring<Run> ended;
+        const auto next = receiver.in_flight.take_ended(now, runs, ended);
+        if (!ended.empty()) {
+            counters_.leases_ended += before - receiver.in_flight.messages();
+            come_back_later(std::move(ended));
+            refresh(receiver);
+        }
+        if (!next) {
+            return;  // It goes on here with the next pulse.
+        }
+        earliest_lease_end_ = std::min(earliest_lease_end_, *next);
+        ++lease_turn_;
+    }
+    lease_turn_ = 0;
+    next_lease_end_ = earliest_lease_end_;
 }
 
 // How long this message has to live; nothing: for ever.
@@ -435,6 +482,7 @@ bool Subscription::expire_due(std::uint64_t& budget) {
         expiries_.pop_back();
         if (const auto run = ready_.take_at(offset)) {
             run->is_kept ? ready_.put(*run) : expire(*run, Key::held);
+            wake();  // What comes next may fit a receiver that had too little byte credit for this one.
         } else if (const auto waiting = schedule_.take(offset)) {
             expire(waiting->run, waiting->has_key ? Key::held : Key::free);
         }
@@ -463,6 +511,7 @@ bool Subscription::expire_old(std::uint64_t& budget) {
         }
         budget -= head.count;
         const Run old = log_.take_fresh(cursor, {head.count, head.bytes});
+        wake();
         if (filter_.matches_all() || matches(properties_of(old))) {
             expire(old, Key::free);
         } else {
@@ -496,6 +545,7 @@ bool Subscription::expire_old_ready(std::uint64_t& budget) {
                 --budget;
                 if (const auto message = ready_.take_at(offset)) {
                     expire(*message, Key::held);
+                    wake();
                 }
             }
             from = run.end();

@@ -61,12 +61,6 @@ struct SubscriptionCounters {
     std::uint64_t last_dropped_count = 0;
 };
 
-/// Which messages an administrator means: those with these offsets, or all.
-struct MessageChoice {
-    std::span<const Offset> offsets;
-    bool is_all = false;
-};
-
 /// Work on all messages of a state with offsets below `end`, in steps: how far it has got. What comes to the state behind
 /// `next` while it goes on is not looked at again; ready messages have no such place, they are taken as they lie.
 struct Sweep {
@@ -106,6 +100,7 @@ struct MoveStep {
 class Subscription {
 public:
     Subscription(const SubscriptionContext& context, SubscriptionSettings settings);
+    ~Subscription() { forget_ruled(); }
     Subscription(const Subscription&) = delete;
     Subscription& operator=(const Subscription&) = delete;
 
@@ -124,6 +119,10 @@ public:
     void attach(Receiver& receiver);
     /// What it held goes back; the receiver can be destroyed.
     void detach(Receiver& receiver);
+    /// All of them, with what they hold: the channel is about to be destroyed.
+    void abandon_receivers() noexcept { receivers_.clear(); }
+    /// Destroys what is in it, so many messages. True: there is nothing left. Nothing else may be called any more.
+    bool dismantle(std::uint64_t& items);
     /// Its credit or slowness has changed.
     void refresh(Receiver& receiver);
     [[nodiscard]] const std::vector<Receiver*>& receivers() const noexcept { return receivers_; }
@@ -131,8 +130,9 @@ public:
 
     // --- Messages ----------------------------------------------------------------------------------------------------
 
-    /// These batches with rules, which are pinned, have become visible: messages that do not take their turn are taken out.
-    void take_ruled(std::span<StoredBatch* const> batches);
+    /// These batches with rules have become visible. Before the reader is given anything more it takes out the messages that do
+    /// not take their turn: look_ahead().
+    void add_ruled(std::span<StoredBatch* const> batches);
     void settle(Receiver& receiver, const SettleRange& range, std::string_view note);
     /// Takes what the receiver holds of these ranges out of its hands for a step; false, and nothing is changed, if it does
     /// not hold all of it with these attempt numbers. `held`: the first offsets of what was taken, for finish_step().
@@ -141,6 +141,9 @@ public:
     void finish_step(std::span<const Offset> held, bool is_done);
     /// More has become visible.
     void messages_visible();
+    /// Puts what came back, and what does not take its turn, where it belongs, for at most so many messages. False: there is more;
+    /// until then the reader gets nothing, so that nothing overtakes.
+    bool look_ahead(std::uint64_t& messages);
     [[nodiscard]] bool needs_dispatch() const noexcept;
     /// Gives what there is, as far as the budget allows; if that is not all it is woken again.
     void dispatch(StepBudget& budget);
@@ -154,17 +157,17 @@ public:
     /// Those that nobody holds beyond `backlog_max` go, the newest of them first, or the oldest.
     void keep_backlog_limit();
     [[nodiscard]] bool is_over_backlog() const noexcept {
-        return settings_.backlog_max > 0 && ready() > settings_.backlog_max;
+        return settings_.backlog_max > 0 && ruled_.empty() && ready() > settings_.backlog_max;
     }
 
     // --- Administration ------------------------------------------------------------------------------------------------
 
     /// Everything that it holds, before it is removed. Nothing is noted.
     void forget_all();
-    /// From quarantine back to ready, with the first attempt.
-    std::uint64_t retry(const MessageChoice& choice);
+    /// From quarantine back to ready, with the first attempt: those of these that are there. How many it were.
+    std::uint64_t retry(std::span<const Offset> offsets);
     /// Forgets messages in this state, which is not `in_flight`.
-    std::uint64_t drop(MessageState state, const MessageChoice& choice);
+    std::uint64_t drop(MessageState state, std::span<const Offset> offsets);
     /// The same for all messages of a sweep, a step, which uses up at most so many runs of messages. How many messages it were.
     std::uint64_t retry_some(Sweep& sweep, std::uint64_t& runs);
     std::uint64_t drop_some(MessageState state, Sweep& sweep, std::uint64_t& runs);
@@ -190,7 +193,7 @@ public:
     [[nodiscard]] std::uint64_t ready() const noexcept { return ready_.total() + keys_.messages(); }
     [[nodiscard]] std::uint64_t delayed() const noexcept { return schedule_.messages(); }
     [[nodiscard]] std::uint64_t quarantined() const noexcept { return quarantine_.size(); }
-    /// With receivers, on their way to another channel, or about to be settled by a step.
+    /// With receivers, on their way back from them or to another channel, or about to be settled by a step.
     [[nodiscard]] std::uint64_t in_flight() const noexcept { return in_flight_ + moving_messages_; }
     [[nodiscard]] const SubscriptionCounters& counters() const noexcept { return counters_; }
     [[nodiscard]] bool wants_messages() const noexcept { return dispatcher_.has_candidates(); }
@@ -254,6 +257,10 @@ private:
     [[nodiscard]] bool is_late(const Run& message, const MessageRules& rules) const noexcept;
     void come_back(Run run);
     void come_back_whole(Run run);
+    void come_back_later(Ring<Run> runs);
+    bool take_back(std::uint64_t& messages);
+    bool take_ruled(std::uint64_t& messages);
+    void forget_ruled() noexcept;
     template <class Keep>
     void keep_what_stays(Run run, Keep keep);
     void make_ready(const Run& run);
@@ -340,8 +347,14 @@ private:
             return at > other.at;
         }
     };
+    std::vector<Ring<Run>> coming_back_;  // Out of their receivers' hands, each in the order of offsets; counted as in flight.
+    Ring<StoredBatch*> ruled_;            // Pinned, not looked at yet;
+    Cut ruled_done_;                      // of the first one so much is.
+
     std::vector<Expiry> expiries_;      // Of messages with a TTL; may be settled meanwhile.
     std::uint32_t next_lease_end_ = UINT32_MAX;  // None ends before it.
+    std::size_t lease_turn_ = 0;                 // Whose leases are looked at next, when it takes several steps;
+    std::uint32_t earliest_lease_end_ = UINT32_MAX;  // none of those before it ends before this.
     MonotonicTime next_age_check_{};
 
     ReaderNotes notes_;
@@ -351,7 +364,6 @@ private:
     bool may_dispatch_ = true;  // Something has changed since the last dispatch.
     Wait head_wait_;
     Settlement settlement_;      // Used during settle only.
-    std::vector<Run> taken_back_;  // Used during end_leases only.
     std::vector<Run> released_;    // Their keys are free now; used during release_keys only.
     bool is_releasing_ = false;
     bool absorbs_at_once_ = false;  // Something that came has a time.

@@ -7,6 +7,19 @@
 
 namespace baton::channel {
 
+namespace {
+
+// The first of those that reach beyond `from`.
+std::vector<Run> runs_from(const Ring<Run>& all, Offset from, std::size_t count) {
+    std::vector<Run> runs;
+    for (std::size_t i = find_run(all, from); i < all.size() && runs.size() < count; ++i) {
+        runs.push_back(all[i]);
+    }
+    return runs;
+}
+
+}  // namespace
+
 // --- Questions -----------------------------------------------------------------------------------------------------------
 
 std::vector<Subscription::Entry> Subscription::entries(std::optional<MessageState> state, Offset from,
@@ -33,15 +46,13 @@ std::vector<Subscription::Entry> Subscription::entries(std::optional<MessageStat
     }
     if (wants(MessageState::in_flight)) {
         for (const Receiver* receiver : receivers_) {
-            std::vector<Run> runs;
-            const Ring<Run>& held = receiver->in_flight.runs();
-            for (std::size_t i = find_run(held, from); i < held.size() && runs.size() <= limit; ++i) {
-                runs.push_back(held[i]);
-            }
-            add_runs(runs, MessageState::in_flight, receiver);
+            add_runs(runs_from(receiver->in_flight.runs(), from, limit + 1), MessageState::in_flight, receiver);
         }
     }
     if (wants(MessageState::in_flight)) {
+        for (const Ring<Run>& held : coming_back_) {
+            add_runs(runs_from(held, from, limit + 1), MessageState::in_flight, nullptr);
+        }
         std::vector<Run> runs;
         for (const auto& entry : moving_) {
             runs.push_back(entry.second.run);
@@ -90,6 +101,9 @@ Offset Subscription::oldest_offset() const noexcept {
     for (const Receiver* receiver : receivers_) {
         receiver->in_flight.empty() ? void() : offer(receiver->in_flight.runs().front().first);
     }
+    for (const Ring<Run>& runs : coming_back_) {
+        offer(runs.front().first);
+    }
     schedule_.waiting().empty() ? void() : offer(schedule_.waiting().begin()->first);
     quarantine_.empty() ? void() : offer(quarantine_.begin()->first);
     moving_.empty() ? void() : offer(moving_.begin()->first);
@@ -125,6 +139,9 @@ std::optional<Subscription::Chosen> Subscription::take_ready_before(Sweep& sweep
 std::uint64_t Subscription::drop_ready(Sweep& sweep, std::uint64_t& runs) {
     std::uint64_t count = 0;
     sweep.wanted.reset();
+    if (!look_ahead(runs)) {
+        return 0;
+    }
     for (; runs > 0; --runs) {
         const auto chosen = take_ready_before(sweep);
         if (!chosen) {
@@ -158,10 +175,31 @@ void Subscription::forget_all() {
     for (const auto& entry : moving_) {
         log_.forget(entry.second.run);
     }
+    for (const Ring<Run>& runs : coming_back_) {
+        for (std::size_t i = 0; i < runs.size(); ++i) {
+            log_.forget(runs[i]);
+        }
+    }
+    coming_back_.clear();
+    forget_ruled();
     schedule_ = {};
     quarantine_.clear();
     moving_.clear();
     moving_messages_ = 0;
+}
+
+bool Subscription::dismantle(std::uint64_t& items) {
+    forget_ruled();
+    for (; items > 0; --items) {
+        if (!quarantine_.empty()) {
+            quarantine_.erase(quarantine_.begin());
+        } else if (!schedule_.waiting().empty()) {
+            static_cast<void>(schedule_.take(schedule_.waiting().begin()->first));
+        } else if (!keys_.take_before(UINT64_MAX) && !ready_.take_before(UINT64_MAX)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 // False: it is not in quarantine.
@@ -182,11 +220,9 @@ bool Subscription::retry_one(Offset offset) {
     return true;
 }
 
-std::uint64_t Subscription::retry(const MessageChoice& choice) {
-    Sweep sweep;
-    std::uint64_t runs = UINT64_MAX;
-    std::uint64_t count = choice.is_all ? retry_some(sweep, runs) : 0;
-    for (const Offset offset : choice.offsets) {
+std::uint64_t Subscription::retry(std::span<const Offset> offsets) {
+    std::uint64_t count = 0;
+    for (const Offset offset : offsets) {
         count += retry_one(offset) ? 1 : 0;
     }
     return count;
@@ -263,14 +299,9 @@ void Subscription::forget_removed(Offset offset) {
     }
 }
 
-std::uint64_t Subscription::drop(MessageState state, const MessageChoice& choice) {
-    if (choice.is_all) {
-        Sweep sweep;
-        std::uint64_t runs = UINT64_MAX;
-        return drop_some(state, sweep, runs);
-    }
+std::uint64_t Subscription::drop(MessageState state, std::span<const Offset> offsets) {
     std::uint64_t count = 0;
-    for (const Offset offset : choice.offsets) {
+    for (const Offset offset : offsets) {
         if (const auto chosen = take_chosen(state, offset)) {
             ++count;
             ++counters_.dropped;
@@ -337,11 +368,16 @@ std::vector<ReaderEntry> Subscription::held_entries() const {
         run.is_kept = false;  // It is given this once.
         add(run, ReaderEntryKind::ready, run.attempt + (run.is_started ? 1 : 0));
     };
-    for (const Receiver* receiver : receivers_) {
-        const Ring<Run>& runs = receiver->in_flight.runs();
+    const auto add_all_held = [&](const Ring<Run>& runs) {
         for (std::size_t i = 0; i < runs.size(); ++i) {
             add_held(runs[i]);
         }
+    };
+    for (const Receiver* receiver : receivers_) {
+        add_all_held(receiver->in_flight.runs());
+    }
+    for (const Ring<Run>& runs : coming_back_) {
+        add_all_held(runs);
     }
     const auto add_waiting = [&](const Run& run, const Schedule::Due& due) {
         if (run.was_delivered) {
@@ -414,6 +450,8 @@ void Subscription::clear() noexcept {
     quarantine_.clear();
     moving_.clear();
     moving_messages_ = 0;
+    coming_back_.clear();
+    forget_ruled();
     expiries_.clear();
 }
 

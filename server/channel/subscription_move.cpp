@@ -24,10 +24,11 @@ bool has_room(const MoveWish& wish, const MoveStep& step, std::uint64_t bytes) n
 MoveStep Subscription::begin_move(const MoveWish& wish) {
     MoveStep step;
     step.next = wish.is_all ? wish.from : 0;
-    if (ready_.is_absorbing()) {
-        std::uint64_t budget = absorbed_per_step;
-        absorb(budget);
+    std::uint64_t budget = absorbed_per_step;
+    if (!look_ahead(budget)) {
+        return step;
     }
+    absorb(budget);
     if (wish.is_all) {
         begin_move_of_all(wish, step);
     } else {

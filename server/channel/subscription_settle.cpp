@@ -106,6 +106,38 @@ void Subscription::come_back(Run run) {
     keep_what_stays(run, [this](const Run& rest) { come_back_whole(rest); });
 }
 
+// What a receiver held: a few at once, of very many the rest in steps.
+void Subscription::come_back_later(Ring<Run> runs) {
+    if (!runs.empty()) {
+        coming_back_.push_back(std::move(runs));
+        std::uint64_t at_once = StepBudget::messages_at_once;
+        look_ahead(at_once);
+    }
+}
+
+// True: all of them.
+bool Subscription::take_back(std::uint64_t& messages) {
+    while (!coming_back_.empty()) {
+        Ring<Run>& runs = coming_back_.front();
+        while (!runs.empty() && messages > 0) {
+            const Run& first = runs.front();
+            const bool is_one_thing = !first.is_started && !first.batch->has_rules && first.batch->removed == 0 && !has_age_limit();
+            const bool is_whole = is_one_thing || first.count <= messages;
+            const Run run = is_whole ? first
+                                     : runs.front().take_front(cut_count(first.region(), static_cast<std::uint32_t>(messages)));
+            is_whole ? runs.pop_front() : void();
+            messages -= is_one_thing ? 1 : run.count;
+            in_flight_ -= run.count;
+            come_back(run);
+        }
+        if (!runs.empty()) {
+            return false;
+        }
+        coming_back_.erase(coming_back_.begin());
+    }
+    return true;
+}
+
 void Subscription::come_back_whole(Run run) {
     if (run.is_started && !has_attempts_left(run)) {
         return quarantine(run, QuarantineReason::attempts, {}, nullptr, Key::held);
@@ -245,6 +277,8 @@ void Subscription::note_drop(const Run& run) {
 
 std::uint64_t Subscription::drop_oldest(std::uint64_t count) {
     std::uint64_t dropped = 0;
+    std::uint64_t all = UINT64_MAX;
+    static_cast<void>(take_ruled(all));  // What waits for its time is not among them.
     while (dropped < count) {
         const Offset fresh = cursor().offset();
         const auto run = ready_.take_oldest(count - dropped);

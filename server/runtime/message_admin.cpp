@@ -274,7 +274,7 @@ Json retry_messages(ChannelDirectory& directory, std::string_view name, const Js
     auto& channel = existing_channel(directory, name);
     refuse_damaged(channel);
     const auto choice = selection_of(request);
-    const auto count = reader_of(channel, request).retry(choice.view());
+    const auto count = reader_of(channel, request).retry(choice.offsets);
     channel.subscription_changed();
     directory.touch(channel);
     return {{"ok", true}, {"messages", count}};
@@ -285,7 +285,7 @@ Json drop_messages(ChannelDirectory& directory, std::string_view name, const Jso
     auto& channel = existing_channel(directory, name);
     refuse_damaged(channel);
     const auto choice = selection_of(request);
-    const auto count = reader_of(channel, request).drop(droppable_state_of(request), choice.view());
+    const auto count = reader_of(channel, request).drop(droppable_state_of(request), choice.offsets);
     channel.subscription_changed();
     directory.touch(channel);
     return {{"ok", true}, {"messages", count}};

@@ -19,7 +19,6 @@ namespace baton::runtime {
 struct MessageSelection {
     std::vector<channel::Offset> offsets;
     bool is_all = false;
-    [[nodiscard]] channel::MessageChoice view() const { return {offsets, is_all}; }
 };
 // These throw Refusal.
 [[nodiscard]] MessageSelection selection_of(const Json& request);

@@ -524,12 +524,12 @@ void Move::end() {
                          {"text", std::to_string(moved_) + " messages were moved, and then: " + stop_->text},
                          {"retryable", stop_->is_retryable}};
     }
-    moves_.host_.answer_move(asking_, gathering_, name_, dump(json));
+    moves_.host_.answer_command(asking_, gathering_, name_, dump(json));
 }
 
 // --- All of a shard ----------------------------------------------------------------------------------------------------------
 
-Moves::Moves(ShardBroker& broker, ChannelDirectory& directory, MoveHost& host) noexcept
+Moves::Moves(ShardBroker& broker, ChannelDirectory& directory, CommandHost& host) noexcept
     : broker_{broker}, directory_{directory}, host_{host} {}
 
 Moves::~Moves() = default;
@@ -539,7 +539,7 @@ void Moves::start(const AdminCommand& command) {
     try {
         move->begin(command.name, *parse_object(command.json));
     } catch (const Refusal& refusal) {
-        return host_.answer_move(command.session, command.gathering, command.name, refusal_json(refusal));
+        return host_.answer_command(command.session, command.gathering, command.name, refusal_json(refusal));
     }
     moves_.push_back(std::move(move));
 }

@@ -16,6 +16,7 @@
 
 #include "common/base/payload.hpp"
 #include "server/runtime/channel_admin.hpp"
+#include "server/runtime/command_host.hpp"
 #include "server/runtime/envelope.hpp"
 
 namespace baton::runtime {
@@ -23,24 +24,10 @@ namespace baton::runtime {
 class ShardBroker;
 class Move;
 
-/// What a shard's broker does for its moves.
-class MoveHost {
-public:
-    MoveHost() = default;
-    MoveHost(const MoveHost&) = delete;
-    MoveHost& operator=(const MoveHost&) = delete;
-    virtual ~MoveHost() = default;
-    /// 0: there is none.
-    [[nodiscard]] virtual ChannelId id_of(const std::string& name) const = 0;
-    /// The reply, when what was changed in the channel of this name so far is as safe as it can be.
-    virtual void answer_move(channel::SessionId session, std::uint64_t gathering, const std::string& name,
-                             std::string json) = 0;
-};
-
 class Moves {
 public:
     /// All are the same object, which outlives the moves.
-    Moves(ShardBroker& broker, ChannelDirectory& directory, MoveHost& host) noexcept;
+    Moves(ShardBroker& broker, ChannelDirectory& directory, CommandHost& host) noexcept;
     Moves(const Moves&) = delete;
     Moves& operator=(const Moves&) = delete;
     ~Moves();
@@ -58,7 +45,7 @@ private:
 
     ShardBroker& broker_;
     ChannelDirectory& directory_;
-    MoveHost& host_;
+    CommandHost& host_;
     std::unique_ptr<ChunkPool> pool_;  ///< Of the pieces; made for the first one.
     std::vector<std::unique_ptr<Move>> moves_;
 };

@@ -386,8 +386,9 @@ bool ShardBroker::end_turn() {
     grant_memory();
     const bool has_moved = moves_.go_on();
     const bool has_swept = sweeps_.go_on();
-    bool worked = has_moved || has_swept || !dirty_.empty();
-    is_step_spent_ = has_swept;
+    bool worked = has_moved || has_swept || !dirty_.empty() || !dying_.empty();
+    dismantle_some();
+    is_step_spent_ = has_swept || !dying_.empty();
     dispatch_dirty();
     if (store_) {
         store_->end_turn();
@@ -709,12 +710,22 @@ void ShardBroker::erase_slot(Slot& slot) {
         store_->forget(channel.stream());
         ++durable_gone_;
     }
+    dying_.push_back(std::move(slot.channel));
     slots_.erase(id);
+    dismantle_some();
     if (durable_gone_ > durable_.size() / 2) {
         std::erase_if(durable_, [this](ChannelId gone) { return !slots_.contains(gone); });
         durable_gone_ = 0;
     }
     state_.channels.fetch_sub(1, std::memory_order_relaxed);
+}
+
+// What is in deleted channels: a part of it in each turn.
+void ShardBroker::dismantle_some() {
+    std::uint64_t items = channel::StepBudget::messages_max;
+    while (!dying_.empty() && dying_.front()->dismantle(items)) {
+        dying_.pop_front();
+    }
 }
 
 void ShardBroker::touch(channel::Channel& channel) { touch(*slot_of(by_name_.at(channel.name()))); }
@@ -839,9 +850,6 @@ void ShardBroker::answer_when_committed(commit::Index index, SessionId session, 
 // --- Steps -----------------------------------------------------------------------------------------------------------------
 
 void ShardBroker::step(std::shared_ptr<const StepRequest> request) {
-    if (state_.memory.available() == 0) {
-        return answer_step(request->session, request->request, channel::Errc::full, UINT32_MAX);
-    }
     steps_.ask(std::move(request));
 }
 
@@ -878,7 +886,7 @@ ChannelId ShardBroker::id_of(const std::string& name) const {
 }
 
 /// What was forgotten is on the disk before it is said.
-void ShardBroker::answer_move(SessionId session, std::uint64_t gathering, const std::string& name, std::string json) {
+void ShardBroker::answer_command(SessionId session, std::uint64_t gathering, const std::string& name, std::string json) {
     AdminPartEvent part{gathering, std::move(json)};
     if (const auto index = store_ ? change_to_wait_for(name, 0) : 0; index > 0) {
         return answer_when_committed(index, session, std::move(part));

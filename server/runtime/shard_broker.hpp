@@ -34,7 +34,7 @@ class ShardBroker final : public channel::ChannelEvents,
                           private ChannelDirectory,
                           private DurableChannels,
                           private RestoreHost,
-                          private MoveHost,
+                          private CommandHost,
                           private StepHost {
 public:
     /// `state` and `mailboxes` outlive the broker.
@@ -174,9 +174,9 @@ private:
     void send(std::uint32_t shard, Envelope envelope) override;
     void reply(channel::SessionId session, std::uint64_t request, const std::string& json) override;
 
-    // MoveHost
+    // CommandHost
     [[nodiscard]] ChannelId id_of(const std::string& name) const override;
-    void answer_move(channel::SessionId session, std::uint64_t gathering, const std::string& name, std::string json) override;
+    void answer_command(channel::SessionId session, std::uint64_t gathering, const std::string& name, std::string json) override;
 
     // StepHost
     [[nodiscard]] Result<Place> place_of(const std::string& name, bool must_exist) override;
@@ -192,6 +192,7 @@ private:
     /// It has a name when it is in `by_name_` or `hidden_`.
     Slot& add_slot(const std::string& name, const channel::ChannelOptions& options, const channel::Durability& durability);
     void erase_slot(Slot& slot);
+    void dismantle_some();
     /// True: it waits until the channel of this name is there.
     template <class Command>
     bool waits_for_restore(const std::string& name, Command& command);
@@ -281,6 +282,7 @@ private:
     Steps steps_;
     Sweeps sweeps_;
     bool is_step_spent_ = false;
+    std::deque<std::unique_ptr<channel::Channel>> dying_;  // Deleted; what is in them goes in steps.
 };
 
 }  // namespace baton::runtime

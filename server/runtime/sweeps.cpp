@@ -4,7 +4,6 @@
 
 #include "common/base/text_form.hpp"
 #include "server/runtime/message_admin.hpp"
-#include "server/runtime/moves.hpp"
 
 namespace baton::runtime {
 
@@ -24,7 +23,7 @@ void Sweeps::start(const AdminCommand& command) {
             sweeps_.push_back(std::move(job));
         }
     } catch (const Refusal& refusal) {
-        host_.answer_move(command.session, command.gathering, command.name, refusal_json(refusal));
+        host_.answer_command(command.session, command.gathering, command.name, refusal_json(refusal));
     }
 }
 
@@ -94,10 +93,10 @@ bool Sweeps::step(Job& job) {
         }
         reply["messages"] = job.messages;
     } catch (const Refusal& refusal) {
-        host_.answer_move(job.session, job.gathering, job.name, refusal_json(refusal));
+        host_.answer_command(job.session, job.gathering, job.name, refusal_json(refusal));
         return true;
     }
-    host_.answer_move(job.session, job.gathering, job.name, dump(reply));
+    host_.answer_command(job.session, job.gathering, job.name, dump(reply));
     return true;
 }
 

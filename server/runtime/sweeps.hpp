@@ -13,11 +13,10 @@
 #include <string>
 
 #include "server/runtime/channel_admin.hpp"
+#include "server/runtime/command_host.hpp"
 #include "server/runtime/envelope.hpp"
 
 namespace baton::runtime {
-
-class MoveHost;
 
 class Sweeps {
 public:
@@ -25,7 +24,7 @@ public:
     static constexpr std::uint64_t runs_per_slice = 2'048;
 
     /// Both outlive the sweeps.
-    Sweeps(ChannelDirectory& directory, MoveHost& host) noexcept : directory_{directory}, host_{host} {}
+    Sweeps(ChannelDirectory& directory, CommandHost& host) noexcept : directory_{directory}, host_{host} {}
     Sweeps(const Sweeps&) = delete;
     Sweeps& operator=(const Sweeps&) = delete;
 
@@ -59,7 +58,7 @@ private:
     void do_slice(Job& job, channel::Channel& channel);
 
     ChannelDirectory& directory_;
-    MoveHost& host_;
+    CommandHost& host_;
     std::deque<Job> sweeps_;
 };
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import unittest
 
 from broker import each_shard_count, eventually
@@ -139,6 +140,71 @@ class DurableCompactionTest(EveryStorage):
         self.create("s", "--no-compact")
         self.restart()
         self.assertEqual(kept, self.kept("s"), "what has gone does not come back when it is switched off")
+
+
+@each_shard_count(1, 3)
+class BackedUpCompactionTest(CompactionTest):
+    storage = "--durable"
+    names = ["s0", "s1", "s2", "s3"]  # With three shards on more than one.
+    settings = {"wal_file_size": "64k", "segment_size": "256k"}
+
+    def fill(self, rounds):
+        for number in rounds:
+            for name in self.names:
+                self.send(name, *[(f"k{key}", f"{name} {number} {BODY}") for key in range(40)])
+
+    def newest(self, rounds):
+        return [(rounds * 40 - 39 + key, f"k{key}") for key in range(40)]
+
+    def check_broker(self, server, rounds, names):
+        """Everything is there, as of this round, and nothing of what had been superseded comes back."""
+        self.server = server
+        for name, source in names.items():
+            self.wait_kept(name, self.newest(rounds), f"{name} is as it was")
+            got = self.run_baton(0, "receive", name, "--from", "first", "--until-empty").stdout.decode().splitlines()
+            self.assertEqual([f"{source} {rounds - 1} {BODY}"] * 40, got)
+            late = self.run_baton(0, "receive", name, "--subscription", "slow", "--until-empty").stdout.decode().splitlines()
+            self.assertEqual([f"{source} {rounds - 1} {BODY}"] * 40, late, "the subscription passes over what has gone")
+
+    def test_a_backup_in_the_middle_of_it_and_one_behind(self):
+        for name in self.names:
+            self.create(name, "--compact")
+            self.run_baton(0, "subscription", "create", name, "slow")
+        source = self.server
+        directories = {}
+        self.fill(range(4))
+        directories[4] = os.path.join(self.folder, "middle")
+        self.run_baton(0, "backup", directories[4])  # Compaction, moves to segments and copies of them are under way.
+        self.fill(range(4, 12))
+        for name in self.names:
+            self.wait_kept(name, self.newest(12), "only the newest")
+        segments = os.path.join(self.data, "channels")
+        eventually(lambda: bytes_below(segments) < 1_000_000, "the space is there again")
+        directories[12] = os.path.join(self.folder, "behind")
+        self.run_baton(0, "backup", directories[12])
+        for rounds, directory in directories.items():
+            with self.subTest(rounds):  # With another number of shards: a backup is a data directory.
+                copy = shutil.copytree(directory, directory + "-copy")
+                server = self.broker(data_dir=copy, shards=2, **self.settings)
+                self.check_broker(server, rounds, {name: name for name in self.names})
+                server.kill()
+                again = self.broker(data_dir=copy, shards=1, **self.settings)
+                self.server = again
+                for name in self.names:
+                    self.wait_kept(name, self.newest(rounds), "the same after a kill")
+                again.stop()
+        self.server = source
+        renamed = {f"t{number}": name for number, name in enumerate(self.names)}
+        self.run_baton(0, "restore", directories[4], *[word for new, old in renamed.items() for word in ("--as", f"{old}={new}")])
+        self.check_broker(source, 4, renamed)
+        self.check_broker(source, 12, {name: name for name in self.names})
+        self.send("t1", ("k7", "last"))
+        self.wait_kept("t1", [row for row in self.newest(4) if row[1] != "k7"] + [(161, "k7")], "compaction goes on")
+        source.kill()
+        self.server = self.start(**self.settings)
+        for name in self.names:
+            self.wait_kept(name, self.newest(12), "after a kill")
+        self.wait_kept("t1", [row for row in self.newest(4) if row[1] != "k7"] + [(161, "k7")], "also what was restored")
 
 
 if __name__ == "__main__":

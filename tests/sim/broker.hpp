@@ -187,6 +187,7 @@ public:
     void send(std::uint32_t from, std::uint32_t to, runtime::EnvelopeBatch batch);
     void after(Duration delay, std::function<void()> action);
     [[nodiscard]] Inspector& inspector() noexcept { return *inspector_; }
+    [[nodiscard]] SimShard& first_shard() noexcept { return *shards_.front(); }
     [[nodiscard]] runtime::BrokerState& state() noexcept { return state_; }
     [[nodiscard]] Scheduler& scheduler() noexcept { return scheduler_; }
     [[nodiscard]] Report& report() noexcept { return report_; }

@@ -39,6 +39,7 @@ Simulation::Simulation(const SimOptions& options, bool is_echo)
       report_{scheduler_.clock(), is_echo},
       ledger_{report_, scheduler_.clock(), durable_channels(options)},
       machine_{scheduler_, prng_, options_, report_, ledger_},
+      steps_{scheduler_, options_, report_, machine_, step_pool_},
       left_in_channels_(options.channels) {
     make_places();
 }
@@ -257,7 +258,11 @@ bool Simulation::is_everything_received() {
 }
 
 bool Simulation::run() {
-    machine_.start([this] { questions_ = 0; });
+    machine_.start([this] {
+        questions_ = 0;
+        steps_.broker_died();
+    });
+    machine_.has_storage() ? steps_.start() : void();
     for (const auto& place : places_) {
         start(*place);
     }
@@ -289,7 +294,9 @@ bool Simulation::run() {
         } else {
             run_until("receiving everything", calm_time_max, [this] { return is_everything_received(); });
         }
+        run_until("doing everything in steps", calm_time_max, [this] { return !machine_.has_storage() || steps_.is_done(); });
     }
+    steps_.stop();
     drain();
     run_until("an answer", seconds{5}, [this] { return questions_ == 0; });
     check_channels();
@@ -409,6 +416,7 @@ void Simulation::delete_channels() {
     for (std::uint32_t channel = 0; channel < options_.channels && !report_.is_violated(); ++channel) {
         ask(channel, R"({"op":"channel.delete","force":true})", [](const Json&) {});
     }
+    machine_.has_storage() ? steps_.clean_up() : void();
     run_until("deleting", seconds{5}, [this] { return questions_ == 0; });
     run_for(seconds{1});
 }
@@ -425,7 +433,7 @@ std::string Simulation::summary() const {
     return "events " + std::to_string(scheduler_.carried_out()) + ", sent " + std::to_string(ledger_.sent_count()) +
            ", delivered " + std::to_string(ledger_.delivered_count()) + ", seconds " +
            std::to_string(std::chrono::duration_cast<seconds>(scheduler_.now().time_since_epoch()).count()) +
-           ", looks at evicted messages " + std::to_string(evicted_seen_) + "; " + machine_.summary();
+           ", looks at evicted messages " + std::to_string(evicted_seen_) + "; " + steps_.summary() + "; " + machine_.summary();
 }
 
 }  // namespace baton::sim

@@ -15,6 +15,7 @@
 #include "tests/sim/raw_sender.hpp"
 #include "tests/sim/report.hpp"
 #include "tests/sim/scheduler.hpp"
+#include "tests/sim/step_worker.hpp"
 
 namespace baton::sim {
 
@@ -79,7 +80,9 @@ private:
     Prng fault_prng_;
     Report report_;
     Ledger ledger_;
+    ChunkPool step_pool_;  // What is published without a connection. Not of the broker's memory: it would not be dense there.
     Machine machine_;
+    StepWorker steps_;
     std::vector<std::unique_ptr<Place>> places_;
     std::vector<std::unique_ptr<RawSender>> raw_senders_;
     bool is_calm_ = false;

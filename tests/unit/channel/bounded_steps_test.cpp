@@ -193,6 +193,205 @@ TEST_F(BoundedSteps, EachReadersTimeComesAllTheSame) {
     }
 }
 
+TEST_F(BoundedSteps, ABatchWithRulesIsLookedAtForThousandsOfReadersInSteps) {
+    constexpr std::uint16_t readers = 1'500;
+    constexpr std::uint32_t messages = 40;
+    begin({.kind = Kind::topic});
+    attach(readers);
+    for (std::uint32_t i = 0; i < messages; ++i) {
+        builder.append(as_bytes("x"), encode_properties({.delay = seconds{1}}).value());
+    }
+    channel->publish(link_of(1), 1, builder.take(pool));
+    sequence = messages;
+    const auto waiting = [&] {
+        std::uint64_t count = 0;
+        for (const auto& report : channel->stats().subscriptions) {
+            count += report.delayed;
+        }
+        return count;
+    };
+    std::uint64_t before = waiting();
+    int steps = 0;
+    for (; channel->needs_dispatch(); ++steps) {
+        EXPECT_TRUE(step().empty()) << "it is too early";
+        const std::uint64_t now = waiting();
+        EXPECT_LE(now - before, StepBudget::messages_max + messages);
+        before = now;
+    }
+    EXPECT_GE(steps, 5);
+    EXPECT_EQ(waiting(), 1'000U * messages) << "of the readers that are reported";
+    settle(2, 1);
+    publish();
+    EXPECT_EQ(finish().size(), readers) << "those that are ready go on";
+    for (int i = 0; i < 100; ++i) {
+        clock.clock.advance(milliseconds{20});
+        channel->tick();
+        static_cast<void>(finish());
+    }
+    EXPECT_EQ(channel->stats().in_flight, readers * (messages + 1U));
+}
+
+TEST_F(BoundedSteps, NothingOfABatchWithRulesIsGivenBeforeItsTimeWhileOthersWaitToBeLookedAt) {
+    constexpr std::uint32_t messages = 24'000;
+    begin({});
+    attach(1);
+    for (sequence = 0; sequence < 8'192; sequence += 64) {  // The sender's credit grows.
+        for (int i = 0; i < 64; ++i) {
+            builder.append(as_bytes("x"));
+        }
+        channel->publish(link_of(1), sequence + 1, builder.take(pool));
+    }
+    ASSERT_EQ(finish().size(), 128U);
+    const std::uint64_t before = sequence;
+    for (std::uint32_t i = 0; i < messages; ++i) {
+        builder.append(as_bytes("x"), encode_properties({.priority = 1, .delay = seconds{i % 2}}).value());
+        if ((i + 1) % 3'000 == 0) {
+            channel->publish(link_of(1), sequence + 1, builder.take(pool));
+            sequence = before + i + 1;
+        }
+    }
+    ASSERT_EQ(channel->stats().stored, before + messages);
+    std::vector<std::pair<std::uint16_t, Offset>> given = step();
+    EXPECT_TRUE(given.empty()) << "not all have been looked at";
+    given = finish();
+    ASSERT_EQ(given.size(), messages / 2);
+    EXPECT_EQ(std::ranges::count_if(given, [](const auto& one) { return one.second % 2 == 0; }), 0) << "they are delayed";
+    clock.clock.advance(seconds{2});
+    std::size_t late = 0;
+    for (int i = 0; i < 10; ++i) {
+        channel->tick();
+        late += finish().size();
+        clock.clock.advance(milliseconds{20});
+    }
+    EXPECT_EQ(late, messages / 2);
+}
+
+TEST_F(BoundedSteps, WhatAReceiverHeldComesBackInStepsAndNothingOvertakesIt) {
+    constexpr Offset messages = 25'000;
+    begin({});
+    attach(1);
+    for (Offset i = 0; i < messages; ++i) {
+        publish();
+    }
+    ASSERT_EQ(finish().size(), messages);
+    ASSERT_FALSE(channel->attach_receiver(link_of(3), {}));
+    channel->set_credit(link_of(3), plenty);
+    channel->detach(link_of(2));
+    publish();
+    EXPECT_EQ(channel->stats().in_flight + queue().ready(), messages + 1);
+    EXPECT_GT(channel->stats().in_flight, messages / 2) << "most of it is still under way";
+    int seen = 0;
+    channel->peek(&queue(), MessageState::in_flight, 0, [&](const PeekedMessage& peeked) {
+        EXPECT_EQ(peeked.receiver, nullptr);
+        return ++seen < 2'000;
+    });
+    EXPECT_EQ(seen, 2'000);
+    EXPECT_EQ(queue().oldest_offset(), 1U);
+    const auto given = finish();
+    ASSERT_EQ(given.size(), messages + 1);
+    for (Offset i = 0; i < given.size(); ++i) {
+        ASSERT_EQ(given[i], (std::pair<std::uint16_t, Offset>{3, i + 1}));
+    }
+}
+
+TEST_F(BoundedSteps, WhatReceiversHeldComesBackWithTheClockWhereNothingIsGivenAnyMore) {
+    begin({});
+    attach(1);
+    for (int i = 0; i < 15'000; ++i) {
+        publish();
+    }
+    ASSERT_EQ(finish().size(), 15'000U);
+    channel->begin_drain();
+    channel->detach(link_of(2));
+    EXPECT_GT(channel->in_flight(), 0U);
+    for (int i = 0; i < 2; ++i) {
+        clock.clock.advance(milliseconds{20});
+        channel->tick();
+    }
+    EXPECT_EQ(channel->in_flight(), 0U);
+    EXPECT_EQ(queue().ready(), 15'000U);
+}
+
+TEST_F(BoundedSteps, LeasesOfVeryManyMessagesEndInStepsAndEachOnce) {
+    begin({.lease = seconds{10}});
+    attach(3);
+    for (int i = 0; i < 60'000; ++i) {
+        publish();
+        i % 1'000 == 0 ? static_cast<void>(events.take()) : void();
+    }
+    ASSERT_EQ(finish().size(), 60'000U);
+    clock.clock.advance(seconds{5});
+    for (std::uint16_t link = 2; link < 5; ++link) {  // One of two in the middle has more time.
+        for (Offset offset = 20'001; offset < 40'000; offset += 2) {
+            const SettleRange range{offset, 1, 1, Outcome::extend, 60'000};
+            channel->settle(link_of(link), {&range, 1}, 0);
+        }
+    }
+    static_cast<void>(events.take());
+    clock.clock.advance(seconds{6});
+    std::uint64_t before = 0;
+    int pulses = 0;
+    for (; channel->stats().in_flight > 10'000 && pulses < 100; ++pulses) {
+        channel->tick();
+        const std::uint64_t ended = channel->stats().leases_ended;
+        EXPECT_LE(ended - before, 16'384U);
+        before = ended;
+        for (std::uint16_t link = 2; link < 5; ++link) {  // Settled meanwhile, from the front, the middle and the end.
+            const SettleRange ranges[] = {{20'001U + 2U * static_cast<Offset>(pulses), 1, 1, Outcome::started}, {59'000, 1, 9}};
+            channel->settle(link_of(link), ranges, 0);
+        }
+        clock.clock.advance(milliseconds{20});
+    }
+    EXPECT_GE(pulses, 4);
+    EXPECT_EQ(channel->stats().leases_ended, 50'000U);
+    EXPECT_EQ(channel->stats().in_flight, 10'000U);
+    clock.clock.advance(seconds{60});
+    for (int i = 0; i < 5; ++i) {
+        channel->tick();
+        clock.clock.advance(milliseconds{20});
+    }
+    EXPECT_EQ(channel->stats().leases_ended, 60'000U);
+    EXPECT_EQ(channel->stats().in_flight, 0U);
+    EXPECT_EQ(queue().ready(), 60'000U);
+}
+
+TEST_F(BoundedSteps, LimitsOfThousandsOfSubscriptionsAreKeptInSteps) {
+    begin({.kind = Kind::topic});
+    for (int i = 0; i < 2'000; ++i) {
+        ASSERT_FALSE(channel->subscribe({.name = "s" + std::to_string(i), .filter{}, .overflow = Overflow::drop_oldest,
+                                         .backlog_max = 2}, {}));
+    }
+    for (int i = 0; i < 3; ++i) {
+        publish();
+    }
+    const std::uint64_t at_once = channel->stats().dropped;
+    EXPECT_LT(at_once, 1'000U);
+    static_cast<void>(finish());
+    EXPECT_EQ(channel->stats().dropped, 2'000U);
+}
+
+TEST_F(BoundedSteps, ADeletedChannelIsTakenApartInSteps) {
+    begin({.attempts_max = 0});
+    attach(2);
+    for (int i = 0; i < 5'000; ++i) {
+        publish(i % 3 == 0   ? MessageProperties{.delay = seconds{9}}
+                : i % 3 == 1 ? MessageProperties{.priority = 2}
+                             : MessageProperties{});
+    }
+    static_cast<void>(finish());
+    const SettleRange range{1, 2'000, 1, Outcome::reject};
+    channel->settle(link_of(2), {&range, 1}, 0);
+    channel->close(Errc::channel_deleted);
+    const auto happened = events.take();
+    EXPECT_EQ(std::ranges::count(happened, Event::Kind::closed, &Event::kind), 3);
+    int steps = 1;
+    for (std::uint64_t items = 1'000; !channel->dismantle(items); items = 1'000) {
+        ++steps;
+    }
+    EXPECT_GE(steps, 6);
+    channel.reset();
+}
+
 TEST_F(BoundedSteps, AMillionMessagesOfAKeyOrderAreFoundByTheirOffsets) {
     constexpr Offset keys = 200'000;
     KeyOrder order;

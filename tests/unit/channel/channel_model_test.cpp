@@ -68,7 +68,7 @@ private:
         } else if (dice < 83) {
             if (prng_.chance(1, 10)) {
                 trace("purge");
-                EXPECT_EQ(world_.channel.purge(), model_.purge());
+                EXPECT_EQ(test::purge(world_.channel), model_.purge());
             }
         } else if (dice < 86) {
             reconfigure();
@@ -89,14 +89,13 @@ private:
 
     void administrate() {
         Subscription& reader = *world_.channel.find_subscription("");
-        const MessageChoice all{{}, true};
         const std::uint64_t dice = prng_.below(8);
         trace("administrate " + std::to_string(dice));
         if (dice < 5) {
-            EXPECT_EQ(reader.retry(all), model_.retry_all());
+            EXPECT_EQ(retry_all(reader), model_.retry_all());
         } else {
             const bool is_quarantined = dice < 7;
-            EXPECT_EQ(reader.drop(is_quarantined ? MessageState::quarantined : MessageState::delayed, all),
+            EXPECT_EQ(drop_all(reader, is_quarantined ? MessageState::quarantined : MessageState::delayed),
                       model_.drop(is_quarantined));
         }
         world_.channel.subscription_changed();

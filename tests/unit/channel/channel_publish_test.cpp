@@ -131,7 +131,7 @@ TEST(ChannelPublish, AFullChannelSaysSoAndUnblocks) {
     EXPECT_EQ(world.credit_happened(), (Lines{"credit 1 2 65536"}));
     world.publish(1, 1, {"a", "b"});
     EXPECT_EQ(world.credit_happened(), (Lines{"state 1 full ready 2 held 0"}));
-    EXPECT_EQ(world.channel.purge(), 2U);
+    EXPECT_EQ(test::purge(world.channel), 2U);
     EXPECT_EQ(world.credit_happened(), (Lines{"state 1 none ready 0 held 0", "credit 1 4 65536"}));
 }
 
@@ -145,7 +145,7 @@ TEST(ChannelPublish, ParkedMessagesOfASupersededLinkAreNotStoredTwice) {
     EXPECT_EQ(world.attach_sender(3, 5), 1U);
     EXPECT_EQ(world.happened(), (Lines{"closed 1: another link attached with the same producer id"}));
     EXPECT_EQ(world.channel.stats().parked, 0U);
-    world.channel.purge();
+    test::purge(world.channel);
     world.publish(3, 2, {"b"});
     EXPECT_EQ(world.happened(), (Lines{"confirmed 3 2"}));
     EXPECT_EQ(world.stored(), (Lines{"3/1 ready b"}));

@@ -137,6 +137,31 @@ inline ProducerId producer_of(std::uint8_t number) {
     return id;
 }
 
+/// To the end, as an administrator does it in steps.
+inline std::uint64_t purge(Channel& channel, const BlockReader& read = {}) {
+    Channel::Purge purge = channel.begin_purge();
+    while (!purge.is_over) {
+        channel.purge_some(purge, 1'000, read);
+    }
+    return purge.messages;
+}
+inline std::uint64_t retry_all(Subscription& reader) {
+    Sweep sweep;
+    std::uint64_t count = 0;
+    for (std::uint64_t runs = 1'000; !sweep.is_over; runs = 1'000) {
+        count += reader.retry_some(sweep, runs);
+    }
+    return count;
+}
+inline std::uint64_t drop_all(Subscription& reader, MessageState state) {
+    Sweep sweep;
+    std::uint64_t count = 0;
+    for (std::uint64_t runs = 1'000; !sweep.is_over; runs = 1'000) {
+        count += reader.drop_some(state, sweep, runs);
+    }
+    return count;
+}
+
 /// Makes batches.
 class Press {
 public:

@@ -192,7 +192,7 @@ TEST_F(CompactionTest, APurgeCountsWhatIsLeft) {
     begin();
     publish({"a=1", "b=1", "a=2"});
     EXPECT_EQ(kept(), (Offsets{2, 3}));
-    EXPECT_EQ(world->channel.purge(), 2U);
+    EXPECT_EQ(test::purge(world->channel), 2U);
     EXPECT_EQ(kept(), Offsets{});
 }
 

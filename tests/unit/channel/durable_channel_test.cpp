@@ -182,7 +182,7 @@ TEST_F(DurableChannel, PurgeAndDeletionAreRecorded) {
     world().publish(1, 1, {"a", "b"});
     static_cast<void>(durable.commit());
     world().publish(1, 3, {"c"});
-    EXPECT_EQ(channel().purge(), 2U);
+    EXPECT_EQ(test::purge(channel()), 2U);
     static_cast<void>(durable.turn());
     static_cast<void>(durable.commit());
     channel().submit_deleted();
@@ -223,7 +223,7 @@ TEST_F(DurableBlocks, APurgeWhileOneIsReadForgetsIt) {
     channel().evict(1, 0);
     world().attach_receiver(9);
     ASSERT_EQ(channel().take_wanted_blocks(1), refs);
-    EXPECT_EQ(channel().purge(), 2U);
+    EXPECT_EQ(test::purge(channel()), 2U);
     EXPECT_EQ(channel().take_dead_blocks(), refs);
     channel().on_block_read(refs[0], {});
     EXPECT_TRUE(channel().damage().empty());

@@ -247,7 +247,7 @@ protected:
                 ++count;
             }
         }
-        EXPECT_EQ(channel_->purge(), count);
+        EXPECT_EQ(test::purge(*channel_), count);
         reached_["purged"] += count;
     }
 

@@ -13,6 +13,7 @@
 #include "common/base/prng.hpp"
 #include "common/base/properties.hpp"
 #include "server/channel/block_copy.hpp"
+#include "server/channel/key_filter.hpp"
 #include "server/channel/message_rules.hpp"
 #include "tests/unit/channel/channel_world.hpp"
 #include "tests/unit/channel/fake_commit_log.hpp"
@@ -34,7 +35,8 @@ struct Seen {
     WallTime due{};
     std::string note;
     bool is_started = false;
-    WallTime expires = never;
+    bool is_wanted = true;         // By the filter. It is asked as late as possible.
+    WallTime expires = never;      // By its time to live, or the age that its channel allows.
     bool operator==(const Seen& other) const {
         return text == other.text && state == other.state && attempt == other.attempt && due == other.due && note == other.note;
     }
@@ -50,7 +52,7 @@ std::string to_text(const Seen& seen) {
 struct Snapshot {
     std::map<std::string, std::map<Offset, Seen>> readers;
     std::map<std::string, std::string> settings;
-    std::set<Offset> kept;  // Of a stream: what retention has left.
+    std::map<Offset, WallTime> kept;  // Of a stream: what retention has left, and when each came.
     Offset next_offset = 1;
     std::vector<ChannelState::KnownId> ids;
     WallTime at{};
@@ -275,11 +277,11 @@ private:
         const std::uint64_t dice = prng_.below(8);
         if (dice == 0) {
             trace("purge");
-            static_cast<void>(channel_->purge());
+            static_cast<void>(test::purge(*channel_));
         } else if (reader == nullptr) {
             return;
         } else if (dice < 4) {
-            const std::uint64_t count = reader->retry({.offsets{}, .is_all = true});
+            const std::uint64_t count = retry_all(*reader);
             trace("retry all: " + std::to_string(count));
             reached_["retried by an administrator"] += count;
         } else {
@@ -290,7 +292,7 @@ private:
                 prng_.chance(1, 3) ? offsets.push_back(peeked.offset) : void();
                 return offsets.size() < 3;
             });
-            const std::uint64_t count = reader->drop(state, {.offsets = offsets, .is_all = false});
+            const std::uint64_t count = reader->drop(state, offsets);
             trace("drop " + std::to_string(static_cast<int>(state)) + ": " + std::to_string(count));
             reached_["dropped by an administrator"] += count;
         }
@@ -506,6 +508,7 @@ private:
         for (const std::string& name : names) {
             Subscription* reader = channel.find_subscription(name);
             auto& messages = snapshot.readers[name];
+            const KeyFilter filter = KeyFilter::parse(filter_of(name)).value_or(KeyFilter{});
             std::uint64_t counts[4] = {};
             const std::uint32_t attempts_max = options_.attempts_max;
             channel.peek(
@@ -522,8 +525,12 @@ private:
                                     peeked.note->receiver;
                     }
                     const MessageRules rules = rules_of(peeked.message.properties);
+                    seen.is_wanted = filter.matches_all() || filter.matches(as_text(key_of(peeked.message.properties)));
                     if (rules.ttl) {
-                        seen.expires = {peeked.time.us + std::chrono::duration_cast<std::chrono::microseconds>(*rules.ttl).count()};
+                        seen.expires = after(peeked.time, *rules.ttl);
+                    }
+                    if (options_.age_max > Duration{} && options_.kind != Kind::stream) {
+                        seen.expires = std::min(seen.expires, after(peeked.time, options_.age_max));
                     }
                     EXPECT_TRUE(messages.emplace(peeked.offset, seen).second) << "offset " << peeked.offset << " is there twice";
                     return true;
@@ -551,23 +558,32 @@ private:
         channel.peek(
             nullptr, std::nullopt, 0,
             [&](const PeekedMessage& peeked) {
-                options_.kind == Kind::stream ? static_cast<void>(snapshot.kept.insert(peeked.offset)) : void();
+                options_.kind == Kind::stream ? static_cast<void>(snapshot.kept.emplace(peeked.offset, peeked.time)) : void();
                 return true;
             },
             store_.reader());
         return snapshot;
     }
 
+    static WallTime after(WallTime time, Duration duration) {
+        return {time.us + std::chrono::duration_cast<std::chrono::microseconds>(duration).count()};
+    }
+
+    // For the retention of a stream, now.
+    bool is_too_old(WallTime accepted) const {
+        return options_.age_max > Duration{} && after(accepted, options_.age_max) <= clock_.wall_now();
+    }
+
     void compare(const Snapshot& before, const Snapshot& now) {
         const WallTime wall = clock_.wall_now();
         EXPECT_EQ(before.settings, now.settings);
-        for (const Offset offset : before.kept) {
-            // By age: a block that is not in memory is as old as its newest message; out of the log each batch counts by itself.
-            EXPECT_TRUE(now.kept.contains(offset) || options_.age_max > Duration{})
-                << offset << " was given up by the restart";
+        for (const auto& [offset, time] : before.kept) {
+            EXPECT_TRUE(now.kept.contains(offset) || is_too_old(time)) << offset << " was given up by the restart";
         }
-        for (const Offset offset : now.kept) {
-            EXPECT_TRUE(before.kept.contains(offset)) << offset << " was given up before";
+        for (const auto& [offset, time] : now.kept) {
+            const auto found = before.kept.find(offset);
+            EXPECT_TRUE(found != before.kept.end()) << offset << " was given up before";
+            EXPECT_TRUE(found == before.kept.end() || found->second == time) << offset << " came at another time";
         }
         EXPECT_GE(now.next_offset, before.readers.empty() ? 1 : before.next_offset);
         for (const auto& [name, messages] : before.readers) {
@@ -576,15 +592,18 @@ private:
             }
             const auto& left = now.readers.at(name);
             for (const auto& [offset, seen] : messages) {
-                const bool is_given_up = options_.kind == Kind::stream && !before.kept.contains(offset);
-                const bool may_be_old = seen.expires <= wall || options_.age_max > Duration{};
+                const bool is_given_up = options_.kind == Kind::stream &&
+                                         (!before.kept.contains(offset) || is_too_old(before.kept.at(offset)));
+                const bool is_expired = seen.expires <= wall && seen.state != MessageState::quarantined;
                 const auto found = left.find(offset);
                 if (found == left.end()) {
-                    EXPECT_TRUE((may_be_old && seen.state != MessageState::quarantined) || is_given_up)
+                    EXPECT_TRUE(is_given_up || (is_expired && (!options_.quarantines_expired || !seen.is_wanted)))
                         << name << ": " << offset << " is lost: " << to_text(seen);
+                    reached_["expired by a restart"] += is_expired ? 1 : 0;
+                    reached_["given up"] += is_given_up ? 1 : 0;
                     continue;
                 }
-                if (may_be_old && seen.state != MessageState::quarantined) {
+                if (is_expired) {
                     continue;
                 }
                 if (seen.state == MessageState::delayed && seen.due <= wall) {

@@ -58,7 +58,7 @@ TEST_F(Rules, AMessageThatWaitsBehindAnotherOneWithItsKeyIsInOnePlaceAfterAResta
     static_cast<void>(durable->turn());
     settle(1, Outcome::reject);  // The second one is active now,
     settle(2, Outcome::retry, 1, 10'000);
-    EXPECT_EQ(queue().retry({.offsets{}, .is_all = true}), 1U);  // and the first one behind it.
+    EXPECT_EQ(retry_all(queue()), 1U);  // and the first one behind it.
     static_cast<void>(durable->turn());
     restart();
     EXPECT_EQ(queue().ready() + queue().delayed(), 2U);
@@ -79,7 +79,7 @@ TEST_F(Rules, DroppingTheActiveMessageOfAKeyLetsTheNextOneGo) {
     publish("a", {.key = "k", .priority = 1});
     publish("b", {.key = "k"});
     const Offset first[] = {1};
-    EXPECT_EQ(queue().drop(MessageState::ready, {.offsets = first, .is_all = false}), 1U);
+    EXPECT_EQ(queue().drop(MessageState::ready, first), 1U);
     durable->world->attach_receiver(9);
     EXPECT_EQ(delivered(), (Lines{"deliver 9 2 attempt 1"}));
 }
@@ -122,7 +122,7 @@ TEST_F(Rules, WhatAnAdministratorRetriesIsGivenHoweverOldItIsAlsoAfterARestart) 
     begin({.quarantines_expired = true});
     publish("a", {.ttl = milliseconds{0}});
     ASSERT_EQ(queue().quarantined(), 1U);
-    EXPECT_EQ(queue().retry({.offsets{}, .is_all = true}), 1U);
+    EXPECT_EQ(retry_all(queue()), 1U);
     static_cast<void>(durable->turn());
     restart();
     durable->channel().tick();
@@ -146,7 +146,7 @@ TEST_F(Rules, ARestartBetweenTwoStepsOfARetryOfAllLosesNothing) {
     restart();
     EXPECT_EQ(queue().ready(), 2U);
     EXPECT_EQ(queue().quarantined(), 3U);
-    EXPECT_EQ(queue().retry({.offsets{}, .is_all = true}), 3U);
+    EXPECT_EQ(retry_all(queue()), 3U);
     durable->world->attach_receiver(9);
     EXPECT_EQ(delivered().size(), 5U);
 }
@@ -192,6 +192,37 @@ TEST_F(Rules, ABlockOfAStreamIsAsOldAsItsNewestMessageAlsoAfterARestart) {
     durable->world->clock.advance(seconds{10});
     durable->channel().tick();
     EXPECT_EQ(durable->channel().stats().stored, 0U);
+}
+
+TEST_F(Rules, WhatCompactionRemovedFromABlockDoesNotComeBackWithTheBatchOfTheLog) {
+    begin({.kind = Kind::stream, .is_compacted = true});
+    ASSERT_FALSE(durable->channel().subscribe({.name = "s", .filter{}}, {}));
+    for (const auto& [key, word] : {std::pair{"a", "1"}, {"b", "1"}, {"b", "2"}, {"c", "1"}}) {
+        builder.append(as_bytes(std::string_view{word}), encode_properties({.key = key}).value());
+    }
+    durable->channel().publish(link_of(1), 1, builder.take(pool));
+    sequence = 4;
+    static_cast<void>(durable->commit());
+    durable->save();                              // It speaks of the log only,
+    static_cast<void>(durable->turn());
+    const auto blocks = durable->relocate();      // and the block has the batch in two pieces, around the second message.
+    ASSERT_EQ(blocks.size(), 1U);
+    ASSERT_GT(durable->channel().evict(1, 0), 0U);
+    publish("2", {.key = "a"});
+    durable->channel().on_block_read(blocks[0], durable->store.read(blocks[0]));  // Of the first piece nothing is left.
+    static_cast<void>(durable->turn());
+    const auto kept = [&] {
+        std::vector<Offset> offsets;
+        durable->channel().peek(0, [&](const PeekedMessage& peeked) {
+            offsets.push_back(peeked.offset);
+            return true;
+        });
+        return offsets;
+    };
+    ASSERT_EQ(kept(), (std::vector<Offset>{3, 4, 5}));
+    restart();
+    EXPECT_EQ(kept(), (std::vector<Offset>{3, 4, 5}));
+    EXPECT_EQ(durable->channel().find_subscription("s")->ready(), 3U);
 }
 
 TEST_F(Rules, ANewSubscriptionOfAStreamDoesNotGetDelayedMessagesEarly) {

@@ -72,6 +72,23 @@ TEST_F(Life, ALeaseEndsForOneMessageAndTheLateReceiverIsTold) {
     EXPECT_EQ(stats().stored, 0U);
 }
 
+TEST_F(Life, BehindAMessageThatExpiresTheNextOneGoesToWhomTheFirstDidNotFit) {
+    for (const bool has_age : {false, true}) {
+        begin({.age_max = has_age ? Duration{seconds{3}} : Duration{}});
+        sequence = 0;
+        publish("held");
+        world->attach_receiver(2, {10, 40});
+        EXPECT_EQ(delivered(), (Lines{"deliver 2 1 attempt 1"}));
+        publish(std::string(60, 'x'), has_age ? MessageProperties{} : MessageProperties{.ttl = seconds{3}});
+        world->clock.advance(seconds{2});
+        publish("small");
+        EXPECT_EQ(delivered(), Lines{});
+        pass(seconds{2});
+        EXPECT_TRUE(world->channel.needs_dispatch());
+        EXPECT_EQ(delivered(), (Lines{"deliver 2 3 attempt 1"}));
+    }
+}
+
 TEST_F(Life, ALeaseIsNotExtendedBeyondItsCap) {
     begin({.lease = seconds{1}, .lease_max = seconds{3}});
     world->attach_receiver(2, {1, 1000});
@@ -136,12 +153,12 @@ TEST_F(Life, RejectedMessagesComeBackWhenAnAdministratorWantsIt) {
     EXPECT_EQ(entry->note->receiver, "worker");
     EXPECT_EQ(entry->note->note, "no such customer");
     EXPECT_TRUE(delivered().empty());
-    EXPECT_EQ(queue().retry({{}, true}), 1U);
+    EXPECT_EQ(retry_all(queue()), 1U);
     world->channel.subscription_changed();
     EXPECT_EQ(delivered(), (Lines{"deliver 2 1 attempt 1 again"}));
     settle(2, 1, Outcome::reject);
     const Offset offset = 1;
-    EXPECT_EQ(queue().drop(MessageState::quarantined, {{&offset, 1}, false}), 1U);
+    EXPECT_EQ(queue().drop(MessageState::quarantined, {&offset, 1}), 1U);
     EXPECT_EQ(stats().stored, 0U);
 }
 

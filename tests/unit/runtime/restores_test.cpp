@@ -518,25 +518,12 @@ TEST_F(RestoresTest, PowerCutsInTheStartBehindThem) {
     }
     cut.crash_losing_everything();
     cut.clear_faults();
-    const auto before = cut.snapshot();
-    bool was_cut = true;
-    for (std::uint64_t operation = 1; was_cut; ++operation) {
-        sim::SimDisk disk;
-        disk.restore(before);
-        disk.crash_at(disk.operations() + operation);
-        {
-            TwoShards interrupted{disk, TwoShards::NotYet{}};
-            const bool has_started = interrupted.start().has_value();
-            was_cut = disk.is_off();
-            EXPECT_EQ(has_started, !was_cut) << operation;
-        }
-        disk.crash_losing_everything();
-        disk.clear_faults();
+    interrupt_each_start(cut, [](sim::SimDisk& disk, std::uint64_t operation) {
         TwoShards again{disk};
         EXPECT_EQ(names_of(again), Lines{}) << operation;
         EXPECT_EQ(again.leftovers(), Lines{}) << operation;
         EXPECT_EQ(streams_in(disk), Lines{}) << operation;
-    }
+    });
 }
 
 }  // namespace

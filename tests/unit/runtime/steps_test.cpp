@@ -485,6 +485,21 @@ TEST_F(StepsTest, WhatIsFinishedIsForgotten) {
     }
 }
 
+TEST_F(StepsTest, WhatWasDoneIsKnownAlsoWhenTheMemoryIsUsedUp) {
+    const auto again = [this](std::uint64_t number) {
+        return factory.step(number, {factory.settling({{2, 1, 1}}), factory.sending(factory.near, {"a"})});
+    };
+    ASSERT_EQ(again(1), ok);
+    const std::size_t rest = factory.state.memory.available();
+    factory.state.memory.charge(rest);
+    EXPECT_EQ(again(1), ok);
+    EXPECT_EQ(factory.step(2, {factory.settling({{3, 1, 1}}), factory.sending(factory.near, {"b"})}), Errc::full);
+    EXPECT_EQ(factory.messages(factory.in), held_134);
+    EXPECT_EQ(factory.step(3, {factory.settling({{3, 1, 1}})}), ok) << "it needs none";
+    factory.state.memory.discharge(rest);
+    EXPECT_EQ(factory.messages(factory.near), Lines{"a ready"});
+}
+
 TEST_F(StepsTest, MessageIdsThatAreKnownAreNotStored) {
     for (const auto& name : {factory.near, factory.far}) {
         factory.ask(name, {{"op", "channel.create"}, {"dedupe_window_ms", 60'000}});
@@ -608,23 +623,10 @@ TEST(StepsOverCrashesTest, EachMessageIsWorkedOnOnceAsFarAsChannelsCanTell) {
 TEST_F(StepsTest, PowerCutsInTheStartBehindADecision) {
     decide_only(factory);
     factory.disk.crash_losing_everything();
-    const auto before = factory.disk.snapshot();
-    bool was_cut = true;
-    for (std::uint64_t operation = 1; was_cut; ++operation) {
-        sim::SimDisk disk;
-        disk.restore(before);
-        disk.crash_at(disk.operations() + operation);
-        {
-            TwoShards interrupted{disk, TwoShards::NotYet{}};
-            const bool has_started = interrupted.start().has_value();
-            was_cut = disk.is_off();
-            EXPECT_EQ(has_started, !was_cut) << operation;
-        }
-        disk.crash_losing_everything();
-        disk.clear_faults();
+    interrupt_each_start(factory.disk, [](sim::SimDisk& disk, std::uint64_t operation) {
         Factory again{disk};
         EXPECT_TRUE(is_done(again, true, true, operation)) << operation;
-    }
+    });
 }
 
 }  // namespace

@@ -277,4 +277,26 @@ public:
     std::unique_ptr<Listener> session;
 };
 
+/// The power goes in a start on what is on this disk: at its first operation, its second one, and so on until it comes to its
+/// end. `check` looks each time at a copy on which nothing survived that was not synced.
+template <class Check>
+void interrupt_each_start(const sim::SimDisk& used, Check check) {
+    const auto before = used.snapshot();
+    bool was_cut = true;
+    for (std::uint64_t operation = 1; was_cut; ++operation) {
+        sim::SimDisk disk;
+        disk.restore(before);
+        disk.crash_at(disk.operations() + operation);
+        {
+            TwoShards interrupted{disk, TwoShards::NotYet{}};
+            const bool has_started = interrupted.start().has_value();
+            was_cut = disk.is_off();
+            EXPECT_EQ(has_started, !was_cut) << operation;
+        }
+        disk.crash_losing_everything();
+        disk.clear_faults();
+        check(disk, operation);
+    }
+}
+
 }  // namespace baton::runtime
