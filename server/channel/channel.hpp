@@ -249,7 +249,8 @@ public:
         std::uint64_t messages = 0;  ///< Of the reader that had most; of a stream all that are stored.
         bool is_over = false;
     };
-    [[nodiscard]] Purge begin_purge() const noexcept {
+    [[nodiscard]] Purge begin_purge() noexcept {
+        log_.seal();
         return {.sweep = {.end = log_.visible_end()}, .readers = readers_.size()};
     }
     /// `runs`: as Subscription::drop_some. Reads blocks that have to be cut; afterwards the channel may be damaged.
