@@ -217,9 +217,11 @@ public:
         return has_to_compact() || (may_dispatch_ && !is_draining_ && (fan_out_left_ > 0 || turns_.woken() > 0));
     }
     [[nodiscard]] bool has_links() const noexcept { return !senders_.empty() || !receivers_.empty(); }
-    /// Clock pulse (10 to 50 ms; seldom without links): leases, delays, expiry, retention; re-examines senders blocked on
-    /// memory, forgets old producers.
+    /// Clock pulse: leases, delays, expiry, retention; re-examines senders blocked on memory, forgets old producers. Wanted every
+    /// 10 to 50 ms from next_pulse() on, and seldom otherwise.
     void tick();
+    /// When time brings something here that is not to be late; in the past: with each pulse. max(): nothing does.
+    [[nodiscard]] MonotonicTime next_pulse() const noexcept;
 
     // --- Life --------------------------------------------------------------------------------------------------
 

@@ -23,6 +23,10 @@ public:
     [[nodiscard]] bool contains(std::string_view id) const { return known_.contains(id); }
     void add(std::string_view id, MonotonicTime now, WallTime wall);
     void forget_old(MonotonicTime now);
+    /// When the next one is to be forgotten; max(): nothing is remembered.
+    [[nodiscard]] MonotonicTime next_end() const noexcept {
+        return by_age_.empty() ? MonotonicTime::max() : by_age_.front().at + window_;
+    }
 
     [[nodiscard]] std::size_t size() const noexcept { return known_.size(); }
     /// Oldest first.
