@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -11,6 +10,7 @@
 
 #include "common/base/clock.hpp"
 #include "server/channel/channel_state.hpp"
+#include "server/channel/ring.hpp"
 
 namespace baton::channel {
 
@@ -46,7 +46,7 @@ private:
     };
 
     Duration window_{};
-    std::deque<Known> by_age_;
+    Ring<Known> by_age_;
     std::unordered_map<std::string, std::uint64_t, Hash, std::equal_to<>> known_;  // How often it is in by_age_.
 };
 

@@ -164,8 +164,9 @@ bool MessageLog::can_join(const StoredBatch& tail, const BatchHeader& header, Mo
     const bool has_room = (tail.is_open || tail.size < joined_below) &&
                           tail.count + header.count <= std::min(limit.count, joined_max.count) &&
                           tail.size + header.messages_size <= std::min(limit.bytes, joined_max.bytes);
-    return is_same_kind && is_in_memory_only && is_plain && is_last && has_room &&
-           (is_stream || ended_.size() < cursors_.size()) && accepted - tail.accepted <= (is_stream ? joined_within_stream : joined_within);
+    const bool is_in_time = accepted - tail.accepted <= (is_stream ? joined_within_stream : joined_within);
+    return is_same_kind && is_in_memory_only && is_plain && is_last && has_room && is_in_time &&
+           (is_stream || ended_.size() < cursors_.size());
 }
 
 void MessageLog::count_appended(std::uint32_t count, std::uint32_t size) noexcept {
