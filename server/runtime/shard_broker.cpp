@@ -31,6 +31,7 @@ constexpr Duration pulse_ahead_min = std::chrono::seconds{3};
 ShardBroker::ShardBroker(std::uint32_t shard, BrokerState& state, MailboxPort& mailboxes)
     : shard_{shard},
       state_{state},
+      clock_{state.clock},
       mailboxes_{mailboxes},
       outgoing_(state.shard_count),
       backups_{shard, state.shard_count, *this, *this},
@@ -407,10 +408,12 @@ bool ShardBroker::end_turn() {
             mailboxes_.send(target, std::exchange(outgoing_[target], {}));
         }
     }
+    clock_.end_turn();
     return worked;
 }
 
 void ShardBroker::tick() {
+    clock_.end_turn();
     if (store_) {
         store_->tick();
     }
@@ -550,7 +553,7 @@ ShardBroker::Slot& ShardBroker::add_slot(const std::string& name, const channel:
     auto slot = std::make_unique<Slot>();
     slot->id = ChannelId{next_channel_++};
     slot->channel =
-        std::make_unique<channel::Channel>(name, options, *this, state_.clock, state_.memory, durability);
+        std::make_unique<channel::Channel>(name, options, *this, clock_, state_.memory, durability);
     if (is_draining_) {
         slot->channel->begin_drain();
     }

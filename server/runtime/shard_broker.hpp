@@ -27,6 +27,7 @@
 #include "server/runtime/shard_store.hpp"
 #include "server/runtime/steps.hpp"
 #include "server/runtime/sweeps.hpp"
+#include "server/runtime/turn_clock.hpp"
 
 namespace baton::runtime {
 
@@ -247,6 +248,7 @@ private:
 
     const std::uint32_t shard_;
     BrokerState& state_;
+    TurnClock clock_;  ///< Of the channels.
     MailboxPort& mailboxes_;
     std::uint64_t next_session_ = 1;
     std::uint64_t next_channel_ = 1;
