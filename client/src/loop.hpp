@@ -1,7 +1,7 @@
 // Who runs the event loop of a client. By itself its I/O thread does. But a call that waits (send, receive, a question)
 // has a thread with nothing to do: if it is the only one, it is lent the loop and reads the answer itself, which saves
 // two wake-ups of a thread a message. And any thread may take one turn (collect what users left, write it) while
-// nobody is in one, so that what it sends leaves at once (docs/adr/0017-waiting-threads-run-the-loop.md).
+// nobody is in one, so that what it sends leaves at once (docs/adr/0018-waiting-threads-run-the-loop.md).
 // Not responsible for what a turn does: engine.hpp. Any thread, unless a comment says otherwise.
 //
 //   io --lend()--> nobody --Waiter--> user --end of its wait--> nobody ...

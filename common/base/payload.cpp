@@ -1,6 +1,7 @@
 #include "common/base/payload.hpp"
 
 #include <array>
+#include <cstring>
 #include <new>
 
 namespace baton {
@@ -45,7 +46,7 @@ namespace {
 
 void count_outstanding(PoolState& state, std::size_t bytes) noexcept {
     state.outstanding_bytes.fetch_add(bytes, std::memory_order_relaxed);
-    if (state.budget != nullptr) {
+    if (state.budget != nullptr && !state.is_closed.load(std::memory_order_relaxed)) {
         state.budget->charge(bytes);
     }
 }
@@ -172,6 +173,22 @@ ChunkRef ChunkPool::allocate(std::size_t size) noexcept {
     state_->references.fetch_add(1, std::memory_order_relaxed);
     detail::count_outstanding(*state_, size);
     return ChunkRef{detail::create_chunk(state_, size, detail::exact_class)};
+}
+
+Payload Payload::copy_with_room(std::size_t capacity) const noexcept {
+    BATON_ASSERT(chunk_ != nullptr && capacity >= size_);
+    PoolState& state = *chunk_->pool;  // Alive: the chunk is.
+    state.references.fetch_add(1, std::memory_order_relaxed);
+    detail::count_outstanding(state, capacity);
+    detail::Chunk* const chunk = detail::create_chunk(&state, capacity, detail::exact_class);
+    std::memcpy(chunk->bytes(), data_, size_);
+    return {ChunkRef{chunk}, 0, size_};
+}
+
+void Payload::extend(Bytes bytes) noexcept {
+    BATON_ASSERT(chunk_ != nullptr && bytes.size() <= room_behind());
+    std::memcpy(chunk_->bytes() + (data_ - chunk_->bytes()) + size_, bytes.data(), bytes.size());
+    size_ += bytes.size();
 }
 
 ChunkRef ChunkPool::allocate_small() noexcept {

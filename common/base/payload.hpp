@@ -153,6 +153,17 @@ public:
         return part;
     }
 
+    // A copy in a chunk of its own, in which so many bytes have room, at least size(): whoever has it alone may extend() it. The
+    // chunk is charged to whom this payload's is. Any thread; the payload is not empty.
+    [[nodiscard]] Payload copy_with_room(std::size_t capacity) const noexcept;
+    // Between its end and that of its chunk.
+    [[nodiscard]] std::size_t room_behind() const noexcept {
+        return static_cast<std::size_t>(chunk_->bytes() + chunk_->capacity - (data_ + size_));
+    }
+    // Copies these bytes behind its end, where they have room. Only of one that was made by copy_with_room(), and only by one
+    // reference to it; slices and copies of what was there before stay as they are.
+    void extend(Bytes bytes) noexcept;
+
     void swap(Payload& other) noexcept {
         std::swap(chunk_, other.chunk_);
         std::swap(data_, other.data_);

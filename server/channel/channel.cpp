@@ -53,22 +53,10 @@ Channel::Channel(std::string name, const ChannelOptions& options, ChannelEvents&
 
 Channel::~Channel() {
     finish_relocation({});
-    for (const auto& entry : senders_) {
-        gate_.remove(*entry.second);
-    }
+    senders_.for_each([this](Sender& sender) { gate_.remove(sender); });
 }
 
 // --- Links -----------------------------------------------------------------------------------------------------------
-
-Sender* Channel::find_sender(const LinkAddress& link) const noexcept {
-    const auto found = senders_.find(link);
-    return found != senders_.end() ? found->second.get() : nullptr;
-}
-
-Receiver* Channel::find_receiver(const LinkAddress& link) const noexcept {
-    const auto found = receivers_.find(link);
-    return found != receivers_.end() ? found->second.get() : nullptr;
-}
 
 std::uint64_t Channel::attach_sender(const LinkAddress& link, const ProducerId& producer, ConfirmLevel confirm,
                                      bool must_store) {
@@ -82,7 +70,7 @@ std::uint64_t Channel::attach_sender(const LinkAddress& link, const ProducerId& 
     if (!producer.is_anonymous()) {
         attach_producer(sender, producer);
     }
-    senders_.emplace(link, std::move(owned));
+    senders_.add(std::move(owned));
     room_changed();  // What a superseded link had parked is gone.
     sender.sent = last_confirmable(sender);
     return sender.sent;
@@ -147,7 +135,7 @@ std::error_code Channel::attach_receiver(const LinkAddress& link, const Receiver
     receiver->lease_max = std::max(options_.lease_max, receiver->lease);
     receiver->is_exclusive = request.is_exclusive;
     reader->attach(*receiver);
-    receivers_.emplace(link, std::move(receiver));
+    receivers_.add(std::move(receiver));
     if (is_draining_) {
         reader->begin_drain();
     }
@@ -188,7 +176,7 @@ void Channel::end_sender(Sender& sender, std::error_code reason) {
     if (sender.producer != nullptr) {
         producers_.detach(*sender.producer, clock_.now());
     }
-    senders_.erase(link);
+    senders_.remove(link);
     events_.closed(link, reason);
 }
 
@@ -199,7 +187,7 @@ void Channel::end_receiver(Receiver& receiver, std::error_code reason) {
     if (journal_ != nullptr) {
         journal_->forget(link);
     }
-    receivers_.erase(link);
+    receivers_.remove(link);
     if (!reader.is_lasting()) {
         remove_reader(reader);
     }
@@ -214,7 +202,7 @@ void Channel::begin_drain() {
     }
     is_draining_ = true;
     intake_.refuse_parked(Errc::draining);
-    for (const LinkAddress& link : addresses_of(senders_)) {
+    for (const LinkAddress& link : senders_.addresses()) {
         gate_.examine(*find_sender(link), room(), ready_count_, clock_.now());
     }
     for (const auto& reader : readers_) {
@@ -249,10 +237,10 @@ bool Channel::dismantle(std::uint64_t& items) {
 }
 
 void Channel::close_all(std::error_code reason) {
-    for (const LinkAddress& link : addresses_of(senders_)) {
+    for (const LinkAddress& link : senders_.addresses()) {
         end_sender(*find_sender(link), reason);
     }
-    for (const LinkAddress& link : addresses_of(receivers_)) {
+    for (const LinkAddress& link : receivers_.addresses()) {
         end_receiver(*find_receiver(link), reason);
     }
     state_changed();
@@ -294,7 +282,7 @@ void Channel::set_compaction() {
 }
 
 void Channel::examine_senders() {
-    for (const LinkAddress& link : addresses_of(senders_)) {
+    for (const LinkAddress& link : senders_.addresses()) {
         Sender& sender = *find_sender(link);
         if (sender.window != Credit{} || sender.is_short) {  // Its credit has been announced.
             gate_.examine(sender, room(), ready_count_, clock_.now());

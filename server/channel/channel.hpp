@@ -34,6 +34,7 @@
 #include "server/channel/errc.hpp"
 #include "server/channel/intake.hpp"
 #include "server/channel/journal.hpp"
+#include "server/channel/link_table.hpp"
 #include "server/channel/producer_table.hpp"
 #include "server/channel/relocation.hpp"
 #include "server/channel/sender_gate.hpp"
@@ -217,9 +218,11 @@ public:
         return has_to_compact() || (may_dispatch_ && !is_draining_ && (fan_out_left_ > 0 || turns_.woken() > 0));
     }
     [[nodiscard]] bool has_links() const noexcept { return !senders_.empty() || !receivers_.empty(); }
-    /// Clock pulse (10 to 50 ms; seldom without links): leases, delays, expiry, retention; re-examines senders blocked on
-    /// memory, forgets old producers.
+    /// Clock pulse: leases, delays, expiry, retention; re-examines senders blocked on memory, forgets old producers. Wanted every
+    /// 10 to 50 ms from next_pulse() on, and seldom otherwise.
     void tick();
+    /// When time brings something here that is not to be late; in the past: with each pulse. max(): nothing does.
+    [[nodiscard]] MonotonicTime next_pulse() const noexcept;
 
     // --- Life --------------------------------------------------------------------------------------------------
 
@@ -250,7 +253,8 @@ public:
         std::uint64_t messages = 0;  ///< Of the reader that had most; of a stream all that are stored.
         bool is_over = false;
     };
-    [[nodiscard]] Purge begin_purge() const noexcept {
+    [[nodiscard]] Purge begin_purge() noexcept {
+        log_.seal();
         return {.sweep = {.end = log_.visible_end()}, .readers = readers_.size()};
     }
     /// `runs`: as Subscription::drop_some. Reads blocks that have to be cut; afterwards the channel may be damaged.
@@ -367,15 +371,9 @@ public:
     [[nodiscard]] std::vector<commit::BlockRef> take_dead_blocks() noexcept { return log_.take_dead_blocks(); }
 
 private:
-    template <class Link>
-    using Links = std::unordered_map<LinkAddress, std::unique_ptr<Link>>;
-    /// In order, so that what is done to many links does not depend on the order inside a hash table.
-    template <class Link>
-    [[nodiscard]] static std::vector<LinkAddress> addresses_of(const Links<Link>& links);
-
     // Links.
-    [[nodiscard]] Sender* find_sender(const LinkAddress& link) const noexcept;
-    [[nodiscard]] Receiver* find_receiver(const LinkAddress& link) const noexcept;
+    [[nodiscard]] Sender* find_sender(const LinkAddress& link) const noexcept { return senders_.find(link); }
+    [[nodiscard]] Receiver* find_receiver(const LinkAddress& link) const noexcept { return receivers_.find(link); }
     void end_sender(Sender& sender, std::error_code reason);
     void end_receiver(Receiver& receiver, std::error_code reason);
     void attach_producer(Sender& sender, const ProducerId& id);
@@ -463,7 +461,7 @@ private:
 
     const std::unique_ptr<Journal> journal_;  // Null: a memory channel.
     std::string damage_;
-    std::optional<ChannelState> frozen_;  // Of a channel that was damaged when it was installed.
+    std::unique_ptr<const ChannelState> frozen_;  // Of a channel that was damaged when it was installed.
 
     // Messages: everything that refers to stored batches comes after the log.
     MessageLog log_;
@@ -489,8 +487,8 @@ private:
     // Links: senders refer to producers.
     ProducerTable producers_;
     SenderGate gate_;
-    Links<Sender> senders_;
-    Links<Receiver> receivers_;
+    LinkTable<Sender> senders_;
+    LinkTable<Receiver> receivers_;
 
     Wait head_wait_;
     bool is_head_noted_ = true;
@@ -500,16 +498,5 @@ private:
     bool is_draining_ = false;
     bool may_dispatch_ = false;  // Something changed since the last dispatch.
 };
-
-template <class Link>
-std::vector<LinkAddress> Channel::addresses_of(const Links<Link>& links) {
-    std::vector<LinkAddress> addresses;
-    addresses.reserve(links.size());
-    for (const auto& entry : links) {
-        addresses.push_back(entry.first);
-    }
-    std::ranges::sort(addresses);
-    return addresses;
-}
 
 }  // namespace baton::channel

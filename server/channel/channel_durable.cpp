@@ -73,7 +73,7 @@ void Channel::on_committed() {
 void Channel::on_condition() {
     switch (journal_->log().condition()) {
         case commit::Condition::failed:
-            for (const LinkAddress& link : addresses_of(senders_)) {
+            for (const LinkAddress& link : senders_.addresses()) {
                 end_sender(*find_sender(link), Errc::storage_failed);
             }
             break;

@@ -299,6 +299,18 @@ void Channel::tick() {
     }
 }
 
+// Memory, and blocks that are to be read, become free without a word to this channel.
+MonotonicTime Channel::next_pulse() const noexcept {
+    if (intake_.parked_messages() > 0 || gate_.has_short() || compaction_ || !is_head_noted_ || log_.has_evicted()) {
+        return {};
+    }
+    MonotonicTime next = std::min(turns_.next_due(), dedupe_.next_end());
+    if (options_.kind == Kind::stream && options_.age_max > Duration{} && log_.oldest_kept() != nullptr) {
+        next = std::min(next, clock_.now() + (options_.age_max - age_of(*log_.oldest_kept(), clock_)));
+    }
+    return next;
+}
+
 // --- Limits ------------------------------------------------------------------------------------------------------------
 
 // A stream gives its oldest messages up, batch by batch.

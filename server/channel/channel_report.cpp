@@ -205,8 +205,7 @@ std::uint64_t Channel::in_flight() const noexcept {
 
 void Channel::report_links(std::vector<LinkReport>& links) const {
     links.reserve(senders_.size() + receivers_.size());
-    for (const auto& entry : senders_) {
-        const Sender& sender = *entry.second;
+    senders_.for_each([&](const Sender& sender) {
         links.push_back({.address = sender.address,
                          .is_sender = true,
                          .wait = sender.wait,
@@ -214,9 +213,8 @@ void Channel::report_links(std::vector<LinkReport>& links) const {
                          .in_flight_bytes = sender.parked_bytes,
                          .credit_left = sender.outstanding(),
                          .total = sender.used.messages});
-    }
-    for (const auto& entry : receivers_) {
-        const Receiver& receiver = *entry.second;
+    });
+    receivers_.for_each([&](const Receiver& receiver) {
         links.push_back({.address = receiver.address,
                          .is_sender = false,
                          .wait = receiver.wait,
@@ -225,7 +223,7 @@ void Channel::report_links(std::vector<LinkReport>& links) const {
                          .started = receiver.in_flight.started(),
                          .credit_left = credit_left(receiver.limit, receiver.delivered),
                          .total = receiver.delivered.messages});
-    }
+    });
     std::ranges::sort(links, {}, &LinkReport::address);
 }
 

@@ -23,8 +23,9 @@ bool Channel::install(const ChannelImage& image, const BlockReader& read) {
         log_.clear();
     }
     if (!damage_.empty()) {
-        frozen_ = image.state();
-        frozen_->settings.damage = damage_;
+        auto frozen = std::make_unique<ChannelState>(image.state());
+        frozen->settings.damage = damage_;
+        frozen_ = std::move(frozen);
         submit_settings();
         note_head_wait();
         return false;

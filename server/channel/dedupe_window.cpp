@@ -30,8 +30,8 @@ void DedupeWindow::forget_old(MonotonicTime now) {
 std::vector<ChannelState::KnownId> DedupeWindow::ids() const {
     std::vector<ChannelState::KnownId> ids;
     ids.reserve(by_age_.size());
-    for (const Known& known : by_age_) {
-        ids.push_back({known.id, known.wall});
+    for (std::size_t i = 0; i < by_age_.size(); ++i) {
+        ids.push_back({by_age_[i].id, by_age_[i].wall});
     }
     return ids;
 }

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -11,6 +10,7 @@
 
 #include "common/base/clock.hpp"
 #include "server/channel/channel_state.hpp"
+#include "server/channel/ring.hpp"
 
 namespace baton::channel {
 
@@ -23,6 +23,10 @@ public:
     [[nodiscard]] bool contains(std::string_view id) const { return known_.contains(id); }
     void add(std::string_view id, MonotonicTime now, WallTime wall);
     void forget_old(MonotonicTime now);
+    /// When the next one is to be forgotten; max(): nothing is remembered.
+    [[nodiscard]] MonotonicTime next_end() const noexcept {
+        return by_age_.empty() ? MonotonicTime::max() : by_age_.front().at + window_;
+    }
 
     [[nodiscard]] std::size_t size() const noexcept { return known_.size(); }
     /// Oldest first.
@@ -42,7 +46,7 @@ private:
     };
 
     Duration window_{};
-    std::deque<Known> by_age_;
+    Ring<Known> by_age_;
     std::unordered_map<std::string, std::uint64_t, Hash, std::equal_to<>> known_;  // How often it is in by_age_.
 };
 

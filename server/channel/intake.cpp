@@ -328,12 +328,12 @@ void Intake::append(const Pending& pending, std::uint32_t count, std::uint16_t f
         remember_ids(messages.bytes());
     }
     if (journal_ == nullptr) {
-        StoredBatch& batch = log_.append(count, flags, crc32c, clock_.wall_now(), std::move(messages));
-        batch.accepted = clock_.now();
-        if (has_rules) {
-            log_.set_rules(batch);
-        }
-        return;
+        const BatchHeader header{.count = count,
+                                 .flags = flags,
+                                 .time_us = clock_.wall_now().us,
+                                 .crc32c = crc32c,
+                                 .messages_size = static_cast<std::uint32_t>(messages.size())};
+        return append_visible(header, has_rules, std::move(messages));
     }
     StoredBatch& batch = log_.append_uncommitted(count, flags, crc32c, clock_.wall_now(), std::move(messages));
     batch.accepted = clock_.now();
@@ -347,6 +347,25 @@ void Intake::append(const Pending& pending, std::uint32_t count, std::uint16_t f
         producer->last_index = batch.index;
         producer->last_stored = pending.sender->decided;
     }
+}
+
+void Intake::append_visible(const BatchHeader& header, bool has_rules, Payload messages) noexcept {
+    const MonotonicTime now = clock_.now();
+    if (header.messages_size < MessageLog::joined_below && !has_rules && log_.join(header, now, messages, joined_max())) {
+        return;
+    }
+    StoredBatch& batch = log_.append(header.count, header.flags, header.crc32c, {header.time_us}, std::move(messages));
+    batch.accepted = now;
+    if (has_rules) {
+        log_.set_rules(batch);
+    }
+}
+
+// What is joined may go all together: a small part of what there may be.
+Cut Intake::joined_max() const noexcept {
+    constexpr std::uint64_t parts = 32;
+    return {static_cast<std::uint32_t>(std::min<std::uint64_t>(limits_.messages_max / parts, UINT32_MAX)),
+            static_cast<std::uint32_t>(std::min<std::uint64_t>(limits_.bytes_max / parts, UINT32_MAX))};
 }
 
 // All messages at the front that are too large, in one event.

@@ -115,6 +115,8 @@ private:
     void store(Pending& pending, Cut cut) noexcept;
     void append(const Pending& pending, std::uint32_t count, std::uint16_t flags, std::uint32_t crc32c,
                 Payload messages) noexcept;
+    void append_visible(const BatchHeader& header, bool has_rules, Payload messages) noexcept;
+    [[nodiscard]] Cut joined_max() const noexcept;
     void refuse_too_large(Pending& pending) noexcept;
     void park(Pending pending) noexcept;
     void count_parked(Sender& sender, std::uint64_t messages, std::uint64_t bytes, bool is_more) noexcept;

@@ -2,16 +2,24 @@
 #include "server/channel/message_log.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "common/base/assert.hpp"
 #include "common/base/batch.hpp"
+#include "common/base/crc32c.hpp"
 
 namespace baton::channel {
 
 namespace {
 // Enough for the batches that come and go between two turns; what a long backlog used goes back to the system.
 constexpr std::size_t free_batches_max = 1024;
+
+// Joined messages share their time: what is this far apart a clock pulse does not tell apart either. But in a stream readers
+// begin at a time.
+constexpr Duration joined_within = std::chrono::milliseconds{20};
+constexpr Duration joined_within_stream = std::chrono::milliseconds{1};
+constexpr std::size_t join_room_min = 512;
 }  // namespace
 
 Run Run::take_front(Cut cut) noexcept {
@@ -124,6 +132,63 @@ StoredBatch& MessageLog::append_uncommitted(std::uint32_t count, std::uint16_t f
     return batch;
 }
 
+bool MessageLog::join(const BatchHeader& header, MonotonicTime accepted, const Payload& messages, Cut limit) noexcept {
+    if (header.messages_size >= joined_below || back_ == nullptr || !can_join(*back_, header, accepted, limit)) {
+        return false;
+    }
+    StoredBatch& tail = *back_;
+    if (tail.has_crc() && crc32c(messages.bytes()) != header.crc32c) {
+        return false;  // The receiver finds out, who gets it as it came.
+    }
+    if (!tail.is_open || tail.messages.room_behind() < header.messages_size) {
+        // What was given out of the old chunk refers to that. Of a short backlog most of the room would stay empty.
+        const std::size_t room = std::max<std::size_t>(2 * (tail.size + header.messages_size), bytes_ / 4);
+        tail.messages = tail.messages.copy_with_room(std::clamp<std::size_t>(room, join_room_min, joined_max.bytes));
+        tail.is_open = true;
+    }
+    tail.messages.extend(messages.bytes());
+    if (tail.has_crc()) {
+        tail.crc32c = crc32c(messages.bytes(), tail.crc32c);
+    }
+    for (LogCursor* cursor : ended_) {
+        cursor->batch_ = &tail;
+        cursor->index_ = tail.count;
+        cursor->position_ = tail.size;
+    }
+    tail.cursors += static_cast<std::uint32_t>(ended_.size());
+    ended_.clear();
+    tail.count += header.count;
+    tail.size += header.messages_size;
+    tail.remaining += keep_ == Keep::until_trimmed ? header.count : std::uint64_t{header.count} * cursors_.size();
+    tail.time = {header.time_us};
+    resident_bytes_ += header.messages_size;
+    count_appended(header.count, header.messages_size);
+    visible_end_ = next_offset_;
+    return true;
+}
+
+// Whoever has all of it would keep its memory for the new ones: somebody must want the last of it, too.
+bool MessageLog::can_join(const StoredBatch& tail, const BatchHeader& header, MonotonicTime accepted,
+                          Cut limit) const noexcept {
+    const bool is_stream = keep_ == Keep::until_trimmed;
+    const bool is_same_kind = tail.flags == header.flags && tail.is_exact == (!is_stream && cursors_.size() == 1);
+    const bool is_in_memory_only = tail.index == 0 && tail.block == nullptr && tail.is_resident && uncommitted_ == nullptr;
+    const bool is_plain = !tail.has_rules && !tail.is_trimmed && tail.removed == 0 && tail.pins == 0;
+    const bool is_last = tail.end() == next_offset_ && next_offset_ != sealed_end_;
+    const bool has_room = (tail.is_open || tail.size < joined_below) &&
+                          tail.count + header.count <= std::min(limit.count, joined_max.count) &&
+                          tail.size + header.messages_size <= std::min(limit.bytes, joined_max.bytes);
+    const bool is_in_time = accepted - tail.accepted <= (is_stream ? joined_within_stream : joined_within);
+    return is_same_kind && is_in_memory_only && is_plain && is_last && has_room && is_in_time &&
+           (is_stream || ended_.size() < cursors_.size());
+}
+
+void MessageLog::count_appended(std::uint32_t count, std::uint32_t size) noexcept {
+    next_offset_ += count;
+    messages_ += count;
+    bytes_ += size;
+}
+
 StoredBatch& MessageLog::link_at_end(std::uint32_t count, std::uint32_t size) noexcept {
     BATON_ASSERT(count > 0 && is_wanted());
     StoredBatch* batch = new_batch();
@@ -143,9 +208,7 @@ StoredBatch& MessageLog::link_at_end(std::uint32_t count, std::uint32_t size) no
         batch->cursors = static_cast<std::uint32_t>(ended_.size());
         ended_.clear();
     }
-    next_offset_ += count;
-    messages_ += count;
-    bytes_ += size;
+    count_appended(count, size);
     return *batch;
 }
 

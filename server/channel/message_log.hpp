@@ -9,6 +9,9 @@
 // nobody settles pins its own batch and nothing else. Hence a linked list, whose nodes are recycled. A stream wants its
 // messages itself, until its retention gives them up.
 //
+// Messages that are sent one at a time would be a node each, which is larger than they are. While somebody has not come to
+// the last batch, small ones are copied behind its messages (`join`).
+//
 // A reader may *pick* a message before its turn: the cursor later passes over it. So it does with what compaction has
 // removed out of a stream (compaction.hpp): offsets never change, so there are holes, in batches and between them.
 //
@@ -26,6 +29,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/base/batch.hpp"
 #include "server/channel/offset_set.hpp"
 #include "server/channel/stored_batch.hpp"
 
@@ -88,6 +92,15 @@ public:
     /// The same, not visible before commit(index) with the index that is given to the result by set_record().
     [[nodiscard]] StoredBatch& append_uncommitted(std::uint32_t count, std::uint16_t flags, std::uint32_t crc32c,
                                                   WallTime time, Payload messages) noexcept;
+    /// Messages that were just accepted and do not wait for a commit, few and small ones: puts them behind those of the last
+    /// batch, in the same node, which has at most `limit` messages and bytes then (joined_max at most). False, and nothing is
+    /// changed: they need a node of their own.
+    [[nodiscard]] bool join(const BatchHeader& header, MonotonicTime accepted, const Payload& messages, Cut limit) noexcept;
+    static constexpr Cut joined_max{1024, 16 * 1024};
+    /// Batches with so many bytes, and larger ones, are few for what they hold, and are never copied.
+    static constexpr std::uint32_t joined_below = 2 * 1024;
+    /// What comes from now on is in other batches than what is there: somebody will tell them apart by batch.
+    void seal() noexcept { sealed_end_ = next_offset_; }
     /// So many messages came that nobody wants: only their offsets are used up.
     void pass(std::uint32_t count) noexcept;
     /// The batch is in the record with this index, the newest of all.
@@ -252,6 +265,9 @@ public:
 private:
     [[nodiscard]] StoredBatch* new_batch() noexcept;
     StoredBatch& link_at_end(std::uint32_t count, std::uint32_t size) noexcept;
+    [[nodiscard]] bool can_join(const StoredBatch& tail, const BatchHeader& header, MonotonicTime accepted,
+                                Cut limit) const noexcept;
+    void count_appended(std::uint32_t count, std::uint32_t size) noexcept;
     void unlink(StoredBatch* batch) noexcept;
     void release(StoredBatch* batch) noexcept;
     void insert_before(StoredBatch* place, StoredBatch* batch) noexcept;
@@ -285,6 +301,7 @@ private:
     StoredBatch* kept_ = nullptr;  // The first that is not given up.
     Offset next_offset_ = 1;
     Offset visible_end_ = 1;
+    Offset sealed_end_ = 1;
     StoredBatch* uncommitted_ = nullptr;  // The first batch at or after the visible end.
     std::uint64_t messages_ = 0;
     std::uint64_t bytes_ = 0;

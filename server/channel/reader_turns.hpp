@@ -59,6 +59,10 @@ public:
 
     /// It has something to do then, or before.
     void note_due(Subscription& reader, MonotonicTime at);
+    /// When the first of them has something to do; max(): nothing is known.
+    [[nodiscard]] MonotonicTime next_due() const noexcept {
+        return due_.empty() ? MonotonicTime::max() : due_.begin()->first.first;
+    }
     /// Takes one whose time has come; null if there is none.
     [[nodiscard]] Subscription* take_due(MonotonicTime now) noexcept;
 

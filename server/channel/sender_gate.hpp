@@ -47,6 +47,8 @@ public:
     void examine(Sender& sender, const Room& room, const ReadyCount& ready, MonotonicTime now) noexcept;
     /// The same for all senders that wanted more than they got. After anything that may have made room.
     void examine_short(const Room& room, const ReadyCount& ready, MonotonicTime now) noexcept;
+    /// Whether there are such senders.
+    [[nodiscard]] bool has_short() const noexcept { return !short_.empty(); }
     /// The sender is going away: its promises are taken back.
     void remove(Sender& sender) noexcept;
     /// Credit that was granted is never taken back; a smaller window only delays the next grant.

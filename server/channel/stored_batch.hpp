@@ -45,10 +45,11 @@ struct StoredBatch {
     bool is_tracked = false;  ///< MessageLog finds it by its offset.
     bool is_picked = false;   ///< A reader took a message out of it before its turn.
     bool has_rules = false;   ///< Some of its messages have a priority or a time (message_rules.hpp).
+    bool is_open = false;     ///< Its messages were joined in a chunk of its own, in which more may have room.
     /// Being written to a segment, or to be looked at by so many readers: the node stays until that is done, even if it is dead.
     std::uint32_t pins = 0;
-    WallTime time{};
-    MonotonicTime accepted{};  ///< When, if it came in this life of the broker; else zero.
+    WallTime time{};           ///< Of its newest message,
+    MonotonicTime accepted{};  ///< and of its oldest, if it came in this life of the broker; else zero.
     Payload messages;  ///< Empty if not resident.
     StoredBatch* previous = nullptr;
     StoredBatch* next = nullptr;
@@ -60,6 +61,7 @@ struct StoredBatch {
     StoredBatch* newer = nullptr;
 
     [[nodiscard]] Offset end() const noexcept { return base + count; }
+    [[nodiscard]] bool has_crc() const noexcept { return (flags & batch_has_crc) != 0; }
     /// Messages that a stream still has.
     [[nodiscard]] std::uint32_t live() const noexcept { return count - removed; }
     /// As it is written in front of the messages, in a record and in a block.

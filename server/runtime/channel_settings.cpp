@@ -61,7 +61,7 @@ std::size_t index_of(const Json& request, const char* key, const std::array<std:
     }
     std::string list;
     for (std::size_t i = 0; i < allowed_count; ++i) {
-        list += (i == 0 ? "" : ", ") + std::string{allowed.at(i)};
+        list.append(i == 0 ? "" : ", ").append(allowed.at(i));
     }
     throw Refusal{"bad_request", std::string{key} + " is \"" + text + "\", allowed are " + list, {}};
 }
@@ -108,7 +108,7 @@ bool is_channel_setting(std::string_view key) noexcept { return std::ranges::fin
 std::string channel_setting_list() {
     std::string list;
     for (const auto key : keys) {
-        list += (list.empty() ? "" : ", ") + std::string{key};
+        list.append(list.empty() ? "" : ", ").append(key);
     }
     return list;
 }

@@ -130,11 +130,16 @@ void Shard::join() { thread_.join(); }
 
 void Shard::send(std::uint32_t shard, EnvelopeBatch batch) {
     Shard& target = *shards_[shard];
-    asio::post(target.io_, [&target, batch = std::move(batch)]() mutable {
-        target.note_served(&target);
-        target.broker_.receive(std::move(batch));
-        target.end_turn();
-    });
+    if (target.inbox_.put(std::move(batch))) {
+        asio::post(target.io_, [&target] { target.take_inbox(); });
+    }
+}
+
+/// All that has come by now is one turn: where there are many shards they wake, and answer, each other less often.
+void Shard::take_inbox() {
+    note_served(this);
+    inbox_.take([this](EnvelopeBatch batch) { broker_.receive(std::move(batch)); });
+    end_turn();
 }
 
 // --- Connections -----------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@
 #include "common/net/ticker.hpp"
 #include "server/runtime/broker_state.hpp"
 #include "server/runtime/connection.hpp"
+#include "server/runtime/inbox.hpp"
 #include "server/runtime/loop_thread.hpp"
 #include "server/runtime/shard_broker.hpp"
 #include "server/runtime/storage_start.hpp"
@@ -86,6 +87,7 @@ public:
 
 private:
     void send(std::uint32_t shard, EnvelopeBatch batch) override;
+    void take_inbox();
     void take(net::Descriptor socket);
     void stop_when_empty(MonotonicTime deadline);
     void note_served(const void* source) noexcept;
@@ -99,6 +101,7 @@ private:
     const std::uint32_t index_;
     BrokerState& state_;
     ConnectionFactory make_connection_;
+    Inbox inbox_;
     net::IoContext io_{ASIO_CONCURRENCY_HINT_UNSAFE_IO};
     // Before the broker, whose store submits to them.
     StartQueue sync_jobs_;

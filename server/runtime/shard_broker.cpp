@@ -20,12 +20,18 @@ namespace {
 /// Channels that one clock pulse visits: a few tenths of a microsecond each, and no turn is to take milliseconds.
 constexpr std::size_t channels_per_tick = 4096;
 constexpr std::size_t others_per_tick_min = 512;
+/// Who has links and nothing to do soon is visited once in so many pulses, if they are not very many.
+constexpr std::size_t ticks_per_round = 64;
+constexpr std::size_t linked_per_tick_min = 16;
+/// Longer than a round takes, also if many were added in it.
+constexpr Duration pulse_ahead_min = std::chrono::seconds{3};
 
 }  // namespace
 
 ShardBroker::ShardBroker(std::uint32_t shard, BrokerState& state, MailboxPort& mailboxes)
     : shard_{shard},
       state_{state},
+      clock_{state.clock},
       mailboxes_{mailboxes},
       outgoing_(state.shard_count),
       backups_{shard, state.shard_count, *this, *this},
@@ -349,6 +355,10 @@ void ShardBroker::touch(Slot& slot) {
         slot.is_committing = true;
         committing_.push_back(slot.id);
     }
+    if (slot.is_linked && !slot.is_pulsed && channel.next_pulse() <= pulse_horizon_) {
+        slot.is_pulsed = true;
+        pulsed_.push_back(slot.id);
+    }
 }
 
 void ShardBroker::end_turn_of(Slot& slot, channel::StepBudget& budget) {
@@ -399,25 +409,55 @@ bool ShardBroker::end_turn() {
             mailboxes_.send(target, std::exchange(outgoing_[target], {}));
         }
     }
+    clock_.end_turn();
     return worked;
 }
 
 void ShardBroker::tick() {
+    clock_.end_turn();
     if (store_) {
         store_->tick();
     }
+    tick_pulsed();
     tick_linked();
     tick_others();
     moves_.tick();
     steps_.tick();
 }
 
-/// Who has links is looked at with each pulse, as far as a turn allows.
-void ShardBroker::tick_linked() {
-    for (std::size_t left = std::min(linked_.size(), channels_per_tick); left > 0; --left) {
-        next_linked_ = next_linked_ < linked_.size() ? next_linked_ : 0;
-        auto* slot = slot_of(linked_[next_linked_]);
+/// With each pulse, as far as a turn allows.
+void ShardBroker::tick_pulsed() {
+    for (std::size_t left = std::min(pulsed_.size(), channels_per_tick); left > 0; --left) {
+        next_pulsed_ = next_pulsed_ < pulsed_.size() ? next_pulsed_ : 0;
+        auto* slot = slot_of(pulsed_[next_pulsed_]);
         if (slot != nullptr) {
+            slot->channel->tick();
+            slot->is_pulsed = slot->is_linked && slot->channel->next_pulse() <= pulse_horizon_;
+        }
+        if (slot == nullptr || !slot->is_pulsed) {
+            pulsed_[next_pulsed_] = pulsed_.back();
+            pulsed_.pop_back();
+        } else {
+            ++next_pulsed_;
+        }
+        if (slot != nullptr) {
+            touch(*slot);
+        }
+    }
+}
+
+/// The others that have links take turns: what time brings them is far away, or can wait.
+void ShardBroker::tick_linked() {
+    const MonotonicTime now = state_.clock.now();
+    const std::size_t visits = std::clamp(linked_.size() / ticks_per_round, linked_per_tick_min, channels_per_tick);
+    for (std::size_t left = std::min(linked_.size(), visits); left > 0; --left) {
+        if (next_linked_ >= linked_.size()) {
+            next_linked_ = 0;
+            pulse_horizon_ = now + std::max(pulse_ahead_min, 2 * (now - round_began_));
+            round_began_ = now;
+        }
+        auto* slot = slot_of(linked_[next_linked_]);
+        if (slot != nullptr && !slot->is_pulsed) {
             slot->channel->tick();
             touch(*slot);
         }
@@ -514,7 +554,7 @@ ShardBroker::Slot& ShardBroker::add_slot(const std::string& name, const channel:
     auto slot = std::make_unique<Slot>();
     slot->id = ChannelId{next_channel_++};
     slot->channel =
-        std::make_unique<channel::Channel>(name, options, *this, state_.clock, state_.memory, durability);
+        std::make_unique<channel::Channel>(name, options, *this, clock_, state_.memory, durability);
     if (is_draining_) {
         slot->channel->begin_drain();
     }

@@ -27,6 +27,7 @@
 #include "server/runtime/shard_store.hpp"
 #include "server/runtime/steps.hpp"
 #include "server/runtime/sweeps.hpp"
+#include "server/runtime/turn_clock.hpp"
 
 namespace baton::runtime {
 
@@ -122,7 +123,8 @@ private:
         commit::Index last_change = 0;  ///< Its creation, or what administration changed since.
         bool is_dirty = false;
         bool is_committing = false;  ///< In the list of those that wait for the commit log.
-        bool is_linked = false;      ///< In the list of those that have links.
+        bool is_linked = false;      ///< In the list of those that have links,
+        bool is_pulsed = false;      ///< and in that of those that soon have something to do with time.
     };
     /// A channel that is being restored, and what was asked of its name meanwhile, in order.
     struct Hidden {
@@ -199,6 +201,7 @@ private:
     void go_on(std::vector<Envelope> waiting);
     [[nodiscard]] Slot* slot_of(ChannelId id) noexcept;
     void touch(Slot& slot);
+    void tick_pulsed();
     void tick_linked();
     void tick_others();
     void dispatch_dirty();
@@ -246,6 +249,7 @@ private:
 
     const std::uint32_t shard_;
     BrokerState& state_;
+    TurnClock clock_;  ///< Of the channels.
     MailboxPort& mailboxes_;
     std::uint64_t next_session_ = 1;
     std::uint64_t next_channel_ = 1;
@@ -259,8 +263,12 @@ private:
     std::vector<ChannelId> durable_;  ///< In the order of their making; some may be gone.
     std::size_t durable_gone_ = 0;
     std::vector<ChannelId> linked_;  ///< All that have links; some may have none any more, or be gone.
-    std::size_t next_linked_ = 0;    ///< Whose clock pulse is next.
-    std::size_t next_bucket_ = 0;    ///< The same of those without links.
+    std::vector<ChannelId> pulsed_;  ///< Of those, the ones for which time brings something before the horizon.
+    MonotonicTime pulse_horizon_{};  ///< Before that all that have links are looked at again.
+    MonotonicTime round_began_{};    ///< When the first of them was looked at last.
+    std::size_t next_pulsed_ = 0;    ///< Whose clock pulse is next.
+    std::size_t next_linked_ = 0;    ///< The same of all that have links,
+    std::size_t next_bucket_ = 0;    ///< and of the others.
     std::vector<ChannelId> dirty_;
     std::vector<ChannelId> dispatching_;
     std::vector<ChannelId> committing_;

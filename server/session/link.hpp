@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
-#include <optional>
 #include <vector>
 
 #include "common/base/payload.hpp"
@@ -49,7 +48,7 @@ struct Link {
     bool is_collected = false;        ///< In the session's list for the next flush.
     bool detach_wanted = false;       ///< DETACH came, or the link failed, before the channel was known.
     runtime::ChannelRef channel;
-    std::optional<runtime::AttachRequest> next_attach;  ///< ATTACH that came while `failing`.
+    std::unique_ptr<runtime::AttachRequest> next_attach;  ///< ATTACH that came while `failing`.
 
     // For the next flush.
     bool has_confirm = false;

@@ -296,7 +296,8 @@ void SessionProtocol::on_attach(const wire::Frame& frame) {
                                    options->create, options->producer, options->confirm, options->receiver};
     request.receiver.name = peer_name_;
     if (must_wait) {
-        link.next_attach = std::move(request);  // The old channel has not let go yet; its last events are under way.
+        // The old channel has not let go yet; its last events are under way.
+        link.next_attach = std::make_unique<runtime::AttachRequest>(std::move(request));
     } else {
         begin_attach(number, link, std::move(request));
     }

@@ -106,6 +106,7 @@ Result<Checkpoint> read_checkpoint(FileSystem& files, const std::string& path) {
 }  // namespace
 
 CheckpointBuilder::CheckpointBuilder(const CheckpointHeader& header) {
+    out_.reserve(header_size);
     ByteWriter writer{out_};
     writer.bytes(as_bytes(header_magic));
     writer.u32(checkpoint_version);

@@ -233,6 +233,24 @@ private:
 };
 
 // The owner fills chunks and keeps copies; two other threads read and drop them, in any order, while chunks are reused.
+TEST(payload, a_copy_with_room_is_extended_and_earlier_slices_stay) {
+    MemoryBudget budget{1 << 20};
+    {
+        ChunkPool pool{1024, 1, &budget};
+        const Payload small = Payload::copy_of(pool, as_bytes("abc"));
+        Payload roomy = small.copy_with_room(8);
+        EXPECT_EQ(pool.outstanding_bytes(), 1024U + 8U);
+        EXPECT_EQ(budget.used(), 1024U + 8U);
+        EXPECT_EQ(roomy.room_behind(), 5U);
+        const Payload before = roomy;
+        roomy.extend(as_bytes("defgh"));
+        EXPECT_EQ(as_text(roomy.bytes()), "abcdefgh");
+        EXPECT_EQ(as_text(before.bytes()), "abc");
+        EXPECT_EQ(roomy.room_behind(), 0U);
+    }
+    EXPECT_EQ(budget.used(), 0U);
+}
+
 TEST(chunk_pool_threads, payloads_are_released_on_other_threads) {
     constexpr std::uint64_t payload_count = 20'000;
     constexpr std::size_t payload_size = 64;

@@ -58,6 +58,11 @@ struct BoundedSteps : testing::Test {
                            : builder.append(as_bytes("x"), encode_properties(properties).value());
         channel->publish(link_of(1), ++sequence, builder.take(pool));
     }
+    /// In a batch of its own: not joined with the one before it.
+    void publish_apart(const MessageProperties& properties = {}) {
+        clock.clock.advance(std::chrono::seconds{1});
+        publish(properties);
+    }
     /// One step. What it gave, as "link offset".
     std::vector<std::pair<std::uint16_t, Offset>> step() {
         StepBudget step_budget;
@@ -102,7 +107,7 @@ TEST_F(BoundedSteps, AMessageForThousandsOfReadersIsGivenInStepsAndInOrder) {
     EXPECT_LT(given.size(), readers);
     EXPECT_LE(given.size(), StepBudget::slices_max);
     ASSERT_TRUE(channel->needs_dispatch());
-    publish();  // Some have the first one, others do not.
+    publish_apart();  // Some have the first one, others do not.
     while (channel->needs_dispatch()) {
         const auto more = step();
         EXPECT_LE(more.size(), StepBudget::slices_max);
@@ -138,7 +143,7 @@ TEST_F(BoundedSteps, AReaderThatLeavesDuringThatTakesNobodyElsesMessage) {
 TEST_F(BoundedSteps, ALongBacklogOfSmallBatchesIsGivenInSteps) {
     begin({});
     for (int i = 0; i < 5'000; ++i) {
-        publish();
+        publish_apart();
         static_cast<void>(events.take());
     }
     attach(0);
@@ -464,7 +469,7 @@ TEST_F(BoundedSteps, WhatComesWhileAChannelIsPurgedStays) {
         begin({.is_ordered_by_key = is_ordered});
         sequence = 0;
         for (int i = 0; i < 10; ++i) {
-            publish({.key = i % 2 == 0 ? "even" : "odd"});
+            publish_apart({.key = i % 2 == 0 ? "even" : "odd"});
         }
         Channel::Purge purge = channel->begin_purge();
         channel->purge_some(purge, 3, {});
@@ -507,7 +512,7 @@ TEST_F(BoundedSteps, ATopicIsPurgedReaderByReaderWhoeverLeavesMeanwhile) {
 TEST_F(BoundedSteps, AStreamIsPurgedBatchByBatch) {
     begin({.kind = Kind::stream});
     for (int i = 0; i < 10; ++i) {
-        publish();
+        publish_apart();
     }
     Channel::Purge purge = channel->begin_purge();
     channel->purge_some(purge, 4, {});
