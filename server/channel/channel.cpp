@@ -212,10 +212,10 @@ void Channel::begin_drain() {
 }
 
 void Channel::close(Errc reason) {
-    for (const LinkAddress& link : addresses_of(senders_)) {
+    for (const LinkAddress& link : senders_.addresses()) {
         end_sender(*find_sender(link), reason);
     }
-    const auto links = addresses_of(receivers_);
+    const auto links = receivers_.addresses();
     for (const auto& reader : readers_) {
         reader->abandon_receivers();
     }

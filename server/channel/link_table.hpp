@@ -57,6 +57,10 @@ public:
             many_.reset();
         }
     }
+    void clear() noexcept {
+        few_.clear();
+        many_.reset();
+    }
 
     [[nodiscard]] std::size_t size() const noexcept { return many_ ? many_->size() : few_.size(); }
     [[nodiscard]] bool empty() const noexcept { return size() == 0; }

@@ -63,6 +63,10 @@ struct BoundedSteps : testing::Test {
         clock.clock.advance(std::chrono::seconds{1});
         publish(properties);
     }
+    /// The same without time passing: those with properties and those without are not joined.
+    void publish_unlike() {
+        sequence % 2 == 0 ? publish() : publish({.key = "k"});
+    }
     /// One step. What it gave, as "link offset".
     std::vector<std::pair<std::uint16_t, Offset>> step() {
         StepBudget step_budget;
@@ -241,8 +245,9 @@ TEST_F(BoundedSteps, NothingOfABatchWithRulesIsGivenBeforeItsTimeWhileOthersWait
     begin({});
     attach(1);
     for (sequence = 0; sequence < 8'192; sequence += 64) {  // The sender's credit grows.
+        const bool is_odd = sequence % 128 != 0;  // Unlike the one before, so that they are not joined.
         for (int i = 0; i < 64; ++i) {
-            builder.append(as_bytes("x"));
+            is_odd ? builder.append(as_bytes("x"), encode_properties({.key = "k"}).value()) : builder.append(as_bytes("x"));
         }
         channel->publish(link_of(1), sequence + 1, builder.take(pool));
     }
@@ -276,13 +281,13 @@ TEST_F(BoundedSteps, WhatAReceiverHeldComesBackInStepsAndNothingOvertakesIt) {
     begin({});
     attach(1);
     for (Offset i = 0; i < messages; ++i) {
-        publish();
+        publish_unlike();
     }
     ASSERT_EQ(finish().size(), messages);
     ASSERT_FALSE(channel->attach_receiver(link_of(3), {}));
     channel->set_credit(link_of(3), plenty);
     channel->detach(link_of(2));
-    publish();
+    publish_unlike();
     EXPECT_EQ(channel->stats().in_flight + queue().ready(), messages + 1);
     EXPECT_GT(channel->stats().in_flight, messages / 2) << "most of it is still under way";
     int seen = 0;
@@ -303,7 +308,7 @@ TEST_F(BoundedSteps, WhatReceiversHeldComesBackWithTheClockWhereNothingIsGivenAn
     begin({});
     attach(1);
     for (int i = 0; i < 15'000; ++i) {
-        publish();
+        publish_unlike();
     }
     ASSERT_EQ(finish().size(), 15'000U);
     channel->begin_drain();
@@ -321,7 +326,7 @@ TEST_F(BoundedSteps, LeasesOfVeryManyMessagesEndInStepsAndEachOnce) {
     begin({.lease = seconds{10}});
     attach(3);
     for (int i = 0; i < 60'000; ++i) {
-        publish();
+        publish_unlike();
         i % 1'000 == 0 ? static_cast<void>(events.take()) : void();
     }
     ASSERT_EQ(finish().size(), 60'000U);
