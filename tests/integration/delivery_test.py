@@ -175,9 +175,10 @@ class RestartTest(BrokerTest):
             return watcher.show(b"c")["settled"] == 1
 
     def test_unconfirmed_messages_are_sent_again(self):
-        """Five fit and are confirmed; five wait in the client. Those five, and only they, reach the next broker."""
+        """The channel is full of what is confirmed; five wait in the client. Those five, and only they, reach the next broker."""
         server = self.broker(limits_channel_messages_max="5")
-        sender = self.command(server, "send", "c", *[str(number) for number in range(10)])
+        self.expect_exit(0, server, "send", "c", *[str(number) for number in range(5)])
+        sender = self.command(server, "send", "c", *[str(number) for number in range(5, 10)])
         watcher = self.peer(server)
         eventually(lambda: self.is_blocked(watcher), "the sender is blocked by the full channel")
         server.kill()

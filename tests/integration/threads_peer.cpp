@@ -17,11 +17,10 @@
 
 namespace {
 
-using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
 // Longer than any call may take here, with sanitizers and a busy machine; a wake-up that is lost lasts for ever.
-constexpr auto patience = 20s;
+constexpr auto patience = std::chrono::seconds{20};
 
 std::atomic<bool> is_failed{false};
 
@@ -142,7 +141,7 @@ private:
         while (is_time_left()) {
             within_patience("ping", [&] { client_.ping(patience); });
             within_patience("is_empty", [&] { static_cast<void>(receiver.is_empty(patience)); });
-            std::this_thread::sleep_for(200us);
+            std::this_thread::sleep_for(std::chrono::microseconds{200});
         }
     }
 
