@@ -121,10 +121,12 @@ Expected<bool> ReceiverEndpoint::is_empty(const std::shared_ptr<ReceiverEndpoint
         return false;
     }
     const std::uint64_t question = ++questions_;
+    const std::uint64_t returned = returned_;
     mark_for_turn(self);
     const Waited waited = scope.wait([&] { return answers_ >= question || is_closing_ || end_; });
     if (answers_ >= question) {
-        return queued_ == 0 && last_state_.ready == 0 && last_state_.delayed == 0;
+        // What came in front of the answer and went back is ready again, which the answer could not know.
+        return queued_ == 0 && returned == returned_ && last_state_.ready == 0 && last_state_.delayed == 0;
     }
     if (end_) {
         return std::unexpected{*end_};
@@ -173,6 +175,7 @@ wire::Settlement ReceiverEndpoint::range_of(const DeliveredSlice& slice, std::ui
 // These are closed. They were not started: no attempt counts.
 void ReceiverEndpoint::give_back(DeliveredSlice& slice, std::uint32_t first, std::uint32_t count) {
     queued_ -= count;
+    returned_ += count;
     decide(slice.owner, range_of(slice, first, count, Outcome::give_back), account(slice, count));
 }
 

@@ -197,6 +197,7 @@ private:
     std::uint64_t questions_ = 0;  // Asked by threads, handed over, answered.
     std::uint64_t questions_handed_over_ = 0;
     std::uint64_t answers_ = 0;
+    std::uint64_t returned_ = 0;  // Messages that went back without having been handed out.
     wire::State last_state_;
 };
 

@@ -380,6 +380,21 @@ TEST_F(DeliveryGuard, EmptyMeansAlsoThatNothingIsDelayed) {
     EXPECT_TRUE(is_empty({.reason = 10, .in_flight = 3}));
 }
 
+TEST_F(DeliveryGuard, WhatWentBackBeforeTheAnswerIsNotForgotten) {
+    attach({.messages = 1, .bytes = 1'000, .is_on_demand = true});
+    std::optional<bool> answer;
+    std::thread asking{[&] { answer = *endpoint->is_empty(endpoint, WaitLimit::forever()); }};
+    while (world.wakes == 0) {
+        std::this_thread::yield();
+    }
+    world.run_io();
+    deliver(10, {"late"});  // Nobody waits for it.
+    endpoint->on_state({.reason = 10, .in_flight = 1});
+    asking.join();
+    EXPECT_EQ(answer, false);
+    EXPECT_THAT(settled(), ElementsAre(range(10, 1, Outcome::give_back)));
+}
+
 TEST_F(DeliveryGuard, AStreamOfAcksWakesTheIoThreadOncePerPace) {
     attach({.messages = 1'000, .bytes = 1U << 20U});
     deliver(1, std::vector<std::string>(100, "x"));
