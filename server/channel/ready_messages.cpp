@@ -88,24 +88,26 @@ void ReadyMessages::put_one(const Run& message) {
     }
 }
 
-std::optional<Run> ReadyMessages::take_at(Offset offset) {
-    std::optional<Run> taken = plain_.take_at(offset);
-    for (auto lane = high_.begin(); !taken && lane != high_.end(); ++lane) {
-        taken = lane->second.take_at(offset);
-        if (taken && lane->second.empty()) {
-            high_.erase(lane);
-            break;
+template <class Take>
+std::optional<Run> ReadyMessages::take_from_sets(Take take) {
+    std::optional<Run> taken = take(plain_);
+    const auto try_lanes = [&](auto& lanes) {
+        for (auto lane = lanes.begin(); !taken && lane != lanes.end(); ++lane) {
+            taken = take(lane->second);
+            if (taken && lane->second.empty()) {
+                lanes.erase(lane);
+                break;
+            }
         }
-    }
-    for (auto lane = fair_.begin(); !taken && lane != fair_.end(); ++lane) {
-        taken = lane->second.take_at(offset);
-        if (taken && lane->second.empty()) {
-            fair_.erase(lane);
-            break;
-        }
-    }
-    taken_ -= taken ? 1 : 0;
+    };
+    try_lanes(high_);
+    try_lanes(fair_);
+    taken_ -= taken ? taken->count : 0;
     return taken;
+}
+
+std::optional<Run> ReadyMessages::take_at(Offset offset) {
+    return take_from_sets([offset](auto& set) { return set.take_at(offset); });
 }
 
 std::optional<Run> ReadyMessages::take_oldest(std::uint64_t limit) {
@@ -133,23 +135,7 @@ std::optional<Run> ReadyMessages::take_oldest(std::uint64_t limit) {
 }
 
 std::optional<Run> ReadyMessages::take_before(Offset end) {
-    std::optional<Run> taken = plain_.take_before(end);
-    for (auto lane = high_.begin(); !taken && lane != high_.end(); ++lane) {
-        taken = lane->second.take_before(end);
-        if (taken && lane->second.empty()) {
-            high_.erase(lane);
-            break;
-        }
-    }
-    for (auto lane = fair_.begin(); !taken && lane != fair_.end(); ++lane) {
-        taken = lane->second.take_before(end);
-        if (taken && lane->second.empty()) {
-            fair_.erase(lane);
-            break;
-        }
-    }
-    taken_ -= taken ? taken->count : 0;
-    return taken;
+    return take_from_sets([end](auto& set) { return set.take_before(end); });
 }
 
 std::vector<Run> ReadyMessages::runs(Offset from, std::size_t limit) const {

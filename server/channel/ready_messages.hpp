@@ -62,6 +62,9 @@ public:
 private:
     [[nodiscard]] bool is_plain_before_fresh() const noexcept;
     void put_one(const Run& message);
+    /// take(set) returns what it took out of one; the first that has any.
+    template <class Take>
+    [[nodiscard]] std::optional<Run> take_from_sets(Take take);
 
     MessageLog& log_;
     LogCursor cursor_;
