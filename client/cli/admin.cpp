@@ -30,4 +30,13 @@ void print(const Program& program, const Json& json, const std::string& text) {
     }
 }
 
+void print_list(const Program& program, const Json& list, const std::string& text) {
+    if (program.global.output != OutputFormat::jsonl) {
+        return print(program, list, text);
+    }
+    for (const auto& entry : list) {
+        print_json(entry);
+    }
+}
+
 }  // namespace baton::cli

@@ -19,5 +19,7 @@ using Json = nlohmann::json;
 void print_json(const Json& json);
 /// The text for people, or the object for programs, as --output says.
 void print(const Program& program, const Json& json, const std::string& text);
+/// The same of an array; with --output jsonl its entries are a line each.
+void print_list(const Program& program, const Json& list, const std::string& text);
 
 }  // namespace baton::cli

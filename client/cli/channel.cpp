@@ -45,13 +45,7 @@ int list(const Program& program) {
         }
         after = channels.back().at("name").get<std::string>();
     }
-    if (program.global.output == OutputFormat::jsonl) {
-        for (const auto& channel : channels) {
-            print_json(channel);
-        }
-        return exit_done;
-    }
-    print(program, channels, table_text(channels));
+    print_list(program, channels, table_text(channels));
     return exit_done;
 }
 

@@ -119,13 +119,7 @@ int list(const Program& program, const PolicyOptions&) {
         }
         from = reply.at("next").get<std::uint64_t>();
     }
-    if (program.global.output == OutputFormat::jsonl) {
-        for (const auto& policy : policies) {
-            print_json(policy);
-        }
-        return exit_done;
-    }
-    print(program, policies, policies_text(policies));
+    print_list(program, policies, policies_text(policies));
     return exit_done;
 }
 

@@ -29,13 +29,7 @@ int list(const Program& program, const SubscriptionOptions& options) {
     Client client{question_options(program.global)};
     const auto reply = ask(program, client, "subscription.list", options.channel, Json::object());
     const auto& subscriptions = reply.at("subscriptions");
-    if (program.global.output == OutputFormat::jsonl) {
-        for (const auto& subscription : subscriptions) {
-            print_json(subscription);
-        }
-        return exit_done;
-    }
-    print(program, subscriptions, subscriptions_text(subscriptions));
+    print_list(program, subscriptions, subscriptions_text(subscriptions));
     return exit_done;
 }
 
