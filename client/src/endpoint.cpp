@@ -21,8 +21,7 @@ void Endpoint::close_in_background(const std::shared_ptr<Endpoint>& self) {
         on_closing();
         mark(self);
         shared_->inbox.wake();
-        changed_.notify_all();
-        shared_->loop.interrupt();
+        notify_from_outside();
     }
 }
 

@@ -67,6 +67,11 @@ protected:
         changed_.notify_all();
         shared_->loop.lend();
     }
+    // The same, from outside of a turn: a waiting thread may be running the loop.
+    void notify_from_outside() {
+        changed_.notify_all();
+        shared_->loop.interrupt();
+    }
     // Puts this endpoint on the list of those from which the next turn collects, once; does not see to it that there is
     // one. With the mutex held. False: it was there already.
     template <class Self>  // As it comes: converting a pointer counts, for each message.

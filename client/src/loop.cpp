@@ -106,8 +106,16 @@ void Loop::call_io_thread() {
     if (context_ == nullptr || holder_ == Holder::io) {
         return;
     }
+    need_io_thread();
+    make_user_look();
+}
+
+void Loop::need_io_thread() {
     is_needed_ = true;
     changed_.notify_one();
+}
+
+void Loop::make_user_look() {
     if (holder_ == Holder::user) {
         asio::post(*context_, [] {});
     }
@@ -133,8 +141,7 @@ void Loop::attend() {
     }
     const std::lock_guard lock{mutex_};
     if (holder_ == Holder::nobody) {
-        is_needed_ = true;
-        changed_.notify_one();
+        need_io_thread();
     }
 }
 
@@ -158,9 +165,7 @@ bool Loop::try_turn() noexcept {
 
 void Loop::interrupt() {
     const std::lock_guard lock{mutex_};
-    if (holder_ == Holder::user) {
-        asio::post(*context_, [] {});
-    }
+    make_user_look();
 }
 
 // --- A thread that waits
@@ -169,6 +174,7 @@ void Loop::interrupt() {
 Loop::Waiter::~Waiter() {
     --loop_.waiters_;
     if (has_loop_) {
+        const std::lock_guard lock{loop_.mutex_};
         loop_.release();
     }
 }
@@ -180,8 +186,7 @@ bool Loop::Waiter::take() {
             return true;
         }
         has_loop_ = false;
-        loop_.holder_ = Holder::nobody;
-        loop_.changed_.notify_one();
+        loop_.release();
         return false;
     }
     if (loop_.holder_ != Holder::nobody) {
@@ -189,8 +194,7 @@ bool Loop::Waiter::take() {
         return false;
     }
     if (loop_.is_needed_ || loop_.is_kept_ || loop_.waiters_ > 1) {
-        loop_.is_needed_ = true;
-        loop_.changed_.notify_one();
+        loop_.need_io_thread();
         return false;
     }
     ++loop_.uses_;
@@ -215,7 +219,6 @@ void Loop::Waiter::run_one(TimePoint until) {
 }
 
 void Loop::release() {
-    const std::lock_guard lock{mutex_};
     holder_ = Holder::nobody;
     is_needed_ = is_needed_ || is_woken_ || waiters_ != 0;
     if (is_needed_ || is_io_asleep_) {

@@ -113,6 +113,9 @@ private:
 
     [[nodiscard]] bool is_lent();
     void park(std::unique_lock<std::mutex>& lock);
+    // All with the mutex.
+    void need_io_thread();
+    void make_user_look();
     void release();
 
     std::mutex turn_mutex_;

@@ -205,8 +205,7 @@ void ReceiverEndpoint::settled_by_step(DeliveredSlice& slice, std::uint64_t offs
     ++lost_count_;
     lost_bytes_ += account(slice, 1);
     mark_for_turn(slice.owner);
-    changed_.notify_all();
-    shared_->loop.interrupt();
+    notify_from_outside();
 }
 
 bool ReceiverEndpoint::close_message(DeliveredSlice& slice, std::uint32_t index) noexcept {
