@@ -91,7 +91,7 @@ std::optional<std::uint64_t> Sender::try_post(const Message& message) {
 }
 
 Expected<FlushReport> Sender::flush(const WaitLimit& limit, std::nothrow_t) noexcept {
-    return endpoint_->flush(limit);
+    return endpoint_->flush(endpoint_, limit);
 }
 FlushReport Sender::flush(const WaitLimit& limit) {
     return value_or_throw(flush(limit, std::nothrow));

@@ -82,7 +82,9 @@ public:
     // Publishing nevertheless is right, too: it waits here then.
     [[nodiscard]] bool takes_messages(LinkId sender);
     // Returns the number of the first message: 1 plus the count of all before it. 0: the link does not exist.
-    std::uint64_t publish(LinkId sender, const Payload& batch);
+    std::uint64_t publish(LinkId sender, const Payload& batch, ConfirmWhen when = ConfirmWhen::now);
+    // Somebody waits for the confirms of everything that was published there.
+    void await_confirms(LinkId sender);
     // Takes back what was published and no broker has seen: for those who would rather hear at once that it cannot be
     // stored now. Returns the number that the next message gets; those from there on are free again.
     std::uint64_t withdraw(LinkId sender);

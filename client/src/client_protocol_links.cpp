@@ -71,6 +71,9 @@ ReceiverLink* ClientProtocol::find_receiver(LinkId id) noexcept {
 
 void ClientProtocol::close(LinkId id) {
     if (Link* link = find(id)) {
+        if (link->role() == wire::Role::sender) {
+            await_confirms(id);
+        }
         link->close();
         drop_if_ended(*link);
     }
@@ -170,16 +173,22 @@ bool ClientProtocol::takes_messages(LinkId id) {
     return false;
 }
 
-std::uint64_t ClientProtocol::publish(LinkId id, const Payload& batch) {
+std::uint64_t ClientProtocol::publish(LinkId id, const Payload& batch, ConfirmWhen when) {
     SenderLink* sender = find_sender(id);
     if (sender == nullptr) {
         return 0;
     }
-    const std::uint64_t first = sender->publish(batch);
+    const std::uint64_t first = sender->publish(batch, when);
     if (context_.is_ready) {
         schedule(*sender);
     }
     return first;
+}
+
+void ClientProtocol::await_confirms(LinkId id) {
+    if (SenderLink* sender = find_sender(id)) {
+        sender->await_confirms();
+    }
 }
 
 std::uint64_t ClientProtocol::withdraw(LinkId id) {

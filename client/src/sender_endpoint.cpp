@@ -161,6 +161,7 @@ Expected<std::uint64_t> SenderEndpoint::accept_when_there_is_room(const std::sha
     }
     if (!has_room(size)) {
         waited_at_ = accepted_;
+        await_confirms(self);
     }
     const Waited waited = scope.wait([&] { return end_ || is_closing_ || is_disk_full() || has_room(size); });
     if (end_) {
@@ -191,6 +192,7 @@ Expected<SendReceipt> SenderEndpoint::send(const std::shared_ptr<SenderEndpoint>
         leave();  // Otherwise the wait below begins with that.
     }
     WaitScope scope{shared_->board, mutex_, changed_, limit, &shared_->loop};
+    await_confirms(self);
     const Waited waited = scope.wait([&] { return end_ || is_decided(*sequence); });
     if (is_decided(*sequence)) {
         return outcome_of(*sequence);
@@ -272,8 +274,9 @@ void SenderEndpoint::cancel_send(std::uint64_t sequence) {
     done(std::unexpected{ClientError{ClientErrc::interrupted, what() + ": send cancelled; it may still arrive", true}});
 }
 
-Expected<FlushReport> SenderEndpoint::flush(const WaitLimit& limit) {
+Expected<FlushReport> SenderEndpoint::flush(const std::shared_ptr<SenderEndpoint>& self, const WaitLimit& limit) {
     WaitScope scope{shared_->board, mutex_, changed_, limit, &shared_->loop};
+    await_confirms(self);
     const std::uint64_t target = accepted_;
     const Waited waited = scope.wait([&] { return end_ || confirmed_ >= target; });
     if (confirmed_ >= target) {
@@ -290,12 +293,29 @@ Expected<FlushReport> SenderEndpoint::flush(const WaitLimit& limit) {
 
 std::size_t SenderEndpoint::unconfirmed() const {
     const std::lock_guard lock{mutex_};
+    watched_at_ = accepted_;
     return static_cast<std::size_t>(accepted_ - confirmed_);
 }
 
 std::uint64_t SenderEndpoint::confirmed_up_to() const {
     const std::lock_guard lock{mutex_};
+    watched_at_ = accepted_;
     return confirmed_;
+}
+
+// Behind half of the window confirms are asked for in time, so that nobody has to wait for room.
+bool SenderEndpoint::may_confirm_later() const noexcept {
+    return accepted_ - watched_at_ >= unwatched_min && waiters_.empty() &&
+           accepted_ - confirmed_ <= window_.messages / 2 && weight_ <= window_.bytes / 2;
+}
+
+// Who calls is about to wait for a confirm.
+void SenderEndpoint::await_confirms(const std::shared_ptr<SenderEndpoint>& self) {
+    watched_at_ = accepted_;
+    if (is_confirm_later_ && accepted_ != confirmed_ && !is_awaited_) {
+        is_awaited_ = true;
+        mark_for_turn(self);
+    }
 }
 
 std::string SenderEndpoint::blocked() const {
@@ -325,16 +345,23 @@ void SenderEndpoint::hand_over(ClientProtocol& protocol, Completions& completion
     while (!batches_.empty() && protocol.takes_messages(link)) {
         BatchBuilder batch = std::move(batches_.front());
         batches_.pop_front();
+        is_confirm_later_ = may_confirm_later();
+        const ConfirmWhen confirm = is_confirm_later_ ? ConfirmWhen::later : ConfirmWhen::now;
         lock.unlock();
         const bool is_small = batch.size() <= 2 * batch_size_max;
-        protocol.publish(link, batch.take(*pool_, BatchBuilder::Crc::off));
+        protocol.publish(link, batch.take(*pool_, BatchBuilder::Crc::off), confirm);
         lock.lock();
         if (is_small && spares_.size() < spares_max) {
             spares_.push_back(std::move(batch));
         }
     }
-    if (is_closing_ && batches_.empty()) {
-        lock.unlock();
+    const bool is_awaited = std::exchange(is_awaited_, false) && std::exchange(is_confirm_later_, false);
+    const bool is_over = is_closing_ && batches_.empty();
+    lock.unlock();
+    if (is_awaited) {
+        protocol.await_confirms(link);
+    }
+    if (is_over) {
         protocol.close(link);
     }
 }

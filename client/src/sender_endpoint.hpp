@@ -58,6 +58,8 @@ public:
     static constexpr std::size_t spares_max = 8;
     // What a system call for a single message costs the sending thread, about. Who sends more often than that gathers.
     static constexpr auto write_time = std::chrono::microseconds{10};
+    // After so many messages whose confirm nobody asked about, nobody is taken to wait for the next ones.
+    static constexpr std::uint64_t unwatched_min = 64;
 
     using SendDone = std::move_only_function<void(Expected<SendReceipt>)>;
 
@@ -71,7 +73,7 @@ public:
     // Does not wait. Returns the number under which cancel_send finds it; 0 if `done` has been called already.
     std::uint64_t send_async(const std::shared_ptr<SenderEndpoint>& self, const Message& message, SendDone done);
     void cancel_send(std::uint64_t sequence);
-    [[nodiscard]] Expected<FlushReport> flush(const WaitLimit& limit);
+    [[nodiscard]] Expected<FlushReport> flush(const std::shared_ptr<SenderEndpoint>& self, const WaitLimit& limit);
 
     [[nodiscard]] std::size_t unconfirmed() const;
     [[nodiscard]] std::uint64_t confirmed_up_to() const;
@@ -133,6 +135,8 @@ private:
     [[nodiscard]] Departure departure_of_first();
     void depart(Departure departure);
     void leave();
+    [[nodiscard]] bool may_confirm_later() const noexcept;
+    void await_confirms(const std::shared_ptr<SenderEndpoint>& self);
     [[nodiscard]] std::string blocked_text() const;
     [[nodiscard]] std::optional<ClientError> take_refusal(std::uint64_t sequence);
     [[nodiscard]] Expected<SendReceipt> outcome_of(std::uint64_t sequence);
@@ -156,6 +160,9 @@ private:
     SendPace pace_;
     std::uint64_t waited_at_ = 0;        // accepted_ when somebody last found the window full.
     Departure departure_ = Departure::taken_care_of;  // Of the message just accepted, for whoever accepted it.
+    mutable std::uint64_t watched_at_ = 0;  // accepted_ when somebody last waited for a confirm, or looked for one.
+    bool is_confirm_later_ = false;         // The broker was told so with what was handed over last.
+    bool is_awaited_ = false;               // The broker shall be told that somebody waits now.
     std::deque<Weight> weights_;
     std::size_t weight_ = 0;
     std::uint64_t accepted_ = 0;

@@ -36,7 +36,7 @@ void SenderLink::make_producer() {
     sent_ever_ = 0;
 }
 
-std::uint64_t SenderLink::publish(const Payload& batch) {
+std::uint64_t SenderLink::publish(const Payload& batch, ConfirmWhen when) {
     const auto header = decode_batch_header(batch.bytes());
     BATON_ASSERT(header.has_value());
     BATON_ASSERT(header->messages_size == batch.size() - batch_header_size);
@@ -45,8 +45,18 @@ std::uint64_t SenderLink::publish(const Payload& batch) {
     unsent_.push_back({.messages = batch.slice(batch_header_size, header->messages_size),
                        .first = first,
                        .count = header->count,
-                       .flags = static_cast<std::uint16_t>(header->flags & batch_has_properties)});
+                       .flags = static_cast<std::uint16_t>(header->flags & batch_has_properties),
+                       .confirm = when});
     return first;
+}
+
+// What is not written yet says it by itself.
+void SenderLink::await_confirms() {
+    awaited_ = next_ - 1;
+    if (later_ > confirmed_ && phase() == Phase::attached) {
+        wire::put_state_question(context_.outbox, number());
+    }
+    later_ = 0;
 }
 
 bool SenderLink::takes_messages() const noexcept {
@@ -141,7 +151,8 @@ SenderLink::Batch SenderLink::split_front(const Cut& part) noexcept {
         unconfirmed_.push_back({.messages = front.messages.slice(0, part.size),
                                 .first = front.first,
                                 .count = part.count,
-                                .flags = front.flags});
+                                .flags = front.flags,
+                                .confirm = front.confirm});
         front.messages = front.messages.slice(part.size, front.messages.size() - part.size);
         front.first += part.count;
         front.count -= part.count;
@@ -161,9 +172,11 @@ BatchHeader SenderLink::header_of(const Batch& batch) noexcept {
 void SenderLink::write_publish(const Batch& batch) noexcept {
     std::array<std::byte, wire::frame_header_size + batch_header_size> head;
     const std::size_t body_size = batch_header_size + batch.messages.size();
+    const bool is_later = batch.confirm == ConfirmWhen::later && batch.last() > awaited_;
+    later_ = is_later ? batch.last() : 0;
     wire::encode(wire::FrameHeader{.length = static_cast<std::uint32_t>(body_size),
                                    .type = FrameType::publish,
-                                   .flags = 0,
+                                   .flags = is_later ? wire::flag_confirm_later : std::uint8_t{0},
                                    .link = number(),
                                    .sequence = batch.first},
                  head.data());
@@ -174,7 +187,7 @@ void SenderLink::write_publish(const Batch& batch) noexcept {
     context_.outbox.end_frame();
     used_.messages += batch.count;
     used_.bytes += body_size;
-    sent_ = batch.first + batch.count - 1;
+    sent_ = batch.last();
     sent_ever_ = std::max(sent_ever_, sent_);
 }
 
@@ -311,7 +324,7 @@ void SenderLink::on_detached() {
     fragments_.cancel();
     limit_ = {};
     used_ = {};
-    sent_ = 0;
+    sent_ = later_ = 0;
     is_held_ = false;
     unsent_.insert(unsent_.begin(), std::make_move_iterator(unconfirmed_.begin()),
                    std::make_move_iterator(unconfirmed_.end()));

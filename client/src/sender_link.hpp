@@ -16,6 +16,9 @@
 
 namespace baton::client {
 
+// Whether somebody waits for the confirm of a batch. Nobody: the broker may take its time.
+enum class ConfirmWhen : std::uint8_t { now, later };
+
 // Messages are in one of two queues, in order, numbers without gaps: unconfirmed (written to this connection) and then
 // unsent. Losing the connection moves the first in front of the second.
 class SenderLink final : public Link {
@@ -26,7 +29,9 @@ public:
                ConfirmLevel confirm = ConfirmLevel::durable);
 
     // A whole batch (header and messages, base offset and time 0). Returns the number of its first message.
-    std::uint64_t publish(const Payload& batch);
+    std::uint64_t publish(const Payload& batch, ConfirmWhen when = ConfirmWhen::now);
+    // Now somebody does wait for everything that was published.
+    void await_confirms();
     // Takes back what no broker has seen of this producer. Returns the number that the next message gets: those from
     // there on are free again. What was written stays, on this connection or an earlier one: it may be stored.
     std::uint64_t withdraw();
@@ -49,6 +54,8 @@ private:
         std::uint64_t first = 0;
         std::uint32_t count = 0;
         std::uint16_t flags = 0;
+        ConfirmWhen confirm = ConfirmWhen::now;
+        [[nodiscard]] std::uint64_t last() const noexcept { return first + count - 1; }
     };
 
     [[nodiscard]] Violation on_message_frame(const wire::FrameHeader& header, BorrowedBytes body) override;
@@ -86,6 +93,8 @@ private:
     std::uint64_t confirmed_ = 0;  // Everything up to this number is decided.
     std::uint64_t sent_ = 0;       // Everything up to this number is written to this connection.
     std::uint64_t sent_ever_ = 0;  // As sent_, to any connection, by this producer; announced is enough.
+    std::uint64_t awaited_ = 0;    // Somebody waits for everything up to this number.
+    std::uint64_t later_ = 0;      // The broker may take its time with the confirms up to here; 0: it has been asked.
     std::uint64_t known_ = 0;      // What the last ATTACHED said is decided; 0: nothing known.
     wire::CreditLimits limit_;     // Since ATTACH, as the broker counts.
     wire::CreditLimits used_;

@@ -26,6 +26,7 @@ inline constexpr std::size_t fragment_size_max = 65'536;        ///< Data bytes 
 
 inline constexpr std::uint8_t flag_optional = 0x80;        ///< Any type: skip the frame if the type is unknown.
 inline constexpr std::uint8_t flag_fragment_first = 0x01;  ///< FRAGMENT: announces, carries no data.
+inline constexpr std::uint8_t flag_confirm_later = 0x01;   ///< PUBLISH: nobody waits for its CONFIRM yet.
 inline constexpr std::uint8_t flag_settle_note = 0x01;     ///< SETTLE: a text is in front of the ranges.
 inline constexpr std::uint8_t flag_fragment_last = 0x02;   ///< FRAGMENT: the last piece.
 

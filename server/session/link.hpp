@@ -46,6 +46,7 @@ struct Link {
     State state = State::free;
     wire::Role role = wire::Role::sender;
     bool is_collected = false;        ///< In the session's list for the next flush.
+    bool is_held = false;             ///< In the session's list of those whose confirm may wait.
     bool detach_wanted = false;       ///< DETACH came, or the link failed, before the channel was known.
     runtime::ChannelRef channel;
     std::unique_ptr<runtime::AttachRequest> next_attach;  ///< ATTACH that came while `failing`.
@@ -58,6 +59,11 @@ struct Link {
     std::uint64_t settled_receipt = 0;
     channel::Credit credit;           ///< Sender: to be announced. Receiver, while attaching: came early.
     bool has_question = false;        ///< STATE came while attaching.
+
+    // Sender: numbers of messages.
+    std::uint64_t published = 0;      ///< The last one that came.
+    std::uint64_t awaited = 0;        ///< The last one that its sender waits for.
+    std::uint64_t told = 0;           ///< In the last CONFIRM, or in ATTACHED.
 
     std::uint64_t delivered = 0;      ///< Messages given on this link.
     std::vector<wire::ConfirmException> refusals;

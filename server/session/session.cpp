@@ -43,13 +43,22 @@ void Session::flush_turn() noexcept {
     if (is_finished_) {
         return;
     }
+    const auto deadline_before = protocol_.deadline();
     protocol_.prepare_flush();
+    schedule_if_earlier(deadline_before);
     io_.flush();
     protocol_.on_write_progress(outbox_.size_bytes());  // Also if the socket took nothing: the outbox may have grown.
     if (is_finishing_ && !is_finished_ && io_.is_open()) {
         is_finished_ = true;
         io_.shutdown_after_flush();
         shard_.schedule(*this, shard_.state().clock.now() + finish_timeout);
+    }
+}
+
+/// A later one is found when the deadline comes.
+void Session::schedule_if_earlier(MonotonicTime than) noexcept {
+    if (protocol_.deadline() < than && !protocol_.is_closing()) {
+        shard_.schedule(*this, protocol_.deadline());
     }
 }
 
@@ -81,9 +90,7 @@ void Session::abort() noexcept { io_.close(std::make_error_code(std::errc::opera
 std::size_t Session::on_bytes(BorrowedBytes readable) noexcept {
     const auto deadline_before = protocol_.deadline();
     const auto used = protocol_.on_bytes(readable);
-    if (protocol_.deadline() != deadline_before && !protocol_.is_closing()) {
-        shard_.schedule(*this, protocol_.deadline());  // HELLO has come: from now on the heartbeat counts.
-    }
+    schedule_if_earlier(deadline_before);  // Or HELLO has come: from now on the heartbeat counts.
     return used;
 }
 

@@ -50,6 +50,8 @@ private:
     void output_ready() noexcept override;
     void close_after_flush(wire::Status reason, const std::string& text) noexcept override;
 
+    void schedule_if_earlier(MonotonicTime than) noexcept;
+
     runtime::Shard& shard_;
     const std::string peer_;
     Outbox outbox_;

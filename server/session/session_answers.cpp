@@ -29,7 +29,11 @@ void SessionProtocol::flush_collected() {
     for (const auto number : collected_) {
         Link& link = *links_[number];
         link.is_collected = false;
-        flush_link(number, link);
+        if (may_hold(link)) {
+            hold(number, link);
+        } else {
+            flush_link(number, link);
+        }
     }
     collected_.clear();
 }
@@ -38,7 +42,41 @@ void SessionProtocol::prepare_flush() {
     if (state_ == State::open) {
         flush_collected();
         writer_.pump([this](std::uint16_t number) { return find_link(number); });
+        if (!outbox_.empty()) {
+            flush_held();  // With what is written anyway they cost next to nothing.
+        }
     }
+}
+
+/// A confirm that nobody waits for costs a write here and a wake-up there, while those who wait for messages want both
+/// processors. Only a confirm: everything else is said at once.
+bool SessionProtocol::may_hold(const Link& link) const noexcept {
+    return link.state == Link::State::attached && link.has_confirm && link.awaited <= link.told &&
+           link.confirm_sequence > link.told && link.confirm_sequence - link.told < held_messages_max &&
+           link.refusals.empty() && !link.has_credit && !is_draining_;
+}
+
+void SessionProtocol::hold(std::uint16_t number, Link& link) {
+    if (link.is_held) {
+        return;
+    }
+    link.is_held = true;
+    if (held_.empty()) {
+        held_until_ = clock_.now();  // The shard's next tick.
+    }
+    held_.push_back(number);
+}
+
+void SessionProtocol::flush_held() {
+    for (const auto number : held_) {
+        Link& link = *links_[number];
+        link.is_held = false;
+        if (link.has_confirm && link.is_talking()) {
+            flush_link(number, link);
+        }
+    }
+    held_.clear();
+    held_until_ = MonotonicTime::max();
 }
 
 namespace {
@@ -69,6 +107,7 @@ void SessionProtocol::flush_link(std::uint16_t number, Link& link) {
             wire::put_confirm(outbox_, number, sequence, level, refusals);
         });
         link.has_confirm = false;
+        link.told = std::max(link.told, link.confirm_sequence);
     }
     if (link.has_credit) {
         wire::put_credit(outbox_, number, {link.credit.messages, link.credit.bytes});
@@ -123,6 +162,7 @@ void SessionProtocol::on_attached(std::uint16_t number, const runtime::Attachmen
     }
     BATON_ASSERT(state_ == State::open && link.state == Link::State::attaching);
     link.state = Link::State::attached;
+    link.told = attachment.last_sequence;
     nlohmann::json settings{{"kind", runtime::kind_name(attachment.kind)},
                             {"storage", attachment.is_durable ? "durable" : "memory"},
                             {"message_size_max", attachment.message_size_max},

@@ -228,7 +228,7 @@ void SessionProtocol::on_link_frame(const wire::Frame& frame, const BorrowedByte
         case FrameType::detach:
             return on_detach(number, *link);
         case FrameType::publish:
-            return on_publish(number, *link, frame.header.sequence, body);
+            return on_publish(number, *link, frame.header, body);
         case FrameType::settle:
             return on_settle(number, *link, frame);
         case FrameType::credit:
@@ -310,6 +310,7 @@ void SessionProtocol::begin_attach(std::uint16_t number, Link& link, runtime::At
     link.delivered = 0;
     link.has_confirm = link.has_credit = link.detach_wanted = false;
     link.confirm_sequence = link.settled_receipt = 0;
+    link.published = link.awaited = link.told = 0;
     link.credit = role == wire::Role::receiver ? early_credit : channel::Credit{};
     link.refusals.clear();
     link.settle_refusals.clear();
@@ -394,7 +395,8 @@ void SessionProtocol::publish(std::uint16_t number, Link& link, std::uint64_t se
     broker_.publish(address(number), link.channel, sequence, std::move(batch), is_assembled);
 }
 
-void SessionProtocol::on_publish(std::uint16_t number, Link& link, std::uint64_t sequence, const BorrowedBytes& body) {
+void SessionProtocol::on_publish(std::uint16_t number, Link& link, const wire::FrameHeader& header,
+                                 const BorrowedBytes& body) {
     if (link.role != wire::Role::sender) {
         return fail_link(number, link, Status::protocol_violation, "PUBLISH on a receiver's link");
     }
@@ -404,11 +406,16 @@ void SessionProtocol::on_publish(std::uint16_t number, Link& link, std::uint64_t
     if (link.assembly) {
         return fail_link(number, link, Status::bad_frame, "PUBLISH while a message arrives in fragments on this link");
     }
-    if (const auto checked = check_batch(body.bytes()); !checked) {
+    const auto checked = check_batch(body.bytes());
+    if (!checked) {
         return fail_link(number, link, Status::bad_batch, make_error_code(checked.error()).message());
     }
+    link.published = header.sequence + checked->count - 1;
+    if ((header.flags & wire::flag_confirm_later) == 0) {
+        link.awaited = link.published;
+    }
     auto batch = body.size < dense_copy_below ? Payload::copy_of(pool_, body.bytes()) : body.retain();
-    publish(number, link, sequence, std::move(batch), false);
+    publish(number, link, header.sequence, std::move(batch), false);
 }
 
 void SessionProtocol::on_settle(std::uint16_t number, Link& link, const wire::Frame& frame) {
@@ -450,6 +457,10 @@ void SessionProtocol::on_credit(std::uint16_t number, Link& link, const wire::Fr
 void SessionProtocol::on_question(std::uint16_t number, Link& link, const wire::Frame& frame) {
     if (!frame.body.empty()) {
         return fail_link(number, link, Status::bad_frame, "a client sends STATE without a body");
+    }
+    link.awaited = link.published;
+    if (link.has_confirm) {
+        collect(number, link);
     }
     if (link.state == Link::State::attached) {
         broker_.query(address(number), link.channel);
@@ -515,6 +526,7 @@ void SessionProtocol::on_fragment_data(std::uint16_t number, Link& link, const w
     if (!checked || checked->count != 1) {
         return fail_link(number, link, Status::bad_batch, "a message in fragments is not a batch of one message");
     }
+    link.published = link.awaited = sequence;
     publish(number, link, sequence, std::move(batch), true);
 }
 

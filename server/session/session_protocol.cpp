@@ -165,6 +165,10 @@ void SessionProtocol::on_hello(const wire::Frame& frame) {
 // --- Time --------------------------------------------------------------------------------------------------------------
 
 void SessionProtocol::on_deadline(MonotonicTime now) {
+    if (now >= held_until_ && state_ == State::open) {
+        flush_held();
+        host_.output_ready();
+    }
     if (now < deadline_ || state_ == State::closing) {
         return;
     }
@@ -218,6 +222,7 @@ void SessionProtocol::begin_drain(std::uint32_t reconnect_after_ms) {
     if (state_ != State::open) {
         return;
     }
+    flush_held();
     const wire::Goaway goaway{"draining", "the broker is going down in order", reconnect_after_ms};
     wire::put_frame(outbox_, {.type = wire::FrameType::goaway}, as_bytes(wire::encode(goaway)));
     host_.output_ready();
@@ -229,6 +234,7 @@ void SessionProtocol::fail_connection(Status status, const std::string& text) {
     }
     if (state_ != State::preamble) {
         flush_collected();  // Decisions made before are still told, in front of the ERROR.
+        flush_held();
         wire::put_error(outbox_, 0, 0,
                         {.status = status,
                          .severity = wire::Severity::connection,
@@ -242,6 +248,8 @@ void SessionProtocol::fail_connection(Status status, const std::string& text) {
 void SessionProtocol::close(Status status, const std::string& text) {
     state_ = State::closing;
     collected_.clear();
+    held_.clear();
+    held_until_ = MonotonicTime::max();
     release_links();
     host_.output_ready();
     host_.close_after_flush(status, text);

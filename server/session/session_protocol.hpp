@@ -46,8 +46,8 @@ public:
     // --- Time --------------------------------------------------------------------------------------------------------
 
     /// When on_deadline wants to be called next. Earlier is harmless.
-    [[nodiscard]] MonotonicTime deadline() const noexcept { return deadline_; }
-    /// Handshake timeout, heartbeats.
+    [[nodiscard]] MonotonicTime deadline() const noexcept { return std::min(deadline_, held_until_); }
+    /// Handshake timeout, heartbeats, confirms that were held back.
     void on_deadline(MonotonicTime now);
     /// Bytes have arrived that make no frame yet: the peer lives, however slow the way is. Before on_deadline.
     void on_heard() noexcept { last_heard_ = clock_.now(); }
@@ -85,6 +85,9 @@ public:
 private:
     enum class State : std::uint8_t { preamble, hello, open, closing };
 
+    /// A confirm for so many messages is told, also if nobody waits for it: the sender keeps them until then.
+    static constexpr std::uint64_t held_messages_max = 256;
+
     // Bytes and handshake.
     [[nodiscard]] std::size_t take_preamble(Bytes readable);
     [[nodiscard]] std::size_t take_frame(const BorrowedBytes& readable);
@@ -101,7 +104,7 @@ private:
     [[nodiscard]] bool reads_answers(wire::FrameType type) const noexcept;
     void on_attach(const wire::Frame& frame);
     void on_detach(std::uint16_t number, Link& link);
-    void on_publish(std::uint16_t number, Link& link, std::uint64_t sequence, const BorrowedBytes& body);
+    void on_publish(std::uint16_t number, Link& link, const wire::FrameHeader& header, const BorrowedBytes& body);
     void on_settle(std::uint16_t number, Link& link, const wire::Frame& frame);
     void on_credit(std::uint16_t number, Link& link, const wire::Frame& frame);
     void on_question(std::uint16_t number, Link& link, const wire::Frame& frame);
@@ -127,6 +130,9 @@ private:
     void drop_link_state(std::uint16_t number, Link& link);
     void collect(std::uint16_t number, Link& link);
     void flush_collected();
+    [[nodiscard]] bool may_hold(const Link& link) const noexcept;
+    void hold(std::uint16_t number, Link& link);
+    void flush_held();
     void flush_link(std::uint16_t number, Link& link);
     void set_slow(bool is_slow);
 
@@ -153,6 +159,8 @@ private:
     MonotonicTime deadline_;
     std::vector<std::unique_ptr<Link>> links_;  ///< By number; clients count from 1.
     std::vector<std::uint16_t> collected_;      ///< Links with something for the next flush.
+    std::vector<std::uint16_t> held_;           ///< Links with a confirm that nobody waits for.
+    MonotonicTime held_until_ = MonotonicTime::max();
     std::vector<channel::SettleRange> settle_ranges_;  ///< Reused.
     DeliveryWriter writer_;
     std::string peer_agent_;

@@ -30,13 +30,21 @@ void SimSession::flush_turn() {
     if (is_finished_) {
         return;
     }
+    const auto deadline_before = protocol_.deadline();
     protocol_.prepare_flush();
+    schedule_if_earlier(deadline_before);
     socket_.flush();
     protocol_.on_write_progress(outbox_.size_bytes());
     if (is_finishing_ && !is_finished_ && socket_.is_open()) {
         is_finished_ = true;
         socket_.shutdown_after_flush();
         shard_.schedule(*this, shard_.owner().scheduler().now() + session::Session::finish_timeout);
+    }
+}
+
+void SimSession::schedule_if_earlier(MonotonicTime than) {
+    if (protocol_.deadline() < than && !protocol_.is_closing()) {
+        shard_.schedule(*this, protocol_.deadline());
     }
 }
 
@@ -77,9 +85,7 @@ void SimSession::die(Death death) {
 std::size_t SimSession::on_bytes(BorrowedBytes readable) noexcept {
     const auto deadline_before = protocol_.deadline();
     const auto used = protocol_.on_bytes(readable);
-    if (protocol_.deadline() != deadline_before && !protocol_.is_closing()) {
-        shard_.schedule(*this, protocol_.deadline());
-    }
+    schedule_if_earlier(deadline_before);
     return used;
 }
 

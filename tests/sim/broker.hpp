@@ -60,6 +60,8 @@ private:
     void output_ready() noexcept override;
     void close_after_flush(wire::Status reason, const std::string& text) noexcept override;
 
+    void schedule_if_earlier(MonotonicTime than);
+
     SimShard& shard_;
     const std::string name_;
     Outbox outbox_;

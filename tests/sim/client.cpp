@@ -252,7 +252,11 @@ void SimClient::publish_batch(Sender& sender) {
         ledger_.sent(sender.producer, number, body.size());
         builder_.append(body, has_properties ? Bytes{correlation} : Bytes{});
     }
-    const std::uint64_t first = protocol_.publish(sender.link, builder_.take(pool_));
+    const auto confirm = prng_.chance(1, 2) ? client::ConfirmWhen::later : client::ConfirmWhen::now;
+    const std::uint64_t first = protocol_.publish(sender.link, builder_.take(pool_), confirm);
+    if (prng_.chance(1, 8)) {
+        protocol_.await_confirms(sender.link);
+    }
     if (first != sender.published + 1) {
         report_.violation(name_of(sender.link) + ": publish returned number " + std::to_string(first) + ", not " +
                           std::to_string(sender.published + 1));

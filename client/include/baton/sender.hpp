@@ -67,7 +67,8 @@ public:
     Expected<SendReceipt> send(const Message& message, const WaitLimit& limit, std::nothrow_t) noexcept;
 
     // Accepts a message for sending and returns its number; waits only while the window is full. When the limit is
-    // reached the message is not accepted. A refusal by the broker shows in the next flush().
+    // reached the message is not accepted. A refusal by the broker shows in the next flush(). While nobody asks (by send,
+    // flush, unconfirmed or confirmed_up_to, for 64 messages) the broker confirms when it suits it, within 20 ms.
     std::uint64_t post(const Message& message, const WaitLimit& limit = WaitLimit::forever());
     Expected<std::uint64_t> post(const Message& message, const WaitLimit& limit, std::nothrow_t) noexcept;
     // Never waits; nothing if the window is full. Throws what does not depend on waiting.

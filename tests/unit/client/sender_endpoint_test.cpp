@@ -22,6 +22,24 @@ protected:
     [[nodiscard]] Expected<std::uint64_t> post(const Message& message) {
         return endpoint->post(endpoint, message, WaitLimit::no_wait());
     }
+    // "PUBLISH later", "STATE": what a turn writes, and whether it says that nobody waits.
+    [[nodiscard]] std::vector<std::string> turn() {
+        world.run_io();
+        std::vector<std::string> lines;
+        for (const Said& frame : world.dialogue.said()) {
+            lines.push_back(std::string{wire::to_string(frame.header.type)} +
+                            (frame.header.flags == wire::flag_confirm_later ? " later" : ""));
+        }
+        return lines;
+    }
+    void post_and_confirm(std::uint64_t count) {
+        for (std::uint64_t i = 0; i < count; ++i) {
+            const auto number = post("m");
+            ASSERT_TRUE(number.has_value());
+            (void)turn();
+            confirm(*number);
+        }
+    }
     void confirm(std::uint64_t up_to) { endpoint->on_confirmed(up_to, 1, world.completions); }
 
     EndpointWorld world;
@@ -39,7 +57,59 @@ TEST_F(SenderEndpointTest, MessagesOfOneTurnAreOneBatchAndOneWake) {
     EXPECT_EQ(Dialogue::messages_of(publish.bytes()).size(), 100U);
     EXPECT_EQ(endpoint->unconfirmed(), 100U);
     confirm(100);
-    EXPECT_TRUE(endpoint->flush(WaitLimit::no_wait())->all_stored());
+    EXPECT_TRUE(endpoint->flush(endpoint, WaitLimit::no_wait())->all_stored());
+}
+
+TEST_F(SenderEndpointTest, WhoNeverAsksIsConfirmedWhenItSuitsTheBroker) {
+    attach();
+    post_and_confirm(SenderEndpoint::unwatched_min - 1);
+    EXPECT_TRUE(post("m"));
+    EXPECT_THAT(turn(), ElementsAre("PUBLISH later"));
+    EXPECT_EQ(endpoint->confirmed_up_to(), SenderEndpoint::unwatched_min - 1);  // Somebody looks,
+    EXPECT_TRUE(post("m"));
+    EXPECT_THAT(turn(), ElementsAre("PUBLISH"));  // and is taken to look again.
+}
+
+TEST_F(SenderEndpointTest, FlushAsksForConfirms) {
+    attach();
+    post_and_confirm(SenderEndpoint::unwatched_min);
+    EXPECT_TRUE(post("m"));
+    EXPECT_THAT(turn(), ElementsAre("PUBLISH later"));
+    EXPECT_FALSE(endpoint->flush(endpoint, WaitLimit::no_wait()));
+    EXPECT_THAT(turn(), ElementsAre("STATE"));
+    EXPECT_TRUE(post("m"));
+    EXPECT_FALSE(endpoint->flush(endpoint, WaitLimit::no_wait()));
+    EXPECT_THAT(turn(), ElementsAre("PUBLISH"));
+}
+
+TEST_F(SenderEndpointTest, WhoWaitsForRoomAsksForConfirms) {
+    attach({.messages = 1'000, .bytes = 1'000});
+    post_and_confirm(SenderEndpoint::unwatched_min);
+    EXPECT_TRUE(post(std::string(100, 'x')));
+    EXPECT_THAT(turn(), ElementsAre("PUBLISH later"));
+    EXPECT_FALSE(post(std::string(950, 'x')));
+    EXPECT_THAT(turn(), ElementsAre("STATE"));
+}
+
+TEST_F(SenderEndpointTest, BehindHalfOfTheWindowConfirmsAreWanted) {
+    attach({.messages = 4, .bytes = 1'000'000});
+    post_and_confirm(SenderEndpoint::unwatched_min);
+    for (const char* expected : {"PUBLISH later", "PUBLISH later", "PUBLISH", "PUBLISH"}) {
+        EXPECT_TRUE(post("m"));
+        EXPECT_THAT(turn(), ElementsAre(expected));
+    }
+    confirm(SenderEndpoint::unwatched_min + 4);
+    EXPECT_TRUE(post("m"));
+    EXPECT_THAT(turn(), ElementsAre("PUBLISH later"));
+}
+
+TEST_F(SenderEndpointTest, WithSomebodyWhoIsCalledConfirmsAreWanted) {
+    attach();
+    post_and_confirm(SenderEndpoint::unwatched_min);
+    endpoint->send_async(endpoint, "m", [](const auto&) {});
+    EXPECT_THAT(turn(), ElementsAre("PUBLISH"));
+    EXPECT_TRUE(post("m"));
+    EXPECT_THAT(turn(), ElementsAre("PUBLISH"));
 }
 
 TEST_F(SenderEndpointTest, BatchesStayNearTheirLimit) {
@@ -155,13 +225,13 @@ TEST_F(SenderEndpointTest, RefusalsAreReportedOnce) {
     EXPECT_TRUE(post("a") && post("b") && post("c") && post("d"));
     endpoint->on_refused(2, 2, Status::message_too_large);
     confirm(4);
-    auto report = endpoint->flush(WaitLimit::no_wait());
+    auto report = endpoint->flush(endpoint, WaitLimit::no_wait());
     ASSERT_TRUE(report.has_value());
     ASSERT_EQ(report->refused.size(), 1U);
     EXPECT_EQ(report->refused[0].first, 2U);
     EXPECT_EQ(report->refused[0].count, 2U);
     EXPECT_EQ(report->refused[0].error.code(), ClientErrc::message_too_large);
-    EXPECT_THAT(endpoint->flush(WaitLimit::no_wait())->refused, IsEmpty());
+    EXPECT_THAT(endpoint->flush(endpoint, WaitLimit::no_wait())->refused, IsEmpty());
 }
 
 TEST_F(SenderEndpointTest, AFullDiskMayBeTriedAgainAndAFailedOneMayNot) {
@@ -171,7 +241,7 @@ TEST_F(SenderEndpointTest, AFullDiskMayBeTriedAgainAndAFailedOneMayNot) {
     endpoint->on_refused(2, 1, Status::storage_failed);
     endpoint->on_refused(3, 1, Status::channel_damaged);
     confirm(3);
-    const auto refused = endpoint->flush(WaitLimit::no_wait())->refused;
+    const auto refused = endpoint->flush(endpoint, WaitLimit::no_wait())->refused;
     ASSERT_EQ(refused.size(), 3U);
     EXPECT_TRUE(refused[0].error.retryable());
     EXPECT_FALSE(refused[1].error.retryable());
@@ -214,7 +284,7 @@ protected:
     }
     [[nodiscard]] std::vector<std::string> refusals() {
         std::vector<std::string> ranges;
-        const auto report = endpoint->flush(WaitLimit::no_wait());
+        const auto report = endpoint->flush(endpoint, WaitLimit::no_wait());
         EXPECT_TRUE(report.has_value());
         for (const Refusal& refusal : report->refused) {
             ranges.push_back(std::string{refusal.error.status_name()} + " " + std::to_string(refusal.first) + "+" +
@@ -350,7 +420,7 @@ TEST_F(SenderEndpointTest, AsyncSendsCompleteInOrderWithTheirOwnOutcome) {
     confirm(4);
     world.run_completions();
     EXPECT_THAT(outcomes, ElementsAre("interrupted", "1", "message_too_large", "4"));
-    EXPECT_TRUE(endpoint->flush(WaitLimit::no_wait())->all_stored());  // Told already.
+    EXPECT_TRUE(endpoint->flush(endpoint, WaitLimit::no_wait())->all_stored());  // Told already.
 }
 
 TEST_F(SenderEndpointTest, TheEndOfTheLinkEndsEverything) {
@@ -364,7 +434,7 @@ TEST_F(SenderEndpointTest, TheEndOfTheLinkEndsEverything) {
     world.run_completions();
     EXPECT_THAT(outcomes, ElementsAre("not_found"));
     EXPECT_EQ(post("c").error().code(), ClientErrc::not_found);
-    EXPECT_EQ(endpoint->flush(WaitLimit::forever()).error().code(), ClientErrc::not_found);
+    EXPECT_EQ(endpoint->flush(endpoint, WaitLimit::forever()).error().code(), ClientErrc::not_found);
     EXPECT_TRUE(endpoint->is_over());
 }
 
@@ -385,7 +455,7 @@ TEST_F(SenderEndpointTest, AStopTokenEndsAWait) {
     std::stop_source source;
     source.request_stop();
     EXPECT_EQ(endpoint->post(endpoint, "b", source.get_token()).error().code(), ClientErrc::interrupted);
-    EXPECT_EQ(endpoint->flush(source.get_token()).error().code(), ClientErrc::interrupted);
+    EXPECT_EQ(endpoint->flush(endpoint, source.get_token()).error().code(), ClientErrc::interrupted);
 }
 
 }  // namespace

@@ -94,6 +94,57 @@ TEST(SenderLink, TakesMessagesOnlyWhileItCouldWriteThem) {
     EXPECT_THAT(d.reported(), ElementsAre("confirmed L1 2 1", "takes L1"));
 }
 
+TEST(SenderLink, SaysThatNobodyWaitsAndAsksWhenSomebodyDoes) {
+    Dialogue d;
+    d.connect();
+    const LinkId id = d.sender("a");
+    d.protocol.publish(id, d.batch({"x"}));
+    EXPECT_EQ(d.said_one(FrameType::publish).header.flags, 0);
+    d.protocol.await_confirms(id);
+    EXPECT_THAT(d.said(), IsEmpty()) << "the broker knows";
+    d.protocol.publish(id, d.batch({"y"}), ConfirmWhen::later);
+    EXPECT_EQ(d.said_one(FrameType::publish).header.flags, wire::flag_confirm_later);
+    d.protocol.await_confirms(id);
+    d.protocol.await_confirms(id);
+    EXPECT_THAT(d.said_in_short(), ElementsAre("STATE 1#0")) << "asked once";
+    d.protocol.publish(id, d.batch({"z"}), ConfirmWhen::later);
+    (void)d.said();
+    d.confirm(1, 3);
+    d.protocol.await_confirms(id);
+    EXPECT_THAT(d.said(), IsEmpty()) << "nothing is left to wait for";
+}
+
+TEST(SenderLink, WhatIsNotWrittenWhenSomebodyWaitsSaysItByItself) {
+    Dialogue d;
+    d.connect();
+    const LinkId id = d.sender("a", 1);
+    d.protocol.publish(id, d.batch({"x", "y"}), ConfirmWhen::later);
+    EXPECT_EQ(d.said_one(FrameType::publish).header.flags, wire::flag_confirm_later);
+    d.protocol.await_confirms(id);
+    EXPECT_THAT(d.said_in_short(), ElementsAre("STATE 1#0"));
+    d.credit(1, 2);
+    EXPECT_EQ(d.said_one(FrameType::publish).header.flags, 0);
+    d.disconnect();
+    d.connect();  // What was waited for is waited for still.
+    d.attached(1);
+    d.credit(1, 10);
+    for (const Said& frame : d.said()) {
+        EXPECT_EQ(frame.header.flags, 0) << wire::to_string(frame.header.type);
+    }
+}
+
+TEST(SenderLink, ClosingWaitsForConfirms) {
+    Dialogue d;
+    d.connect();
+    const LinkId id = d.sender("a");
+    d.protocol.publish(id, d.batch({"x"}), ConfirmWhen::later);
+    (void)d.said();
+    d.protocol.close(id);
+    EXPECT_THAT(d.said_in_short(), ElementsAre("STATE 1#0"));
+    d.confirm(1, 1);
+    EXPECT_THAT(d.said_in_short(), ElementsAre("DETACH 1#0"));
+}
+
 TEST(SenderLink, ConfirmNamesWhatWasRefused) {
     Dialogue d;
     d.connect();

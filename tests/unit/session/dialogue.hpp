@@ -182,6 +182,11 @@ public:
         wire::put_publish(out_, link, sequence, batch(words));
         say_written();
     }
+    /// Nobody waits for the confirm.
+    void publish_unwatched(std::uint16_t link, std::uint64_t sequence, const std::vector<std::string>& words) {
+        frame({.type = wire::FrameType::publish, .flags = wire::flag_confirm_later, .link = link, .sequence = sequence},
+              as_text(batch(words).bytes()));
+    }
     void credit(std::uint16_t link, std::uint64_t messages, std::uint64_t bytes) {
         wire::put_credit(out_, link, {messages, bytes});
         say_written();

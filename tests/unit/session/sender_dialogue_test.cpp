@@ -35,6 +35,107 @@ TEST_P(Sending, ConfirmsOncePerTurn) {
     EXPECT_EQ(peer.hears(), Lines{"CONFIRM 1 up to 5"});
 }
 
+// --- Confirms that nobody waits for
+
+TEST_P(Sending, AConfirmThatNobodyWaitsForComesWithTheNextTick) {
+    auto& peer = sender();
+    peer.publish_unwatched(1, 1, {"a"});
+    peer.publish_unwatched(1, 2, {"b", "c"});
+    EXPECT_EQ(peer.hears(), Lines{});
+    dialogue.pass(std::chrono::milliseconds{20});
+    EXPECT_EQ(peer.hears(), Lines{"CONFIRM 1 up to 3"});
+    dialogue.pass(std::chrono::milliseconds{20});
+    EXPECT_EQ(peer.hears(), Lines{});
+    peer.publish_unwatched(1, 4, {"d"});
+    EXPECT_EQ(peer.hears(), Lines{});
+    dialogue.pass(std::chrono::milliseconds{20});
+    EXPECT_EQ(peer.hears(), Lines{"CONFIRM 1 up to 4"});
+}
+
+TEST_P(Sending, AConfirmThatNobodyWaitsForComesWithTheOneOfALaterMessage) {
+    auto& peer = sender();
+    peer.publish_unwatched(1, 1, {"a"});
+    EXPECT_EQ(peer.hears(), Lines{});
+    peer.publish(1, 2, {"b"});
+    EXPECT_EQ(peer.hears(), Lines{"CONFIRM 1 up to 2"});
+}
+
+TEST_P(Sending, WhoWaitsIsConfirmedAlsoIfThereIsSomethingUnwatchedBehindIt) {
+    auto& peer = sender();
+    peer.at_once([&] {
+        peer.publish(1, 1, {"a"});
+        peer.publish_unwatched(1, 2, {"b"});
+    });
+    EXPECT_EQ(peer.hears(), Lines{"CONFIRM 1 up to 2"});
+}
+
+TEST_P(Sending, AConfirmThatNobodyWaitsForComesWithWhateverIsWritten) {
+    auto& peer = sender();
+    peer.publish_unwatched(1, 1, {"a"});
+    EXPECT_EQ(peer.hears(), Lines{});
+    peer.frame({.type = wire::FrameType::ping, .sequence = 9});
+    EXPECT_EQ(peer.hears(), (Lines{"PONG 9", "CONFIRM 1 up to 1"}));
+}
+
+TEST_P(Sending, AQuestionAsksForConfirms) {
+    auto& peer = sender();
+    peer.publish_unwatched(1, 1, {"a"});
+    EXPECT_EQ(peer.hears(), Lines{});
+    peer.ask_state(1);
+    EXPECT_EQ(peer.hears_sorted(), (Lines{"CONFIRM 1 up to 1", "STATE 1 none, ready 1, held 0"}));
+    // Also if they are not there yet: here the channel hears of both at the same time.
+    peer.at_once([&] {
+        peer.publish_unwatched(1, 2, {"b"});
+        peer.ask_state(1);
+    });
+    EXPECT_EQ(peer.hears("CONFIRM"), Lines{"CONFIRM 1 up to 2"});
+    peer.publish_unwatched(1, 3, {"c"});
+    EXPECT_EQ(peer.hears(), Lines{}) << "what comes behind the question is not meant";
+}
+
+TEST_P(Sending, ASenderDoesNotHaveToKeepMuchForConfirmsThatNobodyWaitsFor) {
+    auto& peer = sender();
+    peer.publish_unwatched(1, 1, std::vector<std::string>(255, "x"));
+    EXPECT_EQ(peer.hears("CONFIRM"), Lines{});
+    peer.publish_unwatched(1, 256, {"x"});
+    EXPECT_EQ(peer.hears("CONFIRM"), Lines{"CONFIRM 1 up to 256"});
+    peer.publish_unwatched(1, 257, {"x"});
+    EXPECT_EQ(peer.hears("CONFIRM"), Lines{});
+}
+
+TEST_P(Sending, WhatIsRefusedIsToldAtOnce) {
+    auto& admin = dialogue.greeted(1);
+    EXPECT_EQ(admin.asks(name, {{"op", "channel.create"}, {"message_size_max", 3}})["ok"], true);
+    auto& peer = sender();
+    peer.publish_unwatched(1, 1, {"abc"});
+    peer.publish_unwatched(1, 2, {"abcd"});
+    EXPECT_EQ(peer.hears(), Lines{"CONFIRM 1 up to 2, 2 message_too_large"});
+}
+
+TEST_P(Sending, NothingIsHeldBackFromWhoDetachesOrWhileTheBrokerDrains) {
+    auto& peer = sender();
+    peer.publish_unwatched(1, 1, {"a"});
+    peer.detach(1);
+    EXPECT_EQ(peer.hears(), (Lines{"CONFIRM 1 up to 1", "DETACHED 1"}));
+    peer.attach_sender(1, name);
+    static_cast<void>(peer.hears());
+    peer.publish_unwatched(1, 1, {"a"});
+    EXPECT_EQ(peer.hears(), Lines{});
+    peer.connection().protocol().begin_drain(0);
+    dialogue.run();
+    EXPECT_EQ(peer.hears_sorted(), (Lines{"CONFIRM 1 up to 1", "GOAWAY"}));
+    peer.publish_unwatched(1, 2, {"b"});
+    EXPECT_EQ(peer.hears(), Lines{"CONFIRM 1 up to 2"});
+}
+
+TEST_P(Sending, AnUnwatchedDuplicateIsConfirmedAtOnce) {
+    auto& peer = sender(some_producer);
+    peer.publish(1, 1, {"a", "b"});
+    static_cast<void>(peer.hears());
+    peer.publish_unwatched(1, 1, {"a", "b"});
+    EXPECT_EQ(peer.hears(), Lines{"CONFIRM 1 up to 2"});
+}
+
 TEST_P(Sending, DuplicatesAreConfirmedAgainAndNotStored) {
     auto& peer = sender(some_producer);
     peer.publish(1, 1, {"a", "b"});
