@@ -24,6 +24,7 @@ void Loop::run() {
     }
     std::unique_lock lock{mutex_};
     while (!context_->stopped()) {
+        BATON_ASSERT_MSG(holder_ != Holder::user, "two threads would run the loop");
         holder_ = Holder::io;
         is_needed_ = false;
         lock.unlock();
@@ -31,11 +32,12 @@ void Loop::run() {
             const auto turn = enter_turn();
             work_->take_turn();
         }
-        while (context_->run_one() != 0 && !is_lent()) {
+        while (context_->run_one() != 0 && !is_lent(lock)) {
         }
-        lock.lock();
-        if (holder_ == Holder::nobody) {
+        if (lock.owns_lock()) {
             park(lock);
+        } else {
+            lock.lock();
         }
     }
     is_kept_ = true;
@@ -48,21 +50,22 @@ void Loop::run() {
     context_ = nullptr;
 }
 
-// After each handler of the I/O thread.
-bool Loop::is_lent() {
+// After each handler of the I/O thread. True: with the lock, and until park() has it nobody can have taken the loop and given
+// it back.
+bool Loop::is_lent(std::unique_lock<std::mutex>& lock) {
     if (waiters_ == 0) {
         return false;  // Whoever was notified needs no more, or has not been waiting.
     }
-    const std::lock_guard lock{mutex_};
-    if (!std::exchange(is_lending_, false) || is_missed_ || is_kept_ || waiters_ > 1 || context_->stopped()) {
-        return false;
-    }
-    holder_ = Holder::nobody;
-    if (is_woken_) {
+    lock.lock();
+    if (std::exchange(is_lending_, false) && !is_missed_ && !is_kept_ && waiters_ <= 1 && !context_->stopped()) {
+        holder_ = Holder::nobody;
+        if (!is_woken_) {
+            return true;
+        }
         holder_ = Holder::io;
-        return false;
     }
-    return true;
+    lock.unlock();
+    return false;
 }
 
 // As long as others come for the loop, it looks only now and then, and when one of them waits for long it sleeps.

@@ -111,7 +111,7 @@ public:
 private:
     enum class Holder : std::uint8_t { io, nobody, user };
 
-    [[nodiscard]] bool is_lent();
+    [[nodiscard]] bool is_lent(std::unique_lock<std::mutex>& lock);
     void park(std::unique_lock<std::mutex>& lock);
     // All with the mutex.
     void need_io_thread();
