@@ -80,10 +80,21 @@ ConnectionIo::~ConnectionIo() {
 
 // --- Life ---------------------------------------------------------------------------------------------------------
 
-void ConnectionIo::start() noexcept {
+void ConnectionIo::start(Bytes unread) noexcept {
     BATON_ASSERT(state_ == State::made);
     state_ = State::open;
-    wait_readable();
+    if (unread.empty()) {
+        wait_readable();
+        return;
+    }
+    reserve_remainder(unread.size());
+    copy_bytes(remainder_.bytes(), unread);
+    ++outstanding_;
+    asio::post(socket_.get_executor(), [this, size = unread.size()] {
+        const auto entered = events_.enter();
+        --outstanding_;
+        on_unread(size);
+    });
 }
 
 void ConnectionIo::shutdown_after_flush() noexcept {
@@ -104,7 +115,14 @@ void ConnectionIo::close(std::error_code reason) noexcept {
     close_reason_ = reason;
     std::error_code ignored;
     socket_.close(ignored);  // Both waits end now, as cancelled; their handlers are still to come.
-    if (was_started && outstanding_ == 0) {
+    if (was_started) {
+        end_later();
+    }
+}
+
+// With nothing outstanding nobody else would say that it is over.
+void ConnectionIo::end_later() noexcept {
+    if (outstanding_ == 0) {
         ++outstanding_;
         asio::post(socket_.get_executor(), [this] {
             const auto entered = events_.enter();
@@ -112,6 +130,19 @@ void ConnectionIo::close(std::error_code reason) noexcept {
             operation_ended();
         });
     }
+}
+
+Result<Descriptor> ConnectionIo::release(std::vector<std::byte>& unread) noexcept {
+    BATON_ASSERT(state_ == State::open && outbox_.empty() && !is_write_waiting_);
+    if (remainder_size_ > 0) {
+        const auto* bytes = remainder_.bytes() + remainder_begin_;
+        unread.insert(unread.end(), bytes, bytes + remainder_size_);
+    }
+    state_ = State::closing;
+    auto executor = socket_.get_executor();
+    auto descriptor = net::release(std::exchange(socket_, Socket{executor}));
+    end_later();
+    return descriptor;
 }
 
 void ConnectionIo::operation_ended() noexcept {
@@ -153,6 +184,23 @@ void ConnectionIo::on_readable() noexcept {
     }
     // Answers leave before the next wait is armed.
     if (was_open) {
+        events_.on_turn_end();
+    }
+    if (state_ == State::open || state_ == State::finishing) {
+        wait_readable();
+    }
+}
+
+// What another ConnectionIo had read, as if it had arrived now.
+void ConnectionIo::on_unread(std::size_t size) noexcept {
+    if (state_ == State::closing) {
+        operation_ended();
+        return;
+    }
+    if (state_ == State::open) {
+        hand_over(size, {});
+    }
+    if (state_ == State::open) {
         events_.on_turn_end();
     }
     if (state_ == State::open || state_ == State::finishing) {

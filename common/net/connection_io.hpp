@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <mutex>
 #include <system_error>
+#include <vector>
 
 #include "common/base/outbox.hpp"
 #include "common/base/payload.hpp"
@@ -76,8 +77,9 @@ public:
     ConnectionIo& operator=(const ConnectionIo&) = delete;
     ~ConnectionIo();
 
-    // Starts reading, once. The first call of the events comes from the event loop, not from in here.
-    void start() noexcept;
+    // Starts reading, once. The first call of the events comes from the event loop, not from in here. `unread`: bytes that
+    // the peer sent before, to whom the descriptor was taken from (release()).
+    void start(Bytes unread = {}) noexcept;
 
     // Writes what is in the Outbox, as much as the socket takes now; the rest follows by itself when the socket takes
     // more. Meanwhile further calls do nothing. Call it once for each turn in which the Outbox got something.
@@ -93,6 +95,10 @@ public:
     // on_closed(reason) follows from the event loop. A second call changes nothing, the first reason stays.
     void close(std::error_code reason = {}) noexcept;
 
+    // Takes the descriptor away, for a ConnectionIo of another thread. Only while open, with an empty Outbox and no write
+    // outstanding. What was read and not used is appended to `unread`. Ends this object as close() does, also if it fails.
+    [[nodiscard]] Result<Descriptor> release(std::vector<std::byte>& unread) noexcept;
+
     // Made or open: bytes can still be sent to the peer, as far as we know.
     [[nodiscard]] bool is_open() const noexcept { return state_ == State::made || state_ == State::open; }
     // The socket did not take everything: the rest is sent when it does.
@@ -107,9 +113,12 @@ public:
 private:
     enum class State : std::uint8_t { made, open, finishing, closing, closed };
 
+    void end_later() noexcept;
+
     void wait_readable() noexcept;
     void wait_writable() noexcept;
     void on_readable() noexcept;
+    void on_unread(std::size_t size) noexcept;
     void on_writable() noexcept;
 
     // Reads until there is nothing more (true), or until the turn is over for fairness' sake (false).

@@ -82,7 +82,11 @@ void Shard::start() {
 // --- Any thread ------------------------------------------------------------------------------------------------------
 
 void Shard::adopt(net::Descriptor socket) {
-    asio::post(io_, [this, socket = std::move(socket)]() mutable { take(std::move(socket)); });
+    asio::post(io_, [this, socket = std::move(socket)]() mutable { take(make_connection_(*this, std::move(socket))); });
+}
+
+void Shard::adopt(MakeConnection make) {
+    asio::post(io_, [this, make = std::move(make)]() mutable { take(make(*this)); });
 }
 
 void Shard::begin_drain(std::uint32_t reconnect_after_ms) {
@@ -144,8 +148,7 @@ void Shard::take_inbox() {
 
 // --- Connections -----------------------------------------------------------------------------------------------------
 
-void Shard::take(net::Descriptor socket) {
-    auto connection = make_connection_(*this, std::move(socket));
+void Shard::take(std::unique_ptr<Connection> connection) {
     if (!connection) {
         return;
     }
@@ -164,6 +167,20 @@ void Shard::remove(Connection& connection) noexcept {
     std::ranges::replace(flushing_, &connection, static_cast<Connection*>(nullptr));
     connections_.erase(&connection);
     connection_count_.store(connections_.size(), std::memory_order_release);
+}
+
+Shard* Shard::better_shard(std::uint32_t wanted) noexcept {
+    if (wanted == index_ || is_draining_) {
+        return nullptr;
+    }
+    std::size_t total = 0;
+    for (const Shard* shard : shards_) {
+        total += shard->connection_count();
+    }
+    // A quarter more than its share, and a few, so that it works for few connections, too.
+    constexpr std::size_t few = 4;
+    const auto share_max = (total + total / 4) / shards_.size() + few;
+    return shards_[wanted]->connection_count() < share_max ? shards_[wanted] : nullptr;
 }
 
 void Shard::schedule(Connection& connection, MonotonicTime when) noexcept {

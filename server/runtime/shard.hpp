@@ -56,6 +56,10 @@ public:
 
     /// Gives the shard a connection that was accepted elsewhere.
     void adopt(net::Descriptor socket);
+    /// The same for one that has begun on another shard: `make` is called on this shard's thread, and returns null if the
+    /// peer has gone. Not called if the shard ends before.
+    using MakeConnection = std::move_only_function<std::unique_ptr<Connection>(Shard&)>;
+    void adopt(MakeConnection make);
     /// Refuses new messages, stops dispatching and tells the peers.
     void begin_drain(std::uint32_t reconnect_after_ms);
     /// While draining: nothing is in flight in this shard's channels and everything is written. Updated each tick.
@@ -84,11 +88,14 @@ public:
     void end_turn() noexcept;
     /// The same; the turn was about input of this connection.
     void end_turn_of(const Connection& connection) noexcept;
+    /// Where a connection should live that talks to a channel of shard `wanted`; null: here. A shard that has many more
+    /// connections than the others gets no more: messages that change shards cost less than one thread for all.
+    [[nodiscard]] Shard* better_shard(std::uint32_t wanted) noexcept;
 
 private:
     void send(std::uint32_t shard, EnvelopeBatch batch) override;
     void take_inbox();
-    void take(net::Descriptor socket);
+    void take(std::unique_ptr<Connection> connection);
     void stop_when_empty(MonotonicTime deadline);
     void note_served(const void* source) noexcept;
     [[nodiscard]] bool is_storage_idle();

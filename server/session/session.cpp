@@ -29,12 +29,58 @@ Session::Session(runtime::Shard& shard, net::Socket socket, std::string peer, bo
       protocol_{shard.broker(), shard.pool(), outbox_, *this, is_refused},
       io_{std::move(socket), shard.read_buffer(), outbox_, *this} {}
 
-Session::~Session() { shard_.state().connections.fetch_sub(1, std::memory_order_relaxed); }
+Session::Session(runtime::Shard& shard, net::Socket socket, Moved moved)
+    : shard_{shard},
+      peer_{std::move(moved.peer)},
+      outbox_{shard.pool()},
+      protocol_{shard.broker(), shard.pool(), outbox_, *this, std::move(moved.greeting)},
+      io_{std::move(socket), shard.read_buffer(), outbox_, *this},
+      unread_{std::move(moved.unread)} {}
+
+Session::~Session() {
+    if (!has_moved_) {
+        shard_.state().connections.fetch_sub(1, std::memory_order_relaxed);
+    }
+}
+
+std::unique_ptr<runtime::Connection> Session::go_on(runtime::Shard& shard, Moved moved) {
+    auto socket = net::adopt(shard.executor(), std::move(moved.descriptor));
+    if (!socket) {
+        spdlog::debug("session {} from {} ended while it moved: {}", moved.id.value(), moved.peer, socket.error().message());
+        shard.state().connections.fetch_sub(1, std::memory_order_relaxed);
+        return nullptr;
+    }
+    const auto before = moved.id.value();
+    auto session = std::unique_ptr<Session>{new Session{shard, std::move(*socket), std::move(moved)}};
+    spdlog::debug("session {} from {} goes on as session {}", before, session->peer_, session->protocol_.id().value());
+    return session;
+}
 
 void Session::start() {
     spdlog::debug("session {} from {}", protocol_.id().value(), peer_);
     shard_.schedule(*this, protocol_.deadline());
-    io_.start();
+    io_.start(std::exchange(unread_, {}));
+}
+
+// --- Moving to another shard -------------------------------------------------------------------------------------------
+
+bool Session::move_to(std::uint32_t shard) noexcept {
+    next_shard_ = shard_.better_shard(shard);
+    return next_shard_ != nullptr;
+}
+
+/// At the end of the turn, outside of all calls of the protocol. This one ends as if its peer had gone.
+void Session::move_away() noexcept {
+    Moved moved{.descriptor = {}, .unread = {}, .greeting = protocol_.greeting(), .peer = peer_, .id = protocol_.id()};
+    auto descriptor = io_.release(moved.unread);
+    if (!descriptor) {
+        close_text_ = descriptor.error().message();
+        spdlog::warn("session {} from {} is closed: {}", protocol_.id().value(), peer_, close_text_);
+        return;
+    }
+    has_moved_ = true;
+    moved.descriptor = std::move(*descriptor);
+    next_shard_->adopt([moved = std::move(moved)](runtime::Shard& shard) mutable { return go_on(shard, std::move(moved)); });
 }
 
 // --- The shard ---------------------------------------------------------------------------------------------------------
@@ -94,12 +140,17 @@ std::size_t Session::on_bytes(BorrowedBytes readable) noexcept {
     return used;
 }
 
-void Session::on_turn_end() noexcept { shard_.end_turn_of(*this); }
+void Session::on_turn_end() noexcept {
+    shard_.end_turn_of(*this);
+    if (next_shard_ != nullptr && io_.is_open()) {
+        move_away();
+    }
+}
 
 void Session::on_write_progress(std::size_t unsent_bytes) noexcept { protocol_.on_write_progress(unsent_bytes); }
 
 void Session::on_closed(std::error_code reason) noexcept {
-    if (!close_text_.empty()) {
+    if (!close_text_.empty() || has_moved_) {
         // Said when it was decided.
     } else if (!reason || reason == asio::error::eof) {
         spdlog::debug("session {} from {} ended", protocol_.id().value(), peer_);

@@ -24,6 +24,15 @@ public:
 
     /// For Shard::ConnectionFactory. Null if the peer has gone already.
     [[nodiscard]] static std::unique_ptr<runtime::Connection> make(runtime::Shard& shard, net::Descriptor descriptor);
+    /// A session that has begun on another shard. It counts as one connection all the time.
+    struct Moved {
+        net::Descriptor descriptor;
+        std::vector<std::byte> unread;
+        SessionProtocol::Greeting greeting;
+        std::string peer;
+        channel::SessionId id{0};  ///< It had there.
+    };
+    [[nodiscard]] static std::unique_ptr<runtime::Connection> go_on(runtime::Shard& shard, Moved moved);
 
     ~Session() override;
 
@@ -38,6 +47,8 @@ public:
 
 private:
     Session(runtime::Shard& shard, net::Socket socket, std::string peer, bool is_refused);
+    Session(runtime::Shard& shard, net::Socket socket, Moved moved);
+    void move_away() noexcept;
 
     // net::ConnectionEvents
     [[nodiscard]] std::size_t on_bytes(BorrowedBytes readable) noexcept override;
@@ -49,6 +60,7 @@ private:
     // SessionHost
     void output_ready() noexcept override;
     void close_after_flush(wire::Status reason, const std::string& text) noexcept override;
+    [[nodiscard]] bool move_to(std::uint32_t shard) noexcept override;
 
     void schedule_if_earlier(MonotonicTime than) noexcept;
 
@@ -57,6 +69,9 @@ private:
     Outbox outbox_;
     SessionProtocol protocol_;
     net::ConnectionIo io_;
+    runtime::Shard* next_shard_ = nullptr;  ///< Where it goes on.
+    bool has_moved_ = false;     ///< It goes on there: what ends here is no connection.
+    std::vector<std::byte> unread_;  ///< Came with it.
     bool is_finishing_ = false;  ///< Close once the outbox is written.
     bool is_finished_ = false;   ///< The socket has been told.
     std::uint64_t bytes_heard_ = 0;  ///< Received when the last deadline came.

@@ -2,6 +2,7 @@
 // of the simulation, or a test. Called on the session's shard.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "common/wire/status.hpp"
@@ -14,6 +15,10 @@ public:
     virtual void output_ready() noexcept = 0;
     /// Nothing more will come: close once the outbox is written. `text` says why, for the log.
     virtual void close_after_flush(wire::Status reason, const std::string& text) noexcept = 0;
+
+    /// The first channel of the session lives on that shard. True: the session goes on there (SessionProtocol::greeting),
+    /// with the bytes that were not used; nothing is used any more. The Outbox is empty then, and stays so.
+    [[nodiscard]] virtual bool move_to(std::uint32_t /*shard*/) noexcept { return false; }
 
 protected:
     ~SessionHost() = default;

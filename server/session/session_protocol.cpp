@@ -6,6 +6,7 @@
 
 #include "common/base/assert.hpp"
 #include "common/wire/handshake.hpp"
+#include "server/runtime/placement.hpp"
 
 namespace baton::session {
 
@@ -25,6 +26,16 @@ SessionProtocol::SessionProtocol(runtime::ShardBroker& broker, ChunkPool& pool, 
       last_heard_{clock_.now()},
       deadline_{last_heard_ + limits_.handshake_timeout},
       writer_{pool, outbox} {}
+
+SessionProtocol::SessionProtocol(runtime::ShardBroker& broker, ChunkPool& pool, Outbox& outbox, SessionHost& host,
+                                 Greeting greeting)
+    : SessionProtocol{broker, pool, outbox, host, false} {
+    peer_agent_ = std::move(greeting.agent);
+    peer_name_ = std::move(greeting.name);
+    has_steps_ = greeting.has_steps;
+    has_settled_down_ = true;
+    begin(greeting.frame_size_max, greeting.heartbeat);
+}
 
 SessionProtocol::~SessionProtocol() { BATON_ASSERT_MSG(!is_connected_, "on_disconnected was not called"); }
 
@@ -87,6 +98,9 @@ void SessionProtocol::answer_http() {
 }
 
 std::size_t SessionProtocol::take_frame(const BorrowedBytes& readable) {
+    if (is_moving_) {
+        return 0;
+    }
     const auto limit = state_ == State::hello ? wire::handshake_frame_size_max : frame_size_max_;
     const auto decoded = wire::decode_frame(readable.bytes(), limit);
     switch (decoded.status) {
@@ -102,6 +116,10 @@ std::size_t SessionProtocol::take_frame(const BorrowedBytes& readable) {
             break;
     }
     const auto size = decoded.size();
+    if (moves_for(decoded.frame)) {
+        wanted_ = 0;
+        return 0;
+    }
     if (state_ == State::hello) {
         on_hello(decoded.frame);
     } else {
@@ -147,11 +165,7 @@ void SessionProtocol::on_hello(const wire::Frame& frame) {
     if (has_steps_) {
         welcome.features.emplace_back(wire::feature_step);
     }
-    frame_size_max_ = welcome.frame_size_max;
-    writer_.set_frame_size_max(welcome.frame_size_max);
-    heartbeat_ = std::chrono::milliseconds{welcome.heartbeat_ms};
-    deadline_ = clock_.now() + heartbeat_ / 2;
-    state_ = State::open;
+    begin(welcome.frame_size_max, std::chrono::milliseconds{welcome.heartbeat_ms});
     const auto body = wire::encode(welcome);
     std::array<std::byte, wire::frame_header_size> header{};
     wire::encode({.length = static_cast<std::uint32_t>(body.size()), .type = wire::FrameType::welcome}, header.data());
@@ -160,6 +174,38 @@ void SessionProtocol::on_hello(const wire::Frame& frame) {
     outbox_.append(as_bytes(body));
     outbox_.end_frame();
     host_.output_ready();
+}
+
+void SessionProtocol::begin(std::size_t frame_size_max, Duration heartbeat) {
+    frame_size_max_ = static_cast<std::uint32_t>(frame_size_max);
+    writer_.set_frame_size_max(frame_size_max_);
+    heartbeat_ = heartbeat;
+    deadline_ = clock_.now() + heartbeat_ / 2;
+    state_ = State::open;
+}
+
+/// A session whose first channel lives on another shard goes there, while that costs next to nothing: it has no links and
+/// nobody owes it an answer.
+bool SessionProtocol::moves_for(const wire::Frame& frame) noexcept {
+    if (frame.header.type != wire::FrameType::attach || state_ != State::open || has_settled_down_) {
+        return false;
+    }
+    has_settled_down_ = true;
+    const auto attach = wire::decode_attach(frame.body);
+    if (!attach || is_draining_ || admins_pending_ != 0 || !steps_.empty() || !outbox_.empty()) {
+        return false;
+    }
+    const auto shard = runtime::shard_of_channel(as_text(attach->name), broker_.shared().shard_count);
+    return shard != broker_.shard() && (is_moving_ = host_.move_to(shard));
+}
+
+SessionProtocol::Greeting SessionProtocol::greeting() const {
+    BATON_ASSERT(is_moving_);
+    return {.agent = peer_agent_,
+            .name = peer_name_,
+            .frame_size_max = frame_size_max_,
+            .heartbeat = heartbeat_,
+            .has_steps = has_steps_};
 }
 
 // --- Time --------------------------------------------------------------------------------------------------------------

@@ -30,6 +30,16 @@ public:
     /// Everything borrowed outlives the session. `is_refused`: the broker has too many connections; the peer is told so
     /// after its HELLO.
     SessionProtocol(runtime::ShardBroker& broker, ChunkPool& pool, Outbox& outbox, SessionHost& host, bool is_refused);
+    /// What was agreed with the peer before the session moved to another shard. Nothing else is worth moving: it had no
+    /// links and no requests.
+    struct Greeting {
+        std::string agent;
+        std::string name;
+        std::size_t frame_size_max = 0;
+        Duration heartbeat{};
+        bool has_steps = false;
+    };
+    SessionProtocol(runtime::ShardBroker& broker, ChunkPool& pool, Outbox& outbox, SessionHost& host, Greeting greeting);
     ~SessionProtocol() override;
 
     // --- Bytes -----------------------------------------------------------------------------------------------------
@@ -63,6 +73,8 @@ public:
     [[nodiscard]] bool is_closing() const noexcept { return state_ == State::closing; }
     [[nodiscard]] channel::SessionId id() const noexcept { return id_; }
     [[nodiscard]] const std::string& peer_agent() const noexcept { return peer_agent_; }
+    /// After SessionHost::move_to.
+    [[nodiscard]] Greeting greeting() const;
 
     // --- SessionEvents -------------------------------------------------------------------------------------------------
 
@@ -92,6 +104,7 @@ private:
     [[nodiscard]] std::size_t take_preamble(Bytes readable);
     [[nodiscard]] std::size_t take_frame(const BorrowedBytes& readable);
     void on_hello(const wire::Frame& frame);
+    void begin(std::size_t frame_size_max, Duration heartbeat);
     void answer_http();
     void close(wire::Status status, const std::string& text);
     void release_links();
@@ -99,6 +112,7 @@ private:
     // Frames in.
     void on_frame(const wire::Frame& frame, const BorrowedBytes& body);
     void on_link_frame(const wire::Frame& frame, const BorrowedBytes& body);
+    [[nodiscard]] bool moves_for(const wire::Frame& frame) noexcept;
     void on_unknown_frame(const wire::Frame& frame, const BorrowedBytes& body);
     void on_error(const wire::ErrorBody& error);
     [[nodiscard]] bool reads_answers(wire::FrameType type) const noexcept;
@@ -148,6 +162,8 @@ private:
     bool is_draining_ = false;
     bool is_slow_ = false;
     bool is_connected_ = true;
+    bool has_settled_down_ = false;  ///< ATTACH has come: it stays on this shard.
+    bool is_moving_ = false;         ///< It goes on on another one: nothing is used any more.
     bool has_refused_number_ = false;  ///< ATTACH with a number above links_max: its other frames are on their way.
     std::uint32_t admins_pending_ = 0;
     bool has_steps_ = false;  ///< HELLO said that the client knows them.

@@ -202,6 +202,37 @@ TEST_P(ConnectionIoLife, MovesToAnotherThread) {
     other_thread.join();
 }
 
+TEST_P(ConnectionIoLife, MovesInTheMiddleOfAFrame) {
+    auto pair = connected_pair(GetParam());
+    auto first = std::make_unique<FramedPeer>(loop, pool, read_buffer, std::move(pair.ours));
+    std::optional<Descriptor> descriptor;
+    std::vector<std::byte> unread;
+    first->on_end_of_turn = [&] {
+        if (first->frames_seen == 1 && !descriptor) {
+            descriptor = first->io().release(unread).value();
+        }
+    };
+    first->io().start();
+    Buffer stream = frame(100);
+    const auto whole = stream.size();
+    append_frame(stream, random_bytes(prng, 5'000));
+    ASSERT_EQ(send_some(pair.theirs, Bytes{stream}.first(whole + 1'000)), whole + 1'000);
+    ASSERT_TRUE(loop.run_until([&] { return first->is_closed(); }));
+    ASSERT_TRUE(descriptor);
+    EXPECT_EQ(first->closed, std::vector{std::error_code{}});
+    EXPECT_TRUE(equal(unread, Bytes{stream}.subspan(whole, 1'000)));
+
+    FramedPeer second{loop, pool, read_buffer, std::move(*descriptor)};
+    second.io().start(unread);
+    unread.clear();
+    const auto rest = Bytes{stream}.subspan(whole + 1'000);
+    ASSERT_EQ(send_some(pair.theirs, rest), rest.size());
+    ASSERT_TRUE(loop.run_until([&] { return second.frames_seen == 1; }));
+    EXPECT_TRUE(equal(second.frames.at(0).bytes(), Bytes{stream}.subspan(whole + sizeof(std::uint32_t))));
+    pair.theirs.reset();
+    ASSERT_TRUE(loop.run_until([&] { return second.is_closed(); }));
+}
+
 INSTANTIATE_TEST_SUITE_P(Families, ConnectionIoLife, ::testing::Values(Family::tcp, Family::unix_socket), family_name);
 
 TEST(PeerName, SaysWhoItIs) {

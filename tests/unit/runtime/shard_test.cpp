@@ -116,6 +116,19 @@ TEST_F(Shards, FlushADirtyConnectionOncePerTurn) {
     EXPECT_EQ(shards[0]->connection_count(), 0U);
 }
 
+TEST_F(Shards, TakeConnectionsFromEachOtherUntilTheyHaveMuchMoreThanTheirShare) {
+    EXPECT_EQ(shards[0]->better_shard(0), nullptr) << "it is there";
+    EXPECT_EQ(shards[0]->better_shard(1), shards[1].get());
+    for (std::ptrdiff_t count = 1; count <= 9; ++count) {
+        EXPECT_EQ(shards[0]->better_shard(1), shards[1].get());
+        shards[1]->adopt([this](Shard& shard) { return std::make_unique<FakeConnection>(shard, diary); });
+        diary.wait_for("flushed", count);
+    }
+    EXPECT_EQ(shards[1]->connection_count(), 9U);
+    EXPECT_EQ(shards[0]->better_shard(1), nullptr);
+    EXPECT_EQ(shards[1]->better_shard(0), shards[0].get());
+}
+
 TEST_F(Shards, KeepDeadlinesByTheirClock) {
     shards[0]->adopt(socket());
     diary.wait_for("started");

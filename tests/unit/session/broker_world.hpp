@@ -48,6 +48,12 @@ class Connection final : public SessionHost {
 public:
     Connection(runtime::ShardBroker& broker, ChunkPool& pool, bool is_refused = false)
         : pool_{pool}, outbox_{pool}, protocol_{broker, pool, outbox_, *this, is_refused}, shard_{broker.shard()} {}
+    /// One that has moved here.
+    Connection(runtime::ShardBroker& broker, ChunkPool& pool, SessionProtocol::Greeting greeting)
+        : pool_{pool},
+          outbox_{pool},
+          protocol_{broker, pool, outbox_, *this, std::move(greeting)},
+          shard_{broker.shard()} {}
     ~Connection() { disconnect(); }
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;
@@ -66,7 +72,8 @@ public:
         const auto used = protocol_.on_bytes({&chunk, chunk.bytes(), rest_.size()});
         BATON_ASSERT(used <= rest_.size());
         rest_.erase(rest_.begin(), rest_.begin() + static_cast<std::ptrdiff_t>(used));
-        BATON_ASSERT(protocol_.is_closing() || rest_.empty() || protocol_.bytes_wanted() > rest_.size());
+        const bool is_moving = may_move && !moves.empty();
+        BATON_ASSERT(protocol_.is_closing() || is_moving || rest_.empty() || protocol_.bytes_wanted() > rest_.size());
     }
 
     /// End of the turn: at most `bytes_max` bytes go to the peer. Returns whether there was anything to do.
@@ -108,6 +115,10 @@ public:
 
     [[nodiscard]] std::vector<std::byte> take_written() { return std::exchange(written_, {}); }
     [[nodiscard]] SessionProtocol& protocol() noexcept { return protocol_; }
+    /// Where the session wanted to go on; from then on it must use nothing.
+    std::vector<std::uint32_t> moves;
+    bool may_move = false;
+    [[nodiscard]] const std::vector<std::byte>& unused() const noexcept { return rest_; }
     [[nodiscard]] const Outbox& outbox() const noexcept { return outbox_; }
     [[nodiscard]] std::uint32_t shard() const noexcept { return shard_; }
     [[nodiscard]] bool is_connected() const noexcept { return is_connected_; }
@@ -116,6 +127,10 @@ public:
     [[nodiscard]] wire::Status close_reason() const noexcept { return close_reason_; }
 
 private:
+    bool move_to(std::uint32_t shard) noexcept override {
+        moves.push_back(shard);
+        return may_move;
+    }
     void output_ready() noexcept override { is_dirty_ = true; }
     void close_after_flush(wire::Status reason, const std::string& text) noexcept override {
         BATON_ASSERT_MSG(close_text_.empty(), "a connection is closed once");

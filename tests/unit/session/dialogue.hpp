@@ -336,6 +336,12 @@ public:
         peers_.push_back(std::make_unique<Peer>(*this, world.connect(shard, is_refused)));
         return *peers_.back();
     }
+    /// One that has moved from another shard.
+    Peer& moved(std::uint32_t shard, SessionProtocol::Greeting greeting) {
+        peers_.push_back(std::make_unique<Peer>(
+            *this, std::make_unique<Connection>(*world.brokers.at(shard), *world.pools.at(shard), std::move(greeting))));
+        return *peers_.back();
+    }
     /// A connection that has shaken hands.
     Peer& greeted(std::uint32_t shard = 0, std::string_view hello = "{}") {
         auto& peer = connected(shard);
