@@ -213,6 +213,31 @@ class ReceiveTest(CommandTest):
         pipeline.stdout.close()
         self.assertEqual(0, pipeline.wait(DEADLINE))
 
+    def test_standard_streams_that_are_closed(self):
+        """What is opened next takes their numbers: it must not be taken for them."""
+        def run(redirection, *arguments):
+            script = f'exec "$0" --url "$1" "${{@:2}}" {redirection}'
+            return subprocess.run(["/bin/bash", "-c", script, program("BATON"), self.server.url, *arguments],
+                                  capture_output=True, timeout=DEADLINE, env=clean_environment(), check=False)
+
+        self.send(b"one")
+        for redirection, arguments in (("<&-", ("send", "c")), (">&-", ("ping",)), (">&-", ("receive", "c", "-n", "1"))):
+            with self.subTest(redirection, arguments=arguments):
+                ended = run(redirection, *arguments)
+                self.assertEqual((1, b""), (ended.returncode, ended.stdout))
+                self.assertRegex(ended.stderr, rb"Bad file descriptor\n$")
+        self.assertEqual(0, run("<&- >&- 2>&-", "send", "c", "two").returncode, "it needs none of them")
+        shown = self.watcher.show(b"c")
+        self.assertEqual((2, 0), (shown["stored"], shown["settled"]))
+
+    def test_a_reader_that_has_seen_enough(self):
+        self.send(*[b"%d" % number for number in range(30_000)])
+        for form in ("text", "json", "jsonl"):
+            pipeline = subprocess.run(["/bin/bash", "-c", '"$0" --url "$1" --output "$2" peek c -n 30000 | head -c 1; '
+                                       'exit ${PIPESTATUS[0]}', program("BATON"), self.server.url, form],
+                                      capture_output=True, timeout=DEADLINE, env=clean_environment(), check=False)
+            self.assertEqual((0, b""), (pipeline.returncode, pipeline.stderr), form)
+
     def test_exec(self):
         self.send(b"good", b"bad", b"good too")
         log = os.path.join(self.folder, "log")

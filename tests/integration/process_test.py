@@ -94,6 +94,19 @@ class ListenTest(BrokerTest):
             self.peer(url).ping()
         self.assertEqual([], [name for name in os.listdir(server.folder) if name.endswith(".tmp")])
 
+    def test_standard_streams_that_are_closed(self):
+        """Else the first files and sockets that are opened were them, and the log went there."""
+        ready = os.path.join(self.folder, "ready")
+        process = subprocess.Popen(["/bin/bash", "-c", 'exec "$0" "$@" <&- >&- 2>&-', program("BATOND"), "--listen",
+                                    "tcp://127.0.0.1:0", "--data-dir", self.data_dir() + "/data", "--ready-file", ready],
+                                   env=clean_environment())
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        eventually(lambda: os.path.exists(ready), "it is ready")
+        self.assertEqual({"/dev/null"}, {os.readlink(f"/proc/{process.pid}/fd/{number}") for number in range(3)})
+        process.terminate()
+        self.assertEqual(0, process.wait(DEADLINE))
+
     def test_an_occupied_port(self):
         server = self.broker()
         self.assertIn(server.listen_url.rsplit(":", 1)[1], self.start_second(server.listen_url))
