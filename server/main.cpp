@@ -36,7 +36,10 @@ int main(int argc, char** argv) {
             std::fputs("the configuration is valid\n", stderr);
             return exit_done;
         case Command::config_show:
-            std::puts(show(line.configuration, line.with_origin).c_str());
+            if (std::puts(show(line.configuration, line.with_origin).c_str()) < 0 || std::fflush(stdout) != 0) {
+                std::perror("batond: cannot write to stdout");
+                return exit_failed;
+            }
             return exit_done;
         case Command::serve:
             break;

@@ -1,5 +1,6 @@
 #include "client/cli/command_line.hpp"
 
+#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -87,13 +88,21 @@ void unguard_values(CLI::App& app) {
     }
 }
 
-/// What was printed must have arrived: a full disk is an error, a reader that has seen enough is none.
+bool is_reader_gone() noexcept {
+    pollfd out{STDOUT_FILENO, 0, 0};
+    return ::poll(&out, 1, 0) == 1 && (out.revents & (POLLERR | POLLHUP)) != 0;
+}
+
+/// What was printed must have arrived: a full disk is an error, a reader that has seen enough is none. Why an earlier
+/// write failed is not known any more.
 int with_flushed_stdout(int exit_code) {
     errno = 0;
-    if ((std::fflush(stdout) == 0 && std::ferror(stdout) == 0) || errno == EPIPE || exit_code != exit_done) {
+    if ((std::fflush(stdout) == 0 && std::ferror(stdout) == 0) || errno == EPIPE || is_reader_gone() ||
+        exit_code != exit_done) {
         return exit_code;
     }
-    throw Failure{exit_failed, "cannot write to stdout: " + std::generic_category().message(errno), "cannot_write"};
+    const auto cause = errno != 0 ? std::generic_category().message(errno) : "not everything could be written";
+    throw Failure{exit_failed, "cannot write to stdout: " + cause, "cannot_write"};
 }
 
 }  // namespace

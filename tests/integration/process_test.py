@@ -73,6 +73,13 @@ class ConfigTest(BrokerTest):
         self.assertIn("Exit codes", self.batond("--help").stdout)
         self.assertTrue(self.batond("--version").stdout.startswith("batond "))
 
+    def test_what_cannot_be_shown_is_an_error(self):
+        with open("/dev/full", "wb") as full:
+            ended = subprocess.run([program("BATOND"), "config", "show"], stdout=full, stderr=subprocess.PIPE, timeout=DEADLINE,
+                                   env=clean_environment(XDG_STATE_HOME=self.folder), check=False)
+        self.assertEqual(1, ended.returncode)
+        self.assertIn(b"No space left", ended.stderr)
+
 
 class ListenTest(BrokerTest):
     def start_second(self, *listen):
