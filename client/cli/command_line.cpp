@@ -44,13 +44,18 @@ void add_global_options(Program& program) {
         ->type_name("URL")
         ->capture_default_str();
     app.add_flag("--quiet", global.quiet, "No information on stderr, errors only.");
-    app.add_option("--output", global.output, "text, json or jsonl.")
-        ->transform(CLI::CheckedTransformer(std::map<std::string, OutputFormat>{{"text", OutputFormat::text},
-                                                                                {"json", OutputFormat::json},
-                                                                                {"jsonl", OutputFormat::jsonl}})
-                        .description(""))
+    app.add_option_function<std::string>(
+           "--output",
+           [&global](const std::string& format) {
+               global.output = format == "json"    ? OutputFormat::json
+                               : format == "jsonl" ? OutputFormat::jsonl
+                                                   : OutputFormat::text;
+           },
+           "text, json or jsonl.")
+        ->check(CLI::IsMember({"text", "json", "jsonl"}).description(""))
         ->type_name("FORMAT");
-    add_duration(app, "--connect-timeout", "How long to wait for a broker that cannot be reached (default 30s).",
+    add_duration(app, "--connect-timeout",
+                 "How long to wait for a broker that cannot be reached (default 30s; 5s for verbs that only ask, 2s for ping).",
                  [&global](std::chrono::nanoseconds duration) {
                      global.connect_timeout = duration;
                      global.has_connect_timeout = true;
@@ -145,12 +150,12 @@ std::optional<int> parse(Program& program, std::span<const char* const> argument
         std::ranges::reverse(words);  // The parser takes them from the back.
         program.app.parse(words);
     } catch (const CLI::ParseError& error) {
-        if (error.get_exit_code() == 0) {
-            return program.app.exit(error);  // --help, --version.
-        }
         const auto verb = called_verb(program.app);
         const auto unknown =
             program.app.get_subcommands().empty() ? program.app.remaining() : std::vector<std::string>{};
+        if (error.get_exit_code() == 0 && unknown.empty()) {
+            return program.app.exit(error);  // --help, --version.
+        }
         const auto cause =
             unknown.empty() ? error.what() : "there is no verb or option \"" + unguarded(unknown.front()) + "\"";
         return report(program.global, usage(cause + "; see `" + verb + " --help`"));

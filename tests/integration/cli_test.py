@@ -126,6 +126,7 @@ class SendTest(CommandTest):
     def test_usage_errors(self):
         for arguments in ((), ("send",), ("frobnicate",), ("receive", "c", "-n", "0"), ("receive", "c", "-n", "x"),
                           ("receive", "c", "--timeout", "soon"), ("send", "c", "--window", "0"), ("send", "", "x"),
+                          ("frobnicate", "--help"),
                           ("receive", "c", "--colour"), ("--output", "xml", "ping"), ("--url", "ftp://x", "ping"),
                           ("send", "c", "x", "--header", "novalue")):
             with self.subTest(arguments):
@@ -136,6 +137,25 @@ class SendTest(CommandTest):
                     if "--output" not in arguments else {"code": "usage", "text": "x", "retryable": False}
                 self.assertEqual({"code", "text", "retryable"}, set(error))
                 self.assertFalse(error["retryable"])
+
+    def test_errors_name_the_value_and_the_next_step(self):
+        self.run_baton(0, "channel", "create", "t", "--kind", "topic")
+        self.run_baton(0, "send", "q", "x")
+        for code, words, arguments in (
+                (2, (b"xml", b"text", b"json", b"jsonl"), ("--output", "xml", "ping")),
+                (2, (b'"" is no name',), ("subscription", "create", "t", "")),
+                (2, (b'"" is no name',), ("policy", "set", "", "--memory")),
+                (5, (b'"s"', b"baton subscription list"), ("subscription", "delete", "t", "s")),
+                (5, (b'"s"', b"baton subscription list"), ("peek", "t", "--subscription", "s")),
+                (5, (b'"a*"', b"baton policy list"), ("policy", "delete", "a*")),
+                (5, (b'"nope"', b"baton channel list"), ("peek", "nope")),
+                (7, (b"topics and streams",), ("receive", "q", "--subscription", "s")),
+                (7, (b'begins at "new"',), ("receive", "t", "--from", "first"))):
+            with self.subTest(arguments):
+                text = self.run_baton(code, *arguments).stderr
+                self.assertNotIn(b"\x01", text)
+                for word in words:
+                    self.assertIn(word, text)
 
 
 class ReceiveTest(CommandTest):

@@ -68,9 +68,13 @@ class ConfigTest(BrokerTest):
         self.expect_bad(self.batond("--data-dir", "", "--default-storage", "durable"), "default_storage", "data_dir")
         self.expect_bad(self.batond("--config", self.file('{"policies": [{"match": "a", "bytes_max": "x"}]}')),
                         "policies[0].bytes_max", "x", "a size")
+        self.expect_bad(self.batond("--limits-memory-max", "64m"), "message_size_max", '"64m"', "half of limits.memory_max (64m)")
+        self.expect_bad(self.batond("--limits-outbox-max", "1m"), "outbox_high_water", '"4m"', "limits.outbox_max (1m)")
+        self.expect_bad(self.batond("--limits-outbox-low-water", "4m"), "outbox_low_water", '"4m"', "less than", "(4m)")
 
     def test_help_and_version(self):
         self.assertIn("Exit codes", self.batond("--help").stdout)
+        self.assertIn("Usage: batond [OPTIONS]", self.batond("--help").stdout)
         self.assertTrue(self.batond("--version").stdout.startswith("batond "))
 
     def test_what_cannot_be_shown_is_an_error(self):
