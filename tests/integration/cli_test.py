@@ -73,6 +73,16 @@ class SendTest(CommandTest):
             self.assertRegex(row["time"], r"^\d{4}-\d\d-\d\dT[\d:]+\.\d{6}Z$")
         self.expect_exit(2, self.server, "send", "c", "--jsonl", stdin=b"not json\n")
 
+    def test_what_comes_before_bad_input_is_sent_and_counted(self):
+        key = "k" * 70_000
+        for bad, words in ((b"not json", b"line 3"), (json.dumps({"body": "x", "key": key}).encode(), b"more than 65535 bytes")):
+            with self.subTest(words):
+                ended = self.run_baton(9, "send", "c", "--jsonl", stdin=b'{"body":"1"}\n{"body":"2"}\n' + bad + b'\n{"body":"3"}\n')
+                self.assertIn(words, ended.stderr)
+                self.assertIn(b"; 2 messages before it were sent, nothing behind it", ended.stderr)
+                self.assertEqual([b"1", b"2"], self.received())
+        self.assertIn(b"more than 65535 bytes", self.run_baton(2, "send", "c", "x", "--key", key).stderr)
+
     def test_properties(self):
         self.run_baton(0, "send", "c", "x", "--key", "k1", "--header", "a=1", "--header", "b=x=y", "--content-type",
                        "text/plain", "--id", "id-7")
