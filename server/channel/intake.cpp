@@ -202,8 +202,8 @@ bool Intake::admit(Pending& pending) noexcept {
             break;
         }
         if (!log_.is_wanted()) {
-            drop(pending, counters_.unwanted);
-            break;
+            drop_or_refuse(pending, counters_.unwanted);
+            continue;
         }
         const Cut cut = fitting(pending, wanted);
         if (cut.count > 0) {
@@ -215,7 +215,7 @@ bool Intake::admit(Pending& pending) noexcept {
             pending.messages = {};
             pending.count = 0;
         } else if (limits_.overflow == Overflow::drop_newest) {
-            drop(pending, counters_.dropped);
+            drop_or_refuse(pending, counters_.dropped);
         } else if (limits_.overflow != Overflow::drop_oldest ||
                    room_maker_.make_room(std::min<std::uint64_t>(wanted.count, limits_.messages_max),
                                          std::min<std::uint64_t>(wanted.bytes, limits_.bytes_max)) == 0) {
@@ -225,15 +225,24 @@ bool Intake::admit(Pending& pending) noexcept {
     return true;
 }
 
-// Decided and confirmed, not stored.
-void Intake::drop(Pending& pending, std::uint64_t& counter) noexcept {
-    counter += pending.count;
-    decide(*pending.sender, pending.first_sequence + pending.count - 1);
-    if (&counter == &counters_.unwanted) {
-        log_.pass(pending.count);
+// What is larger than the channel allows is refused whether or not the others would be stored. Those at the front are
+// decided, not stored, and confirmed.
+void Intake::drop_or_refuse(Pending& pending, std::uint64_t& counter) noexcept {
+    const std::uint64_t message_bytes = message_bytes_max(pending);
+    Cut cut{pending.count, static_cast<std::uint32_t>(pending.messages.size())};
+    if (cut.bytes > message_bytes) {
+        cut = cut_front(pending.messages.bytes(),
+                        {.count = pending.count, .bytes = UINT64_MAX, .message_bytes = message_bytes});
     }
-    pending.messages = {};
-    pending.count = 0;
+    if (cut.count == 0) {
+        return refuse_too_large(pending);
+    }
+    counter += cut.count;
+    decide(*pending.sender, pending.first_sequence + cut.count - 1);
+    if (&counter == &counters_.unwanted) {
+        log_.pass(cut.count);
+    }
+    pending.drop_front(cut);
 }
 
 // The messages at the front whose ids are new, and differ from each other.
