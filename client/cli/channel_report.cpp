@@ -4,7 +4,10 @@
 #include <vector>
 
 #include "client/cli/times.hpp"
+#include "common/base/base64.hpp"
+#include "common/base/bytes.hpp"
 #include "common/base/units.hpp"
+#include "common/base/utf8.hpp"
 
 namespace baton::cli {
 
@@ -136,6 +139,15 @@ std::string subscriptions_text(const Json& subscriptions) {
                 column("next_offset", 12) + column("receivers", 11) + "  " + (filter.empty() ? "-" : filter) + "\n";
     }
     return text;
+}
+
+Json with_readable_body(Json message) {
+    const auto bytes = base64_decode(message.at("body_base64").get<std::string>()).value();
+    if (is_valid_utf8(bytes)) {
+        message.erase("body_base64");
+        message["body"] = as_text(bytes);
+    }
+    return message;
 }
 
 std::string message_text(const Json& message) {

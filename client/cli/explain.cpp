@@ -22,6 +22,9 @@ int explain(const Program& program, const ExplainOptions& options) {
     Client client{question_options(program.global)};
     auto reply = ask(program, client, "channel.explain", options.channel, arguments);
     reply.erase("ok");
+    if (const auto message = reply.find("message"); message != reply.end()) {
+        *message = with_readable_body(std::move(*message));
+    }
     print(program, reply, explanation_text(reply));
     return exit_done;
 }
