@@ -234,15 +234,25 @@ void Channel::set_slow(const LinkAddress& link, bool is_slow) {
     }
 }
 
+// Whoever knows that a message is in the channel (a confirm as received, a step that was answered) and looks whether it
+// is empty shall not hear that it is, only because it is not on the disk yet. What no write is under way for does not
+// come soon.
+std::uint64_t Channel::coming_from_disk() const noexcept {
+    return journal_ != nullptr && journal_->log().condition() == commit::Condition::open ? log_.uncommitted() : 0;
+}
+
 void Channel::query(const LinkAddress& link) {
     dispatch();
     if (const Receiver* receiver = find_receiver(link)) {
         const Subscription& reader = *receiver->subscription;
+        const std::uint64_t coming = coming_from_disk();
         Wait wait = receiver->wait;
         if (wait.reason == WaitReason::empty && reader.is_blocked_on_disk()) {
             wait.reason = WaitReason::loading;
+        } else if (wait.reason == WaitReason::empty && coming > 0) {
+            wait.reason = WaitReason::committing;
         }
-        events_.state(link, {wait, reader.ready(), receiver->in_flight.messages(), reader.delayed()});
+        events_.state(link, {wait, reader.ready() + coming, receiver->in_flight.messages(), reader.delayed()});
     } else if (const Sender* sender = find_sender(link)) {
         std::uint64_t delayed = 0;
         for (const auto& reader : readers_) {
