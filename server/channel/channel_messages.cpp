@@ -323,7 +323,8 @@ MonotonicTime Channel::next_pulse() const noexcept {
 
 // --- Limits ------------------------------------------------------------------------------------------------------------
 
-// A stream gives its oldest messages up, batch by batch.
+// A stream gives its oldest messages up, batch by batch. They are small beside its limits (Intake::fitting), or older than
+// these; so the last one stays, rather than that nothing does.
 void Channel::trim() {
     if (options_.kind != Kind::stream) {
         return;
@@ -331,7 +332,8 @@ void Channel::trim() {
     for (const StoredBatch* oldest = log_.oldest_kept(); oldest != nullptr && oldest->end() <= log_.visible_end();
          oldest = log_.oldest_kept()) {
         const bool is_old = options_.age_max > Duration{} && age_of(*oldest, clock_) >= options_.age_max;
-        if (!is_old && log_.messages() <= options_.messages_max && log_.bytes() <= options_.bytes_max) {
+        const bool is_too_much = log_.messages() > options_.messages_max || log_.bytes() > options_.bytes_max;
+        if (!is_old && (!is_too_much || log_.messages() == oldest->live())) {
             return;
         }
         trimmed_ += trim_oldest();

@@ -107,6 +107,7 @@ private:
     [[nodiscard]] bool admit(Pending& pending) noexcept;
     [[nodiscard]] bool has_room_for(const Pending& pending) const noexcept;
     [[nodiscard]] Cut fitting(const Pending& pending, Cut wanted) const noexcept;
+    [[nodiscard]] Cut part_of_stream(const Pending& pending, Cut wanted) const noexcept;
     [[nodiscard]] Cut new_front(const Pending& pending) const;
     void drop_duplicates(Pending& pending);
     void drop_or_refuse(Pending& pending, std::uint64_t& counter) noexcept;
