@@ -405,8 +405,8 @@ void Channel::note_head_wait() {
 
 void Channel::note_head_wait_now() {
     is_head_noted_ = true;
-    if (options_.kind == Kind::queue) {
-        readers_.front()->note_head_wait();
+    for (const auto& reader : readers_) {
+        reader->note_head_wait();  // Those without receivers have no dispatch that would do it.
     }
     const WaitReason reason = head_reason();
     if (reason != head_wait_.reason) {
