@@ -234,8 +234,10 @@ class ForwardTest(BrokerTest):
 
     def test_its_limits(self):
         self.fill(1)
+        self.expect_exit(2, self.server, "receive", "in", "--forward", "in")  # It would never end.
         for arguments in (("--null",), ("--jsonl",), ("--ack", "none")):
             self.expect_exit(2, self.server, "receive", "in", "--forward", "out", *arguments)
+            self.expect_exit(2, self.server, "receive", "in", "--exec", "cat", *arguments)
         self.expect_exit(2, self.server, "receive", "in", "--forward", "")
         self.expect_exit(0, self.server, "receive", "in", "--until-empty")
         self.expect_exit(0, self.server, "send", "in", "--whole", stdin=b"x" * 300_000)
