@@ -334,7 +334,7 @@ void check(const ReceiveOptions& options, bool has_jsonl) {
     for (const auto& [flag, value] : {std::pair{"--forward", &options.forward}, std::pair{"--exec", &options.command}}) {
         if (!value->empty() && (options.null || options.ack_early || has_jsonl)) {
             throw usage(std::string{flag} +
-                        " prints nothing and acks by itself: --null, --jsonl and --ack none are not for it");
+                        " decides what is printed and acked: --null, --jsonl and --ack none are not for it");
         }
     }
     if (options.forward == options.channel && options.command.empty()) {
