@@ -217,6 +217,15 @@ class ReceiveTest(CommandTest):
         (line,) = lines(self.run_baton(0, "receive", "c", "-n", "1", "--jsonl").stdout)
         self.assertEqual("//4=", json.loads(line)["body_base64"])
 
+    def test_jsonl_of_durations_that_are_longer_than_ours(self):
+        peer = self.peer(self.server)
+        peer.attach_sender(1, b"c")
+        peer.publish(1, 1, b"x", properties=b"\x03\x08\x00" + (2 ** 63 - 1).to_bytes(8, "little"))
+        peer.confirmed(1, 1)
+        line = self.run_baton(0, "receive", "c", "-n", "1", "--jsonl").stdout
+        self.assertEqual("9223372036854775us", json.loads(line)["ttl"])
+        self.run_baton(0, "send", "c", "--jsonl", stdin=line)
+
     def test_head_takes_one(self):
         """`baton receive | head -1`: what was not written is not acked."""
         self.send(*[b"line %d " % number + b"x" * 10_000 for number in range(200)])
