@@ -462,6 +462,23 @@ class KindsTest(LifeTest):
         for arguments in (("explain", "t"), ("channel", "show", "t")):
             eventually(lambda told=arguments: b"no_receiver" in self.run_baton(0, *told).stdout, "it says so")
 
+    def test_explain_a_message_of_a_subscription(self):
+        self.create("t", "--kind", "topic")
+        for name in ("a", "b"):
+            self.run_baton(0, "subscription", "create", "t", name)
+        self.run_baton(0, "send", "t", "x")
+        self.run_baton(0, "receive", "t", "--subscription", "a", "-n", "1", "--exec", "exit 65")
+        (row,) = self.peek("t")
+        offset = str(row["offset"])
+        for name, words in (("a", b"is quarantined"), ("b", b"is ready: nobody is attached")):
+            eventually(lambda words=words, name=name: words in
+                       self.run_baton(0, "explain", "t", offset, "--subscription", name).stdout, "it says so")
+        text = self.run_baton(0, "explain", "t", offset).stdout
+        self.assertIn(b"name one", text)
+        self.assertNotIn(f"message {offset} is ready".encode(), text)
+        self.run_baton(2, "explain", "t", "--subscription", "a")
+        self.run_baton(5, "explain", "t", offset, "--subscription", "nobody")
+
     def test_filter(self):
         self.create("s", "--kind", "stream")
         for key in ("order.paid", "order.sent", "user.new", "order.paid.late"):
