@@ -322,6 +322,7 @@ class ChannelTest(CommandTest):
         listed = [channel["name"] for channel in self.output("channel", "list")]
         self.assertEqual(sorted(names, key=lambda name: name.encode()), listed)
         text = self.run_baton(0, "channel", "list").stdout.decode()
+        self.assertEqual(1, len({row.index(" memory ") for row in text.splitlines()[1:]}), "a column is a column")
         for name in names:
             self.assertIn(name, text)
         each = lines(self.run_baton(0, "--output", "jsonl", "channel", "list").stdout)
