@@ -4,6 +4,7 @@
 
 #include <cstdio>
 
+#include "common/base/standard_streams.hpp"
 #include "server/app/application.hpp"
 #include "server/app/command_line.hpp"
 #include "server/app/logging.hpp"
@@ -23,6 +24,7 @@ void use_all_descriptors() {
 
 int main(int argc, char** argv) {
     using namespace baton::app;
+    baton::hold_standard_streams();
     const auto parsed = parse_command_line(argc, argv);
     if (!parsed.command_line) {
         return parsed.exit_code;
@@ -34,7 +36,10 @@ int main(int argc, char** argv) {
             std::fputs("the configuration is valid\n", stderr);
             return exit_done;
         case Command::config_show:
-            std::puts(show(line.configuration, line.with_origin).c_str());
+            if (std::puts(show(line.configuration, line.with_origin).c_str()) < 0 || std::fflush(stdout) != 0) {
+                std::perror("batond: cannot write to stdout");
+                return exit_failed;
+            }
             return exit_done;
         case Command::serve:
             break;

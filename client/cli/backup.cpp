@@ -14,7 +14,6 @@
 #include "client/cli/admin.hpp"
 #include "client/cli/file_transfer.hpp"
 #include "common/base/base64.hpp"
-#include "common/base/units.hpp"
 
 namespace baton::cli {
 
@@ -182,7 +181,7 @@ int Backup::run() {
     static_cast<void>(question("backup.end", {{"id", id_}}));
     client_.close();
     if (program_.global.output == OutputFormat::text) {
-        std::printf("%zu files, %s, in %s\n", files_.size() + 1, format_size(bytes_total_).c_str(),
+        std::printf("%zu files, %s bytes, in %s\n", files_.size() + 1, std::to_string(bytes_total_).c_str(),
                     directory_.string().c_str());
         say(program_.global, "check it with `baton-inspect " + directory_.string() + " verify`");
     } else {

@@ -4,7 +4,10 @@
 #include <vector>
 
 #include "client/cli/times.hpp"
+#include "common/base/base64.hpp"
+#include "common/base/bytes.hpp"
 #include "common/base/units.hpp"
+#include "common/base/utf8.hpp"
 
 namespace baton::cli {
 
@@ -27,11 +30,6 @@ std::string wait_text(const Json& wait) {
     }
     const auto waited_ms = wait.at("for_ms").get<std::uint64_t>();
     return reason + " for " + std::to_string(waited_ms / 1000) + "." + std::to_string(waited_ms % 1000 / 100) + "s";
-}
-
-std::string padded(std::string text, std::size_t width) {
-    text.resize(std::max(width, text.size()), ' ');
-    return text;
 }
 
 std::string link_line(const Json& link) {
@@ -119,10 +117,20 @@ std::string rules_text(const Json& channel) {
 
 }  // namespace
 
+std::size_t columns_of(std::string_view text) noexcept {
+    return static_cast<std::size_t>(
+        std::ranges::count_if(text, [](char byte) { return (static_cast<unsigned char>(byte) & 0xC0U) != 0x80U; }));
+}
+
+std::string padded(std::string text, std::size_t width) {
+    const std::size_t columns = columns_of(text);
+    return text.append(width > columns ? width - columns : 0, ' ');
+}
+
 std::string subscriptions_text(const Json& subscriptions) {
     std::size_t width = 4;
     for (const auto& subscription : subscriptions) {
-        width = std::max(width, text_or(subscription, "name", "").size());
+        width = std::max(width, columns_of(text_or(subscription, "name", "")));
     }
     auto text = padded("NAME", width) +
                 "         READY     DELAYED  IN FLIGHT  QUARANTINED     DROPPED        NEXT  RECEIVERS  FILTER\n";
@@ -136,6 +144,15 @@ std::string subscriptions_text(const Json& subscriptions) {
                 column("next_offset", 12) + column("receivers", 11) + "  " + (filter.empty() ? "-" : filter) + "\n";
     }
     return text;
+}
+
+Json with_readable_body(Json message) {
+    const auto bytes = base64_decode(message.at("body_base64").get<std::string>()).value();
+    if (is_valid_utf8(bytes)) {
+        message.erase("body_base64");
+        message["body"] = as_text(bytes);
+    }
+    return message;
 }
 
 std::string message_text(const Json& message) {
@@ -183,7 +200,7 @@ std::string settings_text(const Json& channel) {
 std::string table_text(const Json& channels) {
     std::size_t width = 4;
     for (const auto& channel : channels) {
-        width = std::max(width, channel.at("name").get<std::string>().size());
+        width = std::max(width, columns_of(channel.at("name").get<std::string>()));
     }
     auto text = padded("NAME", width) + "  STORAGE        READY  IN FLIGHT       BYTES  RECEIVERS  SENDERS\n";
     for (const auto& channel : channels) {

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <charconv>
 #include <cstdio>
+#include <string_view>
 
 #include <nlohmann/json.hpp>
 
@@ -76,6 +77,20 @@ const char* next_step(ClientErrc code) noexcept {
     return "";
 }
 
+/// What was not found is said by the broker's text only.
+const char* where_to_look(std::string_view text) noexcept {
+    if (text.contains("no subscription") || text.contains("no such subscription")) {
+        return "; `baton subscription list` shows those of the channel";
+    }
+    if (text.contains("no policy")) {
+        return "; `baton policy list` shows what there is";
+    }
+    if (text.contains("the backup has no")) {
+        return "; `baton-inspect DIR list` shows what there is";
+    }
+    return next_step(ClientErrc::not_found);
+}
+
 /// What helps is said by the broker's status, which the library does not tell apart.
 const char* next_step(const ClientError& error) noexcept {
     const auto status = error.status_name();
@@ -90,6 +105,12 @@ const char* next_step(const ClientError& error) noexcept {
     }
     if (status == "in_use") {
         return "; --force does it all the same";
+    }
+    if (status == "too_many_connections") {
+        return "; try again when there are fewer, or raise the limit";
+    }
+    if (status == "not_found") {
+        return where_to_look(error.text());
     }
     return next_step(error.code());
 }
@@ -197,11 +218,11 @@ ClientOptions question_options(const GlobalOptions& global) {
 namespace {
 
 CLI::Validator name_validator(const std::string& what) {
-    return CLI::Validator{[what](std::string& text) -> std::string {
+    return CLI::Validator{[](std::string& text) -> std::string {
                               if (auto bytes = name_from_text(text)) {
                                   text = std::move(*bytes);
                               }
-                              return text.empty() ? "the name of a " + what + " has at least one byte" : "";
+                              return text.empty() ? "\"\" is no name: it has at least one byte" : "";
                           },
                           "", what + " name"};
 }

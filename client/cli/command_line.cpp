@@ -1,5 +1,6 @@
 #include "client/cli/command_line.hpp"
 
+#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -43,13 +44,18 @@ void add_global_options(Program& program) {
         ->type_name("URL")
         ->capture_default_str();
     app.add_flag("--quiet", global.quiet, "No information on stderr, errors only.");
-    app.add_option("--output", global.output, "text, json or jsonl.")
-        ->transform(CLI::CheckedTransformer(std::map<std::string, OutputFormat>{{"text", OutputFormat::text},
-                                                                                {"json", OutputFormat::json},
-                                                                                {"jsonl", OutputFormat::jsonl}})
-                        .description(""))
+    app.add_option_function<std::string>(
+           "--output",
+           [&global](const std::string& format) {
+               global.output = format == "json"    ? OutputFormat::json
+                               : format == "jsonl" ? OutputFormat::jsonl
+                                                   : OutputFormat::text;
+           },
+           "text, json or jsonl.")
+        ->check(CLI::IsMember({"text", "json", "jsonl"}).description(""))
         ->type_name("FORMAT");
-    add_duration(app, "--connect-timeout", "How long to wait for a broker that cannot be reached (default 30s).",
+    add_duration(app, "--connect-timeout",
+                 "How long to wait for a broker that cannot be reached (default 30s; 5s for verbs that only ask, 2s for ping).",
                  [&global](std::chrono::nanoseconds duration) {
                      global.connect_timeout = duration;
                      global.has_connect_timeout = true;
@@ -87,13 +93,21 @@ void unguard_values(CLI::App& app) {
     }
 }
 
-/// What was printed must have arrived: a full disk is an error, a reader that has seen enough is none.
+bool is_reader_gone() noexcept {
+    pollfd out{STDOUT_FILENO, 0, 0};
+    return ::poll(&out, 1, 0) == 1 && (out.revents & (POLLERR | POLLHUP)) != 0;
+}
+
+/// What was printed must have arrived: a full disk is an error, a reader that has seen enough is none. Why an earlier
+/// write failed is not known any more.
 int with_flushed_stdout(int exit_code) {
     errno = 0;
-    if ((std::fflush(stdout) == 0 && std::ferror(stdout) == 0) || errno == EPIPE || exit_code != exit_done) {
+    if ((std::fflush(stdout) == 0 && std::ferror(stdout) == 0) || errno == EPIPE || is_reader_gone() ||
+        exit_code != exit_done) {
         return exit_code;
     }
-    throw Failure{exit_failed, "cannot write to stdout: " + std::generic_category().message(errno), "cannot_write"};
+    const auto cause = errno != 0 ? std::generic_category().message(errno) : "not everything could be written";
+    throw Failure{exit_failed, "cannot write to stdout: " + cause, "cannot_write"};
 }
 
 }  // namespace
@@ -136,12 +150,12 @@ std::optional<int> parse(Program& program, std::span<const char* const> argument
         std::ranges::reverse(words);  // The parser takes them from the back.
         program.app.parse(words);
     } catch (const CLI::ParseError& error) {
-        if (error.get_exit_code() == 0) {
-            return program.app.exit(error);  // --help, --version.
-        }
         const auto verb = called_verb(program.app);
         const auto unknown =
             program.app.get_subcommands().empty() ? program.app.remaining() : std::vector<std::string>{};
+        if (error.get_exit_code() == 0 && unknown.empty()) {
+            return program.app.exit(error);  // --help, --version.
+        }
         const auto cause =
             unknown.empty() ? error.what() : "there is no verb or option \"" + unguarded(unknown.front()) + "\"";
         return report(program.global, usage(cause + "; see `" + verb + " --help`"));

@@ -1,5 +1,6 @@
 #include "client/cli/envelope.hpp"
 
+#include <algorithm>
 #include <chrono>
 
 #include <nlohmann/json.hpp>
@@ -16,6 +17,11 @@ namespace {
 
 std::string time_text(std::chrono::system_clock::time_point time) {
     return utc_text(std::chrono::duration_cast<std::chrono::microseconds>(time.time_since_epoch()).count());
+}
+
+/// Who sends with another program can ask for more than a Duration holds: 292 years.
+std::string duration_text(std::chrono::microseconds duration) {
+    return format_duration(std::min(duration, std::chrono::floor<std::chrono::microseconds>(Duration::max())));
 }
 
 nlohmann::ordered_json envelope_of(const Delivery& delivery) {
@@ -40,10 +46,10 @@ nlohmann::ordered_json envelope_of(const Delivery& delivery) {
             json["priority"] = *properties.priority;
         }
         if (properties.ttl) {
-            json["ttl"] = format_duration(*properties.ttl);
+            json["ttl"] = duration_text(*properties.ttl);
         }
         if (properties.delay) {
-            json["delay"] = format_duration(*properties.delay);
+            json["delay"] = duration_text(*properties.delay);
         }
         if (properties.not_before) {
             json["at"] = utc_text(properties.not_before->time_since_epoch().count());

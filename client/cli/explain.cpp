@@ -4,6 +4,7 @@
 #include "client/cli/admin.hpp"
 #include "client/cli/channel_report.hpp"
 #include "client/cli/selection.hpp"
+#include "common/base/text_form.hpp"
 
 namespace baton::cli {
 
@@ -12,6 +13,7 @@ namespace {
 struct ExplainOptions {
     std::string channel;
     std::string offset;
+    std::string subscription;
 };
 
 int explain(const Program& program, const ExplainOptions& options) {
@@ -19,9 +21,18 @@ int explain(const Program& program, const ExplainOptions& options) {
     if (!options.offset.empty()) {
         arguments["offset"] = offset_of(options.offset);
     }
+    if (!options.subscription.empty()) {
+        if (options.offset.empty()) {
+            throw usage("--subscription is about one message: give its offset, too");
+        }
+        arguments["subscription"] = name_text(as_bytes(options.subscription));
+    }
     Client client{question_options(program.global)};
     auto reply = ask(program, client, "channel.explain", options.channel, arguments);
     reply.erase("ok");
+    if (const auto message = reply.find("message"); message != reply.end()) {
+        *message = with_readable_body(std::move(*message));
+    }
     print(program, reply, explanation_text(reply));
     return exit_done;
 }
@@ -31,10 +42,12 @@ int explain(const Program& program, const ExplainOptions& options) {
 void add_explain(Program& program) {
     auto* verb =
         program.app.add_subcommand("explain", "Say who waits for what, and what is the matter with a message.");
-    verb->footer("Example: baton explain jobs\n         baton explain jobs 17");
+    verb->footer("Example: baton explain jobs\n         baton explain jobs 17\n"
+        "         baton explain orders 17 --subscription billing");
     const auto options = std::make_shared<ExplainOptions>();
     add_channel_name(*verb, "CHANNEL", options->channel, "Channel.");
     verb->add_option("OFFSET", options->offset, "A message.");
+    add_subscription_name(*verb, options->subscription, "Of a topic or stream: what the message waits for in this subscription.");
     verb->final_callback(
         [&program, options] { program.run = [&program, options] { return explain(program, *options); }; });
 }

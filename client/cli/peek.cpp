@@ -6,7 +6,6 @@
 #include "common/base/base64.hpp"
 #include "common/base/bytes.hpp"
 #include "common/base/text_form.hpp"
-#include "common/base/utf8.hpp"
 
 namespace baton::cli {
 
@@ -18,16 +17,6 @@ struct PeekOptions {
     std::string state;
     std::string subscription;
 };
-
-/// The broker's entry with a readable body where that is possible.
-Json entry_of(Json message) {
-    const auto bytes = base64_decode(message.at("body_base64").get<std::string>()).value();
-    if (is_valid_utf8(bytes)) {
-        message.erase("body_base64");
-        message["body"] = as_text(bytes);
-    }
-    return message;
-}
 
 /// The body; for what waits for its time or for an administrator a line in front, on stderr.
 void print_text(const GlobalOptions& global, const Json& message) {
@@ -58,9 +47,9 @@ int peek(const Program& program, const PeekOptions& options) {
             if (program.global.output == OutputFormat::text) {
                 print_text(program.global, message);
             } else if (program.global.output == OutputFormat::jsonl) {
-                print_json(entry_of(message));
+                print_json(with_readable_body(message));
             } else {
-                collected.push_back(entry_of(message));
+                collected.push_back(with_readable_body(message));
             }
         }
         if (!reply.at("more").get<bool>()) {

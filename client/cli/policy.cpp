@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "client/cli/admin.hpp"
+#include "client/cli/channel_report.hpp"
 #include "client/cli/channel_settings.hpp"
 #include "common/base/text_form.hpp"
 
@@ -36,16 +37,12 @@ std::string settings_of(const Json& policy) {
 std::string policies_text(const Json& policies) {
     std::size_t width = 7;
     for (const auto& policy : policies) {
-        width = std::max(width, policy.at("match").get<std::string>().size());
+        width = std::max(width, columns_of(policy.at("match").get<std::string>()));
     }
-    const auto padded = [width](std::string text) {
-        text.resize(std::max(width, text.size()), ' ');
-        return text;
-    };
-    auto text = padded("PATTERN") + "  ORIGIN         SETTINGS\n";
+    auto text = padded("PATTERN", width) + "  ORIGIN         SETTINGS\n";
     for (const auto& policy : policies) {
         const bool is_set = policy.at("origin") == "set";
-        text += padded(policy.at("match").get<std::string>()) + (is_set ? "  set            " : "  configuration  ") +
+        text += padded(policy.at("match").get<std::string>(), width) + (is_set ? "  set            " : "  configuration  ") +
                 settings_of(policy) + (policy.contains("hidden") ? " (does not count: one with this pattern was set)" : "") +
                 "\n";
     }

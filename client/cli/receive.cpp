@@ -5,6 +5,8 @@
 #include <chrono>
 #include <cstdio>
 #include <optional>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "client/cli/command.hpp"
@@ -324,6 +326,23 @@ void add_subscribing(CLI::App& verb, ReceiveOptions& options) {
                  });
 }
 
+/// `has_jsonl`: it was given, and does not follow from --output.
+void check(const ReceiveOptions& options, bool has_jsonl) {
+    if (options.null && options.jsonl) {
+        throw usage("--null and --jsonl exclude each other");
+    }
+    for (const auto& [flag, value] : {std::pair{"--forward", &options.forward}, std::pair{"--exec", &options.command}}) {
+        if (!value->empty() && (options.null || options.ack_early || has_jsonl)) {
+            throw usage(std::string{flag} +
+                        " decides what is printed and acked: --null, --jsonl and --ack none are not for it");
+        }
+    }
+    if (options.forward == options.channel && options.command.empty()) {
+        throw usage("--forward \"" + name_text(as_bytes(options.forward)) +
+                    "\": a channel is not forwarded to itself; name another one");
+    }
+}
+
 }  // namespace
 
 void add_receive(Program& program) {
@@ -344,13 +363,7 @@ void add_receive(Program& program) {
             options->jsonl = true;
         }
         program.run = [&program, options, has_jsonl] {
-            if (options->null && options->jsonl) {
-                throw usage("--null and --jsonl exclude each other");
-            }
-            if (!options->forward.empty() && (options->null || options->ack_early || has_jsonl)) {
-                throw usage(
-                    "--forward prints nothing and acks by itself: --null, --jsonl and --ack none are not for it");
-            }
+            check(*options, has_jsonl);
             try {
                 return Receiving{program, *options}.run();
             } catch (const ClientError& error) {

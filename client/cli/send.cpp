@@ -322,7 +322,7 @@ int Sending::run() {
             post_everything();
         } catch (const Failure& failure) {
             // Bad input: what came before it is sent all the same, and said.
-            if (failure.code() != "bad_line" && failure.code() != "cannot_read") {
+            if (failure.exit_code() != exit_usage && failure.code() != "cannot_read") {
                 throw;
             }
             finish();

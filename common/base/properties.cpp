@@ -104,7 +104,9 @@ public:
 
     [[nodiscard]] Result<std::vector<std::byte>> finish() && {
         if (is_too_large_ || block_.size() > properties_size_max) {
-            return fail(std::make_error_code(std::errc::message_size), "properties of a message");
+            return fail(std::make_error_code(std::errc::message_size),
+                        "the properties of a message have more than " + std::to_string(properties_size_max) +
+                            " bytes in all");
         }
         return std::move(block_);
     }

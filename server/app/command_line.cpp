@@ -83,6 +83,7 @@ void add_settings(CLI::App& app, Flags& flags) {
 
 ParsedCommandLine parse_command_line(int argc, const char* const* argv) {
     CLI::App app{"batond, the broker of Baton: queues messages in named channels and pushes them to receivers."};
+    app.name("batond");
     app.footer(
         "Example: batond --listen tcp://127.0.0.1:22866 --listen unix:///tmp/baton.sock\n"
         "Every option can also be set as BATON_<NAME> in the environment or in the --config file.\n"

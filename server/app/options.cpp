@@ -234,14 +234,21 @@ Result<void> check(const Options& options) {
             return invalid("listen: " + endpoint.error().message());
         }
     }
-    if (options.limits.outbox_low_water >= options.limits.outbox_high_water) {
-        return invalid("limits.outbox_low_water must be below limits.outbox_high_water");
+    const auto& limits = options.limits;
+    const auto sizes = [](std::uint64_t value, const std::string& allowed, std::uint64_t other) {
+        return " is \"" + format_size(value) + "\", allowed is " + allowed + " (" + format_size(other) + ")";
+    };
+    if (limits.outbox_low_water >= limits.outbox_high_water) {
+        return invalid("limits.outbox_low_water" +
+                       sizes(limits.outbox_low_water, "less than limits.outbox_high_water", limits.outbox_high_water));
     }
-    if (options.limits.outbox_high_water > options.limits.outbox_max) {
-        return invalid("limits.outbox_high_water must not exceed limits.outbox_max");
+    if (limits.outbox_high_water > limits.outbox_max) {
+        return invalid("limits.outbox_high_water" +
+                       sizes(limits.outbox_high_water, "at most limits.outbox_max", limits.outbox_max));
     }
-    if (options.limits.message_size_max > options.limits.memory_max / 2) {
-        return invalid("limits.message_size_max must not exceed half of limits.memory_max");
+    if (limits.message_size_max > limits.memory_max / 2) {
+        return invalid("limits.message_size_max" + sizes(limits.message_size_max, "at most half of limits.memory_max",
+                                                         limits.memory_max) + ": lower the one or raise the other");
     }
     return check_storage(options);
 }

@@ -393,6 +393,8 @@ private:
         std::vector<StepSending> sendings;
         std::vector<StepSettling> settlings;
     };
+    /// Messages that are not given yet only because a write is under way.
+    [[nodiscard]] std::uint64_t coming_from_disk() const noexcept;
     [[nodiscard]] std::error_code check_step() const noexcept;
     [[nodiscard]] std::error_code check_known(const StepMessages& messages) noexcept;
     [[nodiscard]] bool is_held_up() const noexcept;

@@ -14,7 +14,7 @@ namespace baton::channel {
 /// What a link is told about its own waiting, and the numbers that `receive --until-empty` needs.
 struct LinkState {
     Wait wait;
-    std::uint64_t ready = 0;      ///< Messages in the channel that nobody holds.
+    std::uint64_t ready = 0;      ///< Messages that nobody holds; receivers: and those on their way to the disk.
     std::uint64_t in_flight = 0;  ///< Messages that this link holds (receivers).
     std::uint64_t delayed = 0;    ///< Messages that wait for their time.
 };

@@ -234,15 +234,25 @@ void Channel::set_slow(const LinkAddress& link, bool is_slow) {
     }
 }
 
+// Whoever knows that a message is in the channel (a confirm as received, a step that was answered) and looks whether it
+// is empty shall not hear that it is, only because it is not on the disk yet. What no write is under way for does not
+// come soon.
+std::uint64_t Channel::coming_from_disk() const noexcept {
+    return journal_ != nullptr && journal_->log().condition() == commit::Condition::open ? log_.uncommitted() : 0;
+}
+
 void Channel::query(const LinkAddress& link) {
     dispatch();
     if (const Receiver* receiver = find_receiver(link)) {
         const Subscription& reader = *receiver->subscription;
+        const std::uint64_t coming = coming_from_disk();
         Wait wait = receiver->wait;
         if (wait.reason == WaitReason::empty && reader.is_blocked_on_disk()) {
             wait.reason = WaitReason::loading;
+        } else if (wait.reason == WaitReason::empty && coming > 0) {
+            wait.reason = WaitReason::committing;
         }
-        events_.state(link, {wait, reader.ready(), receiver->in_flight.messages(), reader.delayed()});
+        events_.state(link, {wait, reader.ready() + coming, receiver->in_flight.messages(), reader.delayed()});
     } else if (const Sender* sender = find_sender(link)) {
         std::uint64_t delayed = 0;
         for (const auto& reader : readers_) {
@@ -313,7 +323,8 @@ MonotonicTime Channel::next_pulse() const noexcept {
 
 // --- Limits ------------------------------------------------------------------------------------------------------------
 
-// A stream gives its oldest messages up, batch by batch.
+// A stream gives its oldest messages up, batch by batch. They are small beside its limits (Intake::fitting), or older than
+// these; so the last one stays, rather than that nothing does.
 void Channel::trim() {
     if (options_.kind != Kind::stream) {
         return;
@@ -321,7 +332,8 @@ void Channel::trim() {
     for (const StoredBatch* oldest = log_.oldest_kept(); oldest != nullptr && oldest->end() <= log_.visible_end();
          oldest = log_.oldest_kept()) {
         const bool is_old = options_.age_max > Duration{} && age_of(*oldest, clock_) >= options_.age_max;
-        if (!is_old && log_.messages() <= options_.messages_max && log_.bytes() <= options_.bytes_max) {
+        const bool is_too_much = log_.messages() > options_.messages_max || log_.bytes() > options_.bytes_max;
+        if (!is_old && (!is_too_much || log_.messages() == oldest->live())) {
             return;
         }
         trimmed_ += trim_oldest();
@@ -393,8 +405,8 @@ void Channel::note_head_wait() {
 
 void Channel::note_head_wait_now() {
     is_head_noted_ = true;
-    if (options_.kind == Kind::queue) {
-        readers_.front()->note_head_wait();
+    for (const auto& reader : readers_) {
+        reader->note_head_wait();  // Those without receivers have no dispatch that would do it.
     }
     const WaitReason reason = head_reason();
     if (reason != head_wait_.reason) {

@@ -41,7 +41,8 @@ const char* text_of(Errc code) noexcept {
         case Errc::incompatible_options:
             return "the subscription exists with another filter: delete it first, or use another name";
         case Errc::not_supported:
-            return "a channel of this kind does not have that";
+            return "a channel of this kind does not have that: subscriptions, where they begin and filters are for topics and "
+                   "streams, and one of a topic begins at \"new\"";
         case Errc::not_found:
             return "there is no such subscription";
         case Errc::bad_filter:

@@ -202,8 +202,8 @@ bool Intake::admit(Pending& pending) noexcept {
             break;
         }
         if (!log_.is_wanted()) {
-            drop(pending, counters_.unwanted);
-            break;
+            drop_or_refuse(pending, counters_.unwanted);
+            continue;
         }
         const Cut cut = fitting(pending, wanted);
         if (cut.count > 0) {
@@ -215,7 +215,7 @@ bool Intake::admit(Pending& pending) noexcept {
             pending.messages = {};
             pending.count = 0;
         } else if (limits_.overflow == Overflow::drop_newest) {
-            drop(pending, counters_.dropped);
+            drop_or_refuse(pending, counters_.dropped);
         } else if (limits_.overflow != Overflow::drop_oldest ||
                    room_maker_.make_room(std::min<std::uint64_t>(wanted.count, limits_.messages_max),
                                          std::min<std::uint64_t>(wanted.bytes, limits_.bytes_max)) == 0) {
@@ -225,15 +225,24 @@ bool Intake::admit(Pending& pending) noexcept {
     return true;
 }
 
-// Decided and confirmed, not stored.
-void Intake::drop(Pending& pending, std::uint64_t& counter) noexcept {
-    counter += pending.count;
-    decide(*pending.sender, pending.first_sequence + pending.count - 1);
-    if (&counter == &counters_.unwanted) {
-        log_.pass(pending.count);
+// What is larger than the channel allows is refused whether or not the others would be stored. Those at the front are
+// decided, not stored, and confirmed.
+void Intake::drop_or_refuse(Pending& pending, std::uint64_t& counter) noexcept {
+    const std::uint64_t message_bytes = message_bytes_max(pending);
+    Cut cut{pending.count, static_cast<std::uint32_t>(pending.messages.size())};
+    if (cut.bytes > message_bytes) {
+        cut = cut_front(pending.messages.bytes(),
+                        {.count = pending.count, .bytes = UINT64_MAX, .message_bytes = message_bytes});
     }
-    pending.messages = {};
-    pending.count = 0;
+    if (cut.count == 0) {
+        return refuse_too_large(pending);
+    }
+    counter += cut.count;
+    decide(*pending.sender, pending.first_sequence + cut.count - 1);
+    if (&counter == &counters_.unwanted) {
+        log_.pass(cut.count);
+    }
+    pending.drop_front(cut);
 }
 
 // The messages at the front whose ids are new, and differ from each other.
@@ -282,20 +291,38 @@ void Intake::remember_ids(Bytes region) {
 
 // What can be stored now of what is wanted. In the ordinary case everything, without looking at single messages.
 Cut Intake::fitting(const Pending& pending, Cut wanted) const noexcept {
+    if (limits_.is_stream) {
+        return part_of_stream(pending, wanted);
+    }
     if (pending.has_room) {
         return wanted;
     }
     const std::uint64_t messages =
-        limits_.is_stream ? UINT64_MAX
-                          : limits_.messages_max - std::min(limits_.messages_max, log_.messages() + aside_messages_);
-    const std::uint64_t bytes =
-        limits_.is_stream ? UINT64_MAX : limits_.bytes_max - std::min(limits_.bytes_max, log_.bytes() + aside_bytes_);
+        limits_.messages_max - std::min(limits_.messages_max, log_.messages() + aside_messages_);
+    const std::uint64_t bytes = limits_.bytes_max - std::min(limits_.bytes_max, log_.bytes() + aside_bytes_);
     const std::uint64_t message_bytes = message_bytes_max(pending);
     if (wanted.count <= messages && wanted.bytes <= bytes && wanted.bytes <= message_bytes) {
         return wanted;
     }
     return cut_front(pending.messages.bytes().first(wanted.bytes),
                      {.count = messages, .bytes = bytes, .message_bytes = message_bytes});
+}
+
+// Retention takes whole batches: one that is large beside the limits would take along what shall stay.
+Cut Intake::part_of_stream(const Pending& pending, Cut wanted) const noexcept {
+    const std::uint64_t message_bytes = message_bytes_max(pending);
+    const Cut part = joined_max();
+    if (wanted.count <= part.count && wanted.bytes <= std::min<std::uint64_t>(part.bytes, message_bytes)) {
+        return wanted;
+    }
+    const Bytes region = pending.messages.bytes().first(wanted.bytes);
+    const std::uint64_t first = first_message_bytes(region);
+    if (first > message_bytes) {
+        return {};
+    }
+    return cut_front(region, {.count = std::min(wanted.count, std::max<std::uint32_t>(part.count, 1)),
+                              .bytes = std::max<std::uint64_t>(part.bytes, first),
+                              .message_bytes = message_bytes});
 }
 
 // Region bytes of the largest message that this channel takes: its own limit, and what fits when it is empty.

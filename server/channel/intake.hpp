@@ -107,9 +107,10 @@ private:
     [[nodiscard]] bool admit(Pending& pending) noexcept;
     [[nodiscard]] bool has_room_for(const Pending& pending) const noexcept;
     [[nodiscard]] Cut fitting(const Pending& pending, Cut wanted) const noexcept;
+    [[nodiscard]] Cut part_of_stream(const Pending& pending, Cut wanted) const noexcept;
     [[nodiscard]] Cut new_front(const Pending& pending) const;
     void drop_duplicates(Pending& pending);
-    void drop(Pending& pending, std::uint64_t& counter) noexcept;
+    void drop_or_refuse(Pending& pending, std::uint64_t& counter) noexcept;
     void remember_ids(Bytes region);
     [[nodiscard]] std::uint64_t message_bytes_max(const Pending& pending) const noexcept;
     void store(Pending& pending, Cut cut) noexcept;

@@ -93,7 +93,10 @@ void explain_message(ChannelDirectory& directory, channel::Channel& channel, con
     channel.peek(
         reader, std::nullopt, offset,
         [&](const channel::PeekedMessage& found) {
-            reply["text"] = text_of_message(found, reader != nullptr ? reader->head_wait() : channel::Wait{});
+            reply["text"] = reader != nullptr ? text_of_message(found, reader->head_wait())
+                                              : "message " + std::to_string(offset) +
+                                                    " is stored; what it waits for is another thing in each subscription: "
+                                                    "name one";
             return false;
         },
         [&](const storage::BlockRef& ref) { return directory.read_block(channel, ref); });

@@ -33,6 +33,18 @@ const char* state_name(MessageState state) {
     return "ready";
 }
 
+/// A text; of a header that is there several times a list of them.
+void add_header(Json& place, std::string value) {
+    if (place.is_null()) {
+        place = std::move(value);
+        return;
+    }
+    if (place.is_string()) {
+        place = Json::array({std::move(place)});
+    }
+    place.push_back(std::move(value));
+}
+
 Json properties_json(Bytes block) {
     auto json = Json::object();
     const auto decoded = decode_properties(block);
@@ -58,8 +70,11 @@ Json properties_json(Bytes block) {
     if (decoded->delay) {
         json["delay_us"] = decoded->delay->count();
     }
+    if (decoded->not_before) {
+        json["not_before_us"] = decoded->not_before->time_since_epoch().count();
+    }
     for (const auto& [name, value] : decoded->headers) {
-        json["headers"][name_text(as_bytes(name))] = shown_text(value);
+        add_header(json["headers"][name_text(as_bytes(name))], shown_text(value));
     }
     return json;
 }

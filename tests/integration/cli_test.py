@@ -73,6 +73,16 @@ class SendTest(CommandTest):
             self.assertRegex(row["time"], r"^\d{4}-\d\d-\d\dT[\d:]+\.\d{6}Z$")
         self.expect_exit(2, self.server, "send", "c", "--jsonl", stdin=b"not json\n")
 
+    def test_what_comes_before_bad_input_is_sent_and_counted(self):
+        key = "k" * 70_000
+        for bad, words in ((b"not json", b"line 3"), (json.dumps({"body": "x", "key": key}).encode(), b"more than 65535 bytes")):
+            with self.subTest(words):
+                ended = self.run_baton(9, "send", "c", "--jsonl", stdin=b'{"body":"1"}\n{"body":"2"}\n' + bad + b'\n{"body":"3"}\n')
+                self.assertIn(words, ended.stderr)
+                self.assertIn(b"; 2 messages before it were sent, nothing behind it", ended.stderr)
+                self.assertEqual([b"1", b"2"], self.received())
+        self.assertIn(b"more than 65535 bytes", self.run_baton(2, "send", "c", "x", "--key", key).stderr)
+
     def test_properties(self):
         self.run_baton(0, "send", "c", "x", "--key", "k1", "--header", "a=1", "--header", "b=x=y", "--content-type",
                        "text/plain", "--id", "id-7")
@@ -126,6 +136,7 @@ class SendTest(CommandTest):
     def test_usage_errors(self):
         for arguments in ((), ("send",), ("frobnicate",), ("receive", "c", "-n", "0"), ("receive", "c", "-n", "x"),
                           ("receive", "c", "--timeout", "soon"), ("send", "c", "--window", "0"), ("send", "", "x"),
+                          ("frobnicate", "--help"),
                           ("receive", "c", "--colour"), ("--output", "xml", "ping"), ("--url", "ftp://x", "ping"),
                           ("send", "c", "x", "--header", "novalue")):
             with self.subTest(arguments):
@@ -136,6 +147,25 @@ class SendTest(CommandTest):
                     if "--output" not in arguments else {"code": "usage", "text": "x", "retryable": False}
                 self.assertEqual({"code", "text", "retryable"}, set(error))
                 self.assertFalse(error["retryable"])
+
+    def test_errors_name_the_value_and_the_next_step(self):
+        self.run_baton(0, "channel", "create", "t", "--kind", "topic")
+        self.run_baton(0, "send", "q", "x")
+        for code, words, arguments in (
+                (2, (b"xml", b"text", b"json", b"jsonl"), ("--output", "xml", "ping")),
+                (2, (b'"" is no name',), ("subscription", "create", "t", "")),
+                (2, (b'"" is no name',), ("policy", "set", "", "--memory")),
+                (5, (b'"s"', b"baton subscription list"), ("subscription", "delete", "t", "s")),
+                (5, (b'"s"', b"baton subscription list"), ("peek", "t", "--subscription", "s")),
+                (5, (b'"a*"', b"baton policy list"), ("policy", "delete", "a*")),
+                (5, (b'"nope"', b"baton channel list"), ("peek", "nope")),
+                (7, (b"topics and streams",), ("receive", "q", "--subscription", "s")),
+                (7, (b'begins at "new"',), ("receive", "t", "--from", "first"))):
+            with self.subTest(arguments):
+                text = self.run_baton(code, *arguments).stderr
+                self.assertNotIn(b"\x01", text)
+                for word in words:
+                    self.assertIn(word, text)
 
 
 class ReceiveTest(CommandTest):
@@ -187,6 +217,15 @@ class ReceiveTest(CommandTest):
         (line,) = lines(self.run_baton(0, "receive", "c", "-n", "1", "--jsonl").stdout)
         self.assertEqual("//4=", json.loads(line)["body_base64"])
 
+    def test_jsonl_of_durations_that_are_longer_than_ours(self):
+        peer = self.peer(self.server)
+        peer.attach_sender(1, b"c")
+        peer.publish(1, 1, b"x", properties=b"\x03\x08\x00" + (2 ** 63 - 1).to_bytes(8, "little"))
+        peer.confirmed(1, 1)
+        line = self.run_baton(0, "receive", "c", "-n", "1", "--jsonl").stdout
+        self.assertEqual("9223372036854775us", json.loads(line)["ttl"])
+        self.run_baton(0, "send", "c", "--jsonl", stdin=line)
+
     def test_head_takes_one(self):
         """`baton receive | head -1`: what was not written is not acked."""
         self.send(*[b"line %d " % number + b"x" * 10_000 for number in range(200)])
@@ -212,6 +251,31 @@ class ReceiveTest(CommandTest):
         eventually(lambda: self.has_receiver(b"idle"), "it is attached")
         pipeline.stdout.close()
         self.assertEqual(0, pipeline.wait(DEADLINE))
+
+    def test_standard_streams_that_are_closed(self):
+        """What is opened next takes their numbers: it must not be taken for them."""
+        def run(redirection, *arguments):
+            script = f'exec "$0" --url "$1" "${{@:2}}" {redirection}'
+            return subprocess.run(["/bin/bash", "-c", script, program("BATON"), self.server.url, *arguments],
+                                  capture_output=True, timeout=DEADLINE, env=clean_environment(), check=False)
+
+        self.send(b"one")
+        for redirection, arguments in (("<&-", ("send", "c")), (">&-", ("ping",)), (">&-", ("receive", "c", "-n", "1"))):
+            with self.subTest(redirection, arguments=arguments):
+                ended = run(redirection, *arguments)
+                self.assertEqual((1, b""), (ended.returncode, ended.stdout))
+                self.assertRegex(ended.stderr, rb"Bad file descriptor\n$")
+        self.assertEqual(0, run("<&- >&- 2>&-", "send", "c", "two").returncode, "it needs none of them")
+        shown = self.watcher.show(b"c")
+        self.assertEqual((2, 0), (shown["stored"], shown["settled"]))
+
+    def test_a_reader_that_has_seen_enough(self):
+        self.send(*[b"%d" % number for number in range(30_000)])
+        for form in ("text", "json", "jsonl"):
+            pipeline = subprocess.run(["/bin/bash", "-c", '"$0" --url "$1" --output "$2" peek c -n 30000 | head -c 1; '
+                                       'exit ${PIPESTATUS[0]}', program("BATON"), self.server.url, form],
+                                      capture_output=True, timeout=DEADLINE, env=clean_environment(), check=False)
+            self.assertEqual((0, b""), (pipeline.returncode, pipeline.stderr), form)
 
     def test_exec(self):
         self.send(b"good", b"bad", b"good too")
@@ -258,6 +322,7 @@ class ChannelTest(CommandTest):
         listed = [channel["name"] for channel in self.output("channel", "list")]
         self.assertEqual(sorted(names, key=lambda name: name.encode()), listed)
         text = self.run_baton(0, "channel", "list").stdout.decode()
+        self.assertEqual(1, len({row.index(" memory ") for row in text.splitlines()[1:]}), "a column is a column")
         for name in names:
             self.assertIn(name, text)
         each = lines(self.run_baton(0, "--output", "jsonl", "channel", "list").stdout)

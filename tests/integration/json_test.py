@@ -179,11 +179,19 @@ class AnswersTest(JsonTest):
         self.assertTrue(messages[2]["truncated"])
         receiver.process.kill()
 
+    def test_peek_shows_every_property(self):
+        self.send("c", "later", "--at", "2100-01-01T00:00:00Z", "--header", "a=1", "--header", "a=2", "--header", "b=3")
+        (message,) = self.answer("peek", "peek", "c")
+        self.assertEqual({"not_before_us": 4_102_444_800_000_000, "headers": {"a": ["1", "2"], "b": "3"}}, message["properties"])
+        self.assertEqual(message["properties"]["not_before_us"], message["due_us"])
+
     def test_explain(self):
         self.send("c", "1", "2")
         waits = self.answer("explain", "explain", "c")["waits"]
         self.assertEqual(["channel"], [wait["who"] for wait in waits])
-        self.assertIn("ready", self.answer("explain", "explain", "c", "2")["text"])
+        explained = self.answer("explain", "explain", "c", "2")
+        self.assertIn("ready", explained["text"])
+        self.assertEqual(self.answer("peek", "peek", "c")[1], explained["message"], "the same form as peek shows")
         self.assertNotIn("message", self.answer("explain", "explain", "c", "9"))
         receiver = self.command(self.server, "receive", "d")
         eventually(lambda: self.baton(self.server, "explain", "d").returncode == 0, "the receiver is there")

@@ -446,6 +446,39 @@ class KindsTest(LifeTest):
         self.assertEqual([b"1"], self.received("s", "-n", "1", "--subscription", "x", "--window", "1"))
         self.assertEqual([b"2", b"3", b"4"], self.received("s", "--subscription", "x", "--until-empty"))
 
+    def test_retention_keeps_the_newest_of_what_is_sent_together(self):
+        for number, flags in enumerate((("--messages-max", "5"), ("--bytes-max", "40"))):
+            with self.subTest(flags):
+                self.create(f"s{number}", "--kind", "stream", *flags)
+                self.run_baton(0, "send", f"s{number}", stdin=b"".join(b"%d\n" % line for line in range(100, 1_000)))
+                self.assertEqual([b"995", b"996", b"997", b"998", b"999"], self.received(f"s{number}", "--until-empty"))
+
+    def test_why_a_subscription_that_nobody_reads_waits(self):
+        self.create("t", "--kind", "topic")
+        self.run_baton(0, "subscription", "create", "t", "s")
+        self.run_baton(0, "send", "t", "1", "2")
+        self.assertEqual([b"1"], self.received("t", "--subscription", "s", "-n", "1"))
+        self.run_baton(0, "send", "t", "3")
+        for arguments in (("explain", "t"), ("channel", "show", "t")):
+            eventually(lambda told=arguments: b"no_receiver" in self.run_baton(0, *told).stdout, "it says so")
+
+    def test_explain_a_message_of_a_subscription(self):
+        self.create("t", "--kind", "topic")
+        for name in ("a", "b"):
+            self.run_baton(0, "subscription", "create", "t", name)
+        self.run_baton(0, "send", "t", "x")
+        self.run_baton(0, "receive", "t", "--subscription", "a", "-n", "1", "--exec", "exit 65")
+        (row,) = self.peek("t")
+        offset = str(row["offset"])
+        for name, words in (("a", b"is quarantined"), ("b", b"is ready: nobody is attached")):
+            eventually(lambda words=words, name=name: words in
+                       self.run_baton(0, "explain", "t", offset, "--subscription", name).stdout, "it says so")
+        text = self.run_baton(0, "explain", "t", offset).stdout
+        self.assertIn(b"name one", text)
+        self.assertNotIn(f"message {offset} is ready".encode(), text)
+        self.run_baton(2, "explain", "t", "--subscription", "a")
+        self.run_baton(5, "explain", "t", offset, "--subscription", "nobody")
+
     def test_filter(self):
         self.create("s", "--kind", "stream")
         for key in ("order.paid", "order.sent", "user.new", "order.paid.late"):

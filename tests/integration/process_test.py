@@ -68,10 +68,21 @@ class ConfigTest(BrokerTest):
         self.expect_bad(self.batond("--data-dir", "", "--default-storage", "durable"), "default_storage", "data_dir")
         self.expect_bad(self.batond("--config", self.file('{"policies": [{"match": "a", "bytes_max": "x"}]}')),
                         "policies[0].bytes_max", "x", "a size")
+        self.expect_bad(self.batond("--limits-memory-max", "64m"), "message_size_max", '"64m"', "half of limits.memory_max (64m)")
+        self.expect_bad(self.batond("--limits-outbox-max", "1m"), "outbox_high_water", '"4m"', "limits.outbox_max (1m)")
+        self.expect_bad(self.batond("--limits-outbox-low-water", "4m"), "outbox_low_water", '"4m"', "less than", "(4m)")
 
     def test_help_and_version(self):
         self.assertIn("Exit codes", self.batond("--help").stdout)
+        self.assertIn("Usage: batond [OPTIONS]", self.batond("--help").stdout)
         self.assertTrue(self.batond("--version").stdout.startswith("batond "))
+
+    def test_what_cannot_be_shown_is_an_error(self):
+        with open("/dev/full", "wb") as full:
+            ended = subprocess.run([program("BATOND"), "config", "show"], stdout=full, stderr=subprocess.PIPE, timeout=DEADLINE,
+                                   env=clean_environment(XDG_STATE_HOME=self.folder), check=False)
+        self.assertEqual(1, ended.returncode)
+        self.assertIn(b"No space left", ended.stderr)
 
 
 class ListenTest(BrokerTest):
@@ -93,6 +104,19 @@ class ListenTest(BrokerTest):
             self.assertFalse(url.endswith(":0"))
             self.peer(url).ping()
         self.assertEqual([], [name for name in os.listdir(server.folder) if name.endswith(".tmp")])
+
+    def test_standard_streams_that_are_closed(self):
+        """Else the first files and sockets that are opened were them, and the log went there."""
+        ready = os.path.join(self.folder, "ready")
+        process = subprocess.Popen(["/bin/bash", "-c", 'exec "$0" "$@" <&- >&- 2>&-', program("BATOND"), "--listen",
+                                    "tcp://127.0.0.1:0", "--data-dir", self.data_dir() + "/data", "--ready-file", ready],
+                                   env=clean_environment())
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        eventually(lambda: os.path.exists(ready), "it is ready")
+        self.assertEqual({"/dev/null"}, {os.readlink(f"/proc/{process.pid}/fd/{number}") for number in range(3)})
+        process.terminate()
+        self.assertEqual(0, process.wait(DEADLINE))
 
     def test_an_occupied_port(self):
         server = self.broker()

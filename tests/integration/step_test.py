@@ -150,6 +150,14 @@ class DurableStepTest(EveryStorage):
         self.assertEqual((0, NO_SECTION), self.step(1, settle(0, 2), *sections[1:]), "it is known")
         self.assertEqual((2, 2, 1), self.stored())
 
+    def test_who_looks_after_the_answer_finds_what_was_sent(self):
+        """Over shards the answer comes when it is decided, and the parts are then on their way to the disk."""
+        reader = self.peer(self.server)
+        reader.attach_receiver(1, b"out", credit=(0, 0))
+        for number in range(1, 51):
+            self.assertEqual((0, NO_SECTION), self.step(number, send_to(b"out", b"a"), send_to(b"log", b"b")))
+            self.assertEqual(number, reader.ask(1).ready)
+
     def inspect(self, *arguments):
         ended = subprocess.run([program("BATON_INSPECT"), self.data, *arguments], capture_output=True, check=False)
         self.assertEqual(0, ended.returncode, (arguments, ended.stdout, ended.stderr))
@@ -226,8 +234,10 @@ class ForwardTest(BrokerTest):
 
     def test_its_limits(self):
         self.fill(1)
+        self.expect_exit(2, self.server, "receive", "in", "--forward", "in")  # It would never end.
         for arguments in (("--null",), ("--jsonl",), ("--ack", "none")):
             self.expect_exit(2, self.server, "receive", "in", "--forward", "out", *arguments)
+            self.expect_exit(2, self.server, "receive", "in", "--exec", "cat", *arguments)
         self.expect_exit(2, self.server, "receive", "in", "--forward", "")
         self.expect_exit(0, self.server, "receive", "in", "--until-empty")
         self.expect_exit(0, self.server, "send", "in", "--whole", stdin=b"x" * 300_000)

@@ -30,6 +30,23 @@ TEST_F(DurableChannel, NothingIsConfirmedOrGivenBeforeTheCommit) {
     EXPECT_FALSE(channel().is_committing());
 }
 
+TEST_F(DurableChannel, WhoAsksWhetherItIsEmptyHearsOfWhatIsOnItsWay) {
+    world().attach_sender(1, 5, ConfirmLevel::received);
+    world().attach_receiver(9);
+    world().publish(1, 1, {"a", "b"});
+    EXPECT_EQ(durable.turn(), (Lines{"confirmed 1 2"}));
+    channel().query(link_of(9));
+    EXPECT_EQ(world().credit_happened(), (Lines{"state 9 committing ready 2 held 0"}));
+    durable.condition(commit::Condition::full);  // Nobody knows how long that lasts.
+    static_cast<void>(world().happened());
+    channel().query(link_of(9));
+    EXPECT_EQ(world().credit_happened(), (Lines{"state 9 empty ready 0 held 0"}));
+    durable.condition(commit::Condition::open);
+    static_cast<void>(durable.commit());
+    channel().query(link_of(9));
+    EXPECT_EQ(world().credit_happened(), (Lines{"state 9 empty ready 0 held 2"}));
+}
+
 TEST_F(DurableChannel, WhoAsksForReceivedIsConfirmedAtOnce) {
     world().attach_sender(1, 5, ConfirmLevel::received);
     world().attach_receiver(9);

@@ -111,6 +111,20 @@ TEST_F(IntakeTest, RefusesWhatIsTooLargeAndStoresTheOthers) {
     EXPECT_EQ(intake.counters().published, 2U);
 }
 
+TEST_F(IntakeTest, RefusesWhatIsTooLargeAlsoWhereTheOthersAreNotStored) {
+    log.remove_cursor(cursor);
+    const Payload batch = press.batch({"a", std::string(91, 'x'), std::string(95, 'x'), "b"});
+    first.received = 4;
+    intake.offer({.sender = &first,
+                  .first_sequence = 1,
+                  .count = 4,
+                  .messages = batch.slice(batch_header_size, batch.size() - batch_header_size)});
+    EXPECT_EQ(happened(), (Lines{"refused 1 2-3: the message is larger than the channel allows"}));
+    EXPECT_EQ(first.decided, 4U);
+    EXPECT_EQ(intake.counters().refused, 2U);
+    EXPECT_EQ(intake.counters().unwanted, 2U);
+}
+
 TEST_F(IntakeTest, AMessageThatCanNeverFitIsRefusedInItsTurn) {
     intake.set_limits({.messages_max = 5, .bytes_max = 100, .message_size_max = 1'000});
     offer(first, 5);

@@ -108,6 +108,40 @@ TEST_F(Kinds, AStreamKeepsItsMessagesAndIsReadFromAnyPosition) {
     EXPECT_EQ(delivered().size(), 4U);
 }
 
+TEST_F(Kinds, RetentionKeepsTheNewestAlsoOfWhatIsSentTogether) {
+    const auto publish_together = [&](int first, int end) {
+        for (int word = first; word < end; ++word) {
+            builder.append(as_bytes(std::to_string(word)));
+            ++sequence;
+        }
+        world->channel.publish(link_of(1), sequence + 1 - static_cast<std::uint64_t>(end - first), builder.take(pool));
+    };
+    const auto kept = [&] {
+        Lines lines;
+        world->channel.peek(nullptr, std::nullopt, 0, [&](const PeekedMessage& peeked) {
+            lines.emplace_back(as_text(peeked.message.payload));
+            return true;
+        });
+        return lines;
+    };
+    begin({.kind = Kind::stream, .messages_max = 3});
+    publish_together(1, 4);
+    publish_together(4, 6);
+    EXPECT_EQ(kept(), (Lines{"3", "4", "5"}));
+    sequence = 0;
+    begin({.kind = Kind::stream, .bytes_max = 20});
+    publish_together(1, 101);
+    EXPECT_EQ(kept(), (Lines{"98", "99", "100"}));  // 6, 6 and 7 bytes.
+    sequence = 0;
+    begin({.kind = Kind::stream, .messages_max = 320});
+    for (int i = 0; i < 5; ++i) {
+        publish_together(1, 101);
+    }
+    EXPECT_EQ(kept().size(), 320U);
+    world->channel.reconfigure({.kind = Kind::stream, .messages_max = 1});
+    EXPECT_EQ(kept(), (Lines{"91", "92", "93", "94", "95", "96", "97", "98", "99", "100"})) << "never nothing at all";
+}
+
 TEST_F(Kinds, AStreamIsTrimmedByCountBytesAndAge) {
     begin({.kind = Kind::stream, .messages_max = 3, .age_max = seconds{10}});
     for (const char* word : {"a", "b", "c", "d", "e"}) {
