@@ -1,7 +1,6 @@
 #include "server/channel/compaction.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <utility>
 
 #include "common/base/assert.hpp"
@@ -13,23 +12,13 @@ namespace baton::channel {
 
 namespace {
 
-constexpr std::size_t copies_chunk_size = 64 * 1024;
 /// Keys that are forgotten in one tick.
 constexpr std::size_t steps_per_tick = 2048;
-constexpr std::size_t shrinks_per_step = 64;
-/// Of a batch in memory that is cut into pieces: what each of them needs beside its messages, at most.
-constexpr std::uint64_t piece_cost = 256;
-
-/// Whether pieces with what remains would need clearly less. Each message may be one.
-bool is_worth_shrinking(const StoredBatch& batch) noexcept {
-    const std::uint64_t needed = batch.size - batch.removed_bytes + batch.live() * piece_cost;
-    return batch.index == 0 && batch.block == nullptr && needed < batch.size / 4 * 3;
-}
 
 }  // namespace
 
-Compaction::Compaction(MessageLog& log, const Clock& clock, MemoryBudget& budget, OnRemoved on_removed)
-    : log_{log}, clock_{clock}, on_removed_{std::move(on_removed)}, pool_{copies_chunk_size, 1, &budget} {}
+Compaction::Compaction(MessageLog& log, const Clock& clock, OnRemoved on_removed)
+    : log_{log}, clock_{clock}, on_removed_{std::move(on_removed)} {}
 
 void Compaction::set(bool is_on, Duration tombstone_age) {
     tombstone_age_ = tombstone_age;
@@ -39,7 +28,6 @@ void Compaction::set(bool is_on, Duration tombstone_age) {
     } else if (!is_on && is_looking_) {
         is_looking_ = false;
         log_.remove_cursor(cursor_);
-        sparse_.clear();
     }
 }
 
@@ -72,7 +60,6 @@ void Compaction::look(std::uint64_t messages_max) {
         }
         log_.forget(run);
     }
-    shrink_sparse();
 }
 
 void Compaction::look_at(Offset offset, std::uint32_t bytes, const MessageView& message, const StoredBatch& batch) {
@@ -104,7 +91,6 @@ void Compaction::remove(Offset offset, std::uint32_t bytes) {
         return;  // Retention was faster.
     }
     ++removed_;
-    note_sparse(offset);
     on_removed_(offset);
 }
 
@@ -133,7 +119,6 @@ void Compaction::tick(std::uint64_t messages_max) {
         forget(*entry);
         remove(gone.offset, gone.bytes);
     }
-    shrink_sparse();
 }
 
 // --- Keys ----------------------------------------------------------------------------------------------------------------
@@ -154,26 +139,6 @@ void Compaction::link(Entry& entry) noexcept {
 void Compaction::unlink(Entry& entry) noexcept {
     (entry.older != nullptr ? entry.older->newer : oldest_) = entry.newer;
     (entry.newer != nullptr ? entry.newer->older : newest_) = entry.older;
-}
-
-// --- Memory --------------------------------------------------------------------------------------------------------------
-
-// Asked again whenever half of what was left is gone.
-void Compaction::note_sparse(Offset removed) {
-    const StoredBatch* batch = log_.tracked_batch(removed);
-    if (batch != nullptr && std::has_single_bit(batch->live()) && is_worth_shrinking(*batch)) {
-        sparse_.insert(batch->base);
-    }
-}
-
-// Those of which somebody holds something have to wait.
-void Compaction::shrink_sparse() {
-    std::size_t left = shrinks_per_step;
-    for (auto at = sparse_.begin(); at != sparse_.end() && left > 0; --left) {
-        StoredBatch* batch = log_.tracked_batch(*at);
-        const bool is_done = batch == nullptr || batch->base != *at || !is_worth_shrinking(*batch) || log_.shrink(*batch, pool_);
-        at = is_done ? sparse_.erase(at) : std::next(at);
-    }
 }
 
 }  // namespace baton::channel

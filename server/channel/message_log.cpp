@@ -55,7 +55,7 @@ Slice Run::slice() const noexcept {
             .batch_flags = is_whole ? batch->flags : static_cast<std::uint16_t>(batch->flags & ~batch_has_crc),
             .crc32c = is_whole ? batch->crc32c : 0,
             .time = batch->time,
-            .messages = batch->messages.slice(position, bytes)};
+            .messages = batch->slice(position, bytes)};
 }
 
 MessageLog::~MessageLog() {
@@ -73,6 +73,8 @@ void MessageLog::clear() noexcept {
         delete batch;
     }
     back_ = kept_ = uncommitted_ = oldest_in_log_ = newest_in_log_ = nullptr;
+    first_remnant_ = last_remnant_ = nullptr;
+    remnants_ = new_remnants_ = 0;
     next_offset_ = visible_end_ = 1;
     messages_ = bytes_ = resident_bytes_ = 0;
     ended_ = cursors_;
@@ -173,7 +175,7 @@ bool MessageLog::can_join(const StoredBatch& tail, const BatchHeader& header, Mo
     const bool is_stream = keep_ == Keep::until_trimmed;
     const bool is_same_kind = tail.flags == header.flags && tail.is_exact == (!is_stream && cursors_.size() == 1);
     const bool is_in_memory_only = tail.index == 0 && tail.block == nullptr && tail.is_resident && uncommitted_ == nullptr;
-    const bool is_plain = !tail.has_rules && !tail.is_trimmed && tail.removed == 0 && tail.pins == 0;
+    const bool is_plain = !tail.has_rules && !tail.is_trimmed && tail.removed == 0 && tail.pins == 0 && !tail.pieces;
     const bool is_last = tail.end() == next_offset_ && next_offset_ != sealed_end_;
     const bool has_room = (tail.is_open || tail.size < joined_below) &&
                           tail.count + header.count <= std::min(limit.count, joined_max.count) &&
@@ -327,11 +329,10 @@ void MessageLog::advance_to(LogCursor& cursor, Offset offset) noexcept {
         return;
     }
     const StoredBatch& batch = *cursor.batch_;
-    const Cut cut = cut_count(batch.messages.bytes().subspan(cursor.position_),
-                              static_cast<std::uint32_t>(offset - cursor.offset_));
+    const auto index = static_cast<std::uint32_t>(offset - batch.base);
     const Offset from = cursor.offset_;
-    cursor.index_ += cut.count;
-    cursor.position_ += cut.bytes;
+    cursor.position_ += batch.bytes_between(cursor.index_, cursor.position_, index);
+    cursor.index_ = index;
     cursor.offset_ = offset;
     if (cursor.removed_ahead_ > 0) {
         count_passed(cursor, from);
@@ -499,6 +500,7 @@ Run MessageLog::pick(LogCursor& cursor, StoredBatch& batch, Cut before, Cut cut)
 void MessageLog::forget(const Run& run) noexcept {
     StoredBatch* batch = run.batch;
     BATON_ASSERT(run.count <= batch->remaining && run.count <= batch->held);
+    const std::uint64_t before = batch->remaining;
     batch->remaining -= run.count;
     batch->held -= run.count;
     if (batch->is_exact) {
@@ -513,6 +515,8 @@ void MessageLog::forget(const Run& run) noexcept {
         }
         unlink(batch);
         release(batch);
+    } else if (is_halved(before, batch->remaining)) {
+        note_remnant(*batch);
     }
 }
 
@@ -559,6 +563,8 @@ void MessageLog::give_up(StoredBatch& batch) noexcept {
     if (batch.remaining == 0) {
         unlink(&batch);
         release(&batch);
+    } else {
+        note_remnant(batch);
     }
 }
 
@@ -588,9 +594,12 @@ void MessageLog::unlink(StoredBatch* batch) noexcept {
     (batch->previous != nullptr ? batch->previous->next : front_) = batch->next;
     (batch->next != nullptr ? batch->next->previous : back_) = batch->previous;
     if (batch->is_resident) {
-        resident_bytes_ -= batch->size;
+        resident_bytes_ -= batch->messages.size();
     } else {
         evicted_.erase(batch->base);
+    }
+    if (batch->remnant != Remnant::no) {
+        unlink_remnant(*batch);
     }
     if (batch->index != 0 && batch->block == nullptr) {
         leave_log(*batch);

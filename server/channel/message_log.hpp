@@ -3,6 +3,8 @@
 // a stream one for each subscription.
 // Not here: who holds a message (in_flight.hpp), what came back (ready_set.hpp), limits (intake.hpp), when a batch
 // moves to a segment or leaves memory (relocation.hpp).
+// The implementation: message_log.cpp (order and cursors), message_places.cpp (on the disk and back), message_holes.cpp (what
+// compaction removes), message_remnants.cpp (memory of what is left).
 // One owner, the channel. Next file: in_flight.hpp.
 //
 // A batch is forgotten as a whole as soon as nobody wants anything of it, wherever it is in the log: one old message that
@@ -173,9 +175,6 @@ public:
     [[nodiscard]] Offset last_kept() const noexcept;
     /// Null: not tracked, or given up.
     [[nodiscard]] StoredBatch* tracked_batch(Offset offset) const noexcept;
-    /// Puts smaller batches with copies of what remains in the place of one that is in memory only and that nobody holds.
-    /// False: it is not such a batch.
-    [[nodiscard]] bool shrink(StoredBatch& batch, ChunkPool& pool);
     /// What remains of a batch, run by run. Of a resident batch.
     [[nodiscard]] std::vector<Run> live_runs(StoredBatch& batch) const;
     /// While a log is restored, when its messages and readers are there: these messages were removed.
@@ -189,10 +188,32 @@ public:
     /// If it is not there any more, the copy is dead.
     void replace_block(const commit::BlockRef& old_ref, const commit::BlockRef& new_ref, std::uint64_t dead_bytes);
 
+    // --- Memory of what is left --------------------------------------------------------------------------------------
+
+    /// Whether a batch keeps more memory than this; then what is wanted of it is copied.
+    struct RemnantLimits {
+        std::uint64_t factor = 2;   ///< What is wanted of it, so many times,
+        std::uint64_t slack = 256;  ///< and so many bytes.
+        [[nodiscard]] bool is_exceeded(std::uint64_t kept, std::uint64_t wanted) const noexcept {
+            return kept > factor * wanted + slack;
+        }
+    };
+    /// Adds what readers hold of the batch.
+    using Holders = std::function<void(const StoredBatch&, std::vector<Run>&)>;
+
+    /// Something of the batch will stay for long, or half of what was left of it is gone. Again: no-op.
+    void note_remnant(StoredBatch& batch) noexcept;
+    /// Looks at batches that were noted, for as long as there is a budget, which `holders` reduces: what is wanted of those that
+    /// keep more memory than the limits allow is copied into a chunk of its own.
+    void pack_remnants(const RemnantLimits& limits, std::uint64_t& budget, const Holders& holders);
+    /// Some were noted since they were looked at, or they are more than one call looks at.
+    [[nodiscard]] bool has_remnants_to_pack() const noexcept { return new_remnants_ > 0 || remnants_ > remnants_per_step; }
+    static constexpr std::size_t remnants_per_step = 1024;
+
     /// Stored; of batches with several readers all or none.
     [[nodiscard]] std::uint64_t messages() const noexcept { return messages_; }
     [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
-    /// Of those, bytes in memory. Wholly in memory or not is decided by batch, not by message.
+    /// Of batches that are in memory, as far as they are.
     [[nodiscard]] std::uint64_t resident_bytes() const noexcept { return resident_bytes_; }
     [[nodiscard]] Offset next_offset() const noexcept { return next_offset_; }
     [[nodiscard]] Offset visible_end() const noexcept { return visible_end_; }
@@ -289,7 +310,13 @@ private:
     [[nodiscard]] bool is_hole(Offset first, Offset end) const noexcept { return overlap(removed_, first, end) == end - first; }
     void forget_removed_before_kept() noexcept;
     [[nodiscard]] std::uint32_t removed_bytes_in(const StoredBatch& batch) const noexcept;
-    void replace_in_list(StoredBatch& batch, const std::vector<StoredBatch*>& pieces) noexcept;
+    [[nodiscard]] static bool is_halved(std::uint64_t before, std::uint64_t now) noexcept { return (before ^ now) > now; }
+    void unlink_remnant(StoredBatch& batch) noexcept;
+    void link_remnant(StoredBatch& batch, StoredBatch* next) noexcept;
+    [[nodiscard]] bool pack(StoredBatch& batch, const RemnantLimits& limits, const Holders& holders);
+    [[nodiscard]] std::vector<Run> wanted_of(StoredBatch& batch, const Holders& holders) const;
+    void add_fresh(const LogCursor& cursor, StoredBatch& batch, std::vector<Run>& wanted) const;
+    void keep_only(StoredBatch& batch, const std::vector<Run>& wanted) noexcept;
     void hold(StoredBatch& batch, std::uint32_t count) noexcept;
     [[nodiscard]] bool is_evictable(const StoredBlock& block) const noexcept;
 
@@ -316,6 +343,10 @@ private:
     OffsetSet removed_;
     std::map<Offset, StoredBatch*> tracked_;  // By base.
     std::uint64_t dead_bytes_ = 0;
+    StoredBatch* first_remnant_ = nullptr;  // Those that were noted since they were looked at are the first ones.
+    StoredBatch* last_remnant_ = nullptr;
+    std::size_t remnants_ = 0;
+    std::size_t new_remnants_ = 0;
 };
 
 }  // namespace baton::channel

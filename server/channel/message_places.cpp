@@ -195,7 +195,7 @@ std::vector<StoredBlock*> MessageLog::evictable(std::uint64_t keep_bytes, std::u
 std::uint64_t MessageLog::evict(StoredBlock& block) noexcept {
     BATON_ASSERT(is_evictable(block));
     StoredBatch* first = block.first;
-    std::uint64_t bytes = first->size;
+    std::uint64_t bytes = first->messages.size();
     // The first node stands for all; the others go.
     while (block.batches > 1) {
         StoredBatch* next = first->next;
@@ -203,7 +203,7 @@ std::uint64_t MessageLog::evict(StoredBlock& block) noexcept {
         first->count += next->count;
         first->size += next->size;
         first->removed_bytes += next->removed_bytes;
-        bytes += next->size;
+        bytes += next->messages.size();
         first->accepted = next->accepted;
         next->block = nullptr;
         --block.batches;
@@ -212,6 +212,9 @@ std::uint64_t MessageLog::evict(StoredBlock& block) noexcept {
         next->remaining = 0;
         if (next->is_tracked) {
             tracked_.erase(next->base);
+        }
+        if (next->remnant != Remnant::no) {
+            unlink_remnant(*next);
         }
         release(next);
     }
@@ -223,7 +226,11 @@ std::uint64_t MessageLog::evict(StoredBlock& block) noexcept {
     first->flags = 0;
     first->crc32c = 0;
     first->messages = {};
+    first->pieces.reset();
     first->is_resident = false;
+    if (first->remnant != Remnant::no) {
+        unlink_remnant(*first);
+    }
     resident_bytes_ -= bytes;
     resident_blocks_.erase(block.ref.first);
     evicted_.emplace(first->base, first);
@@ -404,6 +411,7 @@ Run MessageLog::restored_run(StoredBatch& batch, Offset first, Offset end, std::
         run = run.take_front(static_cast<std::uint32_t>(end - first));
     }
     hold(batch, run.count);
+    note_remnant(batch);
     return run;
 }
 
