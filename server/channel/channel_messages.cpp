@@ -14,8 +14,8 @@ namespace {
 constexpr std::size_t readers_per_step = 512;
 // A reader that has little to do at a time.
 constexpr std::size_t due_per_step = 2048;
-/// Readers and receivers that are asked in one step what they hold of batches; where there are more, nobody is asked at all.
-constexpr std::uint64_t holders_per_step = 4096;
+/// What one step may look at and copy, a millisecond or so. Where there are more readers and receivers nobody is asked at all.
+constexpr std::uint64_t remnants_budget = 4096;
 constexpr std::size_t holders_asked_max = 16'384;
 
 }  // namespace
@@ -308,12 +308,13 @@ void Channel::pack_remnants(const MessageLog::RemnantLimits& limits) {
     if (all > holders_asked_max) {
         return;
     }
-    std::uint64_t budget = holders_per_step;
+    std::uint64_t budget = remnants_budget;
     log_.pack_remnants(limits, budget, [&](const StoredBatch& batch, std::vector<Run>& held) {
         for (const auto& reader : readers_) {
             reader->add_held(batch, held);
         }
-        budget -= std::min<std::uint64_t>(budget, all);
+        const std::uint64_t looked_at = options_.fair_by.empty() ? 0 : batch.count;
+        budget -= std::min<std::uint64_t>(budget, all + held.size() + looked_at);
     });
 }
 

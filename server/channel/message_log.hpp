@@ -203,8 +203,8 @@ public:
 
     /// Something of the batch will stay for long, or half of what was left of it is gone. Again: no-op.
     void note_remnant(StoredBatch& batch) noexcept;
-    /// Looks at batches that were noted, for as long as there is a budget, which `holders` reduces: what is wanted of those that
-    /// keep more memory than the limits allow is copied into a chunk of its own.
+    /// Looks at batches that were noted, for as long as there is a budget: what is wanted of those that keep more memory than the
+    /// limits allow is copied into a chunk of its own. A look costs one, each KiB that is copied one, and `holders` what it says.
     void pack_remnants(const RemnantLimits& limits, std::uint64_t& budget, const Holders& holders);
     /// Some were noted since they were looked at, or they are more than one call looks at.
     [[nodiscard]] bool has_remnants_to_pack() const noexcept { return new_remnants_ > 0 || remnants_ > remnants_per_step; }
@@ -313,7 +313,7 @@ private:
     [[nodiscard]] static bool is_halved(std::uint64_t before, std::uint64_t now) noexcept { return (before ^ now) > now; }
     void unlink_remnant(StoredBatch& batch) noexcept;
     void link_remnant(StoredBatch& batch, StoredBatch* next) noexcept;
-    [[nodiscard]] bool pack(StoredBatch& batch, const RemnantLimits& limits, const Holders& holders);
+    [[nodiscard]] bool pack(StoredBatch& batch, const RemnantLimits& limits, std::uint64_t& budget, const Holders& holders);
     [[nodiscard]] std::vector<Run> wanted_of(StoredBatch& batch, const Holders& holders) const;
     void add_fresh(const LogCursor& cursor, StoredBatch& batch, std::vector<Run>& wanted) const;
     void keep_only(StoredBatch& batch, const std::vector<Run>& wanted) noexcept;

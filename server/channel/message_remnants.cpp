@@ -122,7 +122,7 @@ void MessageLog::pack_remnants(const RemnantLimits& limits, std::uint64_t& budge
     for (std::size_t looks = std::min(remnants_, remnants_per_step); looks > 0 && budget > 0; --looks) {
         StoredBatch& batch = *first_remnant_;
         unlink_remnant(batch);
-        if (pack(batch, limits, holders)) {
+        if (pack(batch, limits, budget, holders)) {
             batch.remnant = Remnant::kept;
             link_remnant(batch, nullptr);
         }
@@ -131,7 +131,7 @@ void MessageLog::pack_remnants(const RemnantLimits& limits, std::uint64_t& budge
 }
 
 // True: it is to be looked at again, because others in its chunk may go, or because it cannot be touched now.
-bool MessageLog::pack(StoredBatch& batch, const RemnantLimits& limits, const Holders& holders) {
+bool MessageLog::pack(StoredBatch& batch, const RemnantLimits& limits, std::uint64_t& budget, const Holders& holders) {
     if (batch.pins > 0 || batch.end() > visible_end_) {
         return true;
     }
@@ -144,19 +144,20 @@ bool MessageLog::pack(StoredBatch& batch, const RemnantLimits& limits, const Hol
     }
     const bool is_kept = keep_ == Keep::until_trimmed && !batch.is_trimmed;
     const std::uint64_t wanted_messages = std::min(there, is_kept ? batch.live() + batch.held : batch.remaining);
-    const std::uint64_t guess = batch.messages.size() * wanted_messages / there;
+    std::uint64_t bytes = batch.messages.size() * wanted_messages / there;  // About.
     const std::uint64_t kept = std::max(batch.messages.size(), batch.messages.chunk_share());
-    if (limits.is_exceeded(kept, guess)) {
+    if (limits.is_exceeded(kept, bytes)) {
         const std::vector<Run> wanted = wanted_of(batch, holders);
-        std::uint64_t bytes = wanted.size() * sizeof(BatchPiece);
+        bytes = wanted.size() * sizeof(BatchPiece);
         for (const Run& run : wanted) {
             bytes += run.bytes;
         }
         if (limits.is_exceeded(kept, bytes)) {
             keep_only(batch, wanted);
+            budget -= std::min(budget, bytes / 1024);
         }
     }
-    return limits.is_exceeded(batch.messages.chunk_capacity(), guess);
+    return limits.is_exceeded(batch.messages.chunk_capacity(), bytes);
 }
 
 // --- What is wanted --------------------------------------------------------------------------------------------------------
