@@ -70,7 +70,7 @@ void Compaction::look_at(Offset offset, std::uint32_t bytes, const MessageView& 
     auto found = index_.find(key);
     if (found != index_.end()) {
         const Entry older = found->second;
-        unlink(found->second);
+        by_offset_.erase(found->second);
         tombstones_.erase(older.offset);
         remove(older.offset, older.bytes);
     } else {
@@ -96,18 +96,18 @@ void Compaction::remove(Offset offset, std::uint32_t bytes) {
 
 void Compaction::tick(std::uint64_t messages_max) {
     if (!is_looking_) {
-        for (std::size_t i = 0; i < steps_per_tick && oldest_ != nullptr; ++i) {
-            forget(*oldest_);
+        for (std::size_t i = 0; i < steps_per_tick && by_offset_.first() != nullptr; ++i) {
+            forget(*by_offset_.first());
         }
-        is_known_ = is_known_ && (log_.untrack(steps_per_tick) || oldest_ != nullptr);
+        is_known_ = is_known_ && (log_.untrack(steps_per_tick) || by_offset_.first() != nullptr);
         if (is_on_ && !is_known_) {
             start();
         }
         return;
     }
     const Offset kept = log_.oldest_kept() != nullptr ? log_.oldest_kept()->base : log_.next_offset();
-    for (std::size_t i = 0; i < steps_per_tick && oldest_ != nullptr && oldest_->offset < kept; ++i) {
-        forget(*oldest_);
+    for (std::size_t i = 0; i < steps_per_tick && by_offset_.first() != nullptr && by_offset_.first()->offset < kept; ++i) {
+        forget(*by_offset_.first());
     }
     const MonotonicTime now = clock_.now();
     for (; messages_max > 0 && !tombstones_.empty(); --messages_max) {
@@ -125,20 +125,13 @@ void Compaction::tick(std::uint64_t messages_max) {
 
 void Compaction::forget(Entry& entry) {
     tombstones_.erase(entry.offset);
-    unlink(entry);
+    by_offset_.erase(entry);
     index_.erase(index_.find(*entry.key));
 }
 
 void Compaction::link(Entry& entry) noexcept {
-    BATON_ASSERT(newest_ == nullptr || newest_->offset < entry.offset);
-    entry.newer = nullptr;
-    entry.older = std::exchange(newest_, &entry);
-    (entry.older != nullptr ? entry.older->newer : oldest_) = &entry;
-}
-
-void Compaction::unlink(Entry& entry) noexcept {
-    (entry.older != nullptr ? entry.older->newer : oldest_) = entry.newer;
-    (entry.newer != nullptr ? entry.newer->older : newest_) = entry.older;
+    BATON_ASSERT(by_offset_.last() == nullptr || by_offset_.last()->offset < entry.offset);
+    by_offset_.insert(entry);
 }
 
 }  // namespace baton::channel

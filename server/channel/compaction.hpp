@@ -68,7 +68,6 @@ private:
     void remove(Offset offset, std::uint32_t bytes);
     void forget(Entry& entry);
     void link(Entry& entry) noexcept;
-    void unlink(Entry& entry) noexcept;
 
     MessageLog& log_;
     const Clock& clock_;
@@ -79,8 +78,7 @@ private:
     bool is_known_ = false;    // There may be entries.
     Duration tombstone_age_{};
     std::unordered_map<std::string, Entry, TextHash, std::equal_to<>> index_;
-    Entry* oldest_ = nullptr;
-    Entry* newest_ = nullptr;
+    LinkedList<Entry, &Entry::older, &Entry::newer> by_offset_;
     std::map<Offset, Tombstone> tombstones_;
     std::uint64_t removed_ = 0;
 };

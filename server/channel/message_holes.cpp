@@ -124,7 +124,7 @@ bool MessageLog::remove(Offset offset, std::uint32_t bytes) {
 // Who holds something of it needs it as long as the broker lives: the disk need not keep it.
 void MessageLog::leave_disk(StoredBatch& batch) noexcept {
     if (batch.index != 0 && batch.block == nullptr) {
-        leave_log(batch);
+        in_log_.erase(batch);
     }
     leave_block(batch);
     batch.index = 0;
@@ -142,7 +142,7 @@ void MessageLog::forget_removed_before_kept() noexcept {
 }
 
 Offset MessageLog::last_kept() const noexcept {
-    for (const StoredBatch* batch = back_; batch != nullptr; batch = batch->previous) {
+    for (const StoredBatch* batch = batches_.last(); batch != nullptr; batch = batch->previous) {
         if (batch->is_trimmed || batch->base >= visible_end_) {
             continue;
         }
@@ -277,7 +277,7 @@ void MessageLog::restore_removed(const OffsetSet& removed) {
         cursor->removed_ahead_ = behind != ahead.begin() ? std::prev(behind)->second : 0;
         cursor->removed_ahead_ += removed_.contains(at) ? 0 : end_of_removed(at) - at;
     }
-    for (StoredBatch* batch = front_; batch != nullptr;) {
+    for (StoredBatch* batch = batches_.first(); batch != nullptr;) {
         StoredBatch* next = batch->next;
         if (!batch->is_trimmed) {
             restore_holes(*batch);

@@ -67,13 +67,14 @@ MessageLog::~MessageLog() {
 }
 
 void MessageLog::clear() noexcept {
-    while (front_ != nullptr) {
-        StoredBatch* batch = std::exchange(front_, front_->next);
+    while (StoredBatch* batch = batches_.first()) {
+        batches_.erase(*batch);
         leave_block(*batch);
         delete batch;
     }
-    back_ = kept_ = uncommitted_ = oldest_in_log_ = newest_in_log_ = nullptr;
-    first_remnant_ = last_remnant_ = nullptr;
+    kept_ = uncommitted_ = nullptr;
+    in_log_.clear();
+    remnant_list_.clear();
     remnants_ = new_remnants_ = 0;
     next_offset_ = visible_end_ = 1;
     messages_ = bytes_ = resident_bytes_ = 0;
@@ -96,8 +97,9 @@ void MessageLog::clear() noexcept {
 }
 
 bool MessageLog::dismantle(std::uint64_t& items) noexcept {
-    for (; front_ != nullptr && items > 0; --items) {
-        StoredBatch* batch = std::exchange(front_, front_->next);
+    for (; batches_.first() != nullptr && items > 0; --items) {
+        StoredBatch* batch = batches_.first();
+        batches_.erase(*batch);
         leave_block(*batch);
         tracked_.erase(batch->base);
         evicted_.erase(batch->base);
@@ -106,7 +108,7 @@ bool MessageLog::dismantle(std::uint64_t& items) noexcept {
     for (; !removed_.empty() && items > 0; --items) {
         removed_.erase(removed_.begin());
     }
-    return front_ == nullptr && removed_.empty();
+    return batches_.first() == nullptr && removed_.empty();
 }
 
 // --- Storing -----------------------------------------------------------------------------------------------------------
@@ -135,10 +137,11 @@ StoredBatch& MessageLog::append_uncommitted(std::uint32_t count, std::uint16_t f
 }
 
 bool MessageLog::join(const BatchHeader& header, MonotonicTime accepted, const Payload& messages, Cut limit) noexcept {
-    if (header.messages_size >= joined_below || back_ == nullptr || !can_join(*back_, header, accepted, limit)) {
+    if (header.messages_size >= joined_below || batches_.last() == nullptr ||
+        !can_join(*batches_.last(), header, accepted, limit)) {
         return false;
     }
-    StoredBatch& tail = *back_;
+    StoredBatch& tail = *batches_.last();
     if (tail.has_crc() && crc32c(messages.bytes()) != header.crc32c) {
         return false;  // The receiver finds out, who gets it as it came.
     }
@@ -199,8 +202,7 @@ StoredBatch& MessageLog::link_at_end(std::uint32_t count, std::uint32_t size) no
     batch->remaining = keep_ == Keep::until_trimmed ? count : std::uint64_t{count} * cursors_.size();
     batch->is_exact = keep_ == Keep::until_settled && cursors_.size() == 1;
     batch->size = size;
-    batch->previous = std::exchange(back_, batch);
-    (batch->previous != nullptr ? batch->previous->next : front_) = batch;
+    batches_.insert(*batch);
     kept_ = kept_ != nullptr ? kept_ : batch;
     if (!ended_.empty()) {
         for (LogCursor* cursor : ended_) {
@@ -258,7 +260,7 @@ void MessageLog::add_cursor(LogCursor& cursor) noexcept {
 void MessageLog::add_cursor_at(LogCursor& cursor, Offset from) noexcept {
     BATON_ASSERT(keep_ == Keep::until_trimmed);
     add_cursor(cursor);
-    StoredBatch* batch = front_;
+    StoredBatch* batch = batches_.first();
     std::uint64_t live = messages_;  // From the batch on.
     while (batch != nullptr && (batch->is_trimmed || batch->end() <= from)) {
         live -= batch->is_trimmed ? 0 : batch->live();
@@ -421,7 +423,7 @@ std::optional<Run> MessageLog::fresh_tail(const LogCursor& cursor) const noexcep
     if (fresh(cursor) == 0) {
         return std::nullopt;
     }
-    for (StoredBatch* batch = back_; batch != nullptr && batch->end() > cursor.offset_; batch = batch->previous) {
+    for (StoredBatch* batch = batches_.last(); batch != nullptr && batch->end() > cursor.offset_; batch = batch->previous) {
         if (batch->end() > visible_end_ || batch->is_trimmed) {
             continue;
         }
@@ -591,8 +593,7 @@ void MessageLog::unlink(StoredBatch* batch) noexcept {
     if (batch->has_rules) {
         std::erase(ruled_, batch);  // Nobody has looked at it, and it had to make room.
     }
-    (batch->previous != nullptr ? batch->previous->next : front_) = batch->next;
-    (batch->next != nullptr ? batch->next->previous : back_) = batch->previous;
+    batches_.erase(*batch);
     if (batch->is_resident) {
         resident_bytes_ -= batch->messages.size();
     } else {
@@ -602,7 +603,7 @@ void MessageLog::unlink(StoredBatch* batch) noexcept {
         unlink_remnant(*batch);
     }
     if (batch->index != 0 && batch->block == nullptr) {
-        leave_log(*batch);
+        in_log_.erase(*batch);
     }
     leave_block(*batch);
 }

@@ -32,6 +32,7 @@
 #include <vector>
 
 #include "common/base/batch.hpp"
+#include "server/channel/linked_list.hpp"
 #include "server/channel/offset_set.hpp"
 #include "server/channel/stored_batch.hpp"
 
@@ -220,15 +221,15 @@ public:
     /// The lowest offset at which some reader will go on; the next one without readers.
     [[nodiscard]] Offset lowest_cursor() const noexcept;
     /// When the newest batch was accepted; zero if it is not known.
-    [[nodiscard]] WallTime newest_time() const noexcept { return back_ != nullptr ? back_->time : WallTime{}; }
+    [[nodiscard]] WallTime newest_time() const noexcept { return batches_.last() != nullptr ? batches_.last()->time : WallTime{}; }
     /// The oldest batch of which something remains, or null.
-    [[nodiscard]] const StoredBatch* front() const noexcept { return front_; }
-    [[nodiscard]] StoredBatch* front() noexcept { return front_; }
+    [[nodiscard]] const StoredBatch* front() const noexcept { return batches_.first(); }
+    [[nodiscard]] StoredBatch* front() noexcept { return batches_.first(); }
 
     // --- Durable channels: where batches are --------------------------------------------------------------------
 
     /// The oldest batch that is in the log only, by the order of records; null if there is none.
-    [[nodiscard]] StoredBatch* oldest_in_log() const noexcept { return oldest_in_log_; }
+    [[nodiscard]] StoredBatch* oldest_in_log() const noexcept { return in_log_.first(); }
     /// Whether the batch may leave memory: nobody holds anything of it, all of it is visible, and each reader has either
     /// all of it before it or all of it behind it.
     [[nodiscard]] bool is_untouched(const StoredBatch& batch) const noexcept;
@@ -291,8 +292,6 @@ private:
     void count_appended(std::uint32_t count, std::uint32_t size) noexcept;
     void unlink(StoredBatch* batch) noexcept;
     void release(StoredBatch* batch) noexcept;
-    void insert_before(StoredBatch* place, StoredBatch* batch) noexcept;
-    void leave_log(StoredBatch& batch) noexcept;
     void leave_block(StoredBatch& batch) noexcept;
 
     void move_to(LogCursor& cursor, StoredBatch* batch) noexcept;
@@ -323,8 +322,7 @@ private:
     const Keep keep_;
     std::vector<LogCursor*> cursors_;
     std::vector<LogCursor*> ended_;  // Those at the end.
-    StoredBatch* front_ = nullptr;
-    StoredBatch* back_ = nullptr;
+    LinkedList<StoredBatch, &StoredBatch::previous, &StoredBatch::next> batches_;
     StoredBatch* kept_ = nullptr;  // The first that is not given up.
     Offset next_offset_ = 1;
     Offset visible_end_ = 1;
@@ -335,16 +333,15 @@ private:
     std::uint64_t resident_bytes_ = 0;
     std::vector<StoredBatch*> ruled_;
     std::vector<StoredBatch*> free_;  // Nodes to use again, so that a steady state allocates nothing.
-    StoredBatch* oldest_in_log_ = nullptr;
-    StoredBatch* newest_in_log_ = nullptr;
+    LinkedList<StoredBatch, &StoredBatch::older, &StoredBatch::newer> in_log_;  // Only there.
     std::map<Offset, StoredBatch*> evicted_;          // By base.
     std::map<Offset, StoredBlock*> resident_blocks_;  // By first offset: written and in memory.
     std::vector<commit::BlockRef> dead_blocks_;
     OffsetSet removed_;
     std::map<Offset, StoredBatch*> tracked_;  // By base.
     std::uint64_t dead_bytes_ = 0;
-    StoredBatch* first_remnant_ = nullptr;  // Those that were noted since they were looked at are the first ones.
-    StoredBatch* last_remnant_ = nullptr;
+    // Those that were noted since they were looked at are the first ones.
+    LinkedList<StoredBatch, &StoredBatch::previous_remnant, &StoredBatch::next_remnant> remnant_list_;
     std::size_t remnants_ = 0;
     std::size_t new_remnants_ = 0;
 };

@@ -98,29 +98,25 @@ void MessageLog::note_remnant(StoredBatch& batch) noexcept {
         unlink_remnant(batch);
     }
     batch.remnant = Remnant::noted;
-    link_remnant(batch, first_remnant_);
+    link_remnant(batch, remnant_list_.first());
 }
 
 /// Before `next`; null: at the end.
 void MessageLog::link_remnant(StoredBatch& batch, StoredBatch* next) noexcept {
-    batch.next_remnant = next;
-    batch.previous_remnant = std::exchange(next != nullptr ? next->previous_remnant : last_remnant_, &batch);
-    (batch.previous_remnant != nullptr ? batch.previous_remnant->next_remnant : first_remnant_) = &batch;
+    remnant_list_.insert(batch, next);
     ++remnants_;
     new_remnants_ += batch.remnant == Remnant::noted ? 1 : 0;
 }
 
 void MessageLog::unlink_remnant(StoredBatch& batch) noexcept {
-    (batch.previous_remnant != nullptr ? batch.previous_remnant->next_remnant : first_remnant_) = batch.next_remnant;
-    (batch.next_remnant != nullptr ? batch.next_remnant->previous_remnant : last_remnant_) = batch.previous_remnant;
-    batch.previous_remnant = batch.next_remnant = nullptr;
+    remnant_list_.erase(batch);
     --remnants_;
     new_remnants_ -= std::exchange(batch.remnant, Remnant::no) == Remnant::noted ? 1 : 0;
 }
 
 void MessageLog::pack_remnants(const RemnantLimits& limits, std::uint64_t& budget, const Holders& holders) {
     for (std::size_t looks = std::min(remnants_, remnants_per_step); looks > 0 && budget > 0; --looks) {
-        StoredBatch& batch = *first_remnant_;
+        StoredBatch& batch = *remnant_list_.first();
         unlink_remnant(batch);
         if (pack(batch, limits, budget, holders)) {
             batch.remnant = Remnant::kept;
