@@ -16,6 +16,11 @@
 
 namespace baton::channel {
 
+namespace {
+// Readers that are asked for as many bytes as the slack is.
+constexpr std::uint64_t holders_per_slack = 16;
+}  // namespace
+
 // --- Batches in pieces -----------------------------------------------------------------------------------------------------
 
 std::uint32_t StoredBatch::place_of(std::uint32_t position) const noexcept {
@@ -138,11 +143,13 @@ bool MessageLog::pack(StoredBatch& batch, const RemnantLimits& limits, std::uint
             there += piece.count;
         }
     }
+    // At least so much is wanted: more, if it is not the same for all readers. To ask them must be worth it.
     const bool is_kept = keep_ == Keep::until_trimmed && !batch.is_trimmed;
-    const std::uint64_t wanted_messages = std::min(there, is_kept ? batch.live() + batch.held : batch.remaining);
-    std::uint64_t bytes = batch.messages.size() * wanted_messages / there;  // About.
+    const std::uint64_t readers = std::max<std::uint64_t>(cursors_.size(), 1);
+    const std::uint64_t wanted_messages = is_kept ? batch.live() : (batch.remaining + readers - 1) / readers;
+    std::uint64_t bytes = batch.messages.size() * std::min(there, wanted_messages) / there;
     const std::uint64_t kept = std::max(batch.messages.size(), batch.messages.chunk_share());
-    if (limits.is_exceeded(kept, bytes)) {
+    if (limits.is_exceeded(kept, bytes) && kept * holders_per_slack >= limits.slack * readers) {
         const std::vector<Run> wanted = wanted_of(batch, holders);
         bytes = wanted.size() * sizeof(BatchPiece);
         for (const Run& run : wanted) {

@@ -300,6 +300,27 @@ TEST_F(Remnants, OfATopicTheUnionOfWhatItsSubscriptionsStillHaveIsKept) {
     EXPECT_EQ(channel().resident_bytes(), 0U);
 }
 
+TEST_F(Remnants, OfATopicWithManySubscriptionsTheMessageThatAllOfThemRejectIsKept) {
+    begin({.kind = Kind::topic});
+    constexpr std::uint16_t subscriptions = 120;  // More than a batch has messages.
+    for (std::uint16_t i = 0; i < subscriptions; ++i) {
+        world->attach_reader(static_cast<std::uint16_t>(10 + i),
+                             {.subscription = "s" + std::to_string(i), .from{}, .filter{}, .name{}});
+    }
+    for (int i = 0; i < 20; ++i) {
+        publish(100, 200);
+    }
+    for (int i = 0; i < 100 && channel().needs_dispatch(); ++i) {
+        dispatch();
+    }
+    for (std::uint16_t i = 0; i < subscriptions; ++i) {
+        settle_all_but(static_cast<std::uint16_t>(10 + i), is_hundredth, Outcome::reject);
+    }
+    ticks();
+    expect_in_proportion(20 * message_bytes);
+    expect_left(is_hundredth, 200, "s77");
+}
+
 TEST_F(Remnants, WhatAStreamHasGivenUpAndSomebodyHoldsDoesNotKeepItsBatch) {
     begin({.kind = Kind::stream, .messages_max = 1'000});
     world->attach_reader(9, {.subscription = "s", .from = {StartPosition::Kind::first}, .filter{}, .name{}});
