@@ -176,13 +176,18 @@ ChunkRef ChunkPool::allocate(std::size_t size) noexcept {
 }
 
 Payload Payload::copy_with_room(std::size_t capacity) const noexcept {
-    BATON_ASSERT(chunk_ != nullptr && capacity >= size_);
+    Payload copy = empty_with_room(capacity);
+    copy.extend(bytes());
+    return copy;
+}
+
+Payload Payload::empty_with_room(std::size_t capacity) const noexcept {
+    BATON_ASSERT(chunk_ != nullptr && capacity > 0);
     PoolState& state = *chunk_->pool;  // Alive: the chunk is.
     state.references.fetch_add(1, std::memory_order_relaxed);
     detail::count_outstanding(state, capacity);
     detail::Chunk* const chunk = detail::create_chunk(&state, capacity, detail::exact_class);
-    std::memcpy(chunk->bytes(), data_, size_);
-    return {ChunkRef{chunk}, 0, size_};
+    return {ChunkRef{chunk}, 0, 0};
 }
 
 void Payload::extend(Bytes bytes) noexcept {

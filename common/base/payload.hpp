@@ -156,12 +156,20 @@ public:
     // A copy in a chunk of its own, in which so many bytes have room, at least size(): whoever has it alone may extend() it. The
     // chunk is charged to whom this payload's is. Any thread; the payload is not empty.
     [[nodiscard]] Payload copy_with_room(std::size_t capacity) const noexcept;
+    // The same without the bytes: an empty payload to be extended. At least one byte.
+    [[nodiscard]] Payload empty_with_room(std::size_t capacity) const noexcept;
+    // What is kept in memory because of this payload: all of its chunk, and its part of that if everybody who refers to the chunk
+    // counts alike. Not empty.
+    [[nodiscard]] std::size_t chunk_capacity() const noexcept { return chunk_->capacity; }
+    [[nodiscard]] std::size_t chunk_share() const noexcept {
+        return chunk_->capacity / chunk_->references.load(std::memory_order_relaxed);
+    }
     // Between its end and that of its chunk.
     [[nodiscard]] std::size_t room_behind() const noexcept {
         return static_cast<std::size_t>(chunk_->bytes() + chunk_->capacity - (data_ + size_));
     }
-    // Copies these bytes behind its end, where they have room. Only of one that was made by copy_with_room(), and only by one
-    // reference to it; slices and copies of what was there before stay as they are.
+    // Copies these bytes behind its end, where they have room. Only of one that was made by copy_with_room() or
+    // empty_with_room(), and only by one reference to it; slices and copies of what was there before stay as they are.
     void extend(Bytes bytes) noexcept;
 
     void swap(Payload& other) noexcept {

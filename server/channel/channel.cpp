@@ -273,8 +273,7 @@ void Channel::reconfigure(const ChannelOptions& options) {
 void Channel::set_compaction() {
     const bool is_on = options_.is_compacted && options_.kind == Kind::stream;
     if (is_on && !compaction_) {
-        compaction_ = std::make_unique<Compaction>(
-            log_, clock_, budget_, [this](Offset offset) { on_removed(offset); });
+        compaction_ = std::make_unique<Compaction>(log_, clock_, [this](Offset offset) { on_removed(offset); });
     }
     if (compaction_) {
         compaction_->set(is_on, options_.tombstone_age);

@@ -221,6 +221,8 @@ public:
     /// Clock pulse: leases, delays, expiry, retention; re-examines senders blocked on memory, forgets old producers. Wanted every
     /// 10 to 50 ms from next_pulse() on, and seldom otherwise.
     void tick();
+    /// A part of it: some of the batches that keep more memory than the limits allow are copied, as far as somebody wants them.
+    void pack_remnants(const MessageLog::RemnantLimits& limits = {});
     /// When time brings something here that is not to be late; in the past: with each pulse. max(): nothing does.
     [[nodiscard]] MonotonicTime next_pulse() const noexcept;
 

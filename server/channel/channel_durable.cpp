@@ -144,8 +144,9 @@ std::vector<LoggedBatch> Channel::logged_batches() const {
     std::vector<LoggedBatch> batches;
     for (const StoredBatch* batch = log_.oldest_in_log(); batch != nullptr; batch = batch->newer) {
         LoggedBatch& logged = batches.emplace_back();
-        Journal::encode_moved(*batch, logged.head);
-        logged.messages = batch->messages;
+        auto [header, messages] = batch->whole();
+        Journal::encode_moved(header, logged.head);
+        logged.messages = std::move(messages);
     }
     return batches;
 }
@@ -161,7 +162,7 @@ std::uint64_t Channel::bytes_in_log(commit::Index below, std::uint64_t bytes_max
     std::uint64_t bytes = 0;
     for (const StoredBatch* batch = log_.oldest_in_log(); batch != nullptr && batch->index < below && bytes < bytes_max;
          batch = batch->newer) {
-        bytes += batch->size;
+        bytes += batch->messages.size();
     }
     return bytes;
 }
@@ -169,6 +170,9 @@ std::uint64_t Channel::bytes_in_log(commit::Index below, std::uint64_t bytes_max
 void Channel::move_in_log(commit::Index below) {
     for (StoredBatch* batch = log_.oldest_in_log(); batch != nullptr && batch->index < below;
          batch = log_.oldest_in_log()) {
+        if (batch->pieces && has_notes()) {
+            write_notes();  // What is gone from it must be settled for whoever reads the log.
+        }
         log_.set_record(*batch, journal_->move(*batch));
     }
 }
@@ -184,8 +188,9 @@ bool follows(const StoredBatch* before, const StoredBatch& batch, const PlannedB
 // Without what was removed, unless somebody still holds something of a batch that is given up.
 void add_to(PlannedBlock& block, StoredBatch& batch, const MessageLog& log) {
     if (batch.removed == 0 || batch.is_trimmed) {
-        baton::encode(batch.header(), block.headers.emplace_back());
-        block.messages.push_back(batch.messages);
+        auto [header, messages] = batch.whole();
+        baton::encode(header, block.headers.emplace_back());
+        block.messages.push_back(std::move(messages));
         return;
     }
     for (const Run& run : log.live_runs(batch)) {
@@ -196,7 +201,7 @@ void add_to(PlannedBlock& block, StoredBatch& batch, const MessageLog& log) {
         header.crc32c = 0;
         header.messages_size = run.bytes;
         baton::encode(header, block.headers.emplace_back());
-        block.messages.push_back(batch.messages.slice(run.position, run.bytes));
+        block.messages.push_back(batch.slice(run.position, run.bytes));
     }
 }
 
@@ -214,7 +219,7 @@ RelocationPlan Channel::begin_relocation(commit::Index below, std::optional<std:
          batch = batch->newer) {
         if (!keep_ahead || (!overlaps(wanted, batch->base, batch->base + 1) && log_.is_untouched(*batch))) {
             batches.push_back(batch);
-            plan.bytes += batch_header_size + batch->size;
+            plan.bytes += batch_header_size + batch->messages.size();
         }
     }
     std::ranges::sort(batches, {}, &StoredBatch::base);

@@ -14,6 +14,9 @@ namespace {
 constexpr std::size_t readers_per_step = 512;
 // A reader that has little to do at a time.
 constexpr std::size_t due_per_step = 2048;
+/// What one step may look at and copy, a millisecond or so. Where there are more readers and receivers nobody is asked at all.
+constexpr std::uint64_t remnants_budget = 4096;
+constexpr std::size_t holders_asked_max = 16'384;
 
 }  // namespace
 
@@ -300,6 +303,7 @@ void Channel::tick() {
     if (compaction_ && !is_draining_ && damage_.empty()) {
         compaction_->tick(compaction_budget());
     }
+    pack_remnants();
     apply_parked();
     gate_.examine_short(room(), ready_count_, now);
     turns_.drop_idle();
@@ -309,9 +313,25 @@ void Channel::tick() {
     }
 }
 
+void Channel::pack_remnants(const MessageLog::RemnantLimits& limits) {
+    const std::size_t all = readers_.size() + receivers_.size();
+    if (all > holders_asked_max) {
+        return;
+    }
+    std::uint64_t budget = remnants_budget;
+    log_.pack_remnants(limits, budget, [&](const StoredBatch& batch, std::vector<Run>& held) {
+        for (const auto& reader : readers_) {
+            reader->add_held(batch, held);
+        }
+        const std::uint64_t looked_at = options_.fair_by.empty() ? 0 : batch.count;
+        budget -= std::min<std::uint64_t>(budget, all + held.size() + looked_at);
+    });
+}
+
 // Memory, and blocks that are to be read, become free without a word to this channel.
 MonotonicTime Channel::next_pulse() const noexcept {
-    if (intake_.parked_messages() > 0 || gate_.has_short() || compaction_ || !is_head_noted_ || log_.has_evicted()) {
+    if (intake_.parked_messages() > 0 || gate_.has_short() || compaction_ || !is_head_noted_ || log_.has_evicted() ||
+        log_.has_remnants_to_pack()) {
         return {};
     }
     MonotonicTime next = std::min(turns_.next_due(), dedupe_.next_end());

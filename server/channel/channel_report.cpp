@@ -114,7 +114,7 @@ void Channel::peek(const Subscription* reader, std::optional<MessageState> state
         }
         const Run whole{
             .batch = const_cast<StoredBatch*>(batch), .first = batch->base, .count = batch->count, .bytes = batch->size};
-        const bool has_holes = batch->removed > 0 && batch->is_resident;
+        const bool has_holes = batch->is_resident && (batch->removed > 0 || batch->pieces);
         for (const Run& run : has_holes ? log_.live_runs(*whole.batch) : std::vector<Run>{whole}) {
             if (run.end() > from && !visit_stored(log_, run, from, visitor, read)) {
                 return;

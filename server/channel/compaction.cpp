@@ -1,7 +1,6 @@
 #include "server/channel/compaction.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <utility>
 
 #include "common/base/assert.hpp"
@@ -13,23 +12,13 @@ namespace baton::channel {
 
 namespace {
 
-constexpr std::size_t copies_chunk_size = 64 * 1024;
 /// Keys that are forgotten in one tick.
 constexpr std::size_t steps_per_tick = 2048;
-constexpr std::size_t shrinks_per_step = 64;
-/// Of a batch in memory that is cut into pieces: what each of them needs beside its messages, at most.
-constexpr std::uint64_t piece_cost = 256;
-
-/// Whether pieces with what remains would need clearly less. Each message may be one.
-bool is_worth_shrinking(const StoredBatch& batch) noexcept {
-    const std::uint64_t needed = batch.size - batch.removed_bytes + batch.live() * piece_cost;
-    return batch.index == 0 && batch.block == nullptr && needed < batch.size / 4 * 3;
-}
 
 }  // namespace
 
-Compaction::Compaction(MessageLog& log, const Clock& clock, MemoryBudget& budget, OnRemoved on_removed)
-    : log_{log}, clock_{clock}, on_removed_{std::move(on_removed)}, pool_{copies_chunk_size, 1, &budget} {}
+Compaction::Compaction(MessageLog& log, const Clock& clock, OnRemoved on_removed)
+    : log_{log}, clock_{clock}, on_removed_{std::move(on_removed)} {}
 
 void Compaction::set(bool is_on, Duration tombstone_age) {
     tombstone_age_ = tombstone_age;
@@ -39,7 +28,6 @@ void Compaction::set(bool is_on, Duration tombstone_age) {
     } else if (!is_on && is_looking_) {
         is_looking_ = false;
         log_.remove_cursor(cursor_);
-        sparse_.clear();
     }
 }
 
@@ -72,7 +60,6 @@ void Compaction::look(std::uint64_t messages_max) {
         }
         log_.forget(run);
     }
-    shrink_sparse();
 }
 
 void Compaction::look_at(Offset offset, std::uint32_t bytes, const MessageView& message, const StoredBatch& batch) {
@@ -83,7 +70,7 @@ void Compaction::look_at(Offset offset, std::uint32_t bytes, const MessageView& 
     auto found = index_.find(key);
     if (found != index_.end()) {
         const Entry older = found->second;
-        unlink(found->second);
+        by_offset_.erase(found->second);
         tombstones_.erase(older.offset);
         remove(older.offset, older.bytes);
     } else {
@@ -104,24 +91,23 @@ void Compaction::remove(Offset offset, std::uint32_t bytes) {
         return;  // Retention was faster.
     }
     ++removed_;
-    note_sparse(offset);
     on_removed_(offset);
 }
 
 void Compaction::tick(std::uint64_t messages_max) {
     if (!is_looking_) {
-        for (std::size_t i = 0; i < steps_per_tick && oldest_ != nullptr; ++i) {
-            forget(*oldest_);
+        for (std::size_t i = 0; i < steps_per_tick && by_offset_.first() != nullptr; ++i) {
+            forget(*by_offset_.first());
         }
-        is_known_ = is_known_ && (log_.untrack(steps_per_tick) || oldest_ != nullptr);
+        is_known_ = is_known_ && (log_.untrack(steps_per_tick) || by_offset_.first() != nullptr);
         if (is_on_ && !is_known_) {
             start();
         }
         return;
     }
     const Offset kept = log_.oldest_kept() != nullptr ? log_.oldest_kept()->base : log_.next_offset();
-    for (std::size_t i = 0; i < steps_per_tick && oldest_ != nullptr && oldest_->offset < kept; ++i) {
-        forget(*oldest_);
+    for (std::size_t i = 0; i < steps_per_tick && by_offset_.first() != nullptr && by_offset_.first()->offset < kept; ++i) {
+        forget(*by_offset_.first());
     }
     const MonotonicTime now = clock_.now();
     for (; messages_max > 0 && !tombstones_.empty(); --messages_max) {
@@ -133,47 +119,19 @@ void Compaction::tick(std::uint64_t messages_max) {
         forget(*entry);
         remove(gone.offset, gone.bytes);
     }
-    shrink_sparse();
 }
 
 // --- Keys ----------------------------------------------------------------------------------------------------------------
 
 void Compaction::forget(Entry& entry) {
     tombstones_.erase(entry.offset);
-    unlink(entry);
+    by_offset_.erase(entry);
     index_.erase(index_.find(*entry.key));
 }
 
 void Compaction::link(Entry& entry) noexcept {
-    BATON_ASSERT(newest_ == nullptr || newest_->offset < entry.offset);
-    entry.newer = nullptr;
-    entry.older = std::exchange(newest_, &entry);
-    (entry.older != nullptr ? entry.older->newer : oldest_) = &entry;
-}
-
-void Compaction::unlink(Entry& entry) noexcept {
-    (entry.older != nullptr ? entry.older->newer : oldest_) = entry.newer;
-    (entry.newer != nullptr ? entry.newer->older : newest_) = entry.older;
-}
-
-// --- Memory --------------------------------------------------------------------------------------------------------------
-
-// Asked again whenever half of what was left is gone.
-void Compaction::note_sparse(Offset removed) {
-    const StoredBatch* batch = log_.tracked_batch(removed);
-    if (batch != nullptr && std::has_single_bit(batch->live()) && is_worth_shrinking(*batch)) {
-        sparse_.insert(batch->base);
-    }
-}
-
-// Those of which somebody holds something have to wait.
-void Compaction::shrink_sparse() {
-    std::size_t left = shrinks_per_step;
-    for (auto at = sparse_.begin(); at != sparse_.end() && left > 0; --left) {
-        StoredBatch* batch = log_.tracked_batch(*at);
-        const bool is_done = batch == nullptr || batch->base != *at || !is_worth_shrinking(*batch) || log_.shrink(*batch, pool_);
-        at = is_done ? sparse_.erase(at) : std::next(at);
-    }
+    BATON_ASSERT(by_offset_.last() == nullptr || by_offset_.last()->offset < entry.offset);
+    by_offset_.insert(entry);
 }
 
 }  // namespace baton::channel

@@ -2,7 +2,8 @@
 // own; so it also finds out again, after a restart or when the setting is switched on, what the newest of each key is.
 // Messages without a key stay. One with a key and an empty body is a *tombstone*: it takes the older ones away like every
 // other, and goes itself when it has been seen for long enough.
-// Not here: holes in the log (message_holes.cpp), space on the disk (server/runtime/compactor.hpp).
+// Not here: holes in the log (message_holes.cpp), their memory (message_remnants.cpp),
+// space on the disk (server/runtime/compactor.hpp).
 // One owner, the channel. Next file: message_log.hpp.
 //
 // Memory: an entry for each key that has a message, about 100 bytes and the key.
@@ -11,15 +12,11 @@
 #include <cstdint>
 #include <functional>
 #include <map>
-#include <memory>
-#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 
 #include "common/base/clock.hpp"
-#include "common/base/memory_budget.hpp"
-#include "common/base/payload.hpp"
 #include "server/channel/message_log.hpp"
 
 namespace baton::channel {
@@ -30,7 +27,7 @@ public:
     using OnRemoved = std::function<void(Offset)>;
 
     /// All outlive it. Off until it is switched on.
-    Compaction(MessageLog& log, const Clock& clock, MemoryBudget& budget, OnRemoved on_removed);
+    Compaction(MessageLog& log, const Clock& clock, OnRemoved on_removed);
     Compaction(const Compaction&) = delete;
     Compaction& operator=(const Compaction&) = delete;
 
@@ -71,9 +68,6 @@ private:
     void remove(Offset offset, std::uint32_t bytes);
     void forget(Entry& entry);
     void link(Entry& entry) noexcept;
-    void unlink(Entry& entry) noexcept;
-    void note_sparse(Offset removed);
-    void shrink_sparse();
 
     MessageLog& log_;
     const Clock& clock_;
@@ -84,11 +78,8 @@ private:
     bool is_known_ = false;    // There may be entries.
     Duration tombstone_age_{};
     std::unordered_map<std::string, Entry, TextHash, std::equal_to<>> index_;
-    Entry* oldest_ = nullptr;
-    Entry* newest_ = nullptr;
+    LinkedList<Entry, &Entry::older, &Entry::newer> by_offset_;
     std::map<Offset, Tombstone> tombstones_;
-    std::set<Offset> sparse_;  // Batches in memory of which little remains.
-    ChunkPool pool_;           // For copies of that.
     std::uint64_t removed_ = 0;
 };
 

@@ -31,6 +31,10 @@ public:
     [[nodiscard]] bool empty() const noexcept { return turn_.empty(); }
     /// Of each tenant: as ReadySet. In no particular order.
     void append_runs(Offset from, std::size_t limit, std::vector<Run>& out) const;
+    [[nodiscard]] bool has(std::uint64_t tenant, Offset offset) const noexcept {
+        const auto found = tenants_.find(tenant);
+        return found != tenants_.end() && found->second.messages.has(offset);
+    }
 
 private:
     struct Tenant {

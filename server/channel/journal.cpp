@@ -36,13 +36,14 @@ commit::Index Journal::publish(const StoredBatch& batch, const ProducerId& produ
     return submit(commit::Urgency::now, batch.messages);
 }
 
-void Journal::encode_moved(const StoredBatch& batch, std::vector<std::byte>& out) {
-    encode(PublishRecord{.header = batch.header(), .producer{}, .last_sequence = 0, .messages{}}, out);
+void Journal::encode_moved(const BatchHeader& header, std::vector<std::byte>& out) {
+    encode(PublishRecord{.header = header, .producer{}, .last_sequence = 0, .messages{}}, out);
 }
 
 commit::Index Journal::move(const StoredBatch& batch) {
-    encode_moved(batch, encoded_);
-    return submit(commit::Urgency::relaxed, batch.messages);
+    const auto [header, messages] = batch.whole();
+    encode_moved(header, encoded_);
+    return submit(commit::Urgency::relaxed, messages);
 }
 
 void Journal::subscribed(const SubscriptionSettings& settings, Offset cursor) {

@@ -45,7 +45,7 @@ public:
     void deleted();
     commit::Index publish(const StoredBatch& batch, const ProducerId& producer, std::uint64_t last_sequence);
     /// The record of a batch that is written again, up to its messages. Appended to `out`.
-    static void encode_moved(const StoredBatch& batch, std::vector<std::byte>& out);
+    static void encode_moved(const BatchHeader& header, std::vector<std::byte>& out);
     /// The batch moves to the end of the log; nobody waits for that.
     commit::Index move(const StoredBatch& batch);
 

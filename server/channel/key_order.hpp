@@ -34,6 +34,13 @@ public:
     [[nodiscard]] std::size_t keys() const noexcept { return keys_.size(); }
     /// In the order of offsets, from `from` on; the first `limit` of them.
     [[nodiscard]] std::vector<Run> waiting(Offset from = 0, std::size_t limit = SIZE_MAX) const;
+    /// Those with offsets `from` .. `end` - 1.
+    template <class Visit>
+    void visit_waiting(Offset from, Offset end, Visit visit) const {
+        for (auto at = waiting_.lower_bound(from); at != waiting_.end() && at->first < end; ++at) {
+            visit(at->second);
+        }
+    }
 
 private:
     std::map<Offset, Run> waiting_;

@@ -115,6 +115,8 @@ bool MessageLog::remove(Offset offset, std::uint32_t bytes) {
             leave_disk(*batch);
         }
         give_up(*batch);
+    } else if (batch->is_resident && is_halved(batch->live() + 1ULL, batch->live())) {
+        note_remnant(*batch);
     }
     return true;
 }
@@ -122,7 +124,7 @@ bool MessageLog::remove(Offset offset, std::uint32_t bytes) {
 // Who holds something of it needs it as long as the broker lives: the disk need not keep it.
 void MessageLog::leave_disk(StoredBatch& batch) noexcept {
     if (batch.index != 0 && batch.block == nullptr) {
-        leave_log(batch);
+        in_log_.erase(batch);
     }
     leave_block(batch);
     batch.index = 0;
@@ -140,7 +142,7 @@ void MessageLog::forget_removed_before_kept() noexcept {
 }
 
 Offset MessageLog::last_kept() const noexcept {
-    for (const StoredBatch* batch = back_; batch != nullptr; batch = batch->previous) {
+    for (const StoredBatch* batch = batches_.last(); batch != nullptr; batch = batch->previous) {
         if (batch->is_trimmed || batch->base >= visible_end_) {
             continue;
         }
@@ -154,6 +156,16 @@ Offset MessageLog::last_kept() const noexcept {
 
 std::vector<Run> MessageLog::live_runs(StoredBatch& batch) const {
     std::vector<Run> runs;
+    if (batch.pieces && batch.removed == 0) {
+        for (const BatchPiece& piece : *batch.pieces) {
+            runs.push_back({.batch = &batch,
+                            .first = batch.base + piece.index,
+                            .count = piece.count,
+                            .position = piece.position,
+                            .bytes = piece.bytes});
+        }
+        return runs;
+    }
     Run rest{.batch = &batch, .first = batch.base, .count = batch.count, .bytes = batch.size};
     while (rest.count > 0) {
         if (const Offset hole_end = std::min(end_of_removed(rest.first), rest.end()); hole_end > rest.first) {
@@ -167,7 +179,12 @@ std::vector<Run> MessageLog::live_runs(StoredBatch& batch) const {
 
 // The messages of the run before this offset.
 Cut MessageLog::cut_of(const Run& run, Offset end) noexcept {
-    return end == run.end() ? Cut{run.count, run.bytes} : cut_count(run.region(), static_cast<std::uint32_t>(end - run.first));
+    if (end == run.end()) {
+        return {run.count, run.bytes};
+    }
+    const auto index = static_cast<std::uint32_t>(run.first - run.batch->base);
+    const auto count = static_cast<std::uint32_t>(end - run.first);
+    return {count, run.batch->bytes_between(index, run.position, index + count)};
 }
 
 std::uint32_t MessageLog::removed_bytes_in(const StoredBatch& batch) const noexcept {
@@ -179,61 +196,6 @@ std::uint32_t MessageLog::removed_bytes_in(const StoredBatch& batch) const noexc
         live += run.bytes;
     }
     return batch.size - live;
-}
-
-// --- Batches in memory only ---------------------------------------------------------------------------------------------
-
-bool MessageLog::shrink(StoredBatch& batch, ChunkPool& pool) {
-    if (!batch.is_resident || batch.is_trimmed || batch.held > 0 || batch.pins > 0 || batch.block != nullptr ||
-        batch.index != 0 || batch.end() > visible_end_ || batch.removed == 0 || !ruled_.empty()) {
-        return false;
-    }
-    std::vector<StoredBatch*> pieces;
-    for (const Run& run : live_runs(batch)) {
-        StoredBatch* piece = pieces.emplace_back(new_batch());
-        piece->base = run.first;
-        piece->count = run.count;
-        piece->remaining = run.count;
-        piece->size = run.bytes;
-        piece->flags = static_cast<std::uint16_t>(batch.flags & ~batch_has_crc);
-        piece->is_exact = false;
-        piece->is_picked = batch.is_picked;
-        piece->has_rules = batch.has_rules;
-        piece->time = batch.time;
-        piece->accepted = batch.accepted;
-        piece->messages = Payload::copy_of(pool, run.region());
-        resident_bytes_ += piece->size;
-    }
-    replace_in_list(batch, pieces);
-    return true;
-}
-
-void MessageLog::replace_in_list(StoredBatch& batch, const std::vector<StoredBatch*>& pieces) noexcept {
-    for (StoredBatch* piece : pieces) {
-        insert_before(&batch, piece);
-    }
-    for (LogCursor* cursor : cursors_) {
-        if (cursor->batch_ != &batch) {
-            continue;
-        }
-        // It is at a message that is there.
-        const auto place = std::ranges::find_if(pieces, [&](const StoredBatch* piece) { return cursor->offset_ < piece->end(); });
-        BATON_ASSERT(place != pieces.end() && (*place)->base <= cursor->offset_);
-        --batch.cursors;
-        ++(*place)->cursors;
-        cursor->batch_ = *place;
-        cursor->index_ = static_cast<std::uint32_t>(cursor->offset_ - (*place)->base);
-        cursor->position_ = cut_count((*place)->messages.bytes(), cursor->index_).bytes;
-    }
-    kept_ = kept_ == &batch ? pieces.front() : kept_;
-    const bool is_tracked = batch.is_tracked;
-    batch.remaining = 0;
-    batch.has_rules = false;
-    unlink(&batch);
-    release(&batch);
-    for (StoredBatch* piece : pieces) {
-        is_tracked ? track(*piece) : void();
-    }
 }
 
 // --- Blocks --------------------------------------------------------------------------------------------------------------
@@ -315,7 +277,7 @@ void MessageLog::restore_removed(const OffsetSet& removed) {
         cursor->removed_ahead_ = behind != ahead.begin() ? std::prev(behind)->second : 0;
         cursor->removed_ahead_ += removed_.contains(at) ? 0 : end_of_removed(at) - at;
     }
-    for (StoredBatch* batch = front_; batch != nullptr;) {
+    for (StoredBatch* batch = batches_.first(); batch != nullptr;) {
         StoredBatch* next = batch->next;
         if (!batch->is_trimmed) {
             restore_holes(*batch);

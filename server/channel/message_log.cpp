@@ -55,7 +55,7 @@ Slice Run::slice() const noexcept {
             .batch_flags = is_whole ? batch->flags : static_cast<std::uint16_t>(batch->flags & ~batch_has_crc),
             .crc32c = is_whole ? batch->crc32c : 0,
             .time = batch->time,
-            .messages = batch->messages.slice(position, bytes)};
+            .messages = batch->slice(position, bytes)};
 }
 
 MessageLog::~MessageLog() {
@@ -67,12 +67,15 @@ MessageLog::~MessageLog() {
 }
 
 void MessageLog::clear() noexcept {
-    while (front_ != nullptr) {
-        StoredBatch* batch = std::exchange(front_, front_->next);
+    while (StoredBatch* batch = batches_.first()) {
+        batches_.erase(*batch);
         leave_block(*batch);
         delete batch;
     }
-    back_ = kept_ = uncommitted_ = oldest_in_log_ = newest_in_log_ = nullptr;
+    kept_ = uncommitted_ = nullptr;
+    in_log_.clear();
+    remnant_list_.clear();
+    remnants_ = new_remnants_ = 0;
     next_offset_ = visible_end_ = 1;
     messages_ = bytes_ = resident_bytes_ = 0;
     ended_ = cursors_;
@@ -94,8 +97,9 @@ void MessageLog::clear() noexcept {
 }
 
 bool MessageLog::dismantle(std::uint64_t& items) noexcept {
-    for (; front_ != nullptr && items > 0; --items) {
-        StoredBatch* batch = std::exchange(front_, front_->next);
+    for (; batches_.first() != nullptr && items > 0; --items) {
+        StoredBatch* batch = batches_.first();
+        batches_.erase(*batch);
         leave_block(*batch);
         tracked_.erase(batch->base);
         evicted_.erase(batch->base);
@@ -104,7 +108,7 @@ bool MessageLog::dismantle(std::uint64_t& items) noexcept {
     for (; !removed_.empty() && items > 0; --items) {
         removed_.erase(removed_.begin());
     }
-    return front_ == nullptr && removed_.empty();
+    return batches_.first() == nullptr && removed_.empty();
 }
 
 // --- Storing -----------------------------------------------------------------------------------------------------------
@@ -133,10 +137,11 @@ StoredBatch& MessageLog::append_uncommitted(std::uint32_t count, std::uint16_t f
 }
 
 bool MessageLog::join(const BatchHeader& header, MonotonicTime accepted, const Payload& messages, Cut limit) noexcept {
-    if (header.messages_size >= joined_below || back_ == nullptr || !can_join(*back_, header, accepted, limit)) {
+    if (header.messages_size >= joined_below || batches_.last() == nullptr ||
+        !can_join(*batches_.last(), header, accepted, limit)) {
         return false;
     }
-    StoredBatch& tail = *back_;
+    StoredBatch& tail = *batches_.last();
     if (tail.has_crc() && crc32c(messages.bytes()) != header.crc32c) {
         return false;  // The receiver finds out, who gets it as it came.
     }
@@ -173,7 +178,7 @@ bool MessageLog::can_join(const StoredBatch& tail, const BatchHeader& header, Mo
     const bool is_stream = keep_ == Keep::until_trimmed;
     const bool is_same_kind = tail.flags == header.flags && tail.is_exact == (!is_stream && cursors_.size() == 1);
     const bool is_in_memory_only = tail.index == 0 && tail.block == nullptr && tail.is_resident && uncommitted_ == nullptr;
-    const bool is_plain = !tail.has_rules && !tail.is_trimmed && tail.removed == 0 && tail.pins == 0;
+    const bool is_plain = !tail.has_rules && !tail.is_trimmed && tail.removed == 0 && tail.pins == 0 && !tail.pieces;
     const bool is_last = tail.end() == next_offset_ && next_offset_ != sealed_end_;
     const bool has_room = (tail.is_open || tail.size < joined_below) &&
                           tail.count + header.count <= std::min(limit.count, joined_max.count) &&
@@ -197,8 +202,7 @@ StoredBatch& MessageLog::link_at_end(std::uint32_t count, std::uint32_t size) no
     batch->remaining = keep_ == Keep::until_trimmed ? count : std::uint64_t{count} * cursors_.size();
     batch->is_exact = keep_ == Keep::until_settled && cursors_.size() == 1;
     batch->size = size;
-    batch->previous = std::exchange(back_, batch);
-    (batch->previous != nullptr ? batch->previous->next : front_) = batch;
+    batches_.insert(*batch);
     kept_ = kept_ != nullptr ? kept_ : batch;
     if (!ended_.empty()) {
         for (LogCursor* cursor : ended_) {
@@ -256,7 +260,7 @@ void MessageLog::add_cursor(LogCursor& cursor) noexcept {
 void MessageLog::add_cursor_at(LogCursor& cursor, Offset from) noexcept {
     BATON_ASSERT(keep_ == Keep::until_trimmed);
     add_cursor(cursor);
-    StoredBatch* batch = front_;
+    StoredBatch* batch = batches_.first();
     std::uint64_t live = messages_;  // From the batch on.
     while (batch != nullptr && (batch->is_trimmed || batch->end() <= from)) {
         live -= batch->is_trimmed ? 0 : batch->live();
@@ -327,11 +331,10 @@ void MessageLog::advance_to(LogCursor& cursor, Offset offset) noexcept {
         return;
     }
     const StoredBatch& batch = *cursor.batch_;
-    const Cut cut = cut_count(batch.messages.bytes().subspan(cursor.position_),
-                              static_cast<std::uint32_t>(offset - cursor.offset_));
+    const auto index = static_cast<std::uint32_t>(offset - batch.base);
     const Offset from = cursor.offset_;
-    cursor.index_ += cut.count;
-    cursor.position_ += cut.bytes;
+    cursor.position_ += batch.bytes_between(cursor.index_, cursor.position_, index);
+    cursor.index_ = index;
     cursor.offset_ = offset;
     if (cursor.removed_ahead_ > 0) {
         count_passed(cursor, from);
@@ -420,7 +423,7 @@ std::optional<Run> MessageLog::fresh_tail(const LogCursor& cursor) const noexcep
     if (fresh(cursor) == 0) {
         return std::nullopt;
     }
-    for (StoredBatch* batch = back_; batch != nullptr && batch->end() > cursor.offset_; batch = batch->previous) {
+    for (StoredBatch* batch = batches_.last(); batch != nullptr && batch->end() > cursor.offset_; batch = batch->previous) {
         if (batch->end() > visible_end_ || batch->is_trimmed) {
             continue;
         }
@@ -499,6 +502,7 @@ Run MessageLog::pick(LogCursor& cursor, StoredBatch& batch, Cut before, Cut cut)
 void MessageLog::forget(const Run& run) noexcept {
     StoredBatch* batch = run.batch;
     BATON_ASSERT(run.count <= batch->remaining && run.count <= batch->held);
+    const std::uint64_t before = batch->remaining;
     batch->remaining -= run.count;
     batch->held -= run.count;
     if (batch->is_exact) {
@@ -513,6 +517,8 @@ void MessageLog::forget(const Run& run) noexcept {
         }
         unlink(batch);
         release(batch);
+    } else if (is_halved(before, batch->remaining)) {
+        note_remnant(*batch);
     }
 }
 
@@ -559,6 +565,8 @@ void MessageLog::give_up(StoredBatch& batch) noexcept {
     if (batch.remaining == 0) {
         unlink(&batch);
         release(&batch);
+    } else {
+        note_remnant(batch);
     }
 }
 
@@ -585,15 +593,17 @@ void MessageLog::unlink(StoredBatch* batch) noexcept {
     if (batch->has_rules) {
         std::erase(ruled_, batch);  // Nobody has looked at it, and it had to make room.
     }
-    (batch->previous != nullptr ? batch->previous->next : front_) = batch->next;
-    (batch->next != nullptr ? batch->next->previous : back_) = batch->previous;
+    batches_.erase(*batch);
     if (batch->is_resident) {
-        resident_bytes_ -= batch->size;
+        resident_bytes_ -= batch->messages.size();
     } else {
         evicted_.erase(batch->base);
     }
+    if (batch->remnant != Remnant::no) {
+        unlink_remnant(*batch);
+    }
     if (batch->index != 0 && batch->block == nullptr) {
-        leave_log(*batch);
+        in_log_.erase(*batch);
     }
     leave_block(*batch);
 }

@@ -3,6 +3,8 @@
 // a stream one for each subscription.
 // Not here: who holds a message (in_flight.hpp), what came back (ready_set.hpp), limits (intake.hpp), when a batch
 // moves to a segment or leaves memory (relocation.hpp).
+// The implementation: message_log.cpp (order and cursors), message_places.cpp (on the disk and back), message_holes.cpp (what
+// compaction removes), message_remnants.cpp (memory of what is left).
 // One owner, the channel. Next file: in_flight.hpp.
 //
 // A batch is forgotten as a whole as soon as nobody wants anything of it, wherever it is in the log: one old message that
@@ -30,6 +32,7 @@
 #include <vector>
 
 #include "common/base/batch.hpp"
+#include "server/channel/linked_list.hpp"
 #include "server/channel/offset_set.hpp"
 #include "server/channel/stored_batch.hpp"
 
@@ -173,9 +176,6 @@ public:
     [[nodiscard]] Offset last_kept() const noexcept;
     /// Null: not tracked, or given up.
     [[nodiscard]] StoredBatch* tracked_batch(Offset offset) const noexcept;
-    /// Puts smaller batches with copies of what remains in the place of one that is in memory only and that nobody holds.
-    /// False: it is not such a batch.
-    [[nodiscard]] bool shrink(StoredBatch& batch, ChunkPool& pool);
     /// What remains of a batch, run by run. Of a resident batch.
     [[nodiscard]] std::vector<Run> live_runs(StoredBatch& batch) const;
     /// While a log is restored, when its messages and readers are there: these messages were removed.
@@ -189,25 +189,47 @@ public:
     /// If it is not there any more, the copy is dead.
     void replace_block(const commit::BlockRef& old_ref, const commit::BlockRef& new_ref, std::uint64_t dead_bytes);
 
+    // --- Memory of what is left --------------------------------------------------------------------------------------
+
+    /// Whether a batch keeps more memory than this; then what is wanted of it is copied.
+    struct RemnantLimits {
+        std::uint64_t factor = 2;   ///< What is wanted of it, so many times,
+        std::uint64_t slack = 256;  ///< and so many bytes.
+        [[nodiscard]] bool is_exceeded(std::uint64_t kept, std::uint64_t wanted) const noexcept {
+            return kept > factor * wanted + slack;
+        }
+    };
+    /// Adds what readers hold of the batch.
+    using Holders = std::function<void(const StoredBatch&, std::vector<Run>&)>;
+
+    /// Something of the batch will stay for long, or half of what was left of it is gone. Again: no-op.
+    void note_remnant(StoredBatch& batch) noexcept;
+    /// Looks at batches that were noted, for as long as there is a budget: what is wanted of those that keep more memory than the
+    /// limits allow is copied into a chunk of its own. A look costs one, each KiB that is copied one, and `holders` what it says.
+    void pack_remnants(const RemnantLimits& limits, std::uint64_t& budget, const Holders& holders);
+    /// Some were noted since they were looked at, or they are more than one call looks at.
+    [[nodiscard]] bool has_remnants_to_pack() const noexcept { return new_remnants_ > 0 || remnants_ > remnants_per_step; }
+    static constexpr std::size_t remnants_per_step = 1024;
+
     /// Stored; of batches with several readers all or none.
     [[nodiscard]] std::uint64_t messages() const noexcept { return messages_; }
     [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
-    /// Of those, bytes in memory. Wholly in memory or not is decided by batch, not by message.
+    /// Of batches that are in memory, as far as they are.
     [[nodiscard]] std::uint64_t resident_bytes() const noexcept { return resident_bytes_; }
     [[nodiscard]] Offset next_offset() const noexcept { return next_offset_; }
     [[nodiscard]] Offset visible_end() const noexcept { return visible_end_; }
     /// The lowest offset at which some reader will go on; the next one without readers.
     [[nodiscard]] Offset lowest_cursor() const noexcept;
     /// When the newest batch was accepted; zero if it is not known.
-    [[nodiscard]] WallTime newest_time() const noexcept { return back_ != nullptr ? back_->time : WallTime{}; }
+    [[nodiscard]] WallTime newest_time() const noexcept { return batches_.last() != nullptr ? batches_.last()->time : WallTime{}; }
     /// The oldest batch of which something remains, or null.
-    [[nodiscard]] const StoredBatch* front() const noexcept { return front_; }
-    [[nodiscard]] StoredBatch* front() noexcept { return front_; }
+    [[nodiscard]] const StoredBatch* front() const noexcept { return batches_.first(); }
+    [[nodiscard]] StoredBatch* front() noexcept { return batches_.first(); }
 
     // --- Durable channels: where batches are --------------------------------------------------------------------
 
     /// The oldest batch that is in the log only, by the order of records; null if there is none.
-    [[nodiscard]] StoredBatch* oldest_in_log() const noexcept { return oldest_in_log_; }
+    [[nodiscard]] StoredBatch* oldest_in_log() const noexcept { return in_log_.first(); }
     /// Whether the batch may leave memory: nobody holds anything of it, all of it is visible, and each reader has either
     /// all of it before it or all of it behind it.
     [[nodiscard]] bool is_untouched(const StoredBatch& batch) const noexcept;
@@ -270,8 +292,6 @@ private:
     void count_appended(std::uint32_t count, std::uint32_t size) noexcept;
     void unlink(StoredBatch* batch) noexcept;
     void release(StoredBatch* batch) noexcept;
-    void insert_before(StoredBatch* place, StoredBatch* batch) noexcept;
-    void leave_log(StoredBatch& batch) noexcept;
     void leave_block(StoredBatch& batch) noexcept;
 
     void move_to(LogCursor& cursor, StoredBatch* batch) noexcept;
@@ -289,15 +309,20 @@ private:
     [[nodiscard]] bool is_hole(Offset first, Offset end) const noexcept { return overlap(removed_, first, end) == end - first; }
     void forget_removed_before_kept() noexcept;
     [[nodiscard]] std::uint32_t removed_bytes_in(const StoredBatch& batch) const noexcept;
-    void replace_in_list(StoredBatch& batch, const std::vector<StoredBatch*>& pieces) noexcept;
+    [[nodiscard]] static bool is_halved(std::uint64_t before, std::uint64_t now) noexcept { return (before ^ now) > now; }
+    void unlink_remnant(StoredBatch& batch) noexcept;
+    void link_remnant(StoredBatch& batch, StoredBatch* next) noexcept;
+    [[nodiscard]] bool pack(StoredBatch& batch, const RemnantLimits& limits, std::uint64_t& budget, const Holders& holders);
+    [[nodiscard]] std::vector<Run> wanted_of(StoredBatch& batch, const Holders& holders) const;
+    void add_fresh(const LogCursor& cursor, StoredBatch& batch, std::vector<Run>& wanted) const;
+    void keep_only(StoredBatch& batch, const std::vector<Run>& wanted) noexcept;
     void hold(StoredBatch& batch, std::uint32_t count) noexcept;
     [[nodiscard]] bool is_evictable(const StoredBlock& block) const noexcept;
 
     const Keep keep_;
     std::vector<LogCursor*> cursors_;
     std::vector<LogCursor*> ended_;  // Those at the end.
-    StoredBatch* front_ = nullptr;
-    StoredBatch* back_ = nullptr;
+    LinkedList<StoredBatch, &StoredBatch::previous, &StoredBatch::next> batches_;
     StoredBatch* kept_ = nullptr;  // The first that is not given up.
     Offset next_offset_ = 1;
     Offset visible_end_ = 1;
@@ -308,14 +333,17 @@ private:
     std::uint64_t resident_bytes_ = 0;
     std::vector<StoredBatch*> ruled_;
     std::vector<StoredBatch*> free_;  // Nodes to use again, so that a steady state allocates nothing.
-    StoredBatch* oldest_in_log_ = nullptr;
-    StoredBatch* newest_in_log_ = nullptr;
+    LinkedList<StoredBatch, &StoredBatch::older, &StoredBatch::newer> in_log_;  // Only there.
     std::map<Offset, StoredBatch*> evicted_;          // By base.
     std::map<Offset, StoredBlock*> resident_blocks_;  // By first offset: written and in memory.
     std::vector<commit::BlockRef> dead_blocks_;
     OffsetSet removed_;
     std::map<Offset, StoredBatch*> tracked_;  // By base.
     std::uint64_t dead_bytes_ = 0;
+    // Those that were noted since they were looked at are the first ones.
+    LinkedList<StoredBatch, &StoredBatch::previous_remnant, &StoredBatch::next_remnant> remnant_list_;
+    std::size_t remnants_ = 0;
+    std::size_t new_remnants_ = 0;
 };
 
 }  // namespace baton::channel

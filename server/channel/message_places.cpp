@@ -12,19 +12,12 @@ namespace baton::channel {
 
 void MessageLog::set_record(StoredBatch& batch, commit::Index index) noexcept {
     BATON_ASSERT(batch.block == nullptr && index > batch.index);
-    BATON_ASSERT(newest_in_log_ == nullptr || index > newest_in_log_->index);
+    BATON_ASSERT(in_log_.last() == nullptr || index > in_log_.last()->index);
     if (batch.index != 0) {
-        leave_log(batch);
+        in_log_.erase(batch);
     }
     batch.index = index;
-    batch.older = std::exchange(newest_in_log_, &batch);
-    (batch.older != nullptr ? batch.older->newer : oldest_in_log_) = &batch;
-}
-
-void MessageLog::leave_log(StoredBatch& batch) noexcept {
-    (batch.older != nullptr ? batch.older->newer : oldest_in_log_) = batch.newer;
-    (batch.newer != nullptr ? batch.newer->older : newest_in_log_) = batch.older;
-    batch.older = batch.newer = nullptr;
+    in_log_.insert(batch);
 }
 
 bool MessageLog::unpin(StoredBatch& batch) noexcept {
@@ -48,7 +41,7 @@ void MessageLog::set_block(const std::vector<StoredBatch*>& batches, const commi
     for (StoredBatch* batch : batches) {
         BATON_ASSERT(batch->block == nullptr && batch->base >= ref.first && batch->end() <= ref.end);
         if (batch->index != 0) {
-            leave_log(*batch);
+            in_log_.erase(*batch);
         }
         batch->block = block;
         ++block->batches;
@@ -195,7 +188,7 @@ std::vector<StoredBlock*> MessageLog::evictable(std::uint64_t keep_bytes, std::u
 std::uint64_t MessageLog::evict(StoredBlock& block) noexcept {
     BATON_ASSERT(is_evictable(block));
     StoredBatch* first = block.first;
-    std::uint64_t bytes = first->size;
+    std::uint64_t bytes = first->messages.size();
     // The first node stands for all; the others go.
     while (block.batches > 1) {
         StoredBatch* next = first->next;
@@ -203,15 +196,17 @@ std::uint64_t MessageLog::evict(StoredBlock& block) noexcept {
         first->count += next->count;
         first->size += next->size;
         first->removed_bytes += next->removed_bytes;
-        bytes += next->size;
+        bytes += next->messages.size();
         first->accepted = next->accepted;
         next->block = nullptr;
         --block.batches;
-        first->next = next->next;
-        (next->next != nullptr ? next->next->previous : back_) = first;
+        batches_.erase(*next);
         next->remaining = 0;
         if (next->is_tracked) {
             tracked_.erase(next->base);
+        }
+        if (next->remnant != Remnant::no) {
+            unlink_remnant(*next);
         }
         release(next);
     }
@@ -223,7 +218,11 @@ std::uint64_t MessageLog::evict(StoredBlock& block) noexcept {
     first->flags = 0;
     first->crc32c = 0;
     first->messages = {};
+    first->pieces.reset();
     first->is_resident = false;
+    if (first->remnant != Remnant::no) {
+        unlink_remnant(*first);
+    }
     resident_bytes_ -= bytes;
     resident_blocks_.erase(block.ref.first);
     evicted_.emplace(first->base, first);
@@ -302,7 +301,7 @@ bool MessageLog::restore_block(const commit::BlockRef& ref, const Payload& body)
         batch->index = stand_in->index;
         batch->block = block;
         ++block->batches;
-        insert_before(stand_in, batch);
+        batches_.insert(*batch, stand_in);
         first = first != nullptr ? first : batch;
     }
     BATON_ASSERT(uncommitted_ != stand_in);
@@ -318,11 +317,11 @@ bool MessageLog::restore_block(const commit::BlockRef& ref, const Payload& body)
     resident_bytes_ += size;
     // After a restart the size of a block's messages is only estimated.
     bytes_ = bytes_ - (stand_in->size - stand_in->removed_bytes) + live_bytes;
-    (stand_in->previous != nullptr ? stand_in->previous->next : front_) = stand_in->next;
-    (stand_in->next != nullptr ? stand_in->next->previous : back_) = stand_in->previous;
+    StoredBatch* const behind = stand_in->next;
+    batches_.erase(*stand_in);
     if (stand_in->is_tracked) {
         tracked_.erase(stand_in->base);
-        for (StoredBatch* batch = first; batch != stand_in->next; batch = batch->next) {
+        for (StoredBatch* batch = first; batch != behind; batch = batch->next) {
             track(*batch);
         }
     }
@@ -339,12 +338,6 @@ bool MessageLog::restore_block(const commit::BlockRef& ref, const Payload& body)
     forget_removed_before_kept();
     release(stand_in);
     return true;
-}
-
-void MessageLog::insert_before(StoredBatch* place, StoredBatch* batch) noexcept {
-    batch->next = place;
-    batch->previous = std::exchange(place->previous, batch);
-    (batch->previous != nullptr ? batch->previous->next : front_) = batch;
 }
 
 // --- From an image -----------------------------------------------------------------------------------------------------
@@ -404,6 +397,7 @@ Run MessageLog::restored_run(StoredBatch& batch, Offset first, Offset end, std::
         run = run.take_front(static_cast<std::uint32_t>(end - first));
     }
     hold(batch, run.count);
+    note_remnant(batch);
     return run;
 }
 

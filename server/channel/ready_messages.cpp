@@ -154,6 +154,40 @@ std::vector<Run> ReadyMessages::runs(Offset from, std::size_t limit) const {
     return all;
 }
 
+void ReadyMessages::visit(const StoredBatch& batch, const std::function<void(const Run&)>& visitor) const {
+    plain_.visit(batch.base, batch.end(), visitor);
+    for (const auto& lane : high_) {
+        lane.second.visit(batch.base, batch.end(), visitor);
+    }
+    if (!fair_.empty()) {
+        visit_fair(batch, visitor);
+    }
+}
+
+// There may be very many tenants: each message is looked for where it would be.
+void ReadyMessages::visit_fair(const StoredBatch& batch, const std::function<void(const Run&)>& visitor) const {
+    const bool has_properties = (batch.flags & batch_has_properties) != 0;
+    auto* owner = const_cast<StoredBatch*>(&batch);  // As in every run.
+    for (auto part = batch.part_from({}); !part.messages.empty(); part = batch.part_from(part.before)) {
+        MessageCursor cursor{part.messages, has_properties};
+        MessageView view;
+        const std::uint32_t begin = part.before.bytes;
+        while (cursor.next(view)) {
+            const std::uint32_t end = begin + static_cast<std::uint32_t>(cursor.position());
+            const Run one{.batch = owner,
+                          .first = batch.base + part.before.count,
+                          .count = 1,
+                          .position = part.before.bytes,
+                          .bytes = end - part.before.bytes};
+            const auto lane = fair_.find(batch.has_rules ? rules_of(view.properties).priority : std::uint8_t{0});
+            if (lane != fair_.end() && lane->second.has(number_of(tenant_of(view.properties, fair_by_)), one.first)) {
+                visitor(one);
+            }
+            part.before = {part.before.count + 1, end};
+        }
+    }
+}
+
 std::vector<Run> ReadyMessages::take_all() {
     std::vector<Run> all = runs();
     plain_ = {};

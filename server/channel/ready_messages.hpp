@@ -56,12 +56,15 @@ public:
     [[nodiscard]] std::optional<Run> take_before(Offset end);
     /// Those that are here, in the order of offsets, from `from` on; at least the first `limit` of them.
     [[nodiscard]] std::vector<Run> runs(Offset from = 0, std::size_t limit = SIZE_MAX) const;
+    /// Those of this batch that are here, in no order.
+    void visit(const StoredBatch& batch, const std::function<void(const Run&)>& visitor) const;
     /// Removes them.
     [[nodiscard]] std::vector<Run> take_all();
 
 private:
     [[nodiscard]] bool is_plain_before_fresh() const noexcept;
     void put_one(const Run& message);
+    void visit_fair(const StoredBatch& batch, const std::function<void(const Run&)>& visitor) const;
     /// take(set) returns what it took out of one; the first that has any.
     template <class Take>
     [[nodiscard]] std::optional<Run> take_from_sets(Take take);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <vector>
@@ -28,6 +29,18 @@ public:
 
     /// Adds the runs that reach beyond `from`, at most `limit`, to `out`.
     void append_runs(Offset from, std::size_t limit, std::vector<Run>& out) const;
+
+    /// The runs that begin at `from` .. `end` - 1.
+    template <class Visit>
+    void visit(Offset from, Offset end, Visit visit) const {
+        for (auto at = runs_.lower_bound(from); at != runs_.end() && at->first < end; ++at) {
+            visit(at->second);
+        }
+    }
+    [[nodiscard]] bool has(Offset offset) const noexcept {
+        const auto after = runs_.upper_bound(offset);
+        return after != runs_.begin() && std::prev(after)->second.end() > offset;
+    }
 
     [[nodiscard]] bool empty() const noexcept { return runs_.empty(); }
     [[nodiscard]] std::uint64_t messages() const noexcept { return messages_; }

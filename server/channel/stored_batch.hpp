@@ -4,6 +4,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <vector>
 
 #include "server/channel/message_region.hpp"
 #include "server/channel/types.hpp"
@@ -23,6 +25,18 @@ struct StoredBlock {
     WallTime time{};         ///< Of the newest message that was written to it.
     std::uint64_t dead_bytes = 0;  ///< Of messages in it that compaction has removed, as far as is known.
 };
+
+/// Messages of a batch that are in memory, where others of it are not any more.
+struct BatchPiece {
+    std::uint32_t index = 0;     ///< Of the first one in the batch.
+    std::uint32_t count = 0;
+    std::uint32_t position = 0;  ///< In the batch's region, as it was published,
+    std::uint32_t bytes = 0;
+    std::uint32_t at = 0;        ///< and in `StoredBatch::messages`.
+};
+
+/// Whether a batch is among those of which it is to be looked at whether their memory is out of proportion.
+enum class Remnant : std::uint8_t { no, noted, kept };
 
 /// A batch as it was published, or what was left of it when it had to be cut. Or, without messages in memory, several
 /// of them: everything that a block has (`is_resident` false). Those are fresh, whole and without gaps.
@@ -46,13 +60,19 @@ struct StoredBatch {
     bool is_picked = false;   ///< A reader took a message out of it before its turn.
     bool has_rules = false;   ///< Some of its messages have a priority or a time (message_rules.hpp).
     bool is_open = false;     ///< Its messages were joined in a chunk of its own, in which more may have room.
+    Remnant remnant = Remnant::no;
     /// Being written to a segment, or to be looked at by so many readers: the node stays until that is done, even if it is dead.
     std::uint32_t pins = 0;
     WallTime time{};           ///< Of its newest message,
     MonotonicTime accepted{};  ///< and of its oldest, if it came in this life of the broker; else zero.
     Payload messages;  ///< Empty if not resident.
+    /// Null: all of them are in `messages`. Else those that somebody wants are, in pieces (message_remnants.cpp), and positions
+    /// are what they were. In order; none touches the next.
+    std::unique_ptr<const std::vector<BatchPiece>> pieces;
     StoredBatch* previous = nullptr;
     StoredBatch* next = nullptr;
+    StoredBatch* previous_remnant = nullptr;
+    StoredBatch* next_remnant = nullptr;
 
     // Durable channels only.
     commit::Index index = 0;      ///< Of the record that holds it; its log file must stay while there is no block.
@@ -64,7 +84,31 @@ struct StoredBatch {
     [[nodiscard]] bool has_crc() const noexcept { return (flags & batch_has_crc) != 0; }
     /// Messages that a stream still has.
     [[nodiscard]] std::uint32_t live() const noexcept { return count - removed; }
-    /// As it is written in front of the messages, in a record and in a block.
+    /// Resident: messages from this position on, which are in one piece.
+    [[nodiscard]] Bytes region(std::uint32_t position, std::uint32_t bytes) const noexcept {
+        return messages.bytes().subspan(pieces ? place_of(position) : position, bytes);
+    }
+    [[nodiscard]] Payload slice(std::uint32_t position, std::uint32_t bytes) const noexcept {
+        return messages.slice(pieces ? place_of(position) : position, bytes);
+    }
+    /// Bytes of the region between the message at `position`, which is number `from` of the batch, and number `to`.
+    [[nodiscard]] std::uint32_t bytes_between(std::uint32_t from, std::uint32_t position, std::uint32_t to) const noexcept {
+        return pieces ? position_of(to) - position
+                      : cut_count(messages.bytes().subspan(position), to - from).bytes;
+    }
+    /// The first piece at or behind `done`: what is in front of it, and its messages. No messages: there is none.
+    struct Part {
+        Cut before;
+        Bytes messages;
+    };
+    [[nodiscard]] Part part_from(Cut done) const noexcept;
+    /// What is written, in a record and in a block. In the place of messages that nobody wants any more there are empty ones.
+    struct Whole {
+        BatchHeader header;
+        Payload messages;
+    };
+    [[nodiscard]] Whole whole() const;
+    /// As it is written in front of the messages, while all of them are there.
     [[nodiscard]] BatchHeader header() const noexcept {
         return {.count = count,
                 .flags = flags,
@@ -73,6 +117,10 @@ struct StoredBatch {
                 .crc32c = crc32c,
                 .messages_size = size};
     }
+
+private:
+    [[nodiscard]] std::uint32_t place_of(std::uint32_t position) const noexcept;
+    [[nodiscard]] std::uint32_t position_of(std::uint32_t number) const noexcept;
 };
 
 /// Consecutive messages of one stored batch that share their state: what is given, held, settled and given back. Keeps
@@ -92,11 +140,14 @@ struct Run {
 
     [[nodiscard]] Offset end() const noexcept { return first + count; }
     /// Only of a resident batch.
-    [[nodiscard]] Bytes region() const noexcept { return batch->messages.bytes().subspan(position, bytes); }
+    [[nodiscard]] Bytes region() const noexcept { return batch->region(position, bytes); }
     /// Cuts these messages off; this run keeps the rest.
     [[nodiscard]] Run take_front(Cut cut) noexcept;
     /// The same for the first `count` messages, of which there are more.
-    [[nodiscard]] Run take_front(std::uint32_t front) noexcept { return take_front(cut_count(region(), front)); }
+    [[nodiscard]] Run take_front(std::uint32_t front) noexcept {
+        const std::uint32_t index = static_cast<std::uint32_t>(first - batch->base);
+        return take_front(Cut{front, batch->bytes_between(index, position, index + front)});
+    }
     /// Cuts the first message off; this run keeps the rest, which may be nothing.
     [[nodiscard]] Run take_one() noexcept { return count > 1 ? take_front(1U) : take_front(Cut{count, bytes}); }
     /// The message with this offset, which is one of the run's.

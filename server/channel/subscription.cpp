@@ -151,7 +151,9 @@ bool Subscription::take_ruled(std::uint64_t& messages) {
     while (!ruled_.empty()) {
         StoredBatch& batch = *ruled_.front();
         Cut& done = ruled_done_;
-        MessageCursor cursor{batch.messages.bytes().subspan(done.bytes), true};
+        const auto [before, part] = batch.part_from(done);
+        done = before;
+        MessageCursor cursor{part, true};
         MessageView view;
         std::uint32_t position = 0;
         while (batch.end() > place.offset() && done.count < batch.count && messages > 0 && cursor.next(view)) {
@@ -165,8 +167,13 @@ bool Subscription::take_ruled(std::uint64_t& messages) {
             done = {done.count + 1, done.bytes + one.bytes};
             --messages;
         }
-        if (batch.end() > place.offset() && done.count < batch.count && messages == 0) {
-            return false;
+        if (batch.end() > place.offset() && done.count < batch.count) {
+            if (messages == 0) {
+                return false;
+            }
+            if (batch.pieces) {
+                continue;  // With the next piece.
+            }
         }
         ruled_.pop_front();
         ruled_done_ = {};
@@ -218,6 +225,7 @@ void Subscription::admit(const Run& message, Bytes properties) {
     if (is_ordered()) {
         const std::uint64_t key = number_of(key_of(properties));
         if (key != 0 && !keys_.admit(message, key)) {
+            log_.note_remnant(*message.batch);
             return;
         }
     }
@@ -400,6 +408,7 @@ void Subscription::note_lease_end(std::uint32_t end) {
 
 void Subscription::put_off(const Run& message, const Schedule::Due& due, bool has_key) {
     schedule_.put(message, due, has_key);
+    log_.note_remnant(*message.batch);
     note_due(due.wall ? context_.clock.now() : due.at);
 }
 

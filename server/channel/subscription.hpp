@@ -186,6 +186,8 @@ public:
     };
     [[nodiscard]] std::vector<Entry> entries(std::optional<MessageState> state, Offset from, std::size_t limit) const;
     [[nodiscard]] std::optional<Entry> find(Offset offset) const;
+    /// Adds the runs of this batch that it holds, in no order.
+    void add_held(const StoredBatch& batch, std::vector<Run>& held) const;
 
     // --- Questions -----------------------------------------------------------------------------------------------------
 

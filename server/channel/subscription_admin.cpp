@@ -92,6 +92,36 @@ std::optional<Subscription::Entry> Subscription::find(Offset offset) const {
     return entry != found.end() ? std::optional{*entry} : std::nullopt;
 }
 
+void Subscription::add_held(const StoredBatch& batch, std::vector<Run>& held) const {
+    const Offset end = batch.end();
+    const auto add = [&](const Run& run) {
+        if (run.batch == &batch) {  // What retention has given up may lie where a block is now.
+            held.push_back(run);
+        }
+    };
+    const auto add_from = [&](const auto& all) {
+        for (auto at = all.lower_bound(batch.base); at != all.end() && at->first < end; ++at) {
+            add(at->second.run);
+        }
+    };
+    const auto add_from_ring = [&](const Ring<Run>& runs) {
+        for (std::size_t i = find_run(runs, batch.base); i < runs.size() && runs[i].first < end; ++i) {
+            add(runs[i]);
+        }
+    };
+    add_from(quarantine_);
+    add_from(schedule_.waiting());
+    add_from(moving_);
+    for (const Receiver* receiver : receivers_) {
+        add_from_ring(receiver->in_flight.runs());
+    }
+    for (const Ring<Run>& runs : coming_back_) {
+        add_from_ring(runs);
+    }
+    keys_.visit_waiting(batch.base, end, add);
+    ready_.visit(batch, add);
+}
+
 Offset Subscription::oldest_offset() const noexcept {
     Offset oldest = log_.fresh(cursor()) > 0 ? cursor().offset() : UINT64_MAX;
     const auto offer = [&](Offset offset) { oldest = std::min(oldest, offset); };

@@ -59,6 +59,7 @@ void Subscription::settle(Receiver& receiver, const SettleRange& range, std::str
             held.extend(range, end, settlement_);
             for (const Run& run : settlement_.held) {
                 note_lease_end(run.lease_end);
+                log_.note_remnant(*run.batch);
             }
             break;
         }
@@ -148,6 +149,7 @@ void Subscription::come_back_whole(Run run) {
     run.is_started = run.is_kept = false;
     run.was_delivered = true;
     run.lease_end = run.lease_cap = 0;
+    log_.note_remnant(*run.batch);
     make_ready(run);
 }
 
@@ -243,6 +245,7 @@ void Subscription::quarantine(const Run& run, QuarantineReason reason, std::stri
                        .note = std::string{text},
                        .receiver = receiver != nullptr ? receiver->name : std::string{}});
     counters_.quarantined += run.count;
+    log_.note_remnant(*run.batch);
     note_entry(run, ReaderEntryKind::quarantined, {}, note);
     Run rest = run;
     rest.is_started = rest.is_kept = false;

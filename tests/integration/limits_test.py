@@ -1,5 +1,6 @@
 """Every limit does what the documentation says: it blocks, refuses or ends, names itself, and nothing else suffers."""
 
+import base64
 import os
 import threading
 import unittest
@@ -291,6 +292,54 @@ class MemoryTest(BrokerTest):
             watcher.settle_and_wait(10 + index, got[0].offset, count=len(got))
         watcher.attach_sender(2, b"other")
         watcher.expect(CREDIT, 2)
+
+    def test_senders_go_on_while_of_each_batch_a_message_is_left_in_quarantine(self):
+        """Each once kept all of its batch: when those had filled the memory no sender went on any more."""
+        settings = {"limits_memory_max": "24m", "limits_message_size_max": "1m", "data_dir": self.data_dir()}
+        server = self.broker(shards=self.shards, **settings)
+        sender, receiver = self.peer(server), self.peer(server)
+        rounds, size, left = 400, 996, {}
+        for storage in ("memory", "durable"):
+            name = storage.encode()
+            self.assertTrue(sender.admin("channel.create", name, storage=storage)["created"])
+            receiver.attach_receiver(1, name, credit=(1 << 40, 1 << 40))
+            left[storage] = {}
+            for number in range(rounds):
+                bodies = [(b"%d.%d" % (number, index)).ljust(size, b".") for index in range(100)]
+                sender.attach_sender(1, name)
+                self.assertEqual([], sender.publish_all(1, 1, bodies))
+                sender.detach(1)
+                messages = receiver.deliveries(1, 100)
+                first = messages[0].offset
+                self.assertEqual(list(range(first, first + 100)), [message.offset for message in messages])
+                receiver.settle(1, first, count=37)
+                receiver.settle(1, first + 37, outcome=wire.REJECT, note=b"no")
+                self.assertEqual([], receiver.settle_and_wait(1, first + 38, count=62))
+                left[storage][first + 37] = bodies[37]
+            receiver.detach(1)
+        used = sender.admin("broker.show")["memory_used"]
+        print(f"\n{2 * rounds} messages of {size} bytes left of {2 * rounds * 100}: {used / MIB:.1f} MiB in use")
+        self.assertLess(used, 12 * MIB, "what is left is 1.2 MB")
+        self.assert_left(server, left)
+        server.kill()
+        again = self.broker(shards=self.shards, **settings)
+        self.assert_left(again, {"durable": left["durable"]})
+        peer = self.peer(again)
+        peer.attach_sender(1, b"durable")
+        self.assertEqual([], peer.publish_all(1, 1, [bytes(size)] * 1_000))
+
+    def assert_left(self, server, left):
+        """Exactly these messages are in quarantine, as they were sent."""
+        peer = self.peer(server)
+        for storage, expected in left.items():
+            found, start = {}, 0
+            while start is not None:
+                reply = peer.admin("channel.peek", storage.encode(), state="quarantined", count=200, **{"from": start})
+                for message in reply["messages"]:
+                    self.assertEqual(("rejected", "no"), (message["reason"], message["note"]))
+                    found[message["offset"]] = base64.b64decode(message["body_base64"])
+                start = reply["next"] if reply["more"] else None
+            self.assertEqual(expected, found)
 
     def test_a_large_message_waits_for_memory(self):
         server = self.broker(limits_memory_max="16m", limits_message_size_max="8m", shards=self.shards)

@@ -144,9 +144,9 @@ class Torture:
         print(f"torture: seed {self.options.seed}, folder {self.folder}", flush=True)
         self.broker.start()
         for channel in self.channels:
-            # Messages with an order, a time or a quarantine stay in memory, with all of their batches: these are kept small.
+            # Messages with an order, a time or a quarantine stay in memory: these channels are kept small.
             more = {"keys": ["--ordered-by-key", "--messages-max", "3000"], "late": ["--messages-max", "3000"],
-                    "fail": ["--retry-first", "50ms", "--messages-max", "2000"],
+                    "fail": ["--retry-first", "50ms", "--messages-max", "10000"],
                     "news": ["--kind", "topic"]}.get(channel, [])
             self.baton("channel", "create", channel, "--durable", *more)
         for group in ("news.a", "news.b"):

@@ -251,6 +251,28 @@ TEST(payload, a_copy_with_room_is_extended_and_earlier_slices_stay) {
     EXPECT_EQ(budget.used(), 0U);
 }
 
+TEST(payload, its_share_of_the_chunk_grows_when_others_go) {
+    MemoryBudget budget{1 << 20};
+    {
+        ChunkPool pool{1024, 1, &budget};
+        const Payload kept = Payload::copy_of(pool, as_bytes("abc"));
+        {
+            const Payload other = Payload::copy_of(pool, as_bytes("def"));
+            EXPECT_EQ(kept.chunk_capacity(), 1024U);
+            EXPECT_EQ(kept.chunk_share(), 1024U / 3) << "the pool, which fills it, counts too";
+        }
+        EXPECT_EQ(kept.chunk_share(), 1024U / 2);
+        Payload own = kept.empty_with_room(6);
+        EXPECT_TRUE(own.empty());
+        EXPECT_EQ(budget.used(), 1024U + 6U);
+        own.extend(kept.bytes());
+        own.extend(as_bytes("xyz"));
+        EXPECT_EQ(as_text(own.bytes()), "abcxyz");
+        EXPECT_EQ(own.chunk_share(), 6U);
+    }
+    EXPECT_EQ(budget.used(), 0U);
+}
+
 TEST(chunk_pool_threads, payloads_are_released_on_other_threads) {
     constexpr std::uint64_t payload_count = 20'000;
     constexpr std::size_t payload_size = 64;

@@ -35,6 +35,7 @@ public:
     void run(int steps) {
         for (int i = 0; i < steps && !testing::Test::HasFailure(); ++i) {
             i == steps * 9 / 10 ? begin_drain() : step();
+            pack();
             check();
         }
         if (testing::Test::HasFailure()) {
@@ -45,6 +46,8 @@ public:
             ADD_FAILURE() << "operations:\n" << all;
         }
     }
+
+    std::uint64_t bytes_packed() const { return bytes_packed_; }
 
 private:
     // --- Operations --------------------------------------------------------------------------------------------------
@@ -99,6 +102,15 @@ private:
                       model_.drop(is_quarantined));
         }
         world_.channel.subscription_changed();
+    }
+
+    // Whatever is left of a batch is copied, however much that is.
+    void pack() {
+        if (prng_.chance(1, 3)) {
+            const std::uint64_t before = world_.channel.stats().resident_bytes;
+            world_.channel.pack_remnants({.factor = 0, .slack = 0});
+            bytes_packed_ += before - world_.channel.stats().resident_bytes;
+        }
     }
 
     // The last tenth of the steps: nothing more is let in or given out, settlements go on.
@@ -303,6 +315,7 @@ private:
     ChunkPool pool_;
     BatchBuilder builder_;
     std::uint16_t last_link_ = 0;
+    std::uint64_t bytes_packed_ = 0;
 };
 
 TEST(ChannelModel, RandomOperationsEqualTheModel) {
@@ -310,6 +323,7 @@ TEST(ChannelModel, RandomOperationsEqualTheModel) {
         ModelRun run{Prng{seed}};
         run.run(1000);
         run.add_to(reached);
+        reached["bytes packed"] += run.bytes_packed();
     });
 }
 

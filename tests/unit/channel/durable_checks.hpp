@@ -334,6 +334,15 @@ protected:
         channel_->move_in_log(log_->submitted() + 1);
     }
 
+    // Whatever is left of a batch is copied, however much that is.
+    void pack() {
+        if (prng_.chance(1, 3)) {
+            const std::uint64_t before = channel_->resident_bytes();
+            channel_->pack_remnants({.factor = 0, .slack = 0});
+            reached_["bytes packed"] += before - channel_->resident_bytes();
+        }
+    }
+
     void evict() {
         const std::uint64_t keep = prng_.chance(1, 2) ? 0 : prng_.below(400);
         const std::uint64_t before = channel_->resident_bytes();

@@ -156,7 +156,9 @@ private:
                 message.published = message.visible_at = seen;
                 ++next_offset;
             } else if (const auto found = messages.find(offset); found != messages.end()) {
-                EXPECT_EQ(found->second.text, text) << "offset " << offset << " was moved";
+                // What the log knows as settled need not be written again.
+                EXPECT_TRUE(found->second.text == text || (text.empty() && found->second.gone_at != 0))
+                    << "offset " << offset << " was moved: " << text;
                 found->second.visible_at = seen;
             }
         }

@@ -16,6 +16,7 @@ public:
             const auto count = prng_.range(1, static_cast<std::uint64_t>(steps));
             for (std::uint64_t i = 0; i < count && !testing::Test::HasFailure(); ++i) {
                 step();
+                pack();
                 check();
             }
             if (!testing::Test::HasFailure()) {

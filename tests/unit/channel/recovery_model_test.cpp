@@ -71,6 +71,7 @@ public:
         for (int life = 0; life < 4 && !failed(); ++life) {
             for (std::uint64_t i = prng_.range(1, 200); i > 0 && !failed(); --i) {
                 step();
+                pack();
                 if (prng_.chance(1, 6)) {
                     end_turn();
                 }
@@ -152,7 +153,7 @@ private:
 
     void publish() {
         BatchBuilder builder;
-        const std::uint64_t count = prng_.range(1, 4);
+        const std::uint64_t count = prng_.chance(1, 5) ? prng_.range(5, 12) : prng_.range(1, 4);
         std::string line = "publish";
         const bool has_rules = !is_plain_ && prng_.chance(1, 2);
         for (std::uint64_t i = 0; i < count; ++i) {
@@ -410,6 +411,15 @@ private:
                     ++reached_["blocks read"];
                     reached_["blocks of what is compacted read"] += options_.is_compacted ? 1 : 0;
                 }
+        }
+    }
+
+    // Whatever is left of a batch is copied, however much that is.
+    void pack() {
+        if (prng_.chance(1, 3)) {
+            const std::uint64_t before = channel_->resident_bytes();
+            channel_->pack_remnants({.factor = 0, .slack = 0});
+            reached_["bytes packed"] += before - channel_->resident_bytes();
         }
     }
 
