@@ -4,7 +4,7 @@
 // Publish, store and dispatch are three visible steps: `publish` decides and applies (store), `dispatch` gives.
 // The implementation: channel.cpp (links and life), channel_messages.cpp (publish, settle, dispatch),
 // channel_subscriptions.cpp (readers, moving), channel_report.cpp (questions), channel_durable.cpp (what only durable channels do),
-// channel_restore.cpp, channel_steps.cpp (this channel's part of a step).
+// channel_save.cpp, channel_restore.cpp, channel_steps.cpp (this channel's part of a step).
 // Next files: message_log.hpp (order), subscription.hpp (readers), intake.hpp (limits), producer_table.hpp and
 // dedupe_window.hpp (duplicates), sender_gate.hpp (sender credit and the reasons why it is withheld), journal.hpp (the commit log).
 //
@@ -38,6 +38,7 @@
 #include "server/channel/producer_table.hpp"
 #include "server/channel/relocation.hpp"
 #include "server/channel/sender_gate.hpp"
+#include "server/channel/state_slices.hpp"
 #include "server/channel/subscription.hpp"
 #include "server/channel/types.hpp"
 
@@ -322,7 +323,11 @@ public:
     /// Makes this new channel what the image says. Messages of the log files are submitted again; blocks that are
     /// needed at once are read. False: the channel is damaged, as the image says or because a block cannot be read.
     [[nodiscard]] bool install(const ChannelImage& image, const BlockReader& read);
-    /// What has to be saved, without what is in the log only.
+    /// What has to be saved, without what is in the log only: slice by slice (state_slices.hpp). A slice uses up about so many
+    /// entries at most; each is a run of messages, an id, a block or a reader.
+    [[nodiscard]] StateSlices begin_state() const;
+    void add_to_state(StateSlices& slices, std::uint64_t& entries) const;
+    /// All at once.
     [[nodiscard]] ChannelState state() const;
     /// Each living batch that is in the log only, in the order of the records. With state() all of the channel as it is
     /// at this moment, also what is not committed yet; blocks may be removed after the next checkpoint.
@@ -430,7 +435,11 @@ private:
     // Durable channels.
     [[nodiscard]] bool install_contents(const ChannelImage& image, const BlockReader& read);
     [[nodiscard]] bool install_block(const ChannelImage& image, const commit::BlockRef& ref, const BlockReader& read);
-    void install_live(const ChannelImage& image);
+    [[nodiscard]] bool add_ids(StateSlices& slices, std::uint64_t& entries) const;
+    [[nodiscard]] bool add_blocks(StateSlices& slices, std::uint64_t& entries) const;
+    [[nodiscard]] bool add_removed(StateSlices& slices, std::uint64_t& entries) const;
+    [[nodiscard]] bool add_readers(StateSlices& slices, std::uint64_t& entries) const;
+    [[nodiscard]] const Subscription* next_to_save(StateSlices& slices) const noexcept;
     [[nodiscard]] SettingsRecord settings() const;
     [[nodiscard]] Offset trimmed_end() const noexcept;
     void install_readers(const ChannelImage& image);
@@ -461,7 +470,7 @@ private:
 
     const std::unique_ptr<Journal> journal_;  // Null: a memory channel.
     std::string damage_;
-    std::unique_ptr<const ChannelState> frozen_;  // Of a channel that was damaged when it was installed.
+    std::shared_ptr<const ChannelState> frozen_;  // Of a channel that was damaged when it was installed.
 
     // Messages: everything that refers to stored batches comes after the log.
     MessageLog log_;

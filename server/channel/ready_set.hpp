@@ -26,9 +26,6 @@ public:
     /// Removes and returns the lowest run, if it begins below `end`, up to there.
     [[nodiscard]] std::optional<Run> take_before(Offset end) noexcept;
 
-    /// Adds the runs that reach beyond `from`, at most `limit`, to `out`.
-    void append_runs(Offset from, std::size_t limit, std::vector<Run>& out) const;
-
     [[nodiscard]] bool empty() const noexcept { return runs_.empty(); }
     [[nodiscard]] std::uint64_t messages() const noexcept { return messages_; }
     /// By first offset.

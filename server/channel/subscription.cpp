@@ -532,8 +532,7 @@ bool Subscription::expire_old_ready(std::uint64_t& budget) {
     constexpr std::size_t runs_max = 64;
     Offset from = 0;
     while (true) {
-        std::vector<Run> oldest = ready_.runs(from, runs_max);
-        oldest.resize(std::min(oldest.size(), runs_max));  // Behind that there may be gaps.
+        const std::vector<Run> oldest = ready_.runs(from, runs_max);
         for (const Run& run : oldest) {
             if (age_of(*run.batch, context_.clock) < context_.options.age_max) {
                 return false;

@@ -2,9 +2,8 @@
 // about a message between being published and being settled: waiting for its time, ready, with a receiver, tried again,
 // quarantined, expired.
 // The implementation: subscription.cpp (receivers, giving, time), subscription_settle.cpp (what receivers decide, attempts,
-// quarantine), subscription_admin.cpp (questions, what administrators do, saving and restoring), subscription_move.cpp
-// (what is on its way to another channel),
-// subscription_step.cpp (what a step is about to settle).
+// quarantine), subscription_admin.cpp (questions, what administrators do, restoring), subscription_save.cpp (what a checkpoint
+// has of it), subscription_move.cpp (on its way to another channel), subscription_step.cpp (what a step is about to settle).
 // Not here: publishing and senders (channel.hpp), which receiver gets what (dispatcher.hpp).
 // One owner, the channel. Next files: ready_messages.hpp, schedule.hpp, key_order.hpp.
 #pragma once
@@ -218,7 +217,15 @@ public:
         is_noting_ = true;
         notes_.written_cursor = cursor().offset();
     }
-    [[nodiscard]] ReaderState state() const;
+    /// For a saved state with this cursor, which is the reader's or was: adds to `saved` what is different about the messages with
+    /// offsets from `from` on and below `end`, as far as the budget of runs of messages allows. Returns where to go on; `end`: it
+    /// is all.
+    [[nodiscard]] Offset add_entries(std::vector<ReaderEntry>& saved, Offset cursor, Offset from, Offset end,
+                                     std::uint64_t& budget) const;
+    /// About how many of them are of one message each.
+    [[nodiscard]] std::size_t single_entries() const noexcept {
+        return schedule_.waiting().size() + quarantine_.size() + keys_.messages() + cursor().skipped().size();
+    }
     /// Restoring. `newest`: the time of the newest message: until then the broker was there.
     void begin_restore(WallTime newest) noexcept { present_until_ = newest; }
     void end_restore() {
@@ -317,7 +324,7 @@ private:
     void take_out(const Run& message, MessageState state, MoveStep& step);
     void add_moving(Moving moving, MoveStep& step);
     void put_back(const Moving& moving);
-    [[nodiscard]] std::vector<ReaderEntry> held_entries() const;
+    [[nodiscard]] std::vector<ReaderEntry> held_entries(Offset from, std::uint64_t& budget, Offset& end) const;
     void restore_waiting(const Run& message, Bytes properties, WallTime due);
 
     SubscriptionContext context_;

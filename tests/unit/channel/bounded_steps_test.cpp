@@ -530,5 +530,78 @@ TEST_F(BoundedSteps, AStreamIsPurgedBatchByBatch) {
     EXPECT_EQ(channel->stats().stored, 1U);
 }
 
+// What waits for its time, what is quarantined, what came back to many tenants, what is with many receivers, what was passed over.
+TEST_F(BoundedSteps, TheStateOfAChannelIsTakenInSlices) {
+    constexpr std::uint64_t slice = 100;
+    begin({.attempts_max = 0, .fair_by = "key"});
+    attach(40);
+    for (int i = 0; i < 4'000; ++i) {
+        i % 4 == 0 ? publish({.delay = seconds{9}}) : publish({.key = std::to_string(i % 50)});
+    }
+    static_cast<void>(finish());
+    for (Offset offset = 1; offset <= 4'000; ++offset) {
+        for (std::uint16_t link = 2; link < 42 && offset % 4 != 3; ++link) {
+            settle(link, offset, offset % 4 == 0 ? Outcome::reject : offset % 4 == 1 ? Outcome::give_back : Outcome::done);
+        }
+    }
+    for (std::uint16_t link = 2; link < 22; ++link) {
+        channel->detach(link_of(link));
+    }
+    const ChannelState whole = channel->state();
+    StateSlices slices = channel->begin_state();
+    int steps = 0;
+    for (std::size_t before = 0; !slices.is_over; ++steps) {
+        std::uint64_t entries = slice;
+        channel->add_to_state(slices, entries);
+        const std::size_t count = slices.state.live.size() + slices.state.special.size();
+        EXPECT_LE(count - before, 4 * slice);  // Of each place where messages may be so many.
+        before = count;
+    }
+    EXPECT_GE(steps, 10);
+    EXPECT_GE(whole.live.size() + whole.special.size(), 2'000U);
+    // The same but for entries that end with a slice.
+    const auto messages = [](const ChannelState& state) {
+        std::map<Offset, std::pair<int, std::uint32_t>> by_offset;
+        for (const ReaderEntry& entry : state.special) {
+            for (Offset offset = entry.first; offset < entry.end; ++offset) {
+                by_offset[offset] = {static_cast<int>(entry.kind), entry.attempt};
+            }
+        }
+        for (const ChannelState::LiveRange& range : state.live) {
+            for (Offset offset = range.first; offset < range.end; ++offset) {
+                by_offset[offset] = {static_cast<int>(ReaderEntryKind::ready), range.attempt};
+            }
+        }
+        return by_offset;
+    };
+    EXPECT_EQ(messages(slices.state), messages(whole));
+}
+
+TEST_F(BoundedSteps, IdsBlocksAndSubscriptionsOfAStateAreTakenInSlicesToo) {
+    begin({.kind = Kind::topic, .dedupe_window = seconds{60}});
+    for (int i = 0; i < 50; ++i) {
+        ASSERT_FALSE(channel->subscribe({.name = "s" + std::to_string(i), .filter{}}, {}));
+        publish({.message_id = std::to_string(i)});
+    }
+    StateSlices slices = channel->begin_state();
+    for (std::uint64_t step = 1; !slices.is_over; ++step) {
+        std::uint64_t entries = 10;
+        channel->add_to_state(slices, entries);
+        EXPECT_LE(slices.state.ids.size() + slices.state.subscriptions.size(), 10 * step);
+        if (step == 2) {  // Neither belongs to it.
+            publish({.message_id = "late"});
+            ASSERT_FALSE(channel->subscribe({.name = "late", .filter{}}, {}));
+        }
+        if (step == 7) {  // One that it has already, and the next one.
+            static_cast<void>(channel->unsubscribe(*channel->find_subscription("s0")));
+            static_cast<void>(channel->unsubscribe(*channel->find_subscription("s20")));
+        }
+    }
+    EXPECT_EQ(slices.state.ids.size(), 50U);
+    EXPECT_EQ(slices.state.next_offset, 51U);
+    EXPECT_EQ(slices.state.subscriptions.size(), 49U);
+    EXPECT_EQ(slices.state.subscriptions.back().settings.name, "s49");
+}
+
 }  // namespace
 }  // namespace baton::channel::test
