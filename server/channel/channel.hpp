@@ -185,8 +185,11 @@ public:
     /// message and no bytes of the sender's credit.
     void publish(const LinkAddress& sender, std::uint64_t first_sequence, Payload batch, bool is_assembled = false);
     /// Applies settlements in order. With `receipt` != 0 `settled` is reported afterwards. `note`: why, for people.
+    /// Of very many messages only the first are settled at once, as far as the work (Subscription::settle) is limited, and the
+    /// rest in the steps of dispatch(). What the link asks for behind that comes behind it; its leases do not end before.
     void settle(const LinkAddress& receiver, std::span<const SettleRange> ranges, std::uint64_t receipt,
-                std::string_view note = {});
+                std::string_view note = {}, std::uint64_t work = settled_at_once);
+    static constexpr std::uint64_t settled_at_once = 4'096;
     // --- Steps: a part is checked and set aside, and then done or given back, whatever has happened meanwhile ------------------
 
     /// Sets room aside. What is refused is as it was: `full` (nothing waits for room), `too_large`, `draining`, `superseded` (a
@@ -216,7 +219,8 @@ public:
     }
     /// Also if a step's budget was spent before everything was given.
     [[nodiscard]] bool needs_dispatch() const noexcept {
-        return has_to_compact() || (may_dispatch_ && !is_draining_ && (fan_out_left_ > 0 || turns_.woken() > 0));
+        return has_to_compact() || !settling_.empty() ||
+               (may_dispatch_ && !is_draining_ && (fan_out_left_ > 0 || turns_.woken() > 0));
     }
     [[nodiscard]] bool has_links() const noexcept { return !senders_.empty() || !receivers_.empty(); }
     /// Clock pulse: leases, delays, expiry, retention; re-examines senders blocked on memory, forgets old producers. Wanted every
@@ -403,6 +407,10 @@ private:
     [[nodiscard]] bool is_held_up() const noexcept;
 
     // Messages.
+    void settle_late(Receiver& receiver, std::uint64_t& work);
+    void settle_all_late(Receiver& receiver);
+    void settle_some(std::uint64_t& work);
+    void answer_receipt(const LinkAddress& link, std::uint64_t receipt);
     void close_sender(Sender& sender, Errc reason);
     void examine_senders();
     void tell_again(Sender& sender, std::uint64_t first, std::uint64_t last);
@@ -492,6 +500,7 @@ private:
     std::uint64_t trimmed_ = 0;
 
     std::map<StepId, StepPart> steps_;  // What is set aside.
+    std::vector<LinkAddress> settling_;  // Receivers with settlements that come later, in turn.
 
     // Links: senders refer to producers.
     ProducerTable producers_;

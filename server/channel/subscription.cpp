@@ -432,6 +432,11 @@ void Subscription::end_leases() {
     std::size_t runs = runs_per_step;
     while (lease_turn_ < receivers_.size()) {
         Receiver& receiver = *receivers_[lease_turn_];
+        if (!receiver.late_settlements.empty()) {  // It has spoken in time. Looked at again with the next pulse.
+            earliest_lease_end_ = now;
+            ++lease_turn_;
+            continue;
+        }
         const std::uint64_t before = receiver.in_flight.messages();
         Ring<Run> ended;
         const auto next = receiver.in_flight.take_ended(now, runs, ended);

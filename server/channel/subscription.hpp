@@ -132,7 +132,9 @@ public:
     /// These batches with rules have become visible. Before the reader is given anything more it takes out the messages that do
     /// not take their turn: look_ahead().
     void add_ruled(std::span<StoredBatch* const> batches);
-    void settle(Receiver& receiver, const SettleRange& range, std::string_view note);
+    /// Of a range of very many messages the first ones, as far as the work is limited: uses up a run of messages each, or a message
+    /// where each has to be moved. Returns the rest, which is still in the receiver's hands: of no messages if that was all.
+    [[nodiscard]] SettleRange settle(Receiver& receiver, const SettleRange& range, std::string_view note, std::uint64_t& work);
     /// Takes what the receiver holds of these ranges out of its hands for a step; false, and nothing is changed, if it does
     /// not hold all of it with these attempt numbers. `held`: the first offsets of what was taken, for finish_step().
     [[nodiscard]] bool begin_step(Receiver& receiver, std::span<const SettleRange> ranges, std::vector<Offset>& held);

@@ -212,7 +212,10 @@ private:
                                                                               : static_cast<std::uint32_t>(prng_.below(1'500));
         trace("settle link " + std::to_string(held.link) + " " + std::to_string(range.first) + "+" + std::to_string(range.count) +
               " outcome " + std::to_string(static_cast<int>(range.outcome)));
-        channel_->settle(link_of(held.link), {&range, 1}, 0, prng_.chance(1, 2) ? "because" : "");
+        // Perhaps the rest of it later, and everything behind it.
+        const std::uint64_t work = prng_.chance(1, 3) ? prng_.below(3) : Channel::settled_at_once;
+        channel_->settle(link_of(held.link), {&range, 1}, 0, prng_.chance(1, 2) ? "because" : "", work);
+        reached_["settled later"] += work < range.count ? 1 : 0;
         ++reached_[range.outcome == Outcome::retry ? "retries" : range.outcome == Outcome::reject ? "rejects" : "settled"];
     }
 
