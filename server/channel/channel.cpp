@@ -183,6 +183,7 @@ void Channel::end_sender(Sender& sender, std::error_code reason) {
 void Channel::end_receiver(Receiver& receiver, std::error_code reason) {
     const LinkAddress link = receiver.address;
     Subscription& reader = *receiver.subscription;
+    settle_all_late(receiver);  // What it has decided is not given again.
     reader.detach(receiver);
     if (journal_ != nullptr) {
         journal_->forget(link);
@@ -219,6 +220,7 @@ void Channel::close(Errc reason) {
     for (const auto& reader : readers_) {
         reader->abandon_receivers();
     }
+    settling_.clear();
     receivers_.clear();
     is_draining_ = true;
     for (const LinkAddress& link : links) {

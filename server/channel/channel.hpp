@@ -4,7 +4,7 @@
 // Publish, store and dispatch are three visible steps: `publish` decides and applies (store), `dispatch` gives.
 // The implementation: channel.cpp (links and life), channel_messages.cpp (publish, settle, dispatch),
 // channel_subscriptions.cpp (readers, moving), channel_report.cpp (questions), channel_durable.cpp (what only durable channels do),
-// channel_restore.cpp, channel_steps.cpp (this channel's part of a step).
+// channel_save.cpp, channel_restore.cpp, channel_steps.cpp (this channel's part of a step).
 // Next files: message_log.hpp (order), subscription.hpp (readers), intake.hpp (limits), producer_table.hpp and
 // dedupe_window.hpp (duplicates), sender_gate.hpp (sender credit and the reasons why it is withheld), journal.hpp (the commit log).
 //
@@ -38,6 +38,7 @@
 #include "server/channel/producer_table.hpp"
 #include "server/channel/relocation.hpp"
 #include "server/channel/sender_gate.hpp"
+#include "server/channel/state_slices.hpp"
 #include "server/channel/subscription.hpp"
 #include "server/channel/types.hpp"
 
@@ -184,8 +185,11 @@ public:
     /// message and no bytes of the sender's credit.
     void publish(const LinkAddress& sender, std::uint64_t first_sequence, Payload batch, bool is_assembled = false);
     /// Applies settlements in order. With `receipt` != 0 `settled` is reported afterwards. `note`: why, for people.
+    /// Of very many messages only the first are settled at once, as far as the work (Subscription::settle) is limited, and the
+    /// rest in the steps of dispatch(). What the link asks for behind that comes behind it; its leases do not end before.
     void settle(const LinkAddress& receiver, std::span<const SettleRange> ranges, std::uint64_t receipt,
-                std::string_view note = {});
+                std::string_view note = {}, std::uint64_t work = settled_at_once);
+    static constexpr std::uint64_t settled_at_once = 4'096;
     // --- Steps: a part is checked and set aside, and then done or given back, whatever has happened meanwhile ------------------
 
     /// Sets room aside. What is refused is as it was: `full` (nothing waits for room), `too_large`, `draining`, `superseded` (a
@@ -215,7 +219,8 @@ public:
     }
     /// Also if a step's budget was spent before everything was given.
     [[nodiscard]] bool needs_dispatch() const noexcept {
-        return has_to_compact() || (may_dispatch_ && !is_draining_ && (fan_out_left_ > 0 || turns_.woken() > 0));
+        return has_to_compact() || !settling_.empty() ||
+               (may_dispatch_ && !is_draining_ && (fan_out_left_ > 0 || turns_.woken() > 0));
     }
     [[nodiscard]] bool has_links() const noexcept { return !senders_.empty() || !receivers_.empty(); }
     /// Clock pulse: leases, delays, expiry, retention; re-examines senders blocked on memory, forgets old producers. Wanted every
@@ -324,7 +329,11 @@ public:
     /// Makes this new channel what the image says. Messages of the log files are submitted again; blocks that are
     /// needed at once are read. False: the channel is damaged, as the image says or because a block cannot be read.
     [[nodiscard]] bool install(const ChannelImage& image, const BlockReader& read);
-    /// What has to be saved, without what is in the log only.
+    /// What has to be saved, without what is in the log only: slice by slice (state_slices.hpp). A slice uses up about so many
+    /// entries at most; each is a run of messages, an id, a block or a reader.
+    [[nodiscard]] StateSlices begin_state() const;
+    void add_to_state(StateSlices& slices, std::uint64_t& entries) const;
+    /// All at once.
     [[nodiscard]] ChannelState state() const;
     /// Each living batch that is in the log only, in the order of the records. With state() all of the channel as it is
     /// at this moment, also what is not committed yet; blocks may be removed after the next checkpoint.
@@ -402,6 +411,10 @@ private:
     [[nodiscard]] bool is_held_up() const noexcept;
 
     // Messages.
+    void settle_late(Receiver& receiver, std::uint64_t& work);
+    void settle_all_late(Receiver& receiver);
+    void settle_some(std::uint64_t& work);
+    void answer_receipt(const LinkAddress& link, std::uint64_t receipt);
     void close_sender(Sender& sender, Errc reason);
     void examine_senders();
     void tell_again(Sender& sender, std::uint64_t first, std::uint64_t last);
@@ -434,7 +447,11 @@ private:
     // Durable channels.
     [[nodiscard]] bool install_contents(const ChannelImage& image, const BlockReader& read);
     [[nodiscard]] bool install_block(const ChannelImage& image, const commit::BlockRef& ref, const BlockReader& read);
-    void install_live(const ChannelImage& image);
+    [[nodiscard]] bool add_ids(StateSlices& slices, std::uint64_t& entries) const;
+    [[nodiscard]] bool add_blocks(StateSlices& slices, std::uint64_t& entries) const;
+    [[nodiscard]] bool add_removed(StateSlices& slices, std::uint64_t& entries) const;
+    [[nodiscard]] bool add_readers(StateSlices& slices, std::uint64_t& entries) const;
+    [[nodiscard]] const Subscription* next_to_save(StateSlices& slices) const noexcept;
     [[nodiscard]] SettingsRecord settings() const;
     [[nodiscard]] Offset trimmed_end() const noexcept;
     void install_readers(const ChannelImage& image);
@@ -465,7 +482,7 @@ private:
 
     const std::unique_ptr<Journal> journal_;  // Null: a memory channel.
     std::string damage_;
-    std::unique_ptr<const ChannelState> frozen_;  // Of a channel that was damaged when it was installed.
+    std::shared_ptr<const ChannelState> frozen_;  // Of a channel that was damaged when it was installed.
 
     // Messages: everything that refers to stored batches comes after the log.
     MessageLog log_;
@@ -487,6 +504,7 @@ private:
     std::uint64_t trimmed_ = 0;
 
     std::map<StepId, StepPart> steps_;  // What is set aside.
+    std::vector<LinkAddress> settling_;  // Receivers with settlements that come later, in turn.
 
     // Links: senders refer to producers.
     ProducerTable producers_;

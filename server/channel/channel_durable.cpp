@@ -100,46 +100,6 @@ void Channel::mark_damaged(const std::string& reason) {
 // --- What a checkpoint needs
 // ---------------------------------------------------------------------------------------------
 
-ChannelState Channel::state() const {
-    if (frozen_) {
-        return *frozen_;
-    }
-    ChannelState state{.settings = settings(),
-                       .next_offset = log_.next_offset(),
-                       .cursor = log_.next_offset(),
-                       .producers{},
-                       .live{},
-                       .blocks = log_.blocks(),
-                       .special{},
-                       .trimmed_end = options_.kind == Kind::stream ? trimmed_end() : 1,
-                       .ruled_blocks = log_.ruled_blocks(),
-                       .block_times = options_.kind == Kind::stream ? log_.block_times() : std::vector<WallTime>{},
-                       .subscriptions{},
-                       .ids = dedupe_.ids(),
-                       .removed{}};
-    state.removed.reserve(log_.removed().size());
-    for (const auto& [first, end] : log_.removed()) {
-        state.removed.push_back({first, end - first});
-    }
-    for (const auto& reader : readers_) {
-        if (reader->id() == queue_reader) {
-            const ReaderState queue = reader->state();
-            state.cursor = queue.cursor;
-            state.add_queue_entries(queue.entries);
-        } else if (reader->is_lasting()) {
-            state.subscriptions.push_back(reader->state());
-        }
-    }
-    std::ranges::sort(state.subscriptions, {}, [](const ReaderState& reader) { return reader.settings.id; });
-    state.producers.reserve(producers_.size());
-    producers_.for_each([&](const Producer& producer) {
-        if (producer.last_stored > 0) {
-            state.producers.push_back({producer.id, producer.last_stored});
-        }
-    });
-    return state;
-}
-
 std::vector<LoggedBatch> Channel::logged_batches() const {
     std::vector<LoggedBatch> batches;
     for (const StoredBatch* batch = log_.oldest_in_log(); batch != nullptr; batch = batch->newer) {

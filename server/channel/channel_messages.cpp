@@ -12,6 +12,8 @@ namespace {
 
 // Readers that are visited in one step. More of them are told of new messages over several.
 constexpr std::size_t readers_per_step = 512;
+// Of one receiver; whoever sends more has all of them applied at once.
+constexpr std::size_t late_settlements_max = 16'384;
 // A reader that has little to do at a time.
 constexpr std::size_t due_per_step = 2048;
 /// What one step may look at and copy, a millisecond or so. Where there are more readers and receivers nobody is asked at all.
@@ -203,18 +205,71 @@ void Channel::close_sender(Sender& sender, Errc reason) {
 // --- Settle ----------------------------------------------------------------------------------------------------------
 
 void Channel::settle(const LinkAddress& link, std::span<const SettleRange> ranges, std::uint64_t receipt,
-                     std::string_view note) {
+                     std::string_view note, std::uint64_t work) {
     Receiver* receiver = find_receiver(link);
     if (receiver == nullptr) {
         return;
     }
+    auto& late = receiver->late_settlements;
+    const bool was_late = !late.empty();
+    std::shared_ptr<const std::string> kept;
     for (const SettleRange& range : ranges) {
-        receiver->subscription->settle(*receiver, range, note);
+        const SettleRange rest = late.empty() ? receiver->subscription->settle(*receiver, range, note, work) : range;
+        if (rest.count > 0) {
+            kept = kept ? std::move(kept) : std::make_shared<const std::string>(note);
+            late.push_back({.range = rest, .note = kept});
+        }
     }
-    if (receipt != 0 && journal_ != nullptr) {
+    if (receipt != 0) {
+        late.empty() ? answer_receipt(link, receipt) : late.push_back({.range{}, .receipt = receipt});
+    }
+    if (late.size() > late_settlements_max) {
+        settle_all_late(*receiver);
+    } else if (!was_late && !late.empty()) {
+        settling_.push_back(link);
+    }
+    room_changed();
+}
+
+void Channel::answer_receipt(const LinkAddress& link, std::uint64_t receipt) {
+    if (journal_ != nullptr) {
         journal_->answer_later(link, receipt);
-    } else if (receipt != 0) {
+    } else {
         events_.settled(link, receipt);
+    }
+}
+
+// In their order, as far as the work is limited.
+void Channel::settle_late(Receiver& receiver, std::uint64_t& work) {
+    auto& late = receiver.late_settlements;
+    while (!late.empty()) {
+        LateSettlement& first = late.front();
+        if (first.receipt != 0) {
+            answer_receipt(receiver.address, first.receipt);
+        } else if (work > 0) {
+            first.range = receiver.subscription->settle(receiver, first.range, *first.note, work);
+        }
+        if (first.range.count > 0) {
+            return;
+        }
+        late.pop_front();
+    }
+    std::erase(settling_, receiver.address);
+}
+
+void Channel::settle_all_late(Receiver& receiver) {
+    if (!receiver.late_settlements.empty()) {
+        std::uint64_t all = UINT64_MAX;
+        settle_late(receiver, all);
+    }
+}
+
+void Channel::settle_some(std::uint64_t& work) {
+    if (settling_.empty()) {
+        return;
+    }
+    while (!settling_.empty() && work > 0) {
+        settle_late(*find_receiver(settling_.front()), work);
     }
     room_changed();
 }
@@ -269,6 +324,7 @@ void Channel::query(const LinkAddress& link) {
 // there.
 void Channel::dispatch(StepBudget& budget) {
     compact();
+    settle_some(budget.messages);
     if (!may_dispatch_ || is_draining_) {
         return;
     }

@@ -23,7 +23,7 @@ bool Channel::install(const ChannelImage& image, const BlockReader& read) {
         log_.clear();
     }
     if (!damage_.empty()) {
-        auto frozen = std::make_unique<ChannelState>(image.state());
+        auto frozen = std::make_shared<ChannelState>(image.state());
         frozen->settings.damage = damage_;
         frozen_ = std::move(frozen);
         submit_settings();

@@ -74,6 +74,7 @@ std::error_code Channel::begin_step(StepId id, const LinkAddress& link, std::spa
     if (const auto refused = check_step()) {
         return refused;
     }
+    settle_all_late(*receiver);
     Subscription& reader = *receiver->subscription;
     std::vector<Offset> held;
     if (!reader.begin_step(*receiver, ranges, held)) {

@@ -7,6 +7,7 @@ namespace baton::channel {
 void DedupeWindow::set_window(Duration window) {
     window_ = window;
     if (!is_on()) {
+        first_number_ += by_age_.size();
         by_age_.clear();
         known_.clear();
     }
@@ -24,16 +25,18 @@ void DedupeWindow::forget_old(MonotonicTime now) {
             known_.erase(found);
         }
         by_age_.pop_front();
+        ++first_number_;
     }
 }
 
-std::vector<ChannelState::KnownId> DedupeWindow::ids() const {
-    std::vector<ChannelState::KnownId> ids;
-    ids.reserve(by_age_.size());
-    for (std::size_t i = 0; i < by_age_.size(); ++i) {
-        ids.push_back({by_age_[i].id, by_age_[i].wall});
+void DedupeWindow::append_ids(std::uint64_t& next, std::uint64_t end, std::uint64_t count,
+                              std::vector<ChannelState::KnownId>& ids) const {
+    next = std::max(next, first_number_);  // Those before it were forgotten.
+    for (; next < end && count > 0; ++next, --count) {
+        const Known& known = by_age_[next - first_number_];
+        ids.push_back({known.id, known.wall});
     }
-    return ids;
+    next = std::min(next, end);
 }
 
 void DedupeWindow::restore(const std::vector<ChannelState::KnownId>& ids, const Clock& clock) {

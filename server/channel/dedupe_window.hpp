@@ -29,8 +29,10 @@ public:
     }
 
     [[nodiscard]] std::size_t size() const noexcept { return known_.size(); }
-    /// Oldest first.
-    [[nodiscard]] std::vector<ChannelState::KnownId> ids() const;
+    /// Each id that is remembered has a number, higher than those before it: the next one that comes will have this.
+    [[nodiscard]] std::uint64_t next_number() const noexcept { return first_number_ + by_age_.size(); }
+    /// Adds to `ids` those from number `next` on and below `end`, at most `count`, oldest first. `next` is where to go on then.
+    void append_ids(std::uint64_t& next, std::uint64_t end, std::uint64_t count, std::vector<ChannelState::KnownId>& ids) const;
     /// What was accepted that long ago is forgotten.
     void restore(const std::vector<ChannelState::KnownId>& ids, const Clock& clock);
 
@@ -47,6 +49,7 @@ private:
 
     Duration window_{};
     Ring<Known> by_age_;
+    std::uint64_t first_number_ = 0;  // Of the oldest.
     std::unordered_map<std::string, std::uint64_t, Hash, std::equal_to<>> known_;  // How often it is in by_age_.
 };
 

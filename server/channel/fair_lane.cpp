@@ -66,9 +66,9 @@ std::optional<Run> FairLane::take_before(Offset end) {
     return std::nullopt;
 }
 
-void FairLane::append_runs(Offset from, std::size_t limit, std::vector<Run>& out) const {
+void FairLane::add_runs(RunMerge& merge) const {
     for (const auto& tenant : tenants_) {
-        tenant.second.messages.append_runs(from, limit, out);
+        merge.add(tenant.second.messages.runs());
     }
 }
 

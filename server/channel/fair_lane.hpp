@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "server/channel/ready_set.hpp"
+#include "server/channel/run_merge.hpp"
 
 namespace baton::channel {
 
@@ -29,8 +30,8 @@ public:
     [[nodiscard]] std::optional<Run> take_before(Offset end);
 
     [[nodiscard]] bool empty() const noexcept { return turn_.empty(); }
-    /// Of each tenant: as ReadySet. In no particular order.
-    void append_runs(Offset from, std::size_t limit, std::vector<Run>& out) const;
+    /// Of each tenant.
+    void add_runs(RunMerge& merge) const;
     [[nodiscard]] bool has(std::uint64_t tenant, Offset offset) const noexcept {
         const auto found = tenants_.find(tenant);
         return found != tenants_.end() && found->second.messages.has(offset);

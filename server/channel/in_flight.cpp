@@ -12,6 +12,8 @@ namespace {
 // To find the middle of a run one has to walk over the lengths before it. A run leaves a cut behind it every so many
 // messages of such a walk, so that settling a long run from its far end is not quadratic.
 constexpr std::uint32_t walk_max = 1024;
+// Runs that are taken out of the middle have the others moved, which is so many times quicker than what is done with a run.
+constexpr std::size_t moves_per_run = 16;
 
 void add_lost(Settlement& out, const SettleRange& range, Offset first, Offset end) {
     if (!out.lost.empty() && out.lost.back().first + out.lost.back().count == first) {
@@ -83,43 +85,58 @@ std::size_t InFlight::isolate(std::size_t index, Offset first, Offset end) noexc
 }
 
 // Calls `found(index)` for each run that lies in the range and has its attempt number, after cutting it out; `found`
-// returns the index of the run to go on with. Ranges come from the network: any value must be safe.
+// returns the index of the run to go on with. Ranges come from the network: any value must be safe. Returns how many messages
+// of the range it came to.
 template <class Found>
-void InFlight::visit(const SettleRange& range, Settlement& out, Found found) noexcept {
+std::uint32_t InFlight::visit(const SettleRange& range, Settlement& out, SettleLimit& limit, Found found) noexcept {
     if (range.count == 0) {
-        return;
+        return 0;
     }
     if (range.first > std::numeric_limits<Offset>::max() - range.count) {
         out.lost.push_back(range);
-        return;
+        return range.count;
     }
     const Offset end = range.first + range.count;
     Offset at = range.first;
     std::size_t index = find_run(runs_, at);
-    while (at < end) {
+    while (at < end && limit.left > 0) {
         if (index == runs_.size() || runs_[index].first >= end) {
             add_lost(out, range, at, end);
-            return;
+            --limit.left;
+            return range.count;
         }
         if (runs_[index].first > at) {
             add_lost(out, range, at, runs_[index].first);
             at = runs_[index].first;
         }
-        const Offset stop = std::min(runs_[index].end(), end);
+        Offset stop = std::min(runs_[index].end(), end);
         if (runs_[index].attempt == range.attempt) {
+            if (limit.is_by_message && stop - at > limit.left) {
+                stop = at + limit.left;
+            }
+            limit.left -= limit.is_by_message ? stop - at : 1;
             index = found(isolate(index, at, stop));
         } else {
             add_lost(out, range, at, stop);
+            --limit.left;
             ++index;
         }
         at = stop;
     }
+    return static_cast<std::uint32_t>(at - range.first);
 }
 
-void InFlight::take(const SettleRange& range, Settlement& out) noexcept {
+std::uint32_t InFlight::take(const SettleRange& range, Settlement& out, SettleLimit& limit) noexcept {
+    const std::uint64_t asked = limit.left;
+    if (asked > 0 && asked < runs_.size() / moves_per_run) {
+        const std::size_t before = find_run(runs_, range.first);
+        const std::size_t behind = runs_.size() - find_run(runs_, range.first + range.count);
+        limit.left = std::max<std::uint64_t>(asked, std::min(before, behind) / moves_per_run);
+    }
+    const std::uint64_t allowed = limit.left;
     std::size_t dead_from = 0;  // Runs that are taken are erased together, as long as they are neighbours.
     std::size_t dead = 0;
-    visit(range, out, [&](std::size_t index) {
+    const std::uint32_t count = visit(range, out, limit, [&](std::size_t index) {
         if (dead > 0 && dead_from + dead != index) {
             erase(dead_from, dead);
             index -= dead;
@@ -132,10 +149,12 @@ void InFlight::take(const SettleRange& range, Settlement& out) noexcept {
         return index + 1;
     });
     erase(dead_from, dead);
+    limit.left = asked - std::min(asked, allowed - limit.left);
+    return count;
 }
 
-void InFlight::start(const SettleRange& range, Settlement& out) noexcept {
-    visit(range, out, [&](std::size_t index) {
+std::uint32_t InFlight::start(const SettleRange& range, Settlement& out, SettleLimit& limit) noexcept {
+    return visit(range, out, limit, [&](std::size_t index) {
         if (!runs_[index].is_started) {
             runs_[index].is_started = true;
             started_ += runs_[index].count;
@@ -145,8 +164,9 @@ void InFlight::start(const SettleRange& range, Settlement& out) noexcept {
     });
 }
 
-void InFlight::extend(const SettleRange& range, std::uint32_t lease_end, Settlement& out) noexcept {
-    visit(range, out, [&](std::size_t index) {
+std::uint32_t InFlight::extend(const SettleRange& range, std::uint32_t lease_end, Settlement& out,
+                               SettleLimit& limit) noexcept {
+    return visit(range, out, limit, [&](std::size_t index) {
         runs_[index].lease_end = std::min(lease_end, runs_[index].lease_cap);
         earliest_ = std::min(earliest_, runs_[index].lease_end);
         out.held.push_back(runs_[index]);

@@ -23,6 +23,12 @@ struct Settlement {
     }
 };
 
+/// What is done of a range by one call: so many runs at most, or messages where something has to be done for each.
+struct SettleLimit {
+    std::uint64_t left = UINT64_MAX;
+    bool is_by_message = false;
+};
+
 class InFlight {
 public:
     /// The receiver holds this run from now on. Nobody holds any of its messages.
@@ -32,12 +38,17 @@ public:
     void put_back(const Run& run) noexcept;
 
     /// Adds to `out` what is held of the range with its attempt number and removes it; the rest is lost. Safe for any
-    /// range: the work is bounded by the runs that are held, not by `count`.
-    void take(const SettleRange& range, Settlement& out) noexcept;
+    /// range: the work is bounded by the runs that are held, not by `count`. With a limit (of which a little more is used up where
+    /// taking a few would cost as much) perhaps of its first messages only; here and below: how many.
+    std::uint32_t take(const SettleRange& range, Settlement& out, SettleLimit& limit) noexcept;
+    void take(const SettleRange& range, Settlement& out) noexcept {
+        SettleLimit all;
+        take(range, out, all);
+    }
     /// Marks what is held of the range with its attempt number as started. Again: no change.
-    void start(const SettleRange& range, Settlement& out) noexcept;
+    std::uint32_t start(const SettleRange& range, Settlement& out, SettleLimit& limit) noexcept;
     /// The leases of what is held of the range with its attempt number end then; none beyond its cap.
-    void extend(const SettleRange& range, std::uint32_t lease_end, Settlement& out) noexcept;
+    std::uint32_t extend(const SettleRange& range, std::uint32_t lease_end, Settlement& out, SettleLimit& limit) noexcept;
     /// Removes and adds to `out`, in their order, the runs whose leases end at `now` or before; looks at so many runs at most, and
     /// goes on there with the next call. Returns the earliest end of the others, UINT32_MAX if there are none; nothing if there
     /// are runs that were not looked at.
@@ -53,7 +64,7 @@ public:
 
 private:
     template <class Found>
-    void visit(const SettleRange& range, Settlement& out, Found found) noexcept;
+    std::uint32_t visit(const SettleRange& range, Settlement& out, SettleLimit& limit, Found found) noexcept;
     [[nodiscard]] std::size_t isolate(std::size_t index, Offset first, Offset end) noexcept;
     void uncount(const Run& run) noexcept;
     void insert(std::size_t index, const Run& run) noexcept;

@@ -277,12 +277,8 @@ public:
 
     /// Blocks that died since the last call: their space may be given back.
     [[nodiscard]] std::vector<commit::BlockRef> take_dead_blocks() noexcept { return std::exchange(dead_blocks_, {}); }
-    /// Every living block, in order of offsets.
-    [[nodiscard]] std::vector<commit::BlockRef> blocks() const;
-    /// When their newest messages were accepted.
-    [[nodiscard]] std::vector<WallTime> block_times() const;
-    /// Of those, the first offsets of the ones whose batches have rules.
-    [[nodiscard]] std::vector<Offset> ruled_blocks() const;
+    /// Living blocks that begin at `from` or behind it, in order of offsets, the first `limit` of them.
+    [[nodiscard]] std::vector<const StoredBlock*> blocks(Offset from, std::uint64_t limit) const;
 
 private:
     [[nodiscard]] StoredBatch* new_batch() noexcept;

@@ -75,41 +75,21 @@ void MessageLog::leave_block(StoredBatch& batch) noexcept {
     delete block;
 }
 
-std::vector<commit::BlockRef> MessageLog::blocks() const {
-    std::vector<commit::BlockRef> refs;
-    refs.reserve(resident_blocks_.size() + evicted_.size());
-    for (const auto& entry : resident_blocks_) {
-        refs.push_back(entry.second->ref);
-    }
-    for (const auto& entry : evicted_) {
-        refs.push_back(entry.second->block->ref);
-    }
-    std::ranges::sort(refs, {}, &commit::BlockRef::first);
-    return refs;
-}
-
-std::vector<WallTime> MessageLog::block_times() const {
-    std::map<Offset, WallTime> times;
-    for (const auto& entry : resident_blocks_) {
-        times.emplace_hint(times.end(), entry.second->ref.first, entry.second->time);
-    }
-    for (const auto& entry : evicted_) {
-        times.emplace(entry.second->block->ref.first, entry.second->block->time);
-    }
-    std::vector<WallTime> in_order;
-    in_order.reserve(times.size());
-    std::ranges::transform(times, std::back_inserter(in_order), [](const auto& entry) { return entry.second; });
-    return in_order;
-}
-
-std::vector<Offset> MessageLog::ruled_blocks() const {
-    std::vector<Offset> firsts;
-    for (const auto& [first, block] : resident_blocks_) {
-        if (block->has_rules) {
-            firsts.push_back(first);
+std::vector<const StoredBlock*> MessageLog::blocks(Offset from, std::uint64_t limit) const {
+    std::vector<const StoredBlock*> blocks;
+    auto resident = resident_blocks_.lower_bound(from);
+    auto evicted = evicted_.lower_bound(from);
+    for (; limit > 0; --limit) {
+        const bool has_resident = resident != resident_blocks_.end();
+        if (evicted != evicted_.end() && (!has_resident || evicted->first < resident->first)) {
+            blocks.push_back(evicted++->second->block);
+        } else if (has_resident) {
+            blocks.push_back(resident++->second);
+        } else {
+            break;
         }
     }
-    return firsts;
+    return blocks;
 }
 
 // --- Out of memory and back --------------------------------------------------------------------------------------------

@@ -139,19 +139,15 @@ std::optional<Run> ReadyMessages::take_before(Offset end) {
 }
 
 std::vector<Run> ReadyMessages::runs(Offset from, std::size_t limit) const {
-    std::vector<Run> all;
-    const auto append = [&](const ReadySet& set) { set.append_runs(from, limit, all); };
-    append(plain_);
+    RunMerge merge{from};
+    merge.add(plain_.runs());
     for (const auto& lane : high_) {
-        append(lane.second);
+        merge.add(lane.second.runs());
     }
     for (const auto& lane : fair_) {
-        lane.second.append_runs(from, limit, all);
+        lane.second.add_runs(merge);
     }
-    if (!high_.empty() || !fair_.empty()) {
-        std::ranges::sort(all, {}, &Run::first);
-    }
-    return all;
+    return merge.take(limit);
 }
 
 void ReadyMessages::visit(const StoredBatch& batch, const std::function<void(const Run&)>& visitor) const {

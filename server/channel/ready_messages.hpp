@@ -54,7 +54,7 @@ public:
     [[nodiscard]] std::optional<Run> take_oldest(std::uint64_t limit);
     /// Removes and returns some that are here and have offsets below `end`; nothing if there are none.
     [[nodiscard]] std::optional<Run> take_before(Offset end);
-    /// Those that are here, in the order of offsets, from `from` on; at least the first `limit` of them.
+    /// Those that are here, in the order of offsets, from `from` on; the first `limit` of them.
     [[nodiscard]] std::vector<Run> runs(Offset from = 0, std::size_t limit = SIZE_MAX) const;
     /// Those of this batch that are here, in no order.
     void visit(const StoredBatch& batch, const std::function<void(const Run&)>& visitor) const;

@@ -66,14 +66,4 @@ std::optional<Run> ReadySet::take_before(Offset end) noexcept {
                                  : cut_count(run.region(), static_cast<std::uint32_t>(end - run.first)));
 }
 
-void ReadySet::append_runs(Offset from, std::size_t limit, std::vector<Run>& out) const {
-    auto run = runs_.upper_bound(from);
-    if (run != runs_.begin() && std::prev(run)->second.end() > from) {
-        --run;
-    }
-    for (; run != runs_.end() && limit > 0; ++run, --limit) {
-        out.push_back(run->second);
-    }
-}
-
 }  // namespace baton::channel

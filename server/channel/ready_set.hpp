@@ -27,9 +27,6 @@ public:
     /// Removes and returns the lowest run, if it begins below `end`, up to there.
     [[nodiscard]] std::optional<Run> take_before(Offset end) noexcept;
 
-    /// Adds the runs that reach beyond `from`, at most `limit`, to `out`.
-    void append_runs(Offset from, std::size_t limit, std::vector<Run>& out) const;
-
     /// The runs that begin at `from` .. `end` - 1.
     template <class Visit>
     void visit(Offset from, Offset end, Visit visit) const {

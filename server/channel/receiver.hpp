@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "server/channel/in_flight.hpp"
@@ -25,6 +26,13 @@ inline constexpr Duration lease_step = std::chrono::milliseconds{16};
     return (lease_time(now + lease) / grain + 1) * grain;
 }
 
+/// A settlement, or the rest of it, that comes later because it is of very many messages, or behind such a one.
+struct LateSettlement {
+    SettleRange range;
+    std::shared_ptr<const std::string> note{};
+    std::uint64_t receipt = 0;  ///< Instead of a range: it is answered.
+};
+
 struct Receiver {
     static constexpr std::size_t not_a_candidate = SIZE_MAX;
 
@@ -38,6 +46,7 @@ struct Receiver {
     Credit delivered;  ///< Since it was attached. Bytes are those of message regions, lengths included.
     bool is_slow = false;
     InFlight in_flight;
+    Ring<LateSettlement> late_settlements;  ///< In order. While there are some no lease of the receiver ends.
     Wait wait;
 
     // The dispatcher's own.

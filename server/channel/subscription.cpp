@@ -441,6 +441,11 @@ void Subscription::end_leases() {
     std::size_t runs = runs_per_step;
     while (lease_turn_ < receivers_.size()) {
         Receiver& receiver = *receivers_[lease_turn_];
+        if (!receiver.late_settlements.empty()) {  // It has spoken in time. Looked at again with the next pulse.
+            earliest_lease_end_ = now;
+            ++lease_turn_;
+            continue;
+        }
         const std::uint64_t before = receiver.in_flight.messages();
         Ring<Run> ended;
         const auto next = receiver.in_flight.take_ended(now, runs, ended);
@@ -541,8 +546,7 @@ bool Subscription::expire_old_ready(std::uint64_t& budget) {
     constexpr std::size_t runs_max = 64;
     Offset from = 0;
     while (true) {
-        std::vector<Run> oldest = ready_.runs(from, runs_max);
-        oldest.resize(std::min(oldest.size(), runs_max));  // Behind that there may be gaps.
+        const std::vector<Run> oldest = ready_.runs(from, runs_max);
         for (const Run& run : oldest) {
             if (age_of(*run.batch, context_.clock) < context_.options.age_max) {
                 return false;

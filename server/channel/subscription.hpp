@@ -2,9 +2,8 @@
 // about a message between being published and being settled: waiting for its time, ready, with a receiver, tried again,
 // quarantined, expired.
 // The implementation: subscription.cpp (receivers, giving, time), subscription_settle.cpp (what receivers decide, attempts,
-// quarantine), subscription_admin.cpp (questions, what administrators do, saving and restoring), subscription_move.cpp
-// (what is on its way to another channel),
-// subscription_step.cpp (what a step is about to settle).
+// quarantine), subscription_admin.cpp (questions, what administrators do, restoring), subscription_save.cpp (what a checkpoint
+// has of it), subscription_move.cpp (on its way to another channel), subscription_step.cpp (what a step is about to settle).
 // Not here: publishing and senders (channel.hpp), which receiver gets what (dispatcher.hpp).
 // One owner, the channel. Next files: ready_messages.hpp, schedule.hpp, key_order.hpp.
 #pragma once
@@ -133,7 +132,9 @@ public:
     /// These batches with rules have become visible. Before the reader is given anything more it takes out the messages that do
     /// not take their turn: look_ahead().
     void add_ruled(std::span<StoredBatch* const> batches);
-    void settle(Receiver& receiver, const SettleRange& range, std::string_view note);
+    /// Of a range of very many messages the first ones, as far as the work is limited: uses up a run of messages each, or a message
+    /// where each has to be moved. Returns the rest, which is still in the receiver's hands: of no messages if that was all.
+    [[nodiscard]] SettleRange settle(Receiver& receiver, const SettleRange& range, std::string_view note, std::uint64_t& work);
     /// Takes what the receiver holds of these ranges out of its hands for a step; false, and nothing is changed, if it does
     /// not hold all of it with these attempt numbers. `held`: the first offsets of what was taken, for finish_step().
     [[nodiscard]] bool begin_step(Receiver& receiver, std::span<const SettleRange> ranges, std::vector<Offset>& held);
@@ -220,7 +221,15 @@ public:
         is_noting_ = true;
         notes_.written_cursor = cursor().offset();
     }
-    [[nodiscard]] ReaderState state() const;
+    /// For a saved state with this cursor, which is the reader's or was: adds to `saved` what is different about the messages with
+    /// offsets from `from` on and below `end`, as far as the budget of runs of messages allows. Returns where to go on; `end`: it
+    /// is all.
+    [[nodiscard]] Offset add_entries(std::vector<ReaderEntry>& saved, Offset cursor, Offset from, Offset end,
+                                     std::uint64_t& budget) const;
+    /// About how many of them are of one message each.
+    [[nodiscard]] std::size_t single_entries() const noexcept {
+        return schedule_.waiting().size() + quarantine_.size() + keys_.messages() + cursor().skipped().size();
+    }
     /// Restoring. `newest`: the time of the newest message: until then the broker was there.
     void begin_restore(WallTime newest) noexcept { present_until_ = newest; }
     void end_restore() {
@@ -319,7 +328,7 @@ private:
     void take_out(const Run& message, MessageState state, MoveStep& step);
     void add_moving(Moving moving, MoveStep& step);
     void put_back(const Moving& moving);
-    [[nodiscard]] std::vector<ReaderEntry> held_entries() const;
+    [[nodiscard]] std::vector<ReaderEntry> held_entries(Offset from, std::uint64_t& budget, Offset& end) const;
     void restore_waiting(const Run& message, Bytes properties, WallTime due);
 
     SubscriptionContext context_;

@@ -10,29 +10,32 @@
 
 namespace baton::channel {
 
-void Subscription::settle(Receiver& receiver, const SettleRange& range, std::string_view note) {
+SettleRange Subscription::settle(Receiver& receiver, const SettleRange& range, std::string_view note, std::uint64_t& work) {
+    SettleRange rest = range;
     if (range.count == 0) {
-        return;
+        return rest;
     }
     settlement_.clear();
+    SettleLimit limit{.left = work, .is_by_message = range.outcome != Outcome::done || is_ordered()};
+    std::uint32_t count = 0;
     InFlight& held = receiver.in_flight;
     const std::uint64_t held_before = held.messages();
     switch (range.outcome) {
         case Outcome::done:
-            held.take(range, settlement_);
+            count = held.take(range, settlement_, limit);
             for (const Run& run : settlement_.held) {
                 counters_.settled += run.count;
                 forget(run, Key::held);
             }
             break;
         case Outcome::give_back:
-            held.take(range, settlement_);
+            count = held.take(range, settlement_, limit);
             for (const Run& run : settlement_.held) {
                 come_back(run);
             }
             break;
         case Outcome::retry:
-            held.take(range, settlement_);
+            count = held.take(range, settlement_, limit);
             for (const Run& run : settlement_.held) {
                 counters_.retried += run.count;
                 if (run.attempt < std::numeric_limits<std::uint32_t>::max() && has_attempts_left(run)) {
@@ -40,14 +43,14 @@ void Subscription::settle(Receiver& receiver, const SettleRange& range, std::str
                                               ? back_off(run.attempt)
                                               : Duration{std::chrono::milliseconds{range.argument}};
                     const Schedule::Due due{.at = context_.clock.now() + wait, .wall{}};
-                    keep_what_stays(run, [&](const Run& rest) { retry_later(rest, due); });
+                    keep_what_stays(run, [&](const Run& kept) { retry_later(kept, due); });
                 } else {
                     quarantine(run, QuarantineReason::attempts, note, &receiver, Key::held);
                 }
             }
             break;
         case Outcome::reject:
-            held.take(range, settlement_);
+            count = held.take(range, settlement_, limit);
             for (const Run& run : settlement_.held) {
                 counters_.rejected += run.count;
                 quarantine(run, QuarantineReason::rejected, note, &receiver, Key::held);
@@ -56,7 +59,8 @@ void Subscription::settle(Receiver& receiver, const SettleRange& range, std::str
         case Outcome::extend: {
             const Duration wished = std::chrono::milliseconds{range.argument};
             const std::uint32_t end = lease_end(context_.clock.now(), range.argument == 0 ? receiver.lease : wished);
-            held.extend(range, end, settlement_);
+            limit.is_by_message = false;
+            count = held.extend(range, end, settlement_, limit);
             for (const Run& run : settlement_.held) {
                 note_lease_end(run.lease_end);
                 log_.note_remnant(*run.batch);
@@ -64,7 +68,8 @@ void Subscription::settle(Receiver& receiver, const SettleRange& range, std::str
             break;
         }
         case Outcome::started:
-            held.start(range, settlement_);
+            limit.is_by_message = false;
+            count = held.start(range, settlement_, limit);
             if (is_noting_) {
                 for (const Run& run : settlement_.held) {
                     notes_.note_started(run.first, run.count, run.attempt);
@@ -74,13 +79,18 @@ void Subscription::settle(Receiver& receiver, const SettleRange& range, std::str
             break;
         default:  // Any other value from the network.
             context_.events.settle_refused(receiver.address, range, Errc::unsupported_outcome);
-            return;
+            rest.count = 0;
+            return rest;
     }
+    work = limit.left;
+    rest.first += count;
+    rest.count -= count;
     in_flight_ -= held_before - held.messages();
     for (const SettleRange& lost : settlement_.lost) {
         context_.events.settle_refused(receiver.address, lost, Errc::lost_lease);
     }
     refresh(receiver);
+    return rest;
 }
 
 // Whether there may be one more attempt after the one that is under way.

@@ -31,9 +31,6 @@ void Checkpointer::tick() {
     if (phase_ == Phase::relocating) {
         return relocate_some();
     }
-    if (phase_ == Phase::snapshotting) {
-        return snapshot_some();
-    }
     const auto now = store_.ports_.clock->now();
     if (phase_ != Phase::idle || store_.condition() == commit::Condition::failed || now - last_end_ < pause) {
         return;
@@ -147,42 +144,82 @@ bool Checkpointer::relocate(ChannelId id) {
     return true;
 }
 
-// Of each channel as it is when its turn comes; what happens to it afterwards is in the log that is kept, under higher numbers
-// of its stream. The index is the one that all of them have reached. What a snapshot says about records that are not committed must
-// not be believed before they are.
+// Of each channel as it is when its turn comes, of a large one slice by slice; what happens to it afterwards is in the log that
+// is kept, under higher numbers of its stream. The index is the one that all of them have reached. What a snapshot says about
+// records that are not committed must not be believed before they are.
 void Checkpointer::begin_snapshot() {
-    builder_.emplace(storage::CheckpointHeader{.generation = store_.settings_.generation,
-                                               .shard = store_.settings_.shard,
-                                               .index = store_.log_.submitted(),
-                                               .first_wal_file = first_file_});
+    builder_ = std::make_shared<storage::CheckpointBuilder>(
+        storage::CheckpointHeader{.generation = store_.settings_.generation,
+                                  .shard = store_.settings_.shard,
+                                  .index = store_.log_.submitted(),
+                                  .first_wal_file = first_file_});
     garbage_ = std::exchange(store_.garbage_, {});
     visited_ = ChannelId{0};
     phase_ = Phase::snapshotting;
     snapshot_some();
 }
 
+// A slice a turn. In between the bulk thread encodes what was taken, and whatever else is ready has its turn.
 void Checkpointer::snapshot_some() {
+    std::vector<Taken> taken;
+    const bool is_all = take_some(taken);
+    store_.ports_.bulk_queue->submit({[builder = builder_, taken = std::move(taken)](storage::FileSystem&) mutable {
+                                          for (const Taken& part : taken) {
+                                              if (part.slices.is_over) {
+                                                  builder->add(part.stream, part.number, encode(part.slices.result()));
+                                              }
+                                          }
+                                          taken.clear();  // Here: a million entries are not freed on the shard's thread.
+                                      },
+                                      [this, is_all] { is_all ? end_snapshot() : snapshot_some(); }});
+}
+
+// True: of all channels.
+bool Checkpointer::take_some(std::vector<Taken>& taken) {
     const std::size_t count = channels_per_turn();
+    std::uint64_t entries = store_.settings_.entries_per_slice;
     const auto ids = store_.channels_.durable_channels(visited_, count);
     for (const auto id : ids) {
-        auto& channel = *store_.channels_.find_channel(id);
-        if (channel.has_notes()) {
-            channel.write_notes();
+        if (!take(id, entries, taken)) {
+            return false;
         }
-        store_.collect_dead_blocks(channel);
-        std::ranges::move(std::exchange(store_.garbage_, {}), std::back_inserter(garbage_));
-        builder_->add(channel.stream(), store_.log_.number_of(channel.stream()), encode(channel.state()));
         visited_ = id;
     }
-    if (ids.size() == count) {
-        return;  // The next tick goes on.
+    return ids.size() < count;
+}
+
+// False: it is not done with, or the slice has no room for it.
+bool Checkpointer::take(ChannelId id, std::uint64_t& entries, std::vector<Taken>& taken) {
+    if (entries == 0) {
+        return false;
     }
+    auto& channel = *store_.channels_.find_channel(id);
+    if (channel.has_notes()) {
+        channel.write_notes();
+    }
+    if (taking_ && taking_->id != id) {
+        taken.push_back(*std::exchange(taking_, {}));  // It was deleted meanwhile.
+    }
+    if (!taking_) {
+        store_.collect_dead_blocks(channel);
+        std::ranges::move(std::exchange(store_.garbage_, {}), std::back_inserter(garbage_));
+        taking_.emplace(id, channel.stream(), store_.log_.number_of(channel.stream()), channel.begin_state());
+        --entries;
+    }
+    channel.add_to_state(taking_->slices, entries);
+    if (!taking_->slices.is_over) {
+        return false;
+    }
+    taken.push_back(*std::exchange(taking_, {}));
+    return true;
+}
+
+void Checkpointer::end_snapshot() {
     visited_ = ChannelId{0};
+    taking_.reset();
     if (const auto steps = store_.channels_.steps_state(); !steps.empty()) {
         builder_->add(commit::shard_stream, store_.log_.number_of(commit::shard_stream), encode(steps));
     }
-    snapshot_ = builder_->take();
-    builder_.reset();
     snapshot_index_ = store_.log_.submitted();
     phase_ = Phase::committing;
     store_.log_.flush();
@@ -200,7 +237,8 @@ void Checkpointer::write() {
     const auto directory = storage::shard_directory(store_.settings_.generation, store_.settings_.shard);
     auto error = std::make_shared<Error>();
     store_.ports_.bulk_queue->submit(
-        {[error, directory, number = ++number_, snapshot = std::move(snapshot_)](storage::FileSystem& files) {
+        {[error, directory, number = ++number_, builder = std::exchange(builder_, {})](storage::FileSystem& files) {
+             const auto snapshot = builder->take();
              const Bytes parts[] = {snapshot};
              const auto written =
                  storage::write_atomically(files, directory + "/" + storage::checkpoint_file_name(number), parts);

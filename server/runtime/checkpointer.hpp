@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -30,8 +31,16 @@ public:
     void on_committed();
 
 private:
-    // Relocating and snapshotting take several turns if there are very many channels.
+    // Relocating and snapshotting take several turns if there are very many channels or messages.
     enum class Phase : std::uint8_t { idle, relocating, snapshotting, committing, writing };
+
+    /// A channel's part of the snapshot. Encoded, or dropped if it is not over, by the bulk thread.
+    struct Taken {
+        ChannelId id{0};
+        commit::StreamId stream{0};
+        std::uint64_t number = 0;  ///< Of the stream's last record when it was begun.
+        channel::StateSlices slices;
+    };
 
     void begin(std::uint64_t first_file);
     void relocate_some();
@@ -39,7 +48,10 @@ private:
     [[nodiscard]] bool collect_some();
     void begin_snapshot();
     void snapshot_some();
-    /// In one turn. A checkpoint that somebody waits for, at the start, takes all at once: no turns come then.
+    [[nodiscard]] bool take_some(std::vector<Taken>& taken);
+    [[nodiscard]] bool take(ChannelId id, std::uint64_t& entries, std::vector<Taken>& taken);
+    void end_snapshot();
+    /// In one turn. A checkpoint that somebody waits for, at the start, moves all at once: no turns come then.
     [[nodiscard]] std::size_t channels_per_turn() const noexcept;
     void write();
     void finish(const std::error_code& error);
@@ -52,8 +64,8 @@ private:
     ChannelId visited_{0};  ///< The last one that this phase is done with.
     bool is_writing_plan_ = false;
     std::uint64_t moved_bytes_ = 0;
-    std::optional<storage::CheckpointBuilder> builder_;
-    std::vector<std::byte> snapshot_;
+    std::shared_ptr<storage::CheckpointBuilder> builder_;  ///< Of jobs of the bulk thread.
+    std::optional<Taken> taking_;                           ///< The channel that is not done with yet.
     commit::Index snapshot_index_ = 0;
     std::vector<ShardStore::Garbage> garbage_;  ///< That the snapshot no longer names.
     std::uint64_t number_ = 0;                  ///< Of the last checkpoint file.

@@ -59,6 +59,8 @@ struct ShardStoreSettings {
     Duration settle_interval = std::chrono::milliseconds{15};
     std::optional<std::uint64_t> disk_free_min{};  ///< Bytes; nothing: disk_free_min_auto.
     std::uint64_t read_ahead = 4ULL << 20;  ///< Bytes of a backlog that are read before a receiver wants them.
+    /// Of the states of channels, for a checkpoint, in one turn (Channel::add_to_state); at least 1.
+    std::uint64_t entries_per_slice = 16'384;
     /// A sentence for the operator; empty: what the last one said is over. Called on the shard's thread.
     std::function<void(const std::string& trouble)> on_trouble{};
 };

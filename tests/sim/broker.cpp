@@ -317,7 +317,8 @@ Result<void> SimBroker::open_storage(SimDisk& disk, std::function<void()> on_pow
                                          .segment_size = storage.segment_size,
                                          .settle_interval = storage.settle_interval,
                                          .disk_free_min = storage.disk_free_min,
-                                         .read_ahead = storage.read_ahead};
+                                         .read_ahead = storage.read_ahead,
+                                         .entries_per_slice = storage.entries_per_slice};
     std::vector<runtime::ShardBroker*> brokers;
     for (auto& shard : shards_) {
         settings.shard = static_cast<std::uint32_t>(brokers.size());

@@ -81,7 +81,8 @@ Result<void> StepLife::start() {
                             .wal_file_size = 64 * 1024,
                             .segment_size = 64 * 1024,
                             .disk_free_min = 0,
-                            .read_ahead = 16 * 1024});
+                            .read_ahead = 16 * 1024,
+                            .entries_per_slice = 3});
         brokers.push_back(broker.get());
     }
     const auto pump = [this] {

@@ -55,6 +55,7 @@ struct StorageOptions {
     std::uint64_t wal_file_size = 65'536;
     std::uint64_t segment_size = 262'144;
     std::uint64_t read_ahead = 65'536;
+    std::uint64_t entries_per_slice = 3;  // Of a checkpoint.
     std::uint64_t disk_free_min = 65'536;
     std::uint64_t capacity = 1ULL << 30U;
     Duration settle_interval = std::chrono::milliseconds{15};

@@ -4,7 +4,9 @@
 #include <iterator>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -528,6 +530,229 @@ TEST_F(BoundedSteps, AStreamIsPurgedBatchByBatch) {
     }
     EXPECT_EQ(purge.messages, 10U);
     EXPECT_EQ(channel->stats().stored, 1U);
+}
+
+// What waits for its time, what is quarantined, what came back to many tenants, what is with many receivers, what was passed over.
+TEST_F(BoundedSteps, TheStateOfAChannelIsTakenInSlices) {
+    constexpr std::uint64_t slice = 100;
+    begin({.attempts_max = 0, .fair_by = "key"});
+    attach(40);
+    for (int i = 0; i < 4'000; ++i) {
+        i % 4 == 0 ? publish({.delay = seconds{9}}) : publish({.key = std::to_string(i % 50)});
+    }
+    static_cast<void>(finish());
+    for (Offset offset = 1; offset <= 4'000; ++offset) {
+        for (std::uint16_t link = 2; link < 42 && offset % 4 != 3; ++link) {
+            settle(link, offset, offset % 4 == 0 ? Outcome::reject : offset % 4 == 1 ? Outcome::give_back : Outcome::done);
+        }
+    }
+    for (std::uint16_t link = 2; link < 22; ++link) {
+        channel->detach(link_of(link));
+    }
+    const ChannelState whole = channel->state();
+    StateSlices slices = channel->begin_state();
+    int steps = 0;
+    for (std::size_t before = 0; !slices.is_over; ++steps) {
+        std::uint64_t entries = slice;
+        channel->add_to_state(slices, entries);
+        const std::size_t count = slices.state.live.size() + slices.state.special.size();
+        EXPECT_LE(count - before, 4 * slice);  // Of each place where messages may be so many.
+        before = count;
+    }
+    EXPECT_GE(steps, 10);
+    EXPECT_GE(whole.live.size() + whole.special.size(), 2'000U);
+    // The same but for entries that end with a slice.
+    const auto messages = [](const ChannelState& state) {
+        std::map<Offset, std::pair<int, std::uint32_t>> by_offset;
+        for (const ReaderEntry& entry : state.special) {
+            for (Offset offset = entry.first; offset < entry.end; ++offset) {
+                by_offset[offset] = {static_cast<int>(entry.kind), entry.attempt};
+            }
+        }
+        for (const ChannelState::LiveRange& range : state.live) {
+            for (Offset offset = range.first; offset < range.end; ++offset) {
+                by_offset[offset] = {static_cast<int>(ReaderEntryKind::ready), range.attempt};
+            }
+        }
+        return by_offset;
+    };
+    EXPECT_EQ(messages(slices.state), messages(whole));
+}
+
+TEST_F(BoundedSteps, IdsBlocksAndSubscriptionsOfAStateAreTakenInSlicesToo) {
+    begin({.kind = Kind::topic, .dedupe_window = seconds{60}});
+    for (int i = 0; i < 50; ++i) {
+        ASSERT_FALSE(channel->subscribe({.name = "s" + std::to_string(i), .filter{}}, {}));
+        publish({.message_id = std::to_string(i)});
+    }
+    StateSlices slices = channel->begin_state();
+    for (std::uint64_t step = 1; !slices.is_over; ++step) {
+        std::uint64_t entries = 10;
+        channel->add_to_state(slices, entries);
+        EXPECT_LE(slices.state.ids.size() + slices.state.subscriptions.size(), 10 * step);
+        if (step == 2) {  // Neither belongs to it.
+            publish({.message_id = "late"});
+            ASSERT_FALSE(channel->subscribe({.name = "late", .filter{}}, {}));
+        }
+        if (step == 7) {  // One that it has already, and the next one.
+            static_cast<void>(channel->unsubscribe(*channel->find_subscription("s0")));
+            static_cast<void>(channel->unsubscribe(*channel->find_subscription("s20")));
+        }
+    }
+    EXPECT_EQ(slices.state.ids.size(), 50U);
+    EXPECT_EQ(slices.state.next_offset, 51U);
+    EXPECT_EQ(slices.state.subscriptions.size(), 49U);
+    EXPECT_EQ(slices.state.subscriptions.back().settings.name, "s49");
+}
+
+// --- Settlements of very many messages -----------------------------------------------------------------------------------
+
+struct LateSettlements : BoundedSteps {
+    static constexpr std::uint32_t messages = 25'000;
+
+    void hold(const ChannelOptions& options) {
+        begin(options);
+        attach(1);
+        for (std::uint32_t i = 0; i < messages; ++i) {
+            publish_unlike();
+            i % 1'000 == 0 ? static_cast<void>(events.take()) : void();
+        }
+        static_cast<void>(finish());
+        ASSERT_EQ(channel->in_flight(), messages);
+    }
+    void settle_all(Outcome outcome, std::uint64_t receipt, std::uint32_t argument = 0) {
+        const SettleRange range{1, messages, 1, outcome, argument};
+        channel->settle(link_of(2), {&range, 1}, receipt, "why");
+    }
+    /// What the receiver hears: receipts, and what was refused, as "first+count".
+    Lines heard() {
+        Lines lines;
+        for (const Event& event : events.take()) {
+            if (event.kind == Event::Kind::settled) {
+                lines.push_back("settled " + std::to_string(event.number));
+            } else if (event.kind == Event::Kind::settle_refused) {
+                lines.push_back(std::to_string(event.range.first) + "+" + std::to_string(event.range.count));
+            }
+        }
+        return lines;
+    }
+};
+
+TEST_F(LateSettlements, AreAppliedInStepsAndAnsweredBehindTheLast) {
+    hold({.attempts_max = 0});
+    for (const Outcome outcome : {Outcome::started, Outcome::extend, Outcome::done}) {
+        settle_all(outcome, 7, 60'000);
+        EXPECT_EQ(heard(), Lines{});
+        int steps = 0;
+        for (std::uint64_t before = channel->in_flight(); channel->needs_dispatch(); ++steps) {
+            channel->dispatch();
+            EXPECT_LE(before - channel->in_flight(), StepBudget::messages_max);
+            before = channel->in_flight();
+        }
+        EXPECT_GE(steps, 2);
+        EXPECT_EQ(heard(), Lines{"settled 7"});
+    }
+    EXPECT_EQ(channel->in_flight(), 0U);
+    EXPECT_EQ(channel->stats().settled, messages);
+}
+
+TEST_F(LateSettlements, EachOutcomeIsTheSameAsAtOnce) {
+    for (const Outcome outcome : {Outcome::done, Outcome::give_back, Outcome::retry, Outcome::reject}) {
+        sequence = 0;
+        hold({.attempts_max = 0});
+        channel->set_credit(link_of(2), {});
+        settle_all(outcome, 7, 1'000);
+        const ChannelStats first = channel->stats();
+        EXPECT_EQ(first.in_flight, messages - Channel::settled_at_once);
+        EXPECT_EQ(finish().size(), 0U);
+        const ChannelStats stats = channel->stats();
+        EXPECT_EQ(stats.in_flight, 0U);
+        EXPECT_EQ(stats.settled, outcome == Outcome::done ? messages : 0);
+        EXPECT_EQ(stats.ready, outcome == Outcome::give_back ? messages : 0);
+        EXPECT_EQ(stats.delayed, outcome == Outcome::retry ? messages : 0);
+        EXPECT_EQ(stats.quarantined, outcome == Outcome::reject ? messages : 0);
+        if (outcome == Outcome::reject) {
+            EXPECT_EQ(queue().find(messages)->note->note, "why");
+        }
+    }
+}
+
+TEST_F(LateSettlements, WhatTheLinkAsksForNextComesBehindThem) {
+    hold({});
+    settle_all(Outcome::done, 7);
+    SettleRange range{messages, 1, 1, Outcome::reject};
+    channel->settle(link_of(2), {&range, 1}, 8);
+    range = {1, 1, 1, static_cast<Outcome>(99)};
+    channel->settle(link_of(2), {&range, 1}, 0);
+    EXPECT_EQ(heard(), Lines{});
+    publish();
+    EXPECT_EQ(queue().ready(), 1U);
+    while (channel->needs_dispatch()) {
+        channel->dispatch();
+    }
+    EXPECT_EQ(heard(), (Lines{"settled 7", std::to_string(messages) + "+1", "settled 8", "1+1"}));
+    EXPECT_EQ(queue().quarantined(), 0U);
+    EXPECT_EQ(channel->in_flight(), 1U) << "the new one";
+}
+
+TEST_F(LateSettlements, NoLeaseEndsBeforeThem) {
+    hold({.lease = seconds{10}});
+    settle_all(Outcome::done, 7);
+    for (int pulse = 0; pulse < 5; ++pulse) {
+        clock.clock.advance(seconds{5});
+        channel->tick();
+    }
+    EXPECT_EQ(channel->stats().leases_ended, 0U);
+    static_cast<void>(finish());
+    EXPECT_EQ(channel->stats().settled, messages);
+    publish();
+    ASSERT_EQ(finish().size(), 1U);
+    clock.clock.advance(seconds{11});
+    channel->tick();
+    channel->tick();
+    EXPECT_EQ(channel->stats().leases_ended, 1U) << "and then they end again";
+}
+
+TEST_F(LateSettlements, AreAppliedBeforeTheReceiverEnds) {
+    hold({});
+    settle_all(Outcome::reject, 7);
+    channel->detach(link_of(2));
+    EXPECT_EQ(queue().quarantined(), messages);
+    EXPECT_EQ(heard(), Lines{"settled 7"});
+    EXPECT_FALSE(channel->needs_dispatch());
+}
+
+TEST_F(LateSettlements, AStepOfTheLinkComesBehindThem) {
+    hold({});
+    settle_all(Outcome::reject, 7);
+    const SettleRange last{messages, 1, 1, Outcome::done};
+    std::optional<ReaderId> noted;
+    EXPECT_EQ(channel->begin_step(1, link_of(2), {&last, 1}, noted), Errc::lost_lease);
+    EXPECT_EQ(queue().quarantined(), messages);
+}
+
+TEST_F(LateSettlements, GoOnWhileTheChannelDrains) {
+    hold({});
+    settle_all(Outcome::done, 7);
+    channel->begin_drain();
+    while (channel->needs_dispatch()) {
+        channel->dispatch();
+    }
+    EXPECT_EQ(channel->in_flight(), 0U);
+    EXPECT_EQ(heard(), Lines{"settled 7"});
+}
+
+TEST_F(LateSettlements, AnEndlessRangeAndVeryManyOfThemAreNoMoreThanWhatIsHeld) {
+    hold({});
+    const std::vector<SettleRange> ranges(20'000, SettleRange{1, UINT32_MAX, 1, Outcome::done});
+    channel->settle(link_of(2), ranges, 7);
+    int steps = 0;
+    for (; channel->needs_dispatch(); ++steps) {
+        channel->dispatch();
+    }
+    EXPECT_LE(steps, 10);
+    EXPECT_EQ(channel->in_flight(), 0U);
+    EXPECT_EQ(heard().back(), "settled 7");
 }
 
 }  // namespace

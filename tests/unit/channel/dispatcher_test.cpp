@@ -191,7 +191,8 @@ TEST_F(DispatcherTest, WhatCameBackGoesFirstAndIsMarked) {
     append(4);
     run();
     Settlement settlement;
-    first.in_flight.start({3, 1, 1, Outcome::started}, settlement);
+    SettleLimit all;
+    first.in_flight.start({3, 1, 1, Outcome::started}, settlement, all);
     first.in_flight.take({1, 1, 1, Outcome::done}, settlement);
     const Ring<channel::Run> held = first.in_flight.take_all();
     for (std::size_t i = 0; i < held.size(); ++i) {

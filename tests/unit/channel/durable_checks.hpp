@@ -49,6 +49,11 @@ protected:
         commit::Index index = 0;
         commit::Index oldest = 0;
         std::vector<storage::BlockRef> garbage;
+        commit::Index begin = 0;  // What comes behind it has to be applied.
+    };
+    struct Saving {
+        StateSlices slices;
+        Checkpoint checkpoint;
     };
 
     // --- Operations: peers -------------------------------------------------------------------------------------------
@@ -369,25 +374,57 @@ protected:
         }
     }
 
-    void checkpoint() {
+    void begin_checkpoint() {
         if (channel_->has_notes()) {
             channel_->write_notes();
         }
         if (prng_.chance(1, 2)) {  // As a checkpointer does before it gives log files free.
             move_all_in_log();
         }
-        trace("checkpoint at " + std::to_string(log_->submitted()));
+        trace("checkpoint begins at " + std::to_string(log_->submitted()));
         auto dead = channel_->take_dead_blocks();
         for (const auto& ref : dead) {
             EXPECT_EQ(std::erase(blocks_, ref), 1U) << "a block died twice";
         }
-        if (checkpoint_) {  // It was given up.
-            dead.insert(dead.end(), checkpoint_->garbage.begin(), checkpoint_->garbage.end());
+        for (const auto* before : {checkpoint_ ? &*checkpoint_ : nullptr, saving_ ? &saving_->checkpoint : nullptr}) {
+            if (before != nullptr) {  // It was given up.
+                dead.insert(dead.end(), before->garbage.begin(), before->garbage.end());
+            }
         }
-        const ChannelState state = channel_->state();
-        std::ranges::sort(blocks_, {}, &storage::BlockRef::first);
-        EXPECT_EQ(state.blocks, blocks_);
-        checkpoint_ = {encode(state), log_->submitted(), channel_->oldest_record(), std::move(dead)};
+        checkpoint_.reset();
+        saving_ = Saving{.slices = channel_->begin_state(),
+                         .checkpoint = {{}, log_->submitted(), channel_->oldest_record(), std::move(dead)}};
+        saving_->checkpoint.begin = log_->submitted();
+    }
+
+    [[nodiscard]] bool is_saving() const { return saving_.has_value(); }
+    void take_slice() {
+        if (channel_->has_notes()) {
+            channel_->write_notes();
+        }
+        std::uint64_t entries = prng_.chance(1, 8) ? UINT64_MAX : prng_.range(1, 5);
+        trace("slice of " + std::to_string(entries));
+        channel_->add_to_state(saving_->slices, entries);
+        if (!saving_->slices.is_over) {
+            ++reached_["slices"];
+            return;
+        }
+        trace("checkpoint at " + std::to_string(log_->submitted()));
+        const ChannelState& state = saving_->slices.state;
+        for (const auto& ref : state.blocks) {
+            EXPECT_NE(std::ranges::find(blocks_, ref), blocks_.end()) << "block " << ref.first << " may be gone";
+        }
+        checkpoint_ = std::move(saving_->checkpoint);
+        checkpoint_->state = encode(state);
+        checkpoint_->index = log_->submitted();
+        saving_.reset();
+    }
+
+    void checkpoint() {
+        begin_checkpoint();
+        while (saving_ && !testing::Test::HasFailure()) {
+            take_slice();
+        }
     }
 
     void write_checkpoint() {
@@ -448,6 +485,7 @@ protected:
         commit(log_->submitted());
         check();
         checkpoint_.reset();
+        saving_.reset();
         checkpoint();
         check();
         commit(log_->submitted());
@@ -764,7 +802,7 @@ private:
     }
 
     [[nodiscard]] commit::Index first_needed() const {
-        return written_ ? std::min(written_->index + 1, written_->oldest) : 1;
+        return written_ ? std::min(written_->begin + 1, written_->oldest) : 1;
     }
 
     [[nodiscard]] Lines stored() {
@@ -846,6 +884,7 @@ private:
     RelocationPlan plan_;
     std::vector<storage::BlockRef> reads_, blocks_;
     std::optional<Checkpoint> checkpoint_, written_;
+    std::optional<Saving> saving_;
     commit::Index recycled_ = 0;
     bool is_committing_ = false;
     Offset newest_fresh_ = 0;

@@ -57,13 +57,16 @@ private:
         } else if (dice < 87) {
             move_blocks();
         } else if (dice < 90) {
-            checkpoint();
+            begin_checkpoint();
         } else if (dice < 92) {
             write_checkpoint();
         } else if (dice < 94) {
             rare();
         } else {
             end_turn();
+        }
+        if (is_saving() && prng_.chance(1, 2)) {
+            take_slice();
         }
     }
 

@@ -27,7 +27,8 @@ struct InFlightTest : testing::Test {
     }
     std::string start(Offset first, std::uint32_t count, std::uint32_t attempt = 1) {
         settlement.clear();
-        held.start({first, count, attempt, Outcome::started}, settlement);
+        SettleLimit all;
+        held.start({first, count, attempt, Outcome::started}, settlement, all);
         return text();
     }
     std::string text() const {
@@ -136,6 +137,51 @@ TEST_F(InFlightTest, TakeAllLeavesNothing) {
     EXPECT_TRUE(all[0].is_started);
     EXPECT_TRUE(held.empty());
     EXPECT_EQ(held.messages() + held.bytes() + held.started(), 0U);
+}
+
+TEST_F(InFlightTest, OfARangeNoMoreIsTakenThanTheLimitAllows) {
+    for (int i = 0; i < 6; ++i) {
+        held.add(run(1, 1U + static_cast<std::uint32_t>(i % 2)));  // Six runs of one message.
+    }
+    static_cast<void>(run(4));
+    held.add(run(1'000, 1));
+    const SettleRange range{1, 2'000, 1, Outcome::done};
+    SettleLimit limit{.left = 3};
+    settlement.clear();
+    EXPECT_EQ(held.take(range, settlement, limit), 3U);
+    EXPECT_EQ(text(), "1+1 3+1 lost 2+1 ");
+    EXPECT_EQ(limit.left, 0U);
+    limit.left = 5;
+    settlement.clear();
+    EXPECT_EQ(held.take({4, 1'997, 1, Outcome::done}, settlement, limit), 1'997U);
+    EXPECT_EQ(text(), "5+1 11+1000 lost 4+1 lost 6+5 lost 1011+990 ") << "one run of many messages is one thing";
+    EXPECT_EQ(limit.left, 0U);
+}
+
+TEST_F(InFlightTest, WhereEachMessageCountsARunIsCut) {
+    static_cast<void>(run(10));
+    held.add(run(100));
+    SettleLimit limit{.left = 30, .is_by_message = true};
+    EXPECT_EQ(held.take({11, 100, 1, Outcome::reject}, settlement, limit), 30U);
+    EXPECT_EQ(text(), "11+30 ");
+    EXPECT_EQ(held.messages(), 70U);
+    EXPECT_EQ(held.take({41, 70, 1, Outcome::reject}, settlement, limit), 0U) << "nothing is left of it";
+}
+
+TEST_F(InFlightTest, OutOfTheMiddleOfVeryManyRunsAsManyAreTakenAsAreWorthTheMoves) {
+    static_cast<void>(run(10));
+    for (std::uint32_t i = 0; i < 3'200; ++i) {
+        held.add(run(1, 1 + i % 2));
+    }
+    const auto take_one = [&](Offset first) {
+        SettleLimit limit{.left = 1};
+        settlement.clear();
+        const auto count = held.take({first, 1'000, 1, Outcome::done}, settlement, limit);
+        EXPECT_EQ(limit.left, 0U);
+        return count;
+    };
+    EXPECT_EQ(take_one(11), 1U) << "at the front nothing has to be moved";
+    EXPECT_EQ(take_one(11 + 1'600), 600U / 16);
 }
 
 }  // namespace

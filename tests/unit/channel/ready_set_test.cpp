@@ -72,13 +72,34 @@ TEST_F(ReadySetTest, ShowsRunsFromAnOffsetOn) {
     set.put(run(2));
     static_cast<void>(run(1));
     set.put(run(2));
-    std::vector<channel::Run> runs;
-    set.append_runs(2, 10, runs);
-    ASSERT_EQ(runs.size(), 2U);
-    runs.clear();
-    set.append_runs(3, 1, runs);
+    RunMerge from_two{2};
+    from_two.add(set.runs());
+    EXPECT_EQ(from_two.take(10).size(), 2U);
+    RunMerge from_three{3};
+    from_three.add(set.runs());
+    const auto runs = from_three.take(1);
     ASSERT_EQ(runs.size(), 1U);
     EXPECT_EQ(runs.front().first, 4U);
+}
+
+TEST_F(ReadySetTest, RunsOfManyPlacesComeInTheirOrder) {
+    Ring<channel::Run> held;
+    ReadySet other;
+    for (int i = 0; i < 4; ++i) {
+        set.put(run(2));
+        held.push_back(run(1));
+        other.put(run(3));
+    }
+    RunMerge merge{5};  // In the middle of the first of the other set.
+    merge.add(held);
+    merge.add(other.runs());
+    merge.add(set.runs());
+    merge.add(ReadySet{}.runs());
+    std::vector<Offset> firsts;
+    while (const channel::Run* next = merge.next()) {
+        firsts.push_back(next->first);
+    }
+    EXPECT_EQ(firsts, (std::vector<Offset>{4, 7, 9, 10, 13, 15, 16, 19, 21, 22}));
 }
 
 }  // namespace

@@ -140,8 +140,11 @@ private:
             move_blocks();
         } else if (dice < 96) {
             switch_compaction();
-        } else {
-            checkpoint();
+        } else if (!saving_ || prng_.chance(1, 10)) {
+            begin_checkpoint();
+        }
+        if (saving_ && prng_.chance(1, 2)) {
+            take_slice();
         }
     }
 
@@ -210,7 +213,10 @@ private:
                                                                               : static_cast<std::uint32_t>(prng_.below(1'500));
         trace("settle link " + std::to_string(held.link) + " " + std::to_string(range.first) + "+" + std::to_string(range.count) +
               " outcome " + std::to_string(static_cast<int>(range.outcome)));
-        channel_->settle(link_of(held.link), {&range, 1}, 0, prng_.chance(1, 2) ? "because" : "");
+        // Perhaps the rest of it later, and everything behind it.
+        const std::uint64_t work = prng_.chance(1, 3) ? prng_.below(3) : Channel::settled_at_once;
+        channel_->settle(link_of(held.link), {&range, 1}, 0, prng_.chance(1, 2) ? "because" : "", work);
+        reached_["settled later"] += work < range.count ? 1 : 0;
         ++reached_[range.outcome == Outcome::retry ? "retries" : range.outcome == Outcome::reject ? "rejects" : "settled"];
     }
 
@@ -446,36 +452,66 @@ private:
         }
     }
 
-    void checkpoint() {
+    // What server/runtime/checkpointer.cpp does: slice by slice, and whatever else happens in between.
+    void begin_checkpoint() {
         if (channel_->has_notes()) {
             channel_->write_notes();
         }
         if (prng_.chance(1, 2)) {
             channel_->move_in_log(log_->submitted() + 1);
         }
-        trace("checkpoint at " + std::to_string(log_->submitted()));
-        const ChannelState state = channel_->state();
+        trace("checkpoint begins at " + std::to_string(log_->submitted()));
+        auto garbage = channel_->take_dead_blocks();
+        if (saving_) {  // It was given up.
+            garbage.insert(garbage.end(), saving_->garbage.begin(), saving_->garbage.end());
+        }
+        saving_ = Saving{.slices = channel_->begin_state(),
+                         .first = std::min(log_->submitted() + 1, channel_->oldest_record()),
+                         .garbage = std::move(garbage),
+                         .count = 0};
+    }
+
+    void take_slice() {
+        if (channel_->has_notes()) {
+            channel_->write_notes();
+        }
+        std::uint64_t entries = prng_.chance(1, 8) ? UINT64_MAX : prng_.range(1, 5);
+        trace("slice of " + std::to_string(entries) + " in stage " + std::to_string(static_cast<int>(saving_->slices.stage)) +
+              " from " + std::to_string(saving_->slices.next));
+        channel_->add_to_state(saving_->slices, entries);
+        ++saving_->count;
+        if (saving_->slices.is_over) {
+            finish_checkpoint();
+        }
+    }
+
+    void checkpoint() {
+        begin_checkpoint();
+        while (saving_ && !failed()) {
+            take_slice();
+        }
+    }
+
+    void finish_checkpoint() {
+        trace("checkpoint ends at " + std::to_string(log_->submitted()));
+        const ChannelState& state = saving_->slices.state;
         saved_ = encode(state);
         const auto decoded = decode_state(saved_);
         ASSERT_TRUE(decoded) << "a state that cannot be read";
         EXPECT_EQ(*decoded, state);
         saved_index_ = log_->submitted();
-        first_ = std::min(saved_index_ + 1, channel_->oldest_record());
+        first_ = saving_->first;
         log_->commit_to(saved_index_);
         channel_->on_committed();
         hear();
-        for (const auto& ref : channel_->take_dead_blocks()) {
-            garbage_.push_back(ref);  // Dead in the newest state; perhaps this one still has it.
+        for (const auto& ref : saving_->garbage) {
+            EXPECT_EQ(std::ranges::find(state.blocks, ref), state.blocks.end()) << "block " << ref.first << " had been dead";
+            store_.remove(ref);
         }
-        std::erase_if(garbage_, [&](const auto& ref) {
-            const bool is_needed = std::ranges::find(state.blocks, ref) != state.blocks.end();
-            if (!is_needed) {
-                store_.remove(ref);
-            }
-            return !is_needed;
-        });
         snapshots_.erase(snapshots_.begin(), snapshots_.lower_bound(saved_index_));
         ++reached_["checkpoints"];
+        reached_["checkpoints in many slices"] += saving_->count > 3 ? 1 : 0;
+        saving_.reset();
     }
 
     struct Held {
@@ -693,7 +729,7 @@ private:
         receivers_.clear();
         held_.clear();
         saved_.clear();
-        garbage_.clear();
+        saving_.reset();
         saved_index_ = 0;
         first_ = 1;
         snapshots_.clear();
@@ -719,7 +755,13 @@ private:
     std::map<std::string, std::pair<Offset, bool>> newest_;  // By key: its offset, and whether it is a tombstone.
     std::vector<std::byte> saved_;
     commit::Index saved_index_ = 0, first_ = 1;
-    std::vector<storage::BlockRef> garbage_;
+    struct Saving {
+        StateSlices slices;
+        commit::Index first = 0;  // The oldest record that it needs.
+        std::vector<storage::BlockRef> garbage;
+        int count = 0;
+    };
+    std::optional<Saving> saving_;
     std::map<commit::Index, Snapshot> snapshots_;
     std::vector<std::string> trace_;
 };

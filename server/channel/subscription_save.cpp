@@ -1,0 +1,189 @@
+// What a saved state has of a reader, in slices of offsets (state_slices.hpp).
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "server/channel/run_merge.hpp"
+#include "server/channel/subscription.hpp"
+
+namespace baton::channel {
+
+namespace {
+
+bool try_join(ReaderEntry& before, const ReaderEntry& entry) {
+    if (before.end != entry.first || !before.is_like(entry)) {
+        return false;
+    }
+    before.end = entry.end;
+    return true;
+}
+
+// Entries of one place, in their order, up to where the others have come.
+class EntryCollector {
+public:
+    EntryCollector(std::vector<ReaderEntry>& entries, std::uint64_t limit, std::uint64_t& runs, Offset& end) noexcept
+        : entries_{entries}, limit_{limit}, runs_{runs}, end_{end} {}
+
+    /// False: nothing behind it is wanted of this place.
+    [[nodiscard]] bool takes(const Run& run) noexcept {
+        if (run.first >= end_) {
+            return false;
+        }
+        if (count_ == limit_) {
+            end_ = run.first;
+            return false;
+        }
+        return true;
+    }
+    void add(const Run& run, ReaderEntryKind kind, std::uint32_t attempt, WallTime due = {},
+             std::shared_ptr<const QuarantineNote> note = {}) {
+        ReaderEntry entry{.first = run.first,
+                          .end = run.end(),
+                          .kind = kind == ReaderEntryKind::ready && run.is_kept ? ReaderEntryKind::kept : kind,
+                          .attempt = attempt,
+                          .due = due,
+                          .note = std::move(note)};
+        ++count_;
+        ++runs_;
+        if (count_ == 1 || !try_join(entries_.back(), entry)) {
+            entries_.push_back(std::move(entry));
+        }
+    }
+    void add_ready(const Run& run) { add(run, ReaderEntryKind::ready, run.attempt); }
+    // What was started has an attempt behind it.
+    void add_held(Run run) {
+        run.is_kept = false;  // It is given this once.
+        add(run, ReaderEntryKind::ready, run.attempt + (run.is_started ? 1 : 0));
+    }
+    // A message that waits because of its own properties is ready for whoever reads them again.
+    void add_waiting(const Run& run, WallTime due) {
+        run.was_delivered ? add(run, ReaderEntryKind::waiting, run.attempt, due) : add_ready(run);
+    }
+
+private:
+    std::vector<ReaderEntry>& entries_;
+    const std::uint64_t limit_;
+    std::uint64_t& runs_;
+    Offset& end_;
+    std::uint64_t count_ = 0;
+};
+
+}  // namespace
+
+// What is not fresh and not settled, of the messages from `from` on: of each place where they may be at most so many runs as the
+// budget has. `end` goes down to where one of them has more.
+std::vector<ReaderEntry> Subscription::held_entries(Offset from, std::uint64_t& budget, Offset& end) const {
+    std::vector<ReaderEntry> held;
+    const std::uint64_t limit = budget;
+    std::uint64_t count = 0;
+    const auto collector = [&] { return EntryCollector{held, limit, count, end}; };
+    auto waiting = collector();
+    for (auto at = schedule_.waiting().lower_bound(from); at != schedule_.waiting().end() && waiting.takes(at->second.run); ++at) {
+        waiting.add_waiting(at->second.run, Schedule::wall_of(at->second.due, context_.clock));
+    }
+    auto quarantined = collector();
+    for (auto at = quarantine_.lower_bound(from); at != quarantine_.end() && quarantined.takes(at->second.run); ++at) {
+        quarantined.add(at->second.run, ReaderEntryKind::quarantined, at->second.run.attempt, {}, at->second.note);
+    }
+    const auto add_ready = [&](const std::vector<Run>& runs) {
+        auto ready = collector();
+        for (auto at = runs.begin(); at != runs.end() && ready.takes(*at); ++at) {
+            ready.add_ready(*at);
+        }
+    };
+    const std::size_t one_more = std::min<std::uint64_t>(limit, SIZE_MAX - 1) + 1;
+    add_ready(ready_.runs(from, one_more));
+    add_ready(keys_.waiting(from, one_more));
+    RunMerge in_hand{from};
+    for (const Receiver* receiver : receivers_) {
+        in_hand.add(receiver->in_flight.runs());
+    }
+    for (const Ring<Run>& runs : coming_back_) {
+        in_hand.add(runs);
+    }
+    auto of_receivers = collector();
+    for (const Run* run = in_hand.next(); run != nullptr && of_receivers.takes(*run); run = in_hand.next()) {
+        of_receivers.add_held(*run);
+    }
+    auto moving = collector();  // Until they are gone they are what they were.
+    auto at = moving_.upper_bound(from);
+    at = at != moving_.begin() && std::prev(at)->second.run.end() > from ? std::prev(at) : at;
+    for (; at != moving_.end() && moving.takes(at->second.run); ++at) {
+        const auto& [run, state, key, due, note, receiver] = at->second;
+        if (note) {
+            moving.add(run, ReaderEntryKind::quarantined, run.attempt, {}, note);
+        } else if (state == MessageState::delayed) {
+            moving.add_waiting(run, Schedule::wall_of(due, context_.clock));
+        } else if (state == MessageState::in_flight) {
+            moving.add_held(run);
+        } else {
+            moving.add_ready(run);
+        }
+    }
+    if (!std::ranges::is_sorted(held, {}, &ReaderEntry::first)) {
+        std::ranges::sort(held, {}, &ReaderEntry::first);
+    }
+    budget -= std::min(budget, count);
+    return held;
+}
+
+Offset Subscription::add_entries(std::vector<ReaderEntry>& saved, Offset saved_cursor, Offset from, Offset end,
+                                 std::uint64_t& budget) const {
+    if (from >= end) {
+        return end;
+    }
+    const Offset now = cursor().offset();
+    const OffsetSet& skipped = cursor().skipped();
+    const std::uint64_t holes_max = budget;
+    const std::vector<ReaderEntry> held = held_entries(from, budget, end);
+    const std::size_t before = saved.size();
+    // None is on both sides of the cursor: in front of it and behind it they mean different things.
+    const auto add_part = [&](const ReaderEntry& entry, Offset first, Offset stop) {
+        if (first >= stop) {
+            return;
+        }
+        ReaderEntry part = entry;
+        part.first = first;
+        part.end = stop;
+        if (saved.size() == before || first == saved_cursor || !try_join(saved.back(), part)) {
+            saved.push_back(std::move(part));
+        }
+    };
+    const auto add = [&](const ReaderEntry& entry, Offset first, Offset stop) {
+        add_part(entry, first, std::min(stop, saved_cursor));
+        add_part(entry, std::max(first, saved_cursor), stop);
+    };
+    // What is not held: settled behind the cursor, which the state says in front of its own; and if it was passed over.
+    const ReaderEntry settled{.kind = ReaderEntryKind::settled, .note{}};
+    auto hole = skipped.upper_bound(std::max(from, now));
+    hole = hole != skipped.begin() && std::prev(hole)->second > from ? std::prev(hole) : hole;
+    std::uint64_t holes = 0;
+    for (auto last = hole; last != skipped.end() && last->first < end; ++last) {
+        if (holes++ == holes_max) {
+            end = last->first;
+        }
+    }
+    const auto add_settled = [&](Offset first, Offset stop) {
+        add(settled, std::max(first, saved_cursor), std::min(stop, now));
+        for (; hole != skipped.end() && hole->first < stop; ++hole) {
+            add(settled, std::max({first, now, hole->first}), std::min(stop, hole->second));
+            if (hole->second > stop) {
+                return;
+            }
+        }
+    };
+    Offset at = from;
+    for (const ReaderEntry& entry : held) {
+        if (entry.first >= end) {
+            break;
+        }
+        add_settled(at, entry.first);
+        add(entry, std::max(entry.first, at), std::min(entry.end, end));
+        at = std::max(at, entry.end);  // It may reach across messages that compaction has removed.
+    }
+    add_settled(at, end);
+    budget -= std::min(budget, holes + 1);
+    return end;
+}
+
+}  // namespace baton::channel
