@@ -12,8 +12,6 @@
 namespace baton::client {
 namespace {
 
-using namespace std::chrono_literals;
-
 class NoWork final : public LoopWork {
 public:
     void take_turn() noexcept override {}
@@ -45,7 +43,7 @@ protected:
         });
     }
     [[nodiscard]] bool wait_for_answer(std::uint64_t number) {
-        const WaitLimit limit{20s};
+        const WaitLimit limit{std::chrono::seconds{20}};
         WaitScope scope{board, mutex, changed, limit, &loop};
         return scope.wait([&] { return answered >= number; }).end == WaitEnd::ready;
     }
@@ -54,7 +52,7 @@ protected:
     asio::executor_work_guard<net::Executor> guard{context.get_executor()};
     NoWork work;
     Loop loop;
-    Board board{30s};
+    Board board{std::chrono::seconds{30}};
     std::thread io_thread;
     std::mutex mutex;
     std::condition_variable changed;
