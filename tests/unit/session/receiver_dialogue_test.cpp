@@ -249,8 +249,9 @@ TEST_P(SlowReaders, ALinkThatIsAttachedMeanwhileIsSlowToo) {
     peer.attach_receiver(2, name);
     peer.credit(2, 100, 1'000'000);
     feeder.publish(1, 7, {"late"});
-    EXPECT_EQ(feeder.asks(name, {{"op", "channel.show"}})["channel"]["ready"], 1);
-    for (const auto& link : feeder.asks(name, {{"op", "channel.show"}})["channel"]["links"]) {
+    const Json shown = feeder.asks(name, {{"op", "channel.show"}})["channel"];
+    EXPECT_EQ(shown["ready"], 1);
+    for (const auto& link : shown["links"]) {
         if (link["role"] == "receiver") {
             EXPECT_EQ(link["wait"]["reason"], "slow_reader");
         }
