@@ -182,7 +182,10 @@ void ConnectionIo::on_readable() noexcept {
     if (is_drained && send_error_) {
         close(send_error_);
     }
-    // Answers leave before the next wait is armed.
+    end_read_turn(was_open);
+}
+
+void ConnectionIo::end_read_turn(bool was_open) noexcept {
     if (was_open) {
         events_.on_turn_end();
     }
@@ -197,15 +200,11 @@ void ConnectionIo::on_unread(std::size_t size) noexcept {
         operation_ended();
         return;
     }
-    if (state_ == State::open) {
+    const bool was_open = state_ == State::open;
+    if (was_open) {
         hand_over(size, {});
     }
-    if (state_ == State::open) {
-        events_.on_turn_end();
-    }
-    if (state_ == State::open || state_ == State::finishing) {
-        wait_readable();
-    }
+    end_read_turn(was_open);
 }
 
 bool ConnectionIo::read_turn() noexcept {

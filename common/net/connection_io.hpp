@@ -119,6 +119,8 @@ private:
     void wait_writable() noexcept;
     void on_readable() noexcept;
     void on_unread(std::size_t size) noexcept;
+    // Answers leave before the next wait is armed.
+    void end_read_turn(bool was_open) noexcept;
     void on_writable() noexcept;
 
     // Reads until there is nothing more (true), or until the turn is over for fairness' sake (false).

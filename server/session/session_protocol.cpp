@@ -176,9 +176,9 @@ void SessionProtocol::on_hello(const wire::Frame& frame) {
     host_.output_ready();
 }
 
-void SessionProtocol::begin(std::size_t frame_size_max, Duration heartbeat) {
-    frame_size_max_ = static_cast<std::uint32_t>(frame_size_max);
-    writer_.set_frame_size_max(frame_size_max_);
+void SessionProtocol::begin(std::uint32_t frame_size_max, Duration heartbeat) {
+    frame_size_max_ = frame_size_max;
+    writer_.set_frame_size_max(frame_size_max);
     heartbeat_ = heartbeat;
     deadline_ = clock_.now() + heartbeat_ / 2;
     state_ = State::open;

@@ -35,7 +35,7 @@ public:
     struct Greeting {
         std::string agent;
         std::string name;
-        std::size_t frame_size_max = 0;
+        std::uint32_t frame_size_max = 0;
         Duration heartbeat{};
         bool has_steps = false;
     };
@@ -104,7 +104,7 @@ private:
     [[nodiscard]] std::size_t take_preamble(Bytes readable);
     [[nodiscard]] std::size_t take_frame(const BorrowedBytes& readable);
     void on_hello(const wire::Frame& frame);
-    void begin(std::size_t frame_size_max, Duration heartbeat);
+    void begin(std::uint32_t frame_size_max, Duration heartbeat);
     void answer_http();
     void close(wire::Status status, const std::string& text);
     void release_links();
