@@ -216,7 +216,9 @@ void Channel::settle(const LinkAddress& link, std::span<const SettleRange> range
     for (const SettleRange& range : ranges) {
         const SettleRange rest = late.empty() ? receiver->subscription->settle(*receiver, range, note, work) : range;
         if (rest.count > 0) {
-            kept = kept ? std::move(kept) : std::make_shared<const std::string>(note);
+            if (!kept) {
+                kept = std::make_shared<const std::string>(note);
+            }
             late.push_back({.range = rest, .note = kept});
         }
     }
