@@ -101,10 +101,7 @@ bool Channel::add_blocks(StateSlices& slices, std::uint64_t& entries) const {
 bool Channel::add_removed(StateSlices& slices, std::uint64_t& entries) const {
     auto& removed = slices.state.removed;
     const OffsetSet& all = log_.removed();
-    auto range = all.upper_bound(slices.next);
-    if (range != all.begin() && std::prev(range)->second > slices.next) {
-        --range;
-    }
+    auto range = first_beyond(all, slices.next);
     for (; range != all.end() && range->first < slices.state.next_offset; ++range, --entries) {
         if (entries == 0) {
             return false;

@@ -206,10 +206,7 @@ void MessageLog::add_fresh(const LogCursor& cursor, StoredBatch& batch, std::vec
     const bool is_here = cursor.batch_ == &batch;
     Offset at = std::max(cursor.offset_, batch.base);
     std::uint32_t position = is_here ? cursor.position_ : 0;
-    auto skip = cursor.skipped_.upper_bound(at);
-    if (skip != cursor.skipped_.begin() && std::prev(skip)->second > at) {
-        --skip;
-    }
+    auto skip = first_beyond(cursor.skipped_, at);
     while (at < batch.end()) {
         const bool is_skipped = skip != cursor.skipped_.end() && skip->first <= at;
         const Offset stop = skip == cursor.skipped_.end() ? batch.end()

@@ -18,13 +18,14 @@ void add_range(OffsetSet& set, Offset first, Offset end) {
     }
 }
 
+OffsetSet::const_iterator first_beyond(const OffsetSet& set, Offset from) noexcept {
+    const auto after = set.upper_bound(from);
+    return after != set.begin() && std::prev(after)->second > from ? std::prev(after) : after;
+}
+
 std::uint64_t overlap(const OffsetSet& set, Offset first, Offset end) noexcept {
     std::uint64_t count = 0;
-    auto range = set.upper_bound(first);
-    if (range != set.begin()) {
-        --range;
-    }
-    for (; range != set.end() && range->first < end; ++range) {
+    for (auto range = first_beyond(set, first); range != set.end() && range->first < end; ++range) {
         const Offset low = std::max(range->first, first);
         const Offset high = std::min(range->second, end);
         count += low < high ? high - low : 0;
@@ -33,16 +34,9 @@ std::uint64_t overlap(const OffsetSet& set, Offset first, Offset end) noexcept {
 }
 
 void cut_out(OffsetSet& set, Offset first, Offset end) {
-    auto range = set.upper_bound(first);
-    if (range != set.begin()) {
-        --range;
-    }
+    auto range = first_beyond(set, first);
     while (range != set.end() && range->first < end) {
         const auto [low, high] = *range;
-        if (high <= first) {
-            ++range;
-            continue;
-        }
         range = set.erase(range);
         if (low < first) {
             set.emplace(low, first);

@@ -155,8 +155,7 @@ Offset Subscription::add_entries(std::vector<ReaderEntry>& saved, Offset saved_c
     };
     // What is not held: settled behind the cursor, which the state says in front of its own; and if it was passed over.
     const ReaderEntry settled{.kind = ReaderEntryKind::settled, .note{}};
-    auto hole = skipped.upper_bound(std::max(from, now));
-    hole = hole != skipped.begin() && std::prev(hole)->second > from ? std::prev(hole) : hole;
+    auto hole = first_beyond(skipped, std::max(from, now));
     std::uint64_t holes = 0;
     for (auto last = hole; last != skipped.end() && last->first < end; ++last) {
         if (holes++ == holes_max) {
