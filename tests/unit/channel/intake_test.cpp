@@ -28,6 +28,15 @@ struct IntakeTest : testing::Test {
                       .flags = batch_has_crc,
                       .messages = press.region_of(count, size)});
     }
+    /// The first one's four messages, of which the second and third are too large.
+    void offer_two_too_large() {
+        const Payload batch = press.batch({"a", std::string(91, 'x'), std::string(95, 'x'), "b"});
+        first.received = 4;
+        intake.offer({.sender = &first,
+                      .first_sequence = 1,
+                      .count = 4,
+                      .messages = batch.slice(batch_header_size, batch.size() - batch_header_size)});
+    }
     void forget_stored(std::uint32_t count) {
         while (count > 0) {
             const channel::Run run = log.take_fresh(cursor, cut_count(log.fresh_head(cursor).region(), 1));
@@ -98,12 +107,7 @@ TEST_F(IntakeTest, BytesAreAsExactAsMessages) {
 }
 
 TEST_F(IntakeTest, RefusesWhatIsTooLargeAndStoresTheOthers) {
-    const Payload batch = press.batch({"a", std::string(91, 'x'), std::string(95, 'x'), "b"});
-    first.received = 4;
-    intake.offer({.sender = &first,
-                  .first_sequence = 1,
-                  .count = 4,
-                  .messages = batch.slice(batch_header_size, batch.size() - batch_header_size)});
+    offer_two_too_large();
     EXPECT_EQ(happened(), (Lines{"refused 1 2-3: the message is larger than the channel allows"}));
     EXPECT_EQ(first.decided, 4U);
     EXPECT_EQ(log.messages(), 2U);
@@ -113,12 +117,7 @@ TEST_F(IntakeTest, RefusesWhatIsTooLargeAndStoresTheOthers) {
 
 TEST_F(IntakeTest, RefusesWhatIsTooLargeAlsoWhereTheOthersAreNotStored) {
     log.remove_cursor(cursor);
-    const Payload batch = press.batch({"a", std::string(91, 'x'), std::string(95, 'x'), "b"});
-    first.received = 4;
-    intake.offer({.sender = &first,
-                  .first_sequence = 1,
-                  .count = 4,
-                  .messages = batch.slice(batch_header_size, batch.size() - batch_header_size)});
+    offer_two_too_large();
     EXPECT_EQ(happened(), (Lines{"refused 1 2-3: the message is larger than the channel allows"}));
     EXPECT_EQ(first.decided, 4U);
     EXPECT_EQ(intake.counters().refused, 2U);

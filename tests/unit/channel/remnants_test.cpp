@@ -62,6 +62,20 @@ struct Remnants : testing::Test {
             channel().tick();
         }
     }
+    /// How many messages are given when a minute has passed; `check` is called with what they come in.
+    [[nodiscard]] std::uint64_t given_after_a_minute(const std::function<void(const Slice&)>& check) {
+        world->clock.advance(seconds{61});
+        ticks(1);
+        channel().dispatch();
+        std::uint64_t given = 0;
+        for (const Event& event : world->events.take()) {
+            if (event.kind == Event::Kind::deliver) {
+                given += event.slice.count;
+                check(event.slice);
+            }
+        }
+        return given;
+    }
     [[nodiscard]] std::map<Offset, std::string> left(const std::string& reader = "", std::optional<MessageState> state = {}) {
         std::map<Offset, std::string> texts;
         channel().peek(channel().find_subscription(reader), state, 0, [&](const PeekedMessage& peeked) {
@@ -155,17 +169,10 @@ TEST_F(Remnants, DelayedMessagesDoNotKeepTheirBatches) {
     ticks();
     expect_in_proportion(300 * (message_bytes + 2 + 11));
     expect_left(is_hundredth, 200);
-    world->clock.advance(seconds{61});
-    ticks(1);
-    channel().dispatch();
-    std::uint64_t given = 0;
-    for (const Event& event : world->events.take()) {
-        if (event.kind == Event::Kind::deliver) {
-            given += event.slice.count;
-            EXPECT_EQ(words_of(event.slice.messages.bytes(), true), (Lines{text_of(event.slice.first, 200)}));
-        }
-    }
-    EXPECT_EQ(given, 300U);
+    EXPECT_EQ(given_after_a_minute([](const Slice& slice) {
+                  EXPECT_EQ(words_of(slice.messages.bytes(), true), (Lines{text_of(slice.first, 200)}));
+              }),
+              300U);
 }
 
 TEST_F(Remnants, MessagesThatAreToBeTriedAgainDoNotKeepTheirBatches) {
@@ -179,18 +186,11 @@ TEST_F(Remnants, MessagesThatAreToBeTriedAgainDoNotKeepTheirBatches) {
     ticks();
     expect_in_proportion(300 * message_bytes);
     expect_left(is_hundredth, 200);
-    world->clock.advance(seconds{61});
-    ticks(1);
-    channel().dispatch();
-    std::uint64_t given = 0;
-    for (const Event& event : world->events.take()) {
-        if (event.kind == Event::Kind::deliver) {
-            given += event.slice.count;
-            EXPECT_EQ(event.slice.attempt, 2U);
-            EXPECT_TRUE(event.slice.redelivered);
-        }
-    }
-    EXPECT_EQ(given, 300U);
+    EXPECT_EQ(given_after_a_minute([](const Slice& slice) {
+                  EXPECT_EQ(slice.attempt, 2U);
+                  EXPECT_TRUE(slice.redelivered);
+              }),
+              300U);
 }
 
 TEST_F(Remnants, MessagesBehindABusyKeyDoNotKeepTheirBatches) {
