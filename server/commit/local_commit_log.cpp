@@ -43,14 +43,16 @@ Index LocalCommitLog::end_joint(std::uint64_t step) {
 
 void LocalCommitLog::end_turn() {
     if (urgent_ > committed()) {
-        wal_.flush();
+        wal_.flush(urgent_);
     }
 }
 
 void LocalCommitLog::tick() {
     const bool is_due = relaxed_ > committed() && clock_.now() - relaxed_since_ >= settings_.settle_interval;
-    if (is_due || urgent_ > committed() || wal_.is_full()) {
+    if (is_due) {
         wal_.flush();
+    } else if (urgent_ > committed() || wal_.is_full()) {
+        wal_.flush(urgent_);
     }
     update_condition({});
 }

@@ -28,6 +28,7 @@ struct WalWriter::State {
     void submit(const std::shared_ptr<State>& self);
     void finish(const std::shared_ptr<State>& self);
     void finish_badly();
+    [[nodiscard]] bool is_wanted() const noexcept { return !building.empty() && wanted >= building.first_index(); }
 
     IoQueue& queue;
     WalEvents& events;
@@ -40,7 +41,7 @@ struct WalWriter::State {
     bool has_failed = false;
     Index appended = 0;
     Index synced = 0;
-    Index wanted = 0;  // flush() was called for all up to this one.
+    Index wanted = 0;  // Somebody waits for all up to this one.
     std::uint64_t unsynced_bytes = 0;
     WalGroup building;
     WalGroup writing;
@@ -79,15 +80,15 @@ Index WalWriter::append(StreamId stream, std::uint64_t number, Bytes head, const
     return index;
 }
 
-void WalWriter::flush() {
+void WalWriter::flush(Index wanted) {
     State& state = *state_;
-    state.wanted = state.appended;
+    state.wanted = std::max(state.wanted, wanted);
     if (state.is_writing || state.has_failed) {
         return;
     }
     if (!state.writing.empty()) {
         state.submit(state_);  // There was no space; again as it is, for a part of it may have been written.
-    } else if (!state.building.empty()) {
+    } else if (state.is_wanted()) {
         state.begin(state_);
     }
 }
@@ -204,7 +205,7 @@ void WalWriter::State::finish(const std::shared_ptr<State>& self) {
         events.on_wal_synced(synced);
     }
     // In the event somebody may have called flush().
-    if (!is_closed && !is_writing && !has_failed && wanted > synced && !building.empty()) {
+    if (!is_closed && !is_writing && !has_failed && is_wanted()) {
         begin(self);
     }
 }

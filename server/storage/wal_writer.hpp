@@ -57,8 +57,10 @@ public:
     /// Appends a record whose body is `head` (copied) followed by `body` (referenced if large, else copied). Less than
     /// 4 GiB together. Returns its index. `number`: of the record in its stream. Also after a failure or while full.
     Index append(StreamId stream, std::uint64_t number, Bytes head, const Payload& body = {});
-    /// Hands what was appended to the queue if no group is under way; otherwise that happens by itself when it ends.
-    void flush();
+    /// Somebody waits for everything up to `wanted`: hands what was appended to the queue if no group is under way;
+    /// otherwise that happens by itself when it ends. What is behind `wanted` goes along, but gets no group of its own.
+    void flush(Index wanted);
+    void flush() { flush(appended()); }
 
     [[nodiscard]] Index appended() const noexcept;  ///< Index of the last appended record; 0: none.
     [[nodiscard]] Index synced() const noexcept;

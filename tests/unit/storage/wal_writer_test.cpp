@@ -99,6 +99,24 @@ TEST_F(WalWriterTest, WhatNobodyFlushesWaits) {
     EXPECT_EQ(queue.pending(), 0U);
 }
 
+TEST_F(WalWriterTest, WhatNobodyWaitsForGoesAlongButGetsNoGroupOfItsOwn) {
+    write(1, "wanted");
+    writer->flush(1);
+    write(1, "not wanted");
+    writer->flush(1);
+    queue.run_all();
+    EXPECT_EQ(confirmed, 1U);
+    EXPECT_EQ(queue.pending(), 0U);
+    writer->flush(1);
+    EXPECT_EQ(queue.pending(), 0U);
+    write(1, "wanted");
+    writer->flush(3);
+    queue.run_all();
+    EXPECT_EQ(confirmed, 3U);
+    EXPECT_EQ(writer->counters().groups, 2U);
+    expect_everything();
+}
+
 TEST_F(WalWriterTest, LargeBodiesAreReferencedUntilTheShardHearsOfTheSync) {
     const Payload large = payload(100'000, 'x');
     const std::size_t before = pool.outstanding_bytes();
