@@ -87,7 +87,10 @@ void Loop::park(std::unique_lock<std::mutex>& lock) {
             return;
         }
         is_io_asleep_ = true;
-        changed_.wait(lock, [this] { return is_needed_ || is_turn_wanted_ || holder_ == Holder::nobody; });
+        // Whoever releases it has often taken it again by now; then it changes hands, and nobody has to wake us for that.
+        changed_.wait(lock, [this, seen] {
+            return is_needed_ || is_turn_wanted_ || holder_ == Holder::nobody || uses_ != seen;
+        });
         is_io_asleep_ = false;
     }
     changed_.wait(lock, [this] { return holder_ == Holder::nobody; });
