@@ -101,7 +101,7 @@ private:
     [[nodiscard]] bool is_storage_idle();
     void tick();
     [[nodiscard]] bool dispatch_and_flush() noexcept;
-    void flush_dirty() noexcept;
+    std::size_t flush_dirty(std::size_t most) noexcept;
     void run_sync_job() noexcept;
     [[nodiscard]] bool everything_is_written() const;
 
@@ -125,6 +125,7 @@ private:
     std::unordered_map<Connection*, std::unique_ptr<Connection>> connections_;
     std::vector<Connection*> dirty_;
     std::vector<Connection*> flushing_;
+    bool is_turn_posted_ = false;  ///< Another turn follows by itself.
     net::Ticker ticker_;
     bool is_draining_ = false;
     std::uint32_t reconnect_after_ms_ = 0;
