@@ -30,28 +30,27 @@ void insert(Ring<Offset>& line, Offset offset) {
 
 bool KeyOrder::admit(const Run& message, std::uint64_t key) {
     BATON_ASSERT(message.count == 1);
-    const auto [found, is_free] = keys_.try_emplace(key);
+    const auto [line, is_free] = keys_.try_emplace(key);
     if (!is_free) {
-        insert(found->second, message.first);
+        insert(*line, message.first);
         waiting_.emplace(message.first, message);
     }
     return is_free;
 }
 
 std::optional<Run> KeyOrder::release(std::uint64_t key) {
-    const auto found = keys_.find(key);
-    if (found == keys_.end()) {
+    Ring<Offset>* const line = keys_.find(key);
+    if (line == nullptr) {
         return std::nullopt;
     }
-    Ring<Offset>& line = found->second;
-    while (!line.empty()) {
-        const Offset next = line.front();
-        line.pop_front();
+    while (!line->empty()) {
+        const Offset next = line->front();
+        line->pop_front();
         if (auto message = take_at(next)) {
             return message;
         }
     }
-    keys_.erase(found);
+    keys_.erase(key);
     return std::nullopt;
 }
 
@@ -75,9 +74,7 @@ std::vector<Run> KeyOrder::waiting(Offset from, std::size_t limit) const {
 std::vector<Run> KeyOrder::take_all() {
     std::vector<Run> all = waiting();
     waiting_.clear();
-    for (auto& entry : keys_) {
-        entry.second.clear();
-    }
+    keys_.visit([](Ring<Offset>& line) { line.clear(); });
     return all;
 }
 

@@ -7,9 +7,9 @@
 #include <cstdint>
 #include <map>
 #include <optional>
-#include <unordered_map>
 #include <vector>
 
+#include "server/channel/key_table.hpp"
 #include "server/channel/message_log.hpp"
 #include "server/channel/ring.hpp"
 
@@ -45,7 +45,7 @@ public:
 private:
     std::map<Offset, Run> waiting_;
     // With an active message: the offsets of those behind it, in order, and of some that were taken since.
-    std::unordered_map<std::uint64_t, Ring<Offset>> keys_;
+    KeyTable<Ring<Offset>> keys_;
 };
 
 }  // namespace baton::channel

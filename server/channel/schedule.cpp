@@ -1,7 +1,5 @@
 #include "server/channel/schedule.hpp"
 
-#include <algorithm>
-
 #include "common/base/assert.hpp"
 
 namespace baton::channel {
@@ -11,11 +9,9 @@ void Schedule::put(const Run& run, const Due& due, bool has_key) {
     const bool is_new = waiting_.insert_or_assign(run.first, Waiting{run, due, has_key}).second;
     BATON_ASSERT(is_new);
     if (due.wall) {
-        by_wall_.push_back({*due.wall, run.first});
-        std::ranges::push_heap(by_wall_, std::less<>{});
+        by_wall_.push({*due.wall, run.first});
     } else {
-        by_time_.push_back({due.at, run.first});
-        std::ranges::push_heap(by_time_, std::less<>{});
+        by_time_.push({due.at, run.first});
     }
 }
 
@@ -27,8 +23,8 @@ std::optional<Schedule::Waiting> Schedule::take(Offset offset) {
     const Waiting waiting = found->second;
     waiting_.erase(found);
     if (waiting_.empty()) {
-        by_time_ = {};
-        by_wall_ = {};
+        by_time_.clear();
+        by_wall_.clear();
     }
     return waiting;
 }
@@ -44,11 +40,9 @@ bool Schedule::is_current(const Entry<WallTime>& entry) const noexcept {
 }
 
 template <class Time>
-std::optional<Schedule::Waiting> Schedule::pop(std::vector<Entry<Time>>& heap, Time now) {
+std::optional<Schedule::Waiting> Schedule::pop(WaitingHeap<Entry<Time>>& heap, Time now) {
     while (!heap.empty() && heap.front().at <= now) {
-        const Entry<Time> entry = heap.front();
-        std::ranges::pop_heap(heap, std::less<>{});
-        heap.pop_back();
+        const Entry<Time> entry = heap.pop();
         if (is_current(entry)) {
             return take(entry.offset);
         }

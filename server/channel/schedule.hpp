@@ -6,10 +6,10 @@
 #include <cstdint>
 #include <map>
 #include <optional>
-#include <vector>
 
 #include "common/base/clock.hpp"
 #include "server/channel/message_log.hpp"
+#include "server/channel/waiting_heap.hpp"
 
 namespace baton::channel {
 
@@ -52,14 +52,14 @@ private:
         }
     };
     template <class Time>
-    [[nodiscard]] std::optional<Waiting> pop(std::vector<Entry<Time>>& heap, Time now);
+    [[nodiscard]] std::optional<Waiting> pop(WaitingHeap<Entry<Time>>& heap, Time now);
     [[nodiscard]] bool is_current(const Entry<MonotonicTime>& entry) const noexcept;
     [[nodiscard]] bool is_current(const Entry<WallTime>& entry) const noexcept;
 
     std::map<Offset, Waiting> waiting_;
     // Entries of messages that were taken stay until their time comes.
-    std::vector<Entry<MonotonicTime>> by_time_;
-    std::vector<Entry<WallTime>> by_wall_;
+    WaitingHeap<Entry<MonotonicTime>> by_time_;
+    WaitingHeap<Entry<WallTime>> by_wall_;
 };
 
 }  // namespace baton::channel

@@ -478,8 +478,7 @@ std::optional<Duration> Subscription::life_left(const Run& message) const noexce
 
 void Subscription::schedule_expiry(const Run& message) {
     if (const auto left = life_left(message)) {
-        expiries_.push_back({context_.clock.now() + std::max(*left, Duration{}), message.first});
-        std::ranges::push_heap(expiries_, std::less<>{});
+        expiries_.push({context_.clock.now() + std::max(*left, Duration{}), message.first});
         note_due(expiries_.front().at);
     }
 }
@@ -491,9 +490,7 @@ bool Subscription::expire_due(std::uint64_t& budget) {
         if (budget == 0) {
             return true;
         }
-        const Offset offset = expiries_.front().offset;
-        std::ranges::pop_heap(expiries_, std::less<>{});
-        expiries_.pop_back();
+        const Offset offset = expiries_.pop().offset;
         if (const auto run = ready_.take_at(offset)) {
             run->is_kept ? ready_.put(*run) : expire(*run, Key::held);
             wake();  // What comes next may fit a receiver that had too little byte credit for this one.

@@ -32,6 +32,7 @@
 #include "server/channel/ready_messages.hpp"
 #include "server/channel/receiver.hpp"
 #include "server/channel/schedule.hpp"
+#include "server/channel/waiting_heap.hpp"
 
 namespace baton::channel {
 
@@ -362,7 +363,7 @@ private:
     Ring<StoredBatch*> ruled_;            // Pinned, not looked at yet;
     Cut ruled_done_;                      // of the first one so much is.
 
-    std::vector<Expiry> expiries_;      // Of messages with a TTL; may be settled meanwhile.
+    WaitingHeap<Expiry> expiries_;      // Of messages with a TTL; may be settled meanwhile.
     std::uint32_t next_lease_end_ = UINT32_MAX;  // None ends before it.
     std::size_t lease_turn_ = 0;                 // Whose leases are looked at next, when it takes several steps;
     std::uint32_t earliest_lease_end_ = UINT32_MAX;  // none of those before it ends before this.

@@ -1,0 +1,79 @@
+// Containers that hold a million things and grow without a long pause: the same content as the simple ones, at every size
+// at which they change their shape.
+#include <map>
+#include <queue>
+
+#include <gtest/gtest.h>
+
+#include "common/base/prng.hpp"
+#include "server/channel/key_table.hpp"
+#include "server/channel/waiting_heap.hpp"
+
+namespace baton::channel {
+namespace {
+
+TEST(KeyTable, HoldsTheSameAsAMapWhileItGrowsAndShrinks) {
+    KeyTable<int> table;
+    std::map<std::uint64_t, int> reference;
+    Prng random{7};
+    const auto check = [&](std::uint64_t key) {
+        const int* found = table.find(key);
+        const auto expected = reference.find(key);
+        ASSERT_EQ(found != nullptr, expected != reference.end());
+        if (found != nullptr) {
+            ASSERT_EQ(*found, expected->second);
+        }
+    };
+    for (const std::size_t most : {10'000U, 0U, 6'000U}) {
+        while (reference.size() < most) {
+            const std::uint64_t key = random.next();
+            const auto [value, is_new] = table.try_emplace(key);
+            *value = static_cast<int>(reference.size());
+            ASSERT_EQ(is_new, reference.insert_or_assign(key, *value).second);
+            ASSERT_FALSE(table.try_emplace(key).second);
+            check(random.next());
+        }
+        for (const auto& [key, value] : reference) {
+            check(key);
+        }
+        int visited = 0;
+        table.visit([&](int&) { ++visited; });
+        ASSERT_EQ(visited, static_cast<int>(reference.size()));
+        while (reference.size() > most) {
+            const std::uint64_t key = reference.begin()->first;
+            table.erase(key);
+            table.erase(key);
+            reference.erase(key);
+            check(key);
+            ASSERT_EQ(table.size(), reference.size());
+        }
+    }
+}
+
+TEST(WaitingHeap, GivesTheEarliestFirst) {
+    struct Entry {
+        std::uint64_t at;
+        bool operator<(const Entry& other) const noexcept { return at > other.at; }
+    };
+    WaitingHeap<Entry> heap;
+    EXPECT_TRUE(heap.empty());
+    std::priority_queue<std::uint64_t, std::vector<std::uint64_t>, std::greater<>> reference;
+    Prng random{7};
+    for (int i = 0; i < 20'000; ++i) {
+        if (random.below(3) != 0 || reference.empty()) {
+            const std::uint64_t at = random.below(1'000);
+            heap.push({at});
+            reference.push(at);
+        } else {
+            ASSERT_EQ(heap.front().at, reference.top());
+            ASSERT_EQ(heap.pop().at, reference.top());
+            reference.pop();
+        }
+        ASSERT_EQ(heap.empty(), reference.empty());
+    }
+    heap.clear();
+    EXPECT_TRUE(heap.empty());
+}
+
+}  // namespace
+}  // namespace baton::channel
