@@ -456,6 +456,10 @@ private:
     [[nodiscard]] Offset trimmed_end() const noexcept;
     void install_readers(const ChannelImage& image);
     void install_entries(const ChannelImage& image);
+    [[nodiscard]] MessageLog::RunsAtRest runs_at_rest();
+    [[nodiscard]] bool may_want_blocks() const noexcept {
+        return damage_.empty() && (log_.has_awaited() || log_.has_evicted_ahead());
+    }
     StoredBatch& install_batch(const BatchHeader& header, Payload messages);
 
     // What follows from a change; each public function ends with one of them.
