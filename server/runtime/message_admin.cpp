@@ -22,7 +22,7 @@ using channel::Subscription;
 
 constexpr std::size_t peek_body_size_max = 64 * 1024;
 constexpr std::size_t offsets_max = 1'000;
-// Read at once for one answer, while the shard does nothing else: who wants more asks again.
+// For one answer: it is begun anew with each (looks.hpp). Who wants more asks again.
 constexpr std::size_t peek_blocks_max = 16;
 
 const char* state_name(MessageState state) {

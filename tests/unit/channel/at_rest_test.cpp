@@ -303,7 +303,11 @@ TEST_F(AtRest, AMoveReadsWhatItTakes) {
                         .until = UINT64_MAX,
                         .messages_max = 10,
                         .bytes_max = 1'000};
-    const MoveStep step = durable->channel().begin_move(queue(), wish, durable->store.reader());
+    const MoveStep before = queue().begin_move(wish);
+    EXPECT_TRUE(before.parts.empty());
+    ASSERT_TRUE(before.wanted);
+    durable->channel().on_block_read(*before.wanted, durable->store.read(*before.wanted));
+    const MoveStep step = queue().begin_move(wish);
     ASSERT_EQ(step.parts.size(), 2U);
     EXPECT_EQ(words_of(step.parts[1].run.region()), Lines{"b"});
     EXPECT_EQ(durable->channel().evict(UINT64_MAX, 0), 0U) << "its bytes are needed";
