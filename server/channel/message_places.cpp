@@ -1,6 +1,7 @@
 // MessageLog, part two: where the batches of a durable channel are. In the log, in blocks of segments, in memory.
 #include <algorithm>
 #include <iterator>
+#include <span>
 
 #include "common/base/assert.hpp"
 #include "common/base/batch.hpp"
@@ -199,7 +200,6 @@ void MessageLog::add_at_rest(std::uint64_t bytes_max, std::uint64_t& bytes, std:
 }
 
 std::uint64_t MessageLog::evict(StoredBlock& block, const RunsAtRest& runs) noexcept {
-    BATON_ASSERT(is_evictable(block, lowest_cursor()));
     StoredBatch* first = block.first;
     std::uint64_t held = 0;
     const StoredBatch* batch = first;
@@ -283,6 +283,26 @@ StoredBlock* MessageLog::evicted_block(const commit::BlockRef& ref) const noexce
     return found != evicted_.end() && found->second->block->ref == ref ? found->second->block : nullptr;
 }
 
+namespace {
+
+// Runs of one message each, in order, refer to the batch that has them again. Their bytes.
+std::uint64_t bring_back(std::span<Run* const> runs, StoredBatch& batch) noexcept {
+    std::uint64_t bytes = 0;
+    Cut at;
+    for (Run* run : runs) {
+        const auto index = static_cast<std::uint32_t>(run->first - batch.base);
+        at.bytes += batch.bytes_between(at.count, at.bytes, index);
+        at.count = index;
+        run->batch = &batch;
+        run->position = at.bytes;
+        run->bytes = static_cast<std::uint32_t>(first_message_bytes(batch.messages.bytes().subspan(at.bytes)));
+        bytes += run->bytes;
+    }
+    return bytes;
+}
+
+}  // namespace
+
 bool MessageLog::restore_block(const commit::BlockRef& ref, const Payload& body, const RunsAtRest& runs_at_rest) noexcept {
     StoredBlock* block = evicted_block(ref);
     if (block == nullptr) {
@@ -317,17 +337,8 @@ bool MessageLog::restore_block(const commit::BlockRef& ref, const Payload& body,
         }
         StoredBatch& batch = add_restored(entry, *stand_in, wanted);
         first = first != nullptr ? first : &batch;
-        const auto last = run + static_cast<std::ptrdiff_t>(entry.runs);
-        std::uint64_t held_bytes = 0;
-        for (Cut at{}; run != last; ++run) {
-            const auto index = static_cast<std::uint32_t>((*run)->first - batch.base);
-            at.bytes += batch.bytes_between(at.count, at.bytes, index);
-            at.count = index;
-            (*run)->batch = &batch;
-            (*run)->position = at.bytes;
-            (*run)->bytes = static_cast<std::uint32_t>(first_message_bytes(batch.messages.bytes().subspan(at.bytes)));
-            held_bytes += (*run)->bytes;
-        }
+        const std::uint64_t held_bytes = bring_back({run, run + static_cast<std::ptrdiff_t>(entry.runs)}, batch);
+        run += static_cast<std::ptrdiff_t>(entry.runs);
         messages += is_counted_by_run ? batch.held : batch.live();
         live_bytes += is_counted_by_run ? held_bytes : batch.size - batch.removed_bytes;
         dead_bytes -= is_stream ? batch_header_size + batch.size - batch.removed_bytes : 0;
