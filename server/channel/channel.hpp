@@ -293,8 +293,6 @@ public:
     std::uint64_t unsubscribe(Subscription& subscription);
     /// After an administrator changed something in one of them.
     void subscription_changed();
-    /// Subscription::begin_move with blocks that are not in memory; afterwards the channel may be damaged.
-    [[nodiscard]] MoveStep begin_move(Subscription& reader, const MoveWish& wish, const BlockReader& read);
     /// Where what is published from now on begins, for those that are given out.
     [[nodiscard]] Offset visible_end() const noexcept { return log_.visible_end(); }
     /// So many subscriptions, named and others.
@@ -456,6 +454,10 @@ private:
     [[nodiscard]] Offset trimmed_end() const noexcept;
     void install_readers(const ChannelImage& image);
     void install_entries(const ChannelImage& image);
+    [[nodiscard]] MessageLog::RunsAtRest runs_at_rest();
+    [[nodiscard]] bool may_want_blocks() const noexcept {
+        return damage_.empty() && (log_.has_awaited() || log_.has_evicted_ahead());
+    }
     StoredBatch& install_batch(const BatchHeader& header, Payload messages);
 
     // What follows from a change; each public function ends with one of them.

@@ -139,10 +139,41 @@ void Channel::move_in_log(commit::Index below) {
 
 namespace {
 
-// Whether the batch can be in the block that ends with `before`: in between there is nothing, or only what compaction removed.
-bool follows(const StoredBatch* before, const StoredBatch& batch, const PlannedBlock& block, bool is_stream) {
+constexpr std::size_t empty_message_size = 4;
+
+// Messages at rest are often few among others, which are settled: their places in a block are empty messages, as far as they
+// need no more room than what is behind them.
+bool is_gap_filled(const StoredBatch& before, const StoredBatch& batch) {
+    constexpr std::uint64_t always = 512;
+    return before.next == &batch && (batch.base - before.end()) * empty_message_size <= std::max(always, batch.messages.size());
+}
+
+// Whether the batch can be in the block that ends with `before`: in between there is nothing, or only what compaction removed, or
+// what can be filled. What is at rest leaves memory when the rest of its block cannot.
+bool follows(const StoredBatch& before, const StoredBatch& batch, const PlannedBlock& block, const MessageLog& log,
+             bool is_stream) {
     constexpr std::uint64_t offsets_max = 1ULL << 30U;
-    return before->end() == batch.base || (is_stream && before->next == &batch && batch.end() - block.first <= offsets_max);
+    if (is_stream) {
+        return before.end() == batch.base || (before.next == &batch && batch.end() - block.first <= offsets_max);
+    }
+    const bool is_at_rest = log.is_at_rest(batch);
+    return before.is_exact == batch.is_exact && log.is_at_rest(before) == is_at_rest &&
+           (before.end() == batch.base || (is_at_rest && is_gap_filled(before, batch)));
+}
+
+// Empty messages from the end of the block on, up to this offset.
+void fill(PlannedBlock& block, Offset end, const StoredBatch& behind) {
+    const std::vector<std::byte> messages((end - block.end) * empty_message_size);
+    Payload region = behind.messages.empty_with_room(messages.size());
+    region.extend(messages);
+    const BatchHeader header{.count = static_cast<std::uint32_t>(end - block.end),
+                             .flags = 0,
+                             .base_offset = block.end,
+                             .time_us = behind.time.us,
+                             .crc32c = 0,
+                             .messages_size = static_cast<std::uint32_t>(messages.size())};
+    baton::encode(header, block.headers.emplace_back());
+    block.messages.push_back(std::move(region));
 }
 
 // Without what was removed, unless somebody still holds something of a batch that is given up.
@@ -177,7 +208,8 @@ RelocationPlan Channel::begin_relocation(commit::Index below, std::optional<std:
     for (StoredBatch* batch = log_.oldest_in_log();
          batch != nullptr && batch->index < below && batch->index <= committed && plan.bytes < bytes_max;
          batch = batch->newer) {
-        if (!keep_ahead || (!overlaps(wanted, batch->base, batch->base + 1) && log_.is_untouched(*batch))) {
+        const auto is_far = [&] { return log_.is_at_rest(*batch) || !overlaps(wanted, batch->base, batch->base + 1); };
+        if (!keep_ahead || (log_.is_untouched(*batch) && is_far())) {
             batches.push_back(batch);
             plan.bytes += batch_header_size + batch->messages.size();
         }
@@ -188,13 +220,16 @@ RelocationPlan Channel::begin_relocation(commit::Index below, std::optional<std:
     for (StoredBatch* batch : batches) {
         const std::uint64_t bytes = batch_header_size + batch->size - batch->removed_bytes;
         const bool follows_on =
-            !plan.blocks.empty() && follows(before, *batch, plan.blocks.back(), options_.kind == Kind::stream);
+            !plan.blocks.empty() && follows(*before, *batch, plan.blocks.back(), log_, options_.kind == Kind::stream);
         if (!follows_on || block_bytes + bytes > block_size_wanted) {
             plan.blocks.push_back({.first = batch->base, .end = batch->base, .headers{}, .messages{}});
             relocating_.emplace_back();
             block_bytes = 0;
         }
         PlannedBlock& block = plan.blocks.back();
+        if (options_.kind != Kind::stream && block.end < batch->base) {
+            fill(block, batch->base, *batch);
+        }
         add_to(block, *batch, log_);
         block.end = batch->end();
         block_bytes += bytes;
@@ -223,40 +258,55 @@ void Channel::finish_relocation(std::span<const commit::BlockRef> blocks) {
 std::uint64_t Channel::evict(std::uint64_t bytes, std::uint64_t keep) {
     std::uint64_t evicted = 0;
     for (StoredBlock* block : log_.evictable(keep, bytes)) {
-        evicted += log_.evict(*block);
+        evicted += log_.evict(*block, runs_at_rest());
     }
     return evicted;
 }
 
+namespace {
+// Of what has been retried, to be read at once: small ones are many.
+constexpr std::size_t awaited_blocks_max = 64;
+}  // namespace
+
+MessageLog::RunsAtRest Channel::runs_at_rest() {
+    return [this](Offset first, Offset end, std::vector<Run*>& runs) {
+        for (const auto& reader : readers_) {
+            reader->add_at_rest(first, end, runs);
+        }
+    };
+}
+
 bool Channel::wants_blocks(std::uint64_t ahead_bytes) const {
-    if (!damage_.empty() || !log_.has_evicted()) {
+    if (!may_want_blocks()) {
         return false;
     }
     const auto is_missing = [&](const LogCursor& cursor) { return !log_.missing_ahead(cursor, ahead_bytes).empty(); };
     return (compaction_ && compaction_->cursor() != nullptr && is_missing(*compaction_->cursor())) ||
            std::ranges::any_of(readers_, [&](const auto& reader) {
-               return reader->wants_messages() && is_missing(reader->cursor());
+               return reader->wants_messages() &&
+                      (is_missing(reader->cursor()) || !reader->awaited_blocks(ahead_bytes, awaited_blocks_max).empty());
            });
 }
 
 std::vector<commit::BlockRef> Channel::take_wanted_blocks(std::uint64_t ahead_bytes) {
     std::vector<commit::BlockRef> refs;
-    if (!damage_.empty() || !log_.has_evicted()) {
+    if (!may_want_blocks()) {
         return refs;
     }
-    const auto take = [&](const LogCursor& cursor) {
-        for (StoredBlock* block : log_.missing_ahead(cursor, ahead_bytes)) {
+    const auto take = [&](const std::vector<StoredBlock*>& blocks) {
+        for (StoredBlock* block : blocks) {
             block->is_loading = true;
             refs.push_back(block->ref);
         }
     };
     for (const auto& reader : readers_) {
         if (reader->wants_messages()) {
-            take(reader->cursor());
+            take(reader->awaited_blocks(ahead_bytes, awaited_blocks_max));
+            take(log_.missing_ahead(reader->cursor(), ahead_bytes));
         }
     }
     if (compaction_ && compaction_->cursor() != nullptr) {
-        take(*compaction_->cursor());
+        take(log_.missing_ahead(*compaction_->cursor(), ahead_bytes));
     }
     return refs;
 }
@@ -282,13 +332,20 @@ void Channel::on_block_postponed(const commit::BlockRef& ref) noexcept {
 }
 
 void Channel::on_block_read(const commit::BlockRef& ref, const Payload& body) {
-    if (log_.evicted_block(ref) == nullptr) {
+    const StoredBlock* block = log_.evicted_block(ref);
+    if (block == nullptr) {
         return;  // Purged meanwhile.
     }
-    if (!log_.restore_block(ref, body)) {
+    const bool is_held = block->first->held > 0;
+    if (!log_.restore_block(ref, body, runs_at_rest())) {
         return mark_damaged("block at position " + std::to_string(ref.position) + " of segment " +
                             std::to_string(ref.segment) + " (offsets " + std::to_string(ref.first) + " to " +
                             std::to_string(ref.end - 1) + ") cannot be read");
+    }
+    if (is_held) {
+        for (const auto& reader : readers_) {
+            reader->block_arrived(ref.first, ref.end);
+        }
     }
     messages_visible();
     state_changed();

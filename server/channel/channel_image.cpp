@@ -243,9 +243,14 @@ bool ChannelImage::is_in_block(Offset first, Offset end) const {
 }
 
 bool ChannelImage::can_stay_on_disk(const commit::BlockRef& block) const {
-    const bool is_cut = block.first < trimmed_end_;  // Of a stream: its first batches are given up.
-    return !is_ruled(block) && !is_cut && std::ranges::none_of(readers_, [&](const auto& reader) {
-        return (reader.first == queue_reader) == is_queue() && !reader.second.is_uniform(block.first, block.end);
+    if (block.first < trimmed_end_) {
+        return false;  // Of a stream: its first batches are given up.
+    }
+    const bool may_rest = settings_.options.kind != Kind::stream;
+    return std::ranges::all_of(readers_, [&](const auto& reader) {
+        const bool is_one = (reader.first == queue_reader) == is_queue();
+        return !is_one || (may_rest && reader.second.is_at_rest(block.first, block.end)) ||
+               (!is_ruled(block) && reader.second.is_uniform(block.first, block.end));
     });
 }
 

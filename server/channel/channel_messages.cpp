@@ -388,7 +388,7 @@ void Channel::pack_remnants(const MessageLog::RemnantLimits& limits) {
 
 // Memory, and blocks that are to be read, become free without a word to this channel.
 MonotonicTime Channel::next_pulse() const noexcept {
-    if (intake_.parked_messages() > 0 || gate_.has_short() || compaction_ || !is_head_noted_ || log_.has_evicted() ||
+    if (intake_.parked_messages() > 0 || gate_.has_short() || compaction_ || !is_head_noted_ || may_want_blocks() ||
         log_.has_remnants_to_pack()) {
         return {};
     }

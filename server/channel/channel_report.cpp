@@ -35,6 +35,41 @@ bool visit_block(const Payload& body, const MessageLog& log, Offset from, const 
     return true;
 }
 
+// The block that was read last: neighbours lie in one.
+class LastBlock {
+public:
+    explicit LastBlock(const BlockReader& read) noexcept : read_{read} {}
+    [[nodiscard]] const Payload& of(const StoredBatch& batch) {
+        if (batch.block->ref != ref_) {
+            ref_ = batch.block->ref;
+            body_ = read_ ? read_(ref_) : Payload{};
+        }
+        return body_;
+    }
+
+private:
+    const BlockReader& read_;
+    commit::BlockRef ref_;
+    Payload body_;
+};
+
+// A message whose block is not in memory. False: the visitor has seen enough.
+bool visit_at_rest(const Subscription::Entry& entry, const MessageLog& log, const Visitor& visitor, LastBlock& blocks) {
+    bool goes_on = true;
+    const auto visit = [&](const PeekedMessage& stored) {
+        if (stored.offset == entry.run.first) {
+            PeekedMessage peeked = stored;
+            peeked.attempt = entry.run.attempt;
+            peeked.state = entry.state;
+            peeked.note = entry.note;
+            goes_on = visitor(peeked);
+        }
+        return false;
+    };
+    static_cast<void>(visit_block(blocks.of(*entry.run.batch), log, entry.run.first, visit));
+    return goes_on;
+}
+
 // False: the visitor has seen enough.
 bool visit_run(const Subscription::Entry& entry, Offset from, const Visitor& visitor) {
     const Run& run = entry.run;
@@ -69,6 +104,7 @@ void visit_reader(const MessageLog& log, const Subscription& reader, std::option
     constexpr std::size_t at_once = 256;
     const bool with_fresh = !state || *state == MessageState::ready;
     std::optional<Run> fresh = with_fresh ? log.fresh_run(reader.cursor(), nullptr, from) : std::nullopt;
+    LastBlock blocks{read};
     while (true) {
         const auto entries = reader.entries(state, from, at_once);
         for (const Subscription::Entry& entry : entries) {
@@ -78,7 +114,8 @@ void visit_reader(const MessageLog& log, const Subscription& reader, std::option
                 }
                 fresh = log.fresh_run(reader.cursor(), &*fresh, from);
             }
-            if (!visit_run(entry, from, visitor)) {
+            const bool is_here = entry.run.batch->is_resident;
+            if (is_here ? !visit_run(entry, from, visitor) : !visit_at_rest(entry, log, visitor, blocks)) {
                 return;
             }
         }
@@ -107,6 +144,13 @@ void Channel::peek(const Subscription* reader, std::optional<MessageState> state
     if (state && *state != MessageState::ready) {
         return;
     }
+    // Of a block at rest not all is left.
+    const Visitor wanted_only = [&](const PeekedMessage& peeked) {
+        const bool is_wanted = std::ranges::any_of(readers_, [&](const auto& one) {
+            return one->has_at_rest(peeked.offset) || peeked.offset >= one->cursor().offset();
+        });
+        return !is_wanted || visitor(peeked);
+    };
     for (const StoredBatch* batch = log_.oldest_kept(); batch != nullptr && batch->base < log_.visible_end();
          batch = batch->next) {
         if (batch->end() <= from || batch->is_trimmed) {
@@ -116,7 +160,8 @@ void Channel::peek(const Subscription* reader, std::optional<MessageState> state
             .batch = const_cast<StoredBatch*>(batch), .first = batch->base, .count = batch->count, .bytes = batch->size};
         const bool has_holes = batch->is_resident && (batch->removed > 0 || batch->pieces);
         for (const Run& run : has_holes ? log_.live_runs(*whole.batch) : std::vector<Run>{whole}) {
-            if (run.end() > from && !visit_stored(log_, run, from, visitor, read)) {
+            const bool is_part = batch->held > 0 && !batch->is_resident;
+            if (run.end() > from && !visit_stored(log_, run, from, is_part ? wanted_only : visitor, read)) {
                 return;
             }
         }

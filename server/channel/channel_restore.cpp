@@ -100,7 +100,7 @@ bool Channel::install_contents(const ChannelImage& image, const BlockReader& rea
 bool Channel::install_block(const ChannelImage& image, const commit::BlockRef& ref, const BlockReader& read) {
     log_.begin_at(ref.first);
     if (image.can_stay_on_disk(ref)) {
-        static_cast<void>(log_.append_evicted(ref, ref.size, image.time_of(ref)));
+        static_cast<void>(log_.append_evicted(ref, ref.size, image.time_of(ref), image.is_ruled(ref)));
         return true;
     }
     const Payload body = read(ref);

@@ -156,14 +156,4 @@ void Channel::subscription_changed() {
     room_changed();
 }
 
-MoveStep Channel::begin_move(Subscription& reader, const MoveWish& wish, const BlockReader& read) {
-    while (true) {
-        MoveStep step = reader.begin_move(wish);
-        if (!step.parts.empty() || !step.wanted || !damage_.empty()) {
-            return step;
-        }
-        on_block_read(*step.wanted, read(*step.wanted));
-    }
-}
-
 }  // namespace baton::channel

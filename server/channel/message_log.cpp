@@ -37,10 +37,9 @@ Run Run::take_front(Cut cut) noexcept {
 bool Run::try_append(const Run& next) noexcept {
     if (next.batch != batch || next.first != end() || next.attempt != attempt || next.is_started != is_started ||
         next.was_delivered != was_delivered || next.is_kept != is_kept ||
-        next.lease_end != lease_end || next.lease_cap != lease_cap) {
+        next.lease_end != lease_end || next.lease_cap != lease_cap || next.position != position + bytes) {
         return false;
     }
-    BATON_ASSERT(next.position == position + bytes);
     count += next.count;
     bytes += next.bytes;
     return true;
@@ -77,7 +76,7 @@ void MessageLog::clear() noexcept {
     remnant_list_.clear();
     remnants_ = new_remnants_ = 0;
     next_offset_ = visible_end_ = 1;
-    messages_ = bytes_ = resident_bytes_ = 0;
+    messages_ = bytes_ = resident_bytes_ = awaited_ = 0;
     ended_ = cursors_;
     for (LogCursor* cursor : cursors_) {
         cursor->batch_ = nullptr;
@@ -512,7 +511,7 @@ void MessageLog::forget(const Run& run) noexcept {
     }
     if (batch->remaining == 0) {
         if (!batch->is_exact && !batch->is_trimmed) {
-            messages_ -= batch->count;
+            messages_ -= batch->live();
             bytes_ -= batch->size;
         }
         unlink(batch);
@@ -593,6 +592,10 @@ void MessageLog::unlink(StoredBatch* batch) noexcept {
     if (batch->has_rules) {
         std::erase(ruled_, batch);  // Nobody has looked at it, and it had to make room.
     }
+    if (batch->index != 0 && batch->block == nullptr) {
+        in_log_.erase(*batch);
+    }
+    leave_block(*batch);
     batches_.erase(*batch);
     if (batch->is_resident) {
         resident_bytes_ -= batch->messages.size();
@@ -602,10 +605,6 @@ void MessageLog::unlink(StoredBatch* batch) noexcept {
     if (batch->remnant != Remnant::no) {
         unlink_remnant(*batch);
     }
-    if (batch->index != 0 && batch->block == nullptr) {
-        in_log_.erase(*batch);
-    }
-    leave_block(*batch);
 }
 
 // The node of a batch that is not linked any more.

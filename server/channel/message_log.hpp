@@ -230,26 +230,44 @@ public:
 
     /// The oldest batch that is in the log only, by the order of records; null if there is none.
     [[nodiscard]] StoredBatch* oldest_in_log() const noexcept { return in_log_.first(); }
-    /// Whether the batch may leave memory: nobody holds anything of it, all of it is visible, and each reader has either
+    /// Whether the batch may leave memory: what somebody holds of it rests, all of it is visible, and each reader has either
     /// all of it before it or all of it behind it.
     [[nodiscard]] bool is_untouched(const StoredBatch& batch) const noexcept;
+    /// Whether all that is left of the batch rests.
+    [[nodiscard]] bool is_at_rest(const StoredBatch& batch) const noexcept {
+        return keep_ == Keep::until_settled && batch.resting == batch.remaining;
+    }
+    /// Messages of the batch that somebody holds are in quarantine, or not any more.
+    static void rest(StoredBatch& batch, std::uint32_t count) noexcept { batch.resting += count; }
+    static void end_rest(StoredBatch& batch, std::uint32_t count) noexcept { batch.resting -= count; }
+    /// Messages that somebody holds are to be given when they are in memory again, or not any more.
+    void await(std::int64_t count) noexcept { awaited_ += static_cast<std::uint64_t>(count); }
+    [[nodiscard]] bool has_awaited() const noexcept { return awaited_ > 0; }
+    /// Adds the runs with offsets first .. end - 1 of those who hold messages of batches that are at rest or not in memory: of
+    /// one message each, to be changed. In no order.
+    using RunsAtRest = std::function<void(Offset first, Offset end, std::vector<Run*>&)>;
     /// Keeps the node alive until unpin(), which says whether anything of it remains.
     static void pin(StoredBatch& batch) noexcept { ++batch.pins; }
     /// As often as it was called.
     bool unpin(StoredBatch& batch) noexcept;
     /// The batches, neighbours without gaps from `first` on up to offset `ref.end`, are in this block.
     void set_block(const std::vector<StoredBatch*>& batches, const commit::BlockRef& ref) noexcept;
-    /// The block's batches leave memory; all must be untouched and neighbours. Returns the bytes.
-    std::uint64_t evict(StoredBlock& block) noexcept;
-    /// Blocks with all their batches untouched and in memory, highest offsets first, of which no reader will want
-    /// anything for the next `keep_bytes` (an estimate).
-    [[nodiscard]] std::vector<StoredBlock*> evictable(std::uint64_t keep_bytes, std::uint64_t bytes_max) const;
+    /// The block's batches leave memory; it is one of `evictable`. Returns the bytes.
+    std::uint64_t evict(StoredBlock& block, const RunsAtRest& runs) noexcept;
+    /// Blocks with all their batches untouched and in memory: such as are behind all readers, as far as a look at some of them
+    /// finds any, and then, highest offsets first, those of which no reader will want anything for the next `keep_bytes` (an
+    /// estimate).
+    [[nodiscard]] std::vector<StoredBlock*> evictable(std::uint64_t keep_bytes, std::uint64_t bytes_max);
     /// Blocks that have to be read next for this reader, in order, as far as `bytes` reach from its cursor on. Not those under way.
     [[nodiscard]] std::vector<StoredBlock*> missing_ahead(const LogCursor& cursor, std::uint64_t bytes) const;
     /// The block at this place has been read: batches with their headers, as it was written. False: it is not what it
     /// should be, and nothing was changed. No block there (it was purged meanwhile): true.
-    [[nodiscard]] bool restore_block(const commit::BlockRef& ref, const Payload& body) noexcept;
+    [[nodiscard]] bool restore_block(const commit::BlockRef& ref, const Payload& body, const RunsAtRest& runs) noexcept;
     [[nodiscard]] bool has_evicted() const noexcept { return !evicted_.empty(); }
+    /// Of a block that is not in memory something is fresh for a reader.
+    [[nodiscard]] bool has_evicted_ahead() const noexcept {
+        return !evicted_.empty() && evicted_.rbegin()->second->remaining > evicted_.rbegin()->second->held;
+    }
     [[nodiscard]] StoredBlock* evicted_block(const commit::BlockRef& ref) const noexcept;
     /// What readers will want within about so many bytes.
     [[nodiscard]] OffsetSet wanted_soon(std::uint64_t keep_bytes) const;
@@ -260,8 +278,8 @@ public:
     void begin_at(Offset next_offset) noexcept;
     StoredBatch& append_restored(std::uint32_t count, std::uint16_t flags, std::uint32_t crc32c, WallTime time,
                                  Payload messages) noexcept;
-    /// `time`: of its newest message.
-    StoredBatch& append_evicted(const commit::BlockRef& ref, std::uint32_t region_bytes, WallTime time) noexcept;
+    /// `region_bytes`: about. `time`: of its newest message.
+    StoredBatch& append_evicted(const commit::BlockRef& ref, std::uint32_t region_bytes, WallTime time, bool has_rules) noexcept;
     /// Gives the building up: the log is empty and new again, and nothing of its blocks is reported as dead.
     void clear() noexcept;
     /// Before it is destroyed: destroys so many batches. True: there are none left. Nothing else may be called any more.
@@ -313,7 +331,17 @@ private:
     void add_fresh(const LogCursor& cursor, StoredBatch& batch, std::vector<Run>& wanted) const;
     void keep_only(StoredBatch& batch, const std::vector<Run>& wanted) noexcept;
     void hold(StoredBatch& batch, std::uint32_t count) noexcept;
-    [[nodiscard]] bool is_evictable(const StoredBlock& block) const noexcept;
+    [[nodiscard]] bool is_evictable(const StoredBlock& block, Offset lowest_cursor) const noexcept;
+    void add_at_rest(std::uint64_t bytes_max, std::uint64_t& bytes, std::vector<StoredBlock*>& found);
+    struct BlockEntry {
+        BatchHeader header;
+        Payload messages;
+        std::size_t runs = 0;  // Of one message each, that somebody holds.
+    };
+    [[nodiscard]] std::optional<std::vector<BlockEntry>> entries_of(const commit::BlockRef& ref, const Payload& body) const;
+    [[nodiscard]] static bool count_runs(std::vector<BlockEntry>& entries, const std::vector<Run*>& runs) noexcept;
+    StoredBatch& add_restored(BlockEntry& entry, const StoredBatch& stand_in, std::uint64_t wanted) noexcept;
+    void enter_restored(StoredBatch& stand_in, StoredBatch& first) noexcept;
 
     const Keep keep_;
     std::vector<LogCursor*> cursors_;
@@ -327,6 +355,8 @@ private:
     std::uint64_t messages_ = 0;
     std::uint64_t bytes_ = 0;
     std::uint64_t resident_bytes_ = 0;
+    std::uint64_t awaited_ = 0;
+    Offset rest_turn_ = 0;  // Where blocks behind all readers are looked at next.
     std::vector<StoredBatch*> ruled_;
     std::vector<StoredBatch*> free_;  // Nodes to use again, so that a steady state allocates nothing.
     LinkedList<StoredBatch, &StoredBatch::older, &StoredBatch::newer> in_log_;  // Only there.

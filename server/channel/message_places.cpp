@@ -1,10 +1,12 @@
 // MessageLog, part two: where the batches of a durable channel are. In the log, in blocks of segments, in memory.
 #include <algorithm>
 #include <iterator>
+#include <span>
 
 #include "common/base/assert.hpp"
 #include "common/base/batch.hpp"
 #include "server/channel/message_log.hpp"
+#include "server/channel/message_rules.hpp"
 
 namespace baton::channel {
 
@@ -47,13 +49,8 @@ void MessageLog::set_block(const std::vector<StoredBatch*>& batches, const commi
         ++block->batches;
         block->has_rules = block->has_rules || batch->has_rules;
         block->time = std::max(block->time, batch->time);
-        if (batch->base == ref.first) {
-            block->first = batch;
-        }
     }
-    if (keep_ == Keep::until_trimmed) {
-        block->first = batches.front();  // What was in front of it has been removed, or given up.
-    }
+    block->first = batches.front();
     resident_blocks_.emplace(ref.first, block);
 }
 
@@ -63,8 +60,7 @@ void MessageLog::leave_block(StoredBatch& batch) noexcept {
         return;
     }
     if (block->first == &batch) {
-        const bool is_hole = batch.removed == batch.count && batch.next != nullptr && batch.next->block == block;
-        block->first = is_hole ? batch.next : nullptr;
+        block->first = batch.next != nullptr && batch.next->block == block ? batch.next : nullptr;
     }
     if (--block->batches > 0) {
         return;
@@ -94,9 +90,16 @@ std::vector<const StoredBlock*> MessageLog::blocks(Offset from, std::uint64_t li
 
 // --- Out of memory and back --------------------------------------------------------------------------------------------
 
+// Compaction may remove what rests in a stream, and the disk keep it no longer: there it stays in memory.
 bool MessageLog::is_untouched(const StoredBatch& batch) const noexcept {
-    if (batch.held > 0 || batch.is_picked || batch.has_rules || batch.end() > visible_end_ ||
-        (keep_ == Keep::until_settled && batch.remaining % batch.count != 0)) {
+    const bool is_stream = keep_ == Keep::until_trimmed;
+    if (batch.held > (is_stream ? 0 : batch.resting) || batch.end() > visible_end_) {
+        return false;
+    }
+    if (is_at_rest(batch)) {
+        return batch.cursors == 0;
+    }
+    if (batch.is_picked || batch.has_rules || (!is_stream && (batch.remaining - batch.resting) % batch.count != 0)) {
         return false;
     }
     return batch.cursors == 0 || std::ranges::none_of(cursors_, [&](const LogCursor* cursor) {
@@ -128,36 +131,44 @@ OffsetSet MessageLog::wanted_soon(std::uint64_t keep_bytes) const {
 }
 
 // Neighbours, each untouched, and wanted by equally many: so that one node can stand for all of them. Without a gap, unless
-// compaction made it.
-bool MessageLog::is_evictable(const StoredBlock& block) const noexcept {
+// compaction made it, or all of it is behind all readers.
+bool MessageLog::is_evictable(const StoredBlock& block, Offset lowest_cursor) const noexcept {
     const StoredBatch* batch = block.first;
     const bool is_stream = keep_ == Keep::until_trimmed;
-    if (batch == nullptr || block.has_rules || (is_stream && (kept_ == nullptr || block.ref.first < kept_->base))) {
+    if (batch == nullptr || (is_stream && (kept_ == nullptr || block.ref.first < kept_->base))) {
         return false;
     }
-    const std::uint64_t wanted = batch->remaining / batch->count;
+    const bool is_behind = !is_stream && block.ref.end <= lowest_cursor;
+    const auto wanted_by = [](const StoredBatch& one) { return (one.remaining - one.resting) / one.count; };
     Offset at = block.ref.first;
     for (std::uint32_t left = block.batches; left > 0; --left, batch = batch->next) {
-        if (batch == nullptr || batch->block != &block || batch->pins > 0 || !is_untouched(*batch) ||
-            (batch != block.first && batch->cursors > 0) || batch->is_exact != block.first->is_exact ||
-            batch->is_trimmed || (!is_stream && (batch->base != at || batch->remaining / batch->count != wanted))) {
+        if (batch == nullptr || batch->block != &block || batch->pins > 0 || !is_untouched(*batch) || batch->is_trimmed ||
+            (batch != block.first && batch->cursors > 0) || batch->is_exact != block.first->is_exact) {
+            return false;
+        }
+        if (is_behind ? !is_at_rest(*batch)
+                      : !is_stream && (batch->base != at || is_at_rest(*batch) || wanted_by(*batch) != wanted_by(*block.first))) {
             return false;
         }
         at = batch->end();
     }
-    return is_stream || at == block.ref.end;
+    return is_stream || is_behind || (at == block.ref.end && !block.has_rules);
 }
 
-std::vector<StoredBlock*> MessageLog::evictable(std::uint64_t keep_bytes, std::uint64_t bytes_max) const {
+std::vector<StoredBlock*> MessageLog::evictable(std::uint64_t keep_bytes, std::uint64_t bytes_max) {
     std::vector<StoredBlock*> found;
-    const OffsetSet wanted = wanted_soon(keep_bytes);
     std::uint64_t bytes = 0;
+    if (keep_ == Keep::until_settled) {
+        add_at_rest(bytes_max, bytes, found);
+    }
+    const OffsetSet wanted = wanted_soon(keep_bytes);
+    const Offset lowest = lowest_cursor();
     for (auto at = resident_blocks_.rbegin(); at != resident_blocks_.rend() && bytes < bytes_max; ++at) {
         StoredBlock* block = at->second;
-        if (keep_ == Keep::until_settled && block->ref.end <= lowest_cursor()) {
+        if (keep_ == Keep::until_settled && block->ref.end <= lowest) {
             break;  // What all readers have behind them and still hold.
         }
-        if (!overlaps(wanted, block->ref.first, block->ref.first + 1) && is_evictable(*block)) {
+        if (!overlaps(wanted, block->ref.first, block->ref.first + 1) && is_evictable(*block, lowest)) {
             found.push_back(block);
             bytes += block->ref.size;
         }
@@ -165,14 +176,52 @@ std::vector<StoredBlock*> MessageLog::evictable(std::uint64_t keep_bytes, std::u
     return found;
 }
 
-std::uint64_t MessageLog::evict(StoredBlock& block) noexcept {
-    BATON_ASSERT(is_evictable(block));
+// There may be very many, of which none can go.
+void MessageLog::add_at_rest(std::uint64_t bytes_max, std::uint64_t& bytes, std::vector<StoredBlock*>& found) {
+    constexpr std::size_t looks_max = 1'024;
+    const Offset lowest = lowest_cursor();
+    auto at = resident_blocks_.lower_bound(rest_turn_);
+    for (std::size_t looks = std::min(resident_blocks_.size(), looks_max); looks > 0 && bytes < bytes_max; --looks) {
+        if (at == resident_blocks_.end() || at->second->ref.end > lowest) {
+            if (rest_turn_ == 0) {
+                break;  // It has looked at all of them.
+            }
+            at = resident_blocks_.begin();
+            rest_turn_ = 0;
+            continue;
+        }
+        if (is_evictable(*at->second, lowest)) {
+            found.push_back(at->second);
+            bytes += at->second->ref.size;
+        }
+        ++at;
+    }
+    rest_turn_ = at != resident_blocks_.end() ? at->first : 0;
+}
+
+std::uint64_t MessageLog::evict(StoredBlock& block, const RunsAtRest& runs) noexcept {
     StoredBatch* first = block.first;
+    std::uint64_t held = 0;
+    const StoredBatch* batch = first;
+    for (std::uint32_t left = block.batches; left > 0; --left, batch = batch->next) {
+        held += batch->held;
+    }
+    std::vector<Run*> at_rest;
+    if (held > 0) {
+        runs(block.ref.first, block.ref.end, at_rest);
+    }
+    for (Run* run : at_rest) {
+        if (run->batch->block == &block) {
+            run->batch = first;
+        }
+    }
     std::uint64_t bytes = first->messages.size();
     // The first node stands for all; the others go.
     while (block.batches > 1) {
         StoredBatch* next = first->next;
         first->remaining += next->remaining;
+        first->held += next->held;
+        first->resting += next->resting;
         first->count += next->count;
         first->size += next->size;
         first->removed_bytes += next->removed_bytes;
@@ -192,6 +241,10 @@ std::uint64_t MessageLog::evict(StoredBlock& block) noexcept {
     }
     if (keep_ == Keep::until_trimmed) {
         cover_block(*first);
+    } else if (first->remaining == first->held) {
+        first->base = block.ref.first;
+        first->removed = static_cast<std::uint32_t>(block.ref.end - block.ref.first) - first->count;
+        first->count += first->removed;
     }
     BATON_ASSERT(first->end() == block.ref.end && block.batches == 1);
     first->time = block.time;  // It is as old as its newest message.
@@ -200,6 +253,7 @@ std::uint64_t MessageLog::evict(StoredBlock& block) noexcept {
     first->messages = {};
     first->pieces.reset();
     first->is_resident = false;
+    first->has_rules = false;
     if (first->remnant != Remnant::no) {
         unlink_remnant(*first);
     }
@@ -229,95 +283,172 @@ StoredBlock* MessageLog::evicted_block(const commit::BlockRef& ref) const noexce
     return found != evicted_.end() && found->second->block->ref == ref ? found->second->block : nullptr;
 }
 
-bool MessageLog::restore_block(const commit::BlockRef& ref, const Payload& body) noexcept {
+namespace {
+
+// Runs of one message each, in order, refer to the batch that has them again. Their bytes.
+std::uint64_t bring_back(std::span<Run* const> runs, StoredBatch& batch) noexcept {
+    std::uint64_t bytes = 0;
+    Cut at;
+    for (Run* run : runs) {
+        const auto index = static_cast<std::uint32_t>(run->first - batch.base);
+        at.bytes += batch.bytes_between(at.count, at.bytes, index);
+        at.count = index;
+        run->batch = &batch;
+        run->position = at.bytes;
+        run->bytes = static_cast<std::uint32_t>(first_message_bytes(batch.messages.bytes().subspan(at.bytes)));
+        bytes += run->bytes;
+    }
+    return bytes;
+}
+
+}  // namespace
+
+bool MessageLog::restore_block(const commit::BlockRef& ref, const Payload& body, const RunsAtRest& runs_at_rest) noexcept {
     StoredBlock* block = evicted_block(ref);
     if (block == nullptr) {
         return true;
     }
     StoredBatch* stand_in = evicted_.find(ref.first)->second;
-    // First everything is checked, then everything is changed.
-    struct Entry {
-        BatchHeader header;
-        Payload messages;
-    };
-    std::vector<Entry> entries;
-    Offset at = ref.first;
-    std::uint64_t size = 0;
-    for (std::size_t position = 0; position < body.size();) {
-        const auto header = front_batch(body.bytes().subspan(position));
-        if (!header || header->base_offset < at || header->base_offset + header->count > ref.end ||
-            !is_hole(at, header->base_offset)) {
-            return false;
-        }
-        at = header->base_offset + header->count;
-        if (!is_hole(header->base_offset, at)) {
-            entries.push_back({*header, body.slice(position + batch_header_size, header->messages_size)});
-            size += header->messages_size;
-        }
-        position += batch_header_size + header->messages_size;
+    std::vector<Run*> runs;
+    if (stand_in->held > 0) {
+        runs_at_rest(ref.first, ref.end, runs);
+        std::ranges::sort(runs, {}, [](const Run* run) { return run->first; });
     }
-    if (!is_hole(at, ref.end) || entries.empty()) {
+    // First everything is checked, then everything is changed.
+    auto entries = entries_of(ref, body);
+    if (!entries || !count_runs(*entries, runs)) {
         return false;
     }
-    StoredBatch* first = nullptr;
+    const bool is_stream = keep_ == Keep::until_trimmed;
+    const std::uint64_t wanted = (stand_in->remaining - stand_in->held) / stand_in->count;  // By so many readers, all of it.
+    const bool is_counted_by_run = stand_in->is_exact && wanted == 0;
+    std::uint64_t before = is_counted_by_run ? 0 : stand_in->size - stand_in->removed_bytes;
+    for (const Run* run : runs) {
+        before += is_counted_by_run ? run->bytes : 0;
+    }
     std::uint64_t live_bytes = 0;
+    std::uint64_t messages = 0;
     std::uint64_t dead_bytes = body.size();
-    const std::uint64_t wanted = stand_in->remaining / stand_in->count;
-    for (Entry& entry : entries) {
-        StoredBatch* batch = new_batch();
-        batch->base = entry.header.base_offset;
-        batch->count = entry.header.count;
-        batch->removed = static_cast<std::uint32_t>(overlap(removed_, batch->base, batch->end()));
-        batch->remaining = keep_ == Keep::until_trimmed ? batch->live() : batch->count * wanted;
-        batch->is_exact = stand_in->is_exact;
-        batch->size = entry.header.messages_size;
-        batch->flags = entry.header.flags;
-        batch->crc32c = entry.header.crc32c;
-        batch->time = {entry.header.time_us};
-        batch->messages = std::move(entry.messages);
-        batch->removed_bytes = removed_bytes_in(*batch);
-        live_bytes += batch->size - batch->removed_bytes;
-        dead_bytes -= batch_header_size + batch->size - batch->removed_bytes;
-        batch->index = stand_in->index;
-        batch->block = block;
-        ++block->batches;
-        batches_.insert(*batch, stand_in);
-        first = first != nullptr ? first : batch;
+    StoredBatch* first = nullptr;
+    auto run = runs.begin();
+    for (BlockEntry& entry : *entries) {
+        if (!is_stream && wanted == 0 && entry.runs == 0) {
+            continue;  // All of it is settled.
+        }
+        StoredBatch& batch = add_restored(entry, *stand_in, wanted);
+        first = first != nullptr ? first : &batch;
+        const std::uint64_t held_bytes = bring_back({run, run + static_cast<std::ptrdiff_t>(entry.runs)}, batch);
+        run += static_cast<std::ptrdiff_t>(entry.runs);
+        messages += is_counted_by_run ? batch.held : batch.live();
+        live_bytes += is_counted_by_run ? held_bytes : batch.size - batch.removed_bytes;
+        dead_bytes -= is_stream ? batch_header_size + batch.size - batch.removed_bytes : 0;
     }
     BATON_ASSERT(uncommitted_ != stand_in);
     kept_ = kept_ == stand_in ? first : kept_;
     --block->batches;
-    dead_bytes_ += dead_bytes - block->dead_bytes;
-    block->dead_bytes = dead_bytes;
+    if (is_stream) {
+        dead_bytes_ += dead_bytes - block->dead_bytes;
+        block->dead_bytes = dead_bytes;
+    }
     block->first = first;
     block->is_loading = false;
     stand_in->block = nullptr;
     evicted_.erase(ref.first);
     resident_blocks_.emplace(ref.first, block);
-    resident_bytes_ += size;
     // After a restart the size of a block's messages is only estimated.
-    bytes_ = bytes_ - (stand_in->size - stand_in->removed_bytes) + live_bytes;
-    StoredBatch* const behind = stand_in->next;
-    batches_.erase(*stand_in);
-    if (stand_in->is_tracked) {
-        tracked_.erase(stand_in->base);
-        for (StoredBatch* batch = first; batch != behind; batch = batch->next) {
+    bytes_ = bytes_ - before + live_bytes;
+    messages_ = messages_ - (is_counted_by_run ? stand_in->held : stand_in->live()) + messages;
+    enter_restored(*stand_in, *first);
+    forget_removed_before_kept();
+    release(stand_in);
+    return true;
+}
+
+// Nothing: the body is not what it should be.
+std::optional<std::vector<MessageLog::BlockEntry>> MessageLog::entries_of(const commit::BlockRef& ref, const Payload& body) const {
+    std::vector<BlockEntry> entries;
+    Offset at = ref.first;
+    for (std::size_t position = 0; position < body.size();) {
+        const auto header = front_batch(body.bytes().subspan(position));
+        if (!header || header->base_offset < at || header->base_offset + header->count > ref.end ||
+            !is_hole(at, header->base_offset)) {
+            return std::nullopt;
+        }
+        at = header->base_offset + header->count;
+        if (!is_hole(header->base_offset, at)) {
+            entries.push_back({*header, body.slice(position + batch_header_size, header->messages_size)});
+        }
+        position += batch_header_size + header->messages_size;
+    }
+    return is_hole(at, ref.end) && !entries.empty() ? std::optional{std::move(entries)} : std::nullopt;
+}
+
+// False: one of them is in none.
+bool MessageLog::count_runs(std::vector<BlockEntry>& entries, const std::vector<Run*>& runs) noexcept {
+    auto entry = entries.begin();
+    for (const Run* run : runs) {
+        while (entry != entries.end() && run->first >= entry->header.base_offset + entry->header.count) {
+            ++entry;
+        }
+        if (entry == entries.end() || run->first < entry->header.base_offset) {
+            return false;
+        }
+        ++entry->runs;
+    }
+    return true;
+}
+
+StoredBatch& MessageLog::add_restored(BlockEntry& entry, const StoredBatch& stand_in, std::uint64_t wanted) noexcept {
+    StoredBatch& batch = *new_batch();
+    batch.base = entry.header.base_offset;
+    batch.count = entry.header.count;
+    if (keep_ == Keep::until_trimmed) {
+        batch.removed = static_cast<std::uint32_t>(overlap(removed_, batch.base, batch.end()));
+        batch.remaining = batch.live();
+    } else {
+        batch.held = entry.runs;
+        batch.remaining = batch.count * wanted + entry.runs;
+    }
+    batch.is_exact = stand_in.is_exact;
+    batch.is_picked = stand_in.is_picked;
+    batch.size = entry.header.messages_size;
+    batch.flags = entry.header.flags;
+    batch.crc32c = entry.header.crc32c;
+    batch.time = {entry.header.time_us};
+    batch.messages = std::move(entry.messages);
+    batch.removed_bytes = removed_bytes_in(batch);
+    batch.has_rules = stand_in.block->has_rules && entry.header.has_properties() && have_rules(batch.messages.bytes());
+    batch.index = stand_in.index;
+    batch.block = stand_in.block;
+    ++stand_in.block->batches;
+    batches_.insert(batch, const_cast<StoredBatch*>(&stand_in));
+    resident_bytes_ += batch.size;
+    if (batch.held > 0 && wanted == 0) {
+        note_remnant(batch);
+    }
+    return batch;
+}
+
+// Who was at the node that stood for a block goes on with the first of its batches.
+void MessageLog::enter_restored(StoredBatch& stand_in, StoredBatch& first) noexcept {
+    StoredBatch* const behind = stand_in.next;
+    batches_.erase(stand_in);
+    if (stand_in.is_tracked) {
+        tracked_.erase(stand_in.base);
+        for (StoredBatch* batch = &first; batch != behind; batch = batch->next) {
             track(*batch);
         }
     }
-    first->cursors = std::exchange(stand_in->cursors, 0);
+    first.cursors = std::exchange(stand_in.cursors, 0);
     for (LogCursor* cursor : cursors_) {
-        if (cursor->batch_ == stand_in) {
+        if (cursor->batch_ == &stand_in) {
             const Offset from = cursor->offset_;
-            cursor->batch_ = first;
-            cursor->offset_ = first->base;
+            cursor->batch_ = &first;
+            cursor->offset_ = first.base;
             count_passed(*cursor, from);
             pass_holes(*cursor);
         }
     }
-    forget_removed_before_kept();
-    release(stand_in);
-    return true;
 }
 
 // --- From an image -----------------------------------------------------------------------------------------------------
@@ -334,9 +465,11 @@ StoredBatch& MessageLog::append_restored(std::uint32_t count, std::uint16_t flag
     return batch;
 }
 
-StoredBatch& MessageLog::append_evicted(const commit::BlockRef& ref, std::uint32_t region_bytes, WallTime time) noexcept {
-    StoredBatch& batch = link_at_end(static_cast<std::uint32_t>(ref.end - ref.first), region_bytes);
-    batch.block = new StoredBlock{.ref = ref, .batches = 1, .first = &batch, .time = time};
+StoredBatch& MessageLog::append_evicted(const commit::BlockRef& ref, std::uint32_t region_bytes, WallTime time,
+                                        bool has_rules) noexcept {
+    const auto count = static_cast<std::uint32_t>(ref.end - ref.first);
+    StoredBatch& batch = link_at_end(count, std::max(region_bytes / count, 1U) * count);  // They may go one by one.
+    batch.block = new StoredBlock{.ref = ref, .batches = 1, .first = &batch, .has_rules = has_rules, .time = time};
     batch.time = time;
     batch.is_resident = false;
     evicted_.emplace(batch.base, &batch);

@@ -118,6 +118,22 @@ bool ReaderImage::is_uniform(Offset first, Offset end) const {
     return !has_entry && (cursor_ <= first || cursor_ >= end);
 }
 
+bool ReaderImage::is_at_rest(Offset first, Offset end) const {
+    if (cursor_ < end) {
+        return false;
+    }
+    auto entry = entries_.lower_bound(first);
+    if (entry != entries_.begin() && std::prev(entry)->second.end > first) {
+        --entry;
+    }
+    for (; entry != entries_.end() && entry->first < end; ++entry) {
+        if (entry->second.kind != ReaderEntryKind::quarantined && entry->second.kind != ReaderEntryKind::kept) {
+            return false;
+        }
+    }
+    return true;
+}
+
 std::uint64_t ReaderImage::live_messages(Offset next_offset) const noexcept {
     std::uint64_t count = next_offset > cursor_ ? next_offset - cursor_ : 0;
     for (const auto& [first, entry] : entries_) {

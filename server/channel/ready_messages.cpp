@@ -27,6 +27,17 @@ bool ReadyMessages::is_plain_before_fresh() const noexcept {
            (is_absorbing_ || plain_.head().first < cursor_.offset() || log_.readable(cursor_) == 0);
 }
 
+std::uint64_t ReadyMessages::count_before_awaited() const noexcept {
+    const std::uint64_t here = taken_ - awaited_.messages();
+    if (!fair_.empty() || !high_.empty()) {
+        return here;
+    }
+    const Offset barrier = awaited_.head().first;
+    const bool is_plain_next = here > 0 && plain_.head().first < barrier;
+    const bool is_fresh_next = !is_absorbing_ && cursor_.offset() < barrier;
+    return (is_plain_next ? here : 0) + (is_fresh_next ? log_.readable(cursor_) : 0);
+}
+
 Run ReadyMessages::head() const noexcept {
     if (!fair_.empty()) {
         return fair_.begin()->second.head();
@@ -64,6 +75,9 @@ Run ReadyMessages::take(Cut cut) noexcept {
 }
 
 void ReadyMessages::put(const Run& run) {
+    if (!run.batch->is_resident) {
+        return put_awaited(run);
+    }
     if (fair_by_.empty() && (!run.batch->has_rules || (run.batch->flags & batch_has_properties) == 0)) {
         taken_ += run.count;
         return plain_.put(run);
@@ -71,6 +85,17 @@ void ReadyMessages::put(const Run& run) {
     Run rest = run;
     while (rest.count > 0) {
         put_one(rest.take_one());
+    }
+}
+
+// One by one, because each may be in another batch of the block. None is the continuation of another.
+void ReadyMessages::put_awaited(Run run) {
+    taken_ += run.count;
+    log_.await(run.count);
+    while (run.count > 0) {
+        Run one = run.take_one();
+        one.position = UINT32_MAX;
+        awaited_.put(one);
     }
 }
 
@@ -102,6 +127,10 @@ std::optional<Run> ReadyMessages::take_from_sets(Take take) {
     };
     try_lanes(high_);
     try_lanes(fair_);
+    if (!taken && !awaited_.empty()) {
+        taken = take(awaited_);
+        log_.await(taken ? -std::int64_t{taken->count} : 0);
+    }
     taken_ -= taken ? taken->count : 0;
     return taken;
 }
@@ -118,6 +147,7 @@ std::optional<Run> ReadyMessages::take_oldest(std::uint64_t limit) {
         }
     };
     offer(plain_);
+    offer(awaited_);
     for (const auto& lane : high_) {
         offer(lane.second);
     }
@@ -141,6 +171,7 @@ std::optional<Run> ReadyMessages::take_before(Offset end) {
 std::vector<Run> ReadyMessages::runs(Offset from, std::size_t limit) const {
     RunMerge merge{from};
     merge.add(plain_.runs());
+    merge.add(awaited_.runs());
     for (const auto& lane : high_) {
         merge.add(lane.second.runs());
     }
@@ -189,8 +220,27 @@ std::vector<Run> ReadyMessages::take_all() {
     plain_ = {};
     high_.clear();
     fair_.clear();
+    log_.await(-static_cast<std::int64_t>(awaited_.messages()));
+    awaited_ = {};
     taken_ = 0;
     return all;
+}
+
+std::vector<Run> ReadyMessages::take_arrived(Offset first, Offset end) {
+    std::vector<Run*> runs;
+    awaited_.add(first, end, runs);
+    std::vector<Run> arrived;
+    for (const Run* run : runs) {
+        if (run->batch->is_resident) {
+            arrived.push_back(*run);
+        }
+    }
+    for (const Run& run : arrived) {
+        static_cast<void>(awaited_.take_at(run.first));
+    }
+    taken_ -= arrived.size();
+    log_.await(-static_cast<std::int64_t>(arrived.size()));
+    return arrived;
 }
 
 }  // namespace baton::channel

@@ -3,6 +3,8 @@
 //
 // In the ordinary case messages stay in the log until they are given. Where each has to be looked at (order by key,
 // fairness, a filter) the subscription *absorbs* them first: only what it has put here is given.
+// What is put here and is not in memory is *awaited*, one by one: until it has been read, nothing with a higher offset is given,
+// unless it has a priority.
 // One owner, the subscription. Next file: dispatcher.hpp.
 #pragma once
 
@@ -35,7 +37,7 @@ public:
 
     /// In memory; 0 exactly if there is nothing to give, otherwise perhaps more than there are.
     [[nodiscard]] std::uint64_t count() const noexcept {
-        return taken_ + (is_absorbing_ ? 0 : log_.readable(cursor_));
+        return awaited_.empty() ? taken_ + (is_absorbing_ ? 0 : log_.readable(cursor_)) : count_before_awaited();
     }
     /// All that nobody holds, also what is on the disk or was not looked at yet.
     [[nodiscard]] std::uint64_t total() const noexcept { return taken_ + log_.fresh(cursor_); }
@@ -61,8 +63,16 @@ public:
     /// Removes them.
     [[nodiscard]] std::vector<Run> take_all();
 
+    /// Those that are not in memory.
+    [[nodiscard]] const ReadySet& awaited() const noexcept { return awaited_; }
+    void add_awaited(Offset first, Offset end, std::vector<Run*>& runs) { awaited_.add(first, end, runs); }
+    /// Removes and returns the awaited messages first .. end - 1 that are in memory now.
+    [[nodiscard]] std::vector<Run> take_arrived(Offset first, Offset end);
+
 private:
     [[nodiscard]] bool is_plain_before_fresh() const noexcept;
+    [[nodiscard]] std::uint64_t count_before_awaited() const noexcept;
+    void put_awaited(Run run);
     void put_one(const Run& message);
     void visit_fair(const StoredBatch& batch, const std::function<void(const Run&)>& visitor) const;
     /// take(set) returns what it took out of one; the first that has any.
@@ -78,6 +88,7 @@ private:
     ReadySet plain_;                                             // Priority 0.
     std::map<std::uint8_t, ReadySet, std::greater<>> high_;      // Others; none is empty.
     std::map<std::uint8_t, FairLane, std::greater<>> fair_;      // Instead of both where the channel is fair.
+    ReadySet awaited_;
 };
 
 }  // namespace baton::channel

@@ -34,6 +34,12 @@ public:
             visit(at->second);
         }
     }
+    /// The same, to be changed but for their offsets.
+    void add(Offset from, Offset end, std::vector<Run*>& runs) {
+        for (auto at = runs_.lower_bound(from); at != runs_.end() && at->first < end; ++at) {
+            runs.push_back(&at->second);
+        }
+    }
     [[nodiscard]] bool has(Offset offset) const noexcept {
         const auto after = runs_.upper_bound(offset);
         return after != runs_.begin() && std::prev(after)->second.end() > offset;

@@ -19,7 +19,7 @@ struct StoredBatch;
 struct StoredBlock {
     commit::BlockRef ref;
     std::uint32_t batches = 0;     ///< That refer to it.
-    StoredBatch* first = nullptr;  ///< The batch at ref.first; null when that is gone.
+    StoredBatch* first = nullptr;  ///< Of those that are left.
     bool is_loading = false;
     bool has_rules = false;  ///< One of its batches has.
     WallTime time{};         ///< Of the newest message that was written to it.
@@ -39,7 +39,8 @@ struct BatchPiece {
 enum class Remnant : std::uint8_t { no, noted, kept };
 
 /// A batch as it was published, or what was left of it when it had to be cut. Or, without messages in memory, several
-/// of them: everything that a block has (`is_resident` false). Those are fresh, whole and without gaps.
+/// of them: everything that a block has (`is_resident` false). For each reader all of those are fresh, whole and without gaps,
+/// or none is: then what it wants of them is in its quarantine, or is to be given again (`ReadyMessages`).
 struct StoredBatch {
     Offset base = 0;
     std::uint32_t count = 0;
@@ -48,8 +49,9 @@ struct StoredBatch {
     /// the log.
     std::uint64_t remaining = 0;
     std::uint64_t held = 0;       ///< Of those, the ones that are in somebody's Run: it refers to this node.
+    std::uint64_t resting = 0;    ///< Of those, the ones that are in quarantine: their bytes need not be in memory.
     std::uint32_t cursors = 0;    ///< Readers that will go on here.
-    std::uint32_t removed = 0;        ///< Of its messages, the ones that compaction has removed,
+    std::uint32_t removed = 0;        ///< Of its messages, the ones that compaction has removed (or gaps in a block at rest),
     std::uint32_t removed_bytes = 0;  ///< and their bytes in the region, as far as is known.
     std::uint32_t crc32c = 0;     ///< Of `messages`, if the flag says so.
     std::uint16_t flags = 0;      ///< As in batch.hpp.
@@ -92,7 +94,11 @@ struct StoredBatch {
         return messages.slice(pieces ? place_of(position) : position, bytes);
     }
     /// Bytes of the region between the message at `position`, which is number `from` of the batch, and number `to`.
+    /// Not in memory: an estimate.
     [[nodiscard]] std::uint32_t bytes_between(std::uint32_t from, std::uint32_t position, std::uint32_t to) const noexcept {
+        if (!is_resident) {
+            return (to - from) * (size / count);
+        }
         return pieces ? position_of(to) - position
                       : cut_count(messages.bytes().subspan(position), to - from).bytes;
     }
@@ -130,7 +136,7 @@ struct Run {
     Offset first = 0;
     std::uint32_t count = 0;
     std::uint32_t attempt = 1;   ///< Under way (held), or the next one (ready).
-    std::uint32_t position = 0;  ///< Of the first message in the batch's region.
+    std::uint32_t position = 0;  ///< Of the first message in the batch's region; without a meaning while that is not in memory.
     std::uint32_t bytes = 0;
     std::uint32_t lease_end = 0;   ///< While held: when it ends, in LeaseTime steps; 0: never.
     std::uint32_t lease_cap = 0;   ///< While held: until then it can be extended.

@@ -492,7 +492,7 @@ bool Subscription::expire_due(std::uint64_t& budget) {
         }
         const Offset offset = expiries_.pop().offset;
         if (const auto run = ready_.take_at(offset)) {
-            run->is_kept ? ready_.put(*run) : expire(*run, Key::held);
+            run->is_kept ? ready_.put(*run) : expire(*run, key_of_ready(*run));
             wake();  // What comes next may fit a receiver that had too little byte credit for this one.
         } else if (const auto waiting = schedule_.take(offset)) {
             expire(waiting->run, waiting->has_key ? Key::held : Key::free);
@@ -554,7 +554,7 @@ bool Subscription::expire_old_ready(std::uint64_t& budget) {
                 }
                 --budget;
                 if (const auto message = ready_.take_at(offset)) {
-                    expire(*message, Key::held);
+                    expire(*message, key_of_ready(*message));
                     wake();
                 }
             }

@@ -188,6 +188,16 @@ public:
     };
     [[nodiscard]] std::vector<Entry> entries(std::optional<MessageState> state, Offset from, std::size_t limit) const;
     [[nodiscard]] std::optional<Entry> find(Offset offset) const;
+    /// Adds the runs with offsets first .. end - 1 that are in quarantine, or ready and not in memory, to be changed.
+    void add_at_rest(Offset first, Offset end, std::vector<Run*>& runs);
+    [[nodiscard]] bool has_at_rest(Offset offset) const noexcept {
+        return quarantine_.contains(offset) || ready_.awaited().has(offset);
+    }
+    /// A block with these messages is in memory again: what was awaited of it can be given.
+    void block_arrived(Offset first, Offset end);
+    /// Blocks that have to be read next for what is ready, in the order in which it is given: as far as `bytes` reach together
+    /// with what is ready in memory, at most so many, without those under way; one at least if nothing else can be given.
+    [[nodiscard]] std::vector<StoredBlock*> awaited_blocks(std::uint64_t bytes, std::size_t blocks_max) const;
     /// Adds the runs of this batch that it holds, in no order.
     void add_held(const StoredBatch& batch, std::vector<Run>& held) const;
 
@@ -202,7 +212,8 @@ public:
     [[nodiscard]] const SubscriptionCounters& counters() const noexcept { return counters_; }
     [[nodiscard]] bool wants_messages() const noexcept { return dispatcher_.has_candidates(); }
     [[nodiscard]] bool is_blocked_on_disk() const noexcept {
-        return ready_.count() == 0 && log_.fresh(cursor()) > 0 && log_.readable(cursor()) == 0;
+        return ready_.count() == 0 &&
+               (!ready_.awaited().empty() || (log_.fresh(cursor()) > 0 && log_.readable(cursor()) == 0));
     }
     [[nodiscard]] const Wait& head_wait() const noexcept { return head_wait_; }
     void note_head_wait();
@@ -310,6 +321,9 @@ private:
     [[nodiscard]] std::optional<Chosen> take_chosen(MessageState state, Offset offset);
     [[nodiscard]] std::optional<Chosen> take_held(MessageState state, Offset offset);
     bool retry_one(Offset offset);
+    void put_retried(const Run& message);
+    /// What is ready and not in memory has not been admitted.
+    [[nodiscard]] static Key key_of_ready(const Run& run) noexcept { return run.batch->is_resident ? Key::held : Key::free; }
     [[nodiscard]] std::optional<Chosen> take_ready_before(Sweep& sweep);
     std::uint64_t drop_ready(Sweep& sweep, std::uint64_t& runs);
     [[nodiscard]] std::optional<Offset> next_of(MessageState state, Offset from) const noexcept;
@@ -344,6 +358,8 @@ private:
         Run run;
         std::shared_ptr<const QuarantineNote> note;
     };
+    void put_into_quarantine(const Run& message, std::shared_ptr<const QuarantineNote> note);
+    [[nodiscard]] std::optional<Quarantined> take_out_of_quarantine(Offset offset);
     std::map<Offset, Quarantined> quarantine_;  // One message each.
     std::map<Offset, Moving> moving_;           // By their first offsets. In flight: of steps.
     std::uint64_t moving_messages_ = 0;

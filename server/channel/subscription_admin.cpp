@@ -122,6 +122,49 @@ void Subscription::add_held(const StoredBatch& batch, std::vector<Run>& held) co
     ready_.visit(batch, add);
 }
 
+// --- On the disk and back ------------------------------------------------------------------------------------------------
+
+void Subscription::add_at_rest(Offset first, Offset end, std::vector<Run*>& runs) {
+    for (auto at = quarantine_.lower_bound(first); at != quarantine_.end() && at->first < end; ++at) {
+        runs.push_back(&at->second.run);
+    }
+    ready_.add_awaited(first, end, runs);
+}
+
+void Subscription::block_arrived(Offset first, Offset end) {
+    for (auto at = quarantine_.lower_bound(first); at != quarantine_.end() && at->first < end; ++at) {
+        MessageLog::rest(*at->second.run.batch, at->second.run.count);
+    }
+    if (ready_.awaited().empty()) {
+        return;
+    }
+    for (const Run& run : ready_.take_arrived(first, end)) {
+        wake();
+        if (run.batch->has_rules && rules_of(properties_of(run)).ttl) {
+            schedule_expiry(run);  // After a restart nobody has looked at it.
+        }
+        put_retried(run);
+    }
+}
+
+std::vector<StoredBlock*> Subscription::awaited_blocks(std::uint64_t bytes, std::size_t blocks_max) const {
+    std::vector<StoredBlock*> blocks;
+    const ReadySet& awaited = ready_.awaited();
+    const std::uint64_t here = ready_.taken() - awaited.messages();
+    const std::uint64_t bytes_here = here * (log_.bytes() / std::max<std::uint64_t>(log_.messages(), 1));
+    std::uint64_t left = bytes - std::min(bytes, bytes_here);
+    left = ready_.count() == 0 ? std::max<std::uint64_t>(left, 1) : left;
+    for (auto at = awaited.runs().begin(); at != awaited.runs().end() && left > 0 && blocks_max > 0; --blocks_max) {
+        StoredBlock* block = at->second.batch->block;
+        if (!block->is_loading) {
+            blocks.push_back(block);
+        }
+        left -= std::min<std::uint64_t>(left, block->ref.size);
+        at = awaited.runs().lower_bound(block->ref.end);
+    }
+    return blocks;
+}
+
 Offset Subscription::oldest_offset() const noexcept {
     Offset oldest = log_.fresh(cursor()) > 0 ? cursor().offset() : UINT64_MAX;
     const auto offer = [&](Offset offset) { oldest = std::min(oldest, offset); };
@@ -148,7 +191,7 @@ std::optional<Subscription::Chosen> Subscription::take_ready_before(Sweep& sweep
         return Chosen{*run, Key::free};
     }
     if (const auto run = ready_.take_before(sweep.end)) {
-        return Chosen{*run, Key::held};
+        return Chosen{*run, key_of_ready(*run)};
     }
     LogCursor& cursor = ready_.cursor();
     if (log_.fresh(cursor) == 0 || cursor.offset() >= sweep.end) {
@@ -200,6 +243,7 @@ void Subscription::forget_all() {
         log_.forget(entry.second.run);
     }
     for (const auto& entry : quarantine_) {
+        MessageLog::end_rest(*entry.second.run.batch, entry.second.run.count);
         log_.forget(entry.second.run);
     }
     for (const auto& entry : moving_) {
@@ -234,20 +278,25 @@ bool Subscription::dismantle(std::uint64_t& items) {
 
 // False: it is not in quarantine.
 bool Subscription::retry_one(Offset offset) {
-    auto node = quarantine_.extract(offset);
-    if (node.empty()) {
+    auto quarantined = take_out_of_quarantine(offset);
+    if (!quarantined) {
         return false;
     }
-    Run run = node.mapped().run;
+    Run& run = quarantined->run;
     run.attempt = 1;
     run.is_kept = true;
     note_entry(run, ReaderEntryKind::kept);
     wake();
-    const std::uint64_t key = is_ordered() ? number_of(key_of(properties_of(run))) : 0;
-    if (key == 0 || keys_.admit(run, key)) {
-        ready_.put(run);
-    }
+    put_retried(run);
     return true;
+}
+
+void Subscription::put_retried(const Run& message) {
+    const bool is_looked_at = is_ordered() && message.batch->is_resident;
+    const std::uint64_t key = is_looked_at ? number_of(key_of(properties_of(message))) : 0;
+    if (key == 0 || keys_.admit(message, key)) {
+        ready_.put(message);
+    }
 }
 
 std::uint64_t Subscription::retry(std::span<const Offset> offsets) {
@@ -302,7 +351,7 @@ std::optional<Subscription::Chosen> Subscription::take_held(MessageState state, 
     switch (state) {
         case MessageState::ready: {
             if (const auto run = ready_.take_at(offset)) {
-                return Chosen{*run, Key::held};
+                return Chosen{*run, key_of_ready(*run)};
             }
             const auto run = keys_.take_at(offset);
             return run ? std::optional{Chosen{*run, Key::free}} : std::nullopt;
@@ -312,8 +361,8 @@ std::optional<Subscription::Chosen> Subscription::take_held(MessageState state, 
             return waiting ? std::optional{Chosen{waiting->run, waiting->has_key ? Key::held : Key::free}} : std::nullopt;
         }
         case MessageState::quarantined: {
-            auto node = quarantine_.extract(offset);
-            return node.empty() ? std::nullopt : std::optional{Chosen{node.mapped().run, Key::free}};
+            const auto quarantined = take_out_of_quarantine(offset);
+            return quarantined ? std::optional{Chosen{quarantined->run, Key::free}} : std::nullopt;
         }
         case MessageState::in_flight:
             break;
@@ -393,11 +442,15 @@ void Subscription::restore(const ReaderEntry& entry, StoredBatch& batch, Offset 
     }
     while (run.count > 0) {
         const Run one = run.take_one();
+        if (!batch.is_resident) {
+            entry.kind == ReaderEntryKind::quarantined ? put_into_quarantine(one, entry.note) : ready_.put(one);
+            continue;
+        }
         MessageCursor cursor{one.region(), has_properties};
         MessageView view;
         static_cast<void>(cursor.next(view));
         if (entry.kind == ReaderEntryKind::quarantined) {
-            quarantine_.emplace(one.first, Quarantined{one, entry.note});
+            put_into_quarantine(one, entry.note);
         } else if (entry.kind == ReaderEntryKind::waiting) {
             restore_waiting(one, view.properties, entry.due);
         } else if (entry.kind == ReaderEntryKind::kept) {

@@ -19,6 +19,14 @@ bool has_room(const MoveWish& wish, const MoveStep& step, std::uint64_t bytes) n
     return step.parts.empty() || (step.messages < wish.messages_max && step.bytes + bytes <= wish.bytes_max);
 }
 
+// Else it has to be read before there is more.
+bool is_in_memory(const Run& message, MoveStep& step) {
+    if (!message.batch->is_resident) {
+        step.wanted = message.batch->block->ref;
+    }
+    return message.batch->is_resident;
+}
+
 }  // namespace
 
 MoveStep Subscription::begin_move(const MoveWish& wish) {
@@ -67,7 +75,7 @@ void Subscription::begin_move_of_all(const MoveWish& wish, MoveStep& step) {
             }
             while (rest.count > 0 && rest.first < wish.until) {
                 const Run one = rest.take_one();
-                if (!has_room(wish, step, one.bytes)) {
+                if (!has_room(wish, step, one.bytes) || !is_in_memory(one, step)) {
                     return;
                 }
                 take_out(one, entry.state, step);
@@ -120,7 +128,7 @@ bool Subscription::move_one(const MoveWish& wish, Offset offset, MoveStep& step)
             return true;
         }
         const Run one = entry->run.message_at(offset);
-        if (!has_room(wish, step, one.bytes)) {
+        if (!has_room(wish, step, one.bytes) || !is_in_memory(one, step)) {
             return false;
         }
         take_out(one, entry->state, step);
@@ -151,10 +159,10 @@ void Subscription::take_out(const Run& message, MessageState state, MoveStep& st
     const Offset offset = message.first;
     Moving moving{.run = message, .state = state, .due{}, .note{}};
     if (state == MessageState::quarantined) {
-        auto node = quarantine_.extract(offset);
-        BATON_ASSERT(!node.empty());
-        moving.run = node.mapped().run;
-        moving.note = node.mapped().note;
+        const auto quarantined = take_out_of_quarantine(offset);
+        BATON_ASSERT(quarantined);
+        moving.run = quarantined->run;
+        moving.note = quarantined->note;
     } else if (state == MessageState::delayed) {
         const auto waiting = schedule_.take(offset);
         BATON_ASSERT(waiting);
@@ -217,8 +225,7 @@ void Subscription::put_back(const Moving& moving) {
     wake();
     const Run& run = moving.run;
     if (moving.state == MessageState::quarantined) {
-        quarantine_.emplace(run.first, Quarantined{run, moving.note});
-        return;
+        return put_into_quarantine(run, moving.note);
     }
     if (run.batch->has_rules && rules_of(properties_of(run)).ttl) {
         schedule_expiry(run);  // What was scheduled may have passed meanwhile.

@@ -263,11 +263,25 @@ void Subscription::quarantine(const Run& run, QuarantineReason reason, std::stri
     rest.lease_end = rest.lease_cap = 0;
     while (rest.count > 0) {
         const Run one = rest.take_one();
-        quarantine_.emplace(one.first, Quarantined{one, note});
+        put_into_quarantine(one, note);
     }
     if (key == Key::held && is_ordered()) {
         release_keys(run);
     }
+}
+
+void Subscription::put_into_quarantine(const Run& message, std::shared_ptr<const QuarantineNote> note) {
+    MessageLog::rest(*message.batch, message.count);
+    quarantine_.emplace(message.first, Quarantined{message, std::move(note)});
+}
+
+std::optional<Subscription::Quarantined> Subscription::take_out_of_quarantine(Offset offset) {
+    auto node = quarantine_.extract(offset);
+    if (node.empty()) {
+        return std::nullopt;
+    }
+    MessageLog::end_rest(*node.mapped().run.batch, node.mapped().run.count);
+    return std::move(node.mapped());
 }
 
 void Subscription::expire(const Run& run, Key key) {
@@ -298,7 +312,7 @@ std::uint64_t Subscription::drop_oldest(std::uint64_t count) {
         if (!run) {
             break;
         }
-        const Key key = run->first == fresh ? Key::free : Key::held;
+        const Key key = run->first == fresh ? Key::free : key_of_ready(*run);
         dropped += run->count;
         note_drop(*run);
         forget(*run, key);

@@ -25,7 +25,7 @@ public:
     /// Errors: the broker has as many channels as it may have, no data directory, or no space on the disk.
     [[nodiscard]] virtual Result<channel::Channel*> create(std::string_view name,
                                                            const channel::ChannelOptions& options) = 0;
-    /// A block of a durable channel, read at once; empty if it cannot be read.
+    /// A block of a durable channel, read at once, or for a look read before (looks.hpp); empty if it cannot be read.
     [[nodiscard]] virtual Payload read_block(channel::Channel& channel, const storage::BlockRef& ref) = 0;
     /// Closes its links and forgets the channel.
     virtual void erase(std::string_view name) = 0;

@@ -22,6 +22,8 @@ using channel::Subscription;
 
 constexpr std::size_t peek_body_size_max = 64 * 1024;
 constexpr std::size_t offsets_max = 1'000;
+// For one answer: it is begun anew with each (looks.hpp). Who wants more asks again.
+constexpr std::size_t peek_blocks_max = 16;
 
 const char* state_name(MessageState state) {
     switch (state) {
@@ -259,10 +261,11 @@ Json peek_channel(ChannelDirectory& directory, std::string_view name, const Json
     auto messages = Json::array();
     std::size_t size = 0;
     std::optional<channel::Offset> next;
+    std::size_t blocks = 0;
     channel.peek(
         reader, state, from,
         [&](const channel::PeekedMessage& peeked) {
-            if (messages.size() >= count) {
+            if (messages.size() >= count || blocks > peek_blocks_max) {
                 next = peeked.offset;
                 return false;
             }
@@ -276,7 +279,10 @@ Json peek_channel(ChannelDirectory& directory, std::string_view name, const Json
             messages.push_back(std::move(json));
             return true;
         },
-        [&](const storage::BlockRef& ref) { return directory.read_block(channel, ref); });
+        [&](const storage::BlockRef& ref) {
+            ++blocks;
+            return directory.read_block(channel, ref);
+        });
     Json reply{{"ok", true}, {"messages", std::move(messages)}, {"more", next.has_value()}};
     if (next) {
         reply["next"] = *next;

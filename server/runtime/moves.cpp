@@ -14,6 +14,7 @@
 #include "server/runtime/errc.hpp"
 #include "server/runtime/message_admin.hpp"
 #include "server/runtime/shard_broker.hpp"
+#include "server/storage/errc.hpp"
 
 namespace baton::runtime {
 
@@ -147,6 +148,8 @@ public:
     bool go_on();
     void tick();
     [[nodiscard]] bool is_due() const noexcept { return is_due_; }
+    [[nodiscard]] channel::SessionId session() const noexcept { return session_; }
+    void on_block_read(const storage::BlockRef& ref, const Result<Payload>& body);
 
     // SessionEvents: noted here, handled in `go_on`.
     void on_attached(std::uint16_t, const Attachment& attachment) override {
@@ -218,6 +221,7 @@ private:
     [[nodiscard]] channel::Subscription* reader(channel::Channel& channel) const;
     void settle();
     void take_piece(channel::Channel& channel, channel::Subscription& reader);
+    void read(const storage::BlockRef& ref);
     [[nodiscard]] std::vector<Outgoing> outgoing_of(const MoveStep& step) const;
     void send(std::vector<Outgoing> messages);
     void publish(const std::vector<Outgoing>& messages, std::size_t region_size, bool has_properties);
@@ -255,6 +259,8 @@ private:
     std::optional<Stop> stop_;
     bool is_closed_ = false;
     bool is_due_ = false;
+    bool is_reading_ = false;    ///< A block, for the next piece.
+    bool is_postponed_ = false;  ///< It could not be read for now.
     MonotonicTime waits_since_{};
 };
 
@@ -341,6 +347,9 @@ bool Move::go_on() {
         }
         return false;
     }
+    if (is_reading_) {
+        return false;
+    }
     if (target_ && under_way_.empty() && limit_.messages > used_.messages) {
         take_piece(*channel, *from);
     } else if (under_way_.empty() && is_blocked_for_good()) {
@@ -394,16 +403,32 @@ void Move::take_piece(channel::Channel& channel, channel::Subscription& from) {
     if (!selection_.is_all) {
         wish.offsets = std::span{selection_.offsets}.subspan(next_);
     }
-    const MoveStep step = channel.begin_move(from, wish, [&](const storage::BlockRef& ref) {
-        return moves_.directory_.read_block(channel, ref);
-    });
+    const MoveStep step = from.begin_move(wish);
     next_ = selection_.is_all ? step.next : next_ + step.next;
     is_all_taken_ = step.is_end;
     moves_.directory_.touch(channel);
-    if (!channel.damage().empty() || step.parts.empty()) {
-        return note();
+    if (step.parts.empty()) {
+        return step.wanted ? read(*step.wanted) : note();
     }
     send(outgoing_of(step));
+}
+
+void Move::read(const storage::BlockRef& ref) {
+    is_reading_ = true;
+    moves_.host_.fetch_block(channel_, ref, [&moves = moves_, session = session_, ref](const Result<Payload>& body) {
+        moves.on_block_read(session, ref, body);
+    });
+}
+
+void Move::on_block_read(const storage::BlockRef& ref, const Result<Payload>& body) {
+    is_reading_ = false;
+    is_postponed_ = !body && body.error().code == storage::Errc::no_space;  // No descriptor is left.
+    auto* channel = source();
+    if (channel != nullptr && !is_postponed_) {
+        channel->on_block_read(ref, body.value_or(Payload{}));
+        moves_.directory_.touch(*channel);
+    }
+    is_postponed_ ? void() : note();
 }
 
 std::vector<Move::Outgoing> Move::outgoing_of(const MoveStep& step) const {
@@ -500,7 +525,10 @@ void Move::publish(const std::vector<Outgoing>& messages, std::size_t region_siz
 
 /// Only what waits for others can wait too long. What was published is decided, however long the disk takes.
 void Move::tick() {
-    if (!is_due_ && !stop_ && under_way_.empty() && now() - waits_since_ > patience) {
+    if (std::exchange(is_postponed_, false)) {
+        note();
+    }
+    if (!is_due_ && !is_reading_ && !stop_ && under_way_.empty() && now() - waits_since_ > patience) {
         moves_.broker_.cancel_memory(link());
         const char* why = !target_                             ? "the other channel is not there yet: it is being restored"
                           : blocked_ == WaitReason::committing ? "the broker's disk does not keep up"
@@ -556,6 +584,13 @@ bool Moves::go_on() {
         }
     }
     return worked;
+}
+
+void Moves::on_block_read(channel::SessionId session, const storage::BlockRef& ref, const Result<Payload>& body) {
+    const auto found = std::ranges::find(moves_, session, [](const auto& move) { return move->session(); });
+    if (found != moves_.end()) {
+        (*found)->on_block_read(ref, body);
+    }
 }
 
 bool Moves::has_more() const noexcept {

@@ -42,6 +42,7 @@ public:
 
 private:
     friend class Move;
+    void on_block_read(channel::SessionId session, const storage::BlockRef& ref, const Result<Payload>& body);
 
     ShardBroker& broker_;
     ChannelDirectory& directory_;

@@ -38,7 +38,8 @@ ShardBroker::ShardBroker(std::uint32_t shard, BrokerState& state, MailboxPort& m
       restores_{shard, state.shard_count, *this},
       moves_{*this, *this, *this},
       steps_{shard, state.shard_count, *this},
-      sweeps_{*this, *this} {}
+      sweeps_{*this, *this},
+      looks_{*this, *this} {}
 
 ShardBroker::~ShardBroker() = default;
 
@@ -731,7 +732,7 @@ void ShardBroker::on_condition(commit::Condition condition, const Error&) {
 }
 
 Payload ShardBroker::read_block(channel::Channel& channel, const storage::BlockRef& ref) {
-    return store_->read_block_now(channel.stream(), ref);
+    return looks_.is_looking() ? looks_.block(ref) : store_->read_block_now(channel.stream(), ref);
 }
 
 void ShardBroker::erase(std::string_view name) {
@@ -834,6 +835,9 @@ void ShardBroker::handle(AdminCommand& command) {
     if (Sweeps::is_request(op, command.json)) {
         return sweeps_.start(command);
     }
+    if (Looks::is_request(op)) {
+        return looks_.start(command);
+    }
     if (is_policy_change(op)) {
         return change_policies(command);
     }
@@ -932,6 +936,14 @@ void ShardBroker::answer_command(SessionId session, std::uint64_t gathering, con
         return answer_when_committed(index, session, std::move(part));
     }
     send_part(session, std::move(part));
+}
+
+void ShardBroker::answer_at_once(SessionId session, std::uint64_t gathering, std::string json) {
+    send_part(session, {gathering, std::move(json)});
+}
+
+void ShardBroker::fetch_block(ChannelId id, const storage::BlockRef& ref, std::function<void(Result<Payload>)> done) {
+    store_->fetch_block(slot_of(id)->channel->stream(), ref, std::move(done));
 }
 
 /// What a command changed is on the disk before it is answered; a channel notes some of it until the end of the turn. What it

@@ -21,6 +21,7 @@
 #include "server/runtime/broker_state.hpp"
 #include "server/runtime/channel_admin.hpp"
 #include "server/runtime/envelope.hpp"
+#include "server/runtime/looks.hpp"
 #include "server/runtime/moves.hpp"
 #include "server/runtime/restores.hpp"
 #include "server/runtime/session_events.hpp"
@@ -179,6 +180,8 @@ private:
     // CommandHost
     [[nodiscard]] ChannelId id_of(const std::string& name) const override;
     void answer_command(channel::SessionId session, std::uint64_t gathering, const std::string& name, std::string json) override;
+    void answer_at_once(channel::SessionId session, std::uint64_t gathering, std::string json) override;
+    void fetch_block(ChannelId id, const storage::BlockRef& ref, std::function<void(Result<Payload>)> done) override;
 
     // StepHost
     [[nodiscard]] Result<Place> place_of(const std::string& name, bool must_exist) override;
@@ -289,6 +292,7 @@ private:
     Moves moves_;
     Steps steps_;
     Sweeps sweeps_;
+    Looks looks_;
     bool is_step_spent_ = false;
     std::deque<std::unique_ptr<channel::Channel>> dying_;  // Deleted; what is in them goes in steps.
 };

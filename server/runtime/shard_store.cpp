@@ -92,34 +92,40 @@ void ShardStore::remove_deleted() {
     });
 }
 
+void ShardStore::fetch_block(commit::StreamId stream, const storage::BlockRef& ref, std::function<void(Result<Payload>)> done) {
+    struct Reading {
+        ChunkRef chunk;
+        Result<void> done;
+    };
+    auto reading = std::make_shared<Reading>();
+    reading->chunk = ports_.pool->allocate(ref.size);
+    ports_.bulk_queue->submit({[reading, stream, ref](storage::FileSystem& files) {
+                                   reading->done = storage::read_block(files, stream, ref, {reading->chunk.bytes(), ref.size});
+                               },
+                               [reading, size = ref.size, done = std::move(done)] {
+                                   done(reading->done ? Result<Payload>{Payload{reading->chunk, 0, size}}
+                                                      : Result<Payload>{std::unexpected{reading->done.error()}});
+                               }});
+}
+
 void ShardStore::request_blocks(ChannelId id, channel::Channel& channel) {
     for (const auto& ref : channel.take_wanted_blocks(read_ahead())) {
-        struct Reading {
-            ChunkRef chunk;
-            Result<void> done;
-        };
-        auto reading = std::make_shared<Reading>();
-        reading->chunk = ports_.pool->allocate(ref.size);
-        ports_.bulk_queue->submit({[reading, stream = channel.stream(), ref](storage::FileSystem& files) {
-                                       reading->done = storage::read_block(
-                                           files, stream, ref, {reading->chunk.bytes(), ref.size});
-                                   },
-                                   [this, id, reading, ref] {
-                                       if (auto* reader = channels_.find_channel(id)) {
-                                           if (!reading->done && reading->done.error().code == storage::Errc::no_space) {
-                                               reader->on_block_postponed(ref);  // No descriptor is left: the tick asks again.
-                                               return;
-                                           }
-                                           const bool was_whole = reader->damage().empty();
-                                           reader->on_block_read(
-                                               ref, reading->done ? Payload{reading->chunk, 0, ref.size} : Payload{});
-                                           if (was_whole && !reader->damage().empty()) {
-                                               tell("channel \"" + name_text(as_bytes(reader->name())) + "\"" +
-                                                    " is damaged and quarantined: " + reader->damage());
-                                           }
-                                           channels_.touch_channel(id);
-                                       }
-                                   }});
+        fetch_block(channel.stream(), ref, [this, id, ref](const Result<Payload>& body) {
+            auto* reader = channels_.find_channel(id);
+            if (reader == nullptr) {
+                return;
+            }
+            if (!body && body.error().code == storage::Errc::no_space) {
+                reader->on_block_postponed(ref);  // No descriptor is left: the tick asks again.
+                return;
+            }
+            const bool was_whole = reader->damage().empty();
+            reader->on_block_read(ref, body.value_or(Payload{}));
+            if (was_whole && !reader->damage().empty()) {
+                tell("channel \"" + name_text(as_bytes(reader->name())) + "\" is damaged and quarantined: " + reader->damage());
+            }
+            channels_.touch_channel(id);
+        });
     }
 }
 

@@ -94,6 +94,8 @@ public:
     void forget(commit::StreamId stream);
     /// Reads blocks that the channel wants; it hears of each.
     void request_blocks(ChannelId id, channel::Channel& channel);
+    /// Reads one of a channel while the shard goes on; `done` is called in another turn.
+    void fetch_block(commit::StreamId stream, const storage::BlockRef& ref, std::function<void(Result<Payload>)> done);
     /// Reads one at once.
     [[nodiscard]] Payload read_block_now(commit::StreamId stream, const storage::BlockRef& ref);
     /// Bytes that are worth having in front of the cursor of a channel; few when memory is short.

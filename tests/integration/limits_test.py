@@ -328,6 +328,81 @@ class MemoryTest(BrokerTest):
         peer.attach_sender(1, b"durable")
         self.assertEqual([], peer.publish_all(1, 1, [bytes(size)] * 1_000))
 
+    def test_quarantine_of_a_durable_channel_is_larger_than_memory(self):
+        """What is in quarantine is in segments: senders go on, and it is there when somebody wants it."""
+        settings = {"limits_memory_max": "24m", "limits_message_size_max": "1m", "data_dir": self.data_dir()}
+        server = self.broker(shards=self.shards, **settings)
+        sender, receiver = self.peer(server), self.peer(server)
+        rounds, count, size, expected = 96, 100, 10_000, {}
+        self.assertTrue(sender.admin("channel.create", b"q", storage="durable")["created"])
+        sender.attach_sender(1, b"q")
+        receiver.attach_receiver(1, b"q", credit=(1 << 40, 1 << 40))
+        for number in range(rounds):
+            bodies = [(b"%d.%d" % (number, index)).ljust(size, b".") for index in range(count)]
+            sender.detach(1)
+            sender.attach_sender(1, b"q")
+            self.assertEqual([], sender.publish_all(1, 1, bodies))
+            first = receiver.deliveries(1, count)[0].offset
+            receiver.settle(1, first, outcome=wire.RETRY)
+            again = receiver.deliveries(1, 1)[0]
+            self.assertEqual((first, 2), (again.offset, again.attempt))
+            receiver.settle(1, first, attempt=2, outcome=wire.REJECT, note=b"no")
+            self.assertEqual([], receiver.settle_and_wait(1, first + 1, count=count - 1, outcome=wire.REJECT, note=b"no"))
+            expected.update({first + index: body for index, body in enumerate(bodies)})
+        receiver.detach(1)
+        shown = sender.show(b"q")
+        self.assertEqual((rounds * count, rounds * count * (size + 4)), (shown["quarantined"], shown["bytes"]))
+        eventually(lambda: sender.show(b"q")["resident_bytes"] < 12 * MIB, "it leaves memory")
+        self.assertLess(sender.admin("broker.show")["memory_used"], 24 * MIB)
+        self.assert_in_quarantine(sender, expected)
+        server.kill()
+
+        server = self.broker(shards=self.shards, **settings)
+        peer, receiver = self.peer(server), self.peer(server)
+        eventually(lambda: peer.show(b"q")["resident_bytes"] < 12 * MIB, "what came out of the log leaves memory, too")
+        self.assert_in_quarantine(peer, expected)
+        moved = sorted(expected)[5::3_000]
+        explained = peer.admin("channel.explain", b"q", offset=moved[0])
+        self.assertEqual(expected[moved[0]], base64.b64decode(explained["message"]["body_base64"]))
+        reply = peer.admin("channel.move", b"q", to="other", state="quarantined", offsets=moved)
+        self.assertEqual((True, len(moved)), (reply["ok"], reply["messages"]))
+        receiver.attach_receiver(2, b"other")
+        self.assertEqual([expected.pop(offset) for offset in moved],
+                         [message.body for message in receiver.deliveries(2, len(moved))])
+        peer.attach_sender(1, b"q")
+        self.assertEqual([], peer.publish_all(1, 1, [b"new"]))
+        self.assertEqual(len(expected), peer.admin("channel.retry", b"q", all=True)["messages"])
+        receiver.attach_receiver(1, b"q", credit=(0, 0))
+        order, used, resident = [], 0, 0
+        while len(order) < len(expected):
+            receiver.give_credit(1, min(len(order) + count, len(expected)))
+            got = receiver.deliveries(1, min(count, len(expected) - len(order)))
+            for message in got:
+                self.assertEqual((expected[message.offset], 1), (message.body, message.attempt))
+                order.append(message.offset)
+            for message in got[:-1]:
+                receiver.settle(1, message.offset)
+            self.assertEqual([], receiver.settle_and_wait(1, got[-1].offset, receipt=len(order)))
+            used = max(used, peer.admin("broker.show")["memory_used"])
+            resident = max(resident, server.memory())
+        self.assertEqual(sorted(expected), order)
+        receiver.give_credit(1, len(expected) + 1)
+        self.assertEqual(b"new", receiver.deliveries(1, 1)[0].body, "it came later")
+        print(f"\n{rounds * count * size / MIB:.0f} MiB retried: at most {used / MIB:.1f} MiB of 24 in use, "
+              f"{resident / MIB:.1f} MiB resident")
+        self.assertLess(used, 24 * MIB)
+        if "BATON_TEST_INSTRUMENTED" not in os.environ:
+            self.assertLess(resident, 64 * MIB)
+
+    def assert_in_quarantine(self, peer, expected):
+        """Some of them, as they were sent: the first of each round was given twice."""
+        for offset in sorted(expected)[::997]:
+            reply = peer.admin("channel.peek", b"q", state="quarantined", count=1, **{"from": offset})
+            message = reply["messages"][0]
+            self.assertEqual((offset, "rejected", "no"), (message["offset"], message["reason"], message["note"]))
+            self.assertEqual(expected[offset], base64.b64decode(message["body_base64"]))
+            self.assertEqual(2 if expected[offset].split(b".")[1] == b"0" else 1, message["attempt"])
+
     def assert_left(self, server, left):
         """Exactly these messages are in quarantine, as they were sent."""
         peer = self.peer(server)

@@ -387,7 +387,9 @@ private:
         switch (prng_.below(8)) {
             case 0:
             case 1: {
-                const auto plan = channel_->begin_relocation(UINT64_MAX, std::nullopt, prng_.range(1, 800));
+                const std::optional<std::uint64_t> keep =
+                    prng_.chance(1, 2) ? std::nullopt : std::optional<std::uint64_t>{prng_.below(300)};
+                const auto plan = channel_->begin_relocation(UINT64_MAX, keep, prng_.range(1, 800));
                 trace("relocate " + std::to_string(plan.blocks.size()));
                 if (prng_.chance(1, 2)) {
                     settle();
@@ -402,6 +404,7 @@ private:
                 const std::uint64_t bytes = channel_->evict(prng_.range(1, 1'000), 0);
                 trace("evict " + std::to_string(bytes));
                 reached_["evicted"] += bytes;
+                reached_["evicted with something in quarantine"] += bytes > 0 && channel_->stats().quarantined > 0 ? 1 : 0;
                 reached_["evicted of what is compacted"] += options_.is_compacted ? bytes : 0;
                 return;
             }
@@ -413,6 +416,10 @@ private:
             default:
                 for (const auto& ref : channel_->take_wanted_blocks(2'000)) {
                     trace("read block " + std::to_string(ref.first));
+                    reached_["blocks of what was retried read"] += channel_->stats().wait.reason == WaitReason::loading &&
+                                                                           ref.first < channel_->state().cursor
+                                                                       ? 1
+                                                                       : 0;
                     channel_->on_block_read(ref, store_.read(ref));
                     ++reached_["blocks read"];
                     reached_["blocks of what is compacted read"] += options_.is_compacted ? 1 : 0;

@@ -78,10 +78,11 @@ struct Remnants : testing::Test {
     }
     [[nodiscard]] std::map<Offset, std::string> left(const std::string& reader = "", std::optional<MessageState> state = {}) {
         std::map<Offset, std::string> texts;
-        channel().peek(channel().find_subscription(reader), state, 0, [&](const PeekedMessage& peeked) {
+        const auto visit = [&](const PeekedMessage& peeked) {
             texts[peeked.offset] = as_text(peeked.message.payload);
             return true;
-        });
+        };
+        channel().peek(channel().find_subscription(reader), state, 0, visit, block_reader());
         return texts;
     }
     void expect_left(const std::function<bool(Offset)>& is_left, std::size_t size, const std::string& reader = "") {
@@ -101,6 +102,8 @@ struct Remnants : testing::Test {
         EXPECT_LE(channel().resident_bytes(), 2 * live_bytes);
         EXPECT_GE(channel().resident_bytes(), live_bytes);
     }
+
+    [[nodiscard]] virtual BlockReader block_reader() { return {}; }
 
     ChunkPool pool;
     BatchBuilder builder;
@@ -408,6 +411,7 @@ struct DurableRemnants : Remnants {
         static_cast<void>(durable->world->events.take());
     }
     Channel& channel() override { return durable->channel(); }
+    BlockReader block_reader() override { return durable->store.reader(); }
     void fill() {
         for (int i = 0; i < 100; ++i) {
             publish(100, 200);
