@@ -98,6 +98,12 @@ struct LoggedBatch {
     Payload messages;
 };
 
+/// How far somebody has got with what is in the log only.
+struct LoggedSlices {
+    std::shared_ptr<LoggedPlace> place;
+    commit::Index end = 0;  ///< The last record that belongs to it.
+};
+
 /// A message as `peek` shows it. `message` is valid until the visitor returns.
 struct PeekedMessage {
     using State = MessageState;
@@ -335,9 +341,11 @@ public:
     void add_to_state(StateSlices& slices, std::uint64_t& entries) const;
     /// All at once.
     [[nodiscard]] ChannelState state() const;
-    /// Each living batch that is in the log only, in the order of the records. With state() all of the channel as it is
-    /// at this moment, also what is not committed yet; blocks may be removed after the next checkpoint.
-    [[nodiscard]] std::vector<LoggedBatch> logged_batches() const;
+    /// What is in the log only, batch by batch in the order of the records, as far as they have been submitted by now, also
+    /// what is not committed yet. With a state that is begun afterwards, and what is submitted meanwhile, all of the channel.
+    [[nodiscard]] LoggedSlices begin_logged();
+    /// A batch uses up two entries. True: that were all. Not after the channel is gone.
+    [[nodiscard]] static bool add_logged(LoggedSlices& slices, std::uint64_t& entries, std::vector<LoggedBatch>& batches);
 
     /// Batches that are in the log only and whose records are before `below`, at most about `bytes_max` bytes of them;
     /// with `keep_ahead` only untouched ones that no reader will want for the next so many bytes. They stay where they are

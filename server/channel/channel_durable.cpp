@@ -100,15 +100,18 @@ void Channel::mark_damaged(const std::string& reason) {
 // --- What a checkpoint needs
 // ---------------------------------------------------------------------------------------------
 
-std::vector<LoggedBatch> Channel::logged_batches() const {
-    std::vector<LoggedBatch> batches;
-    for (const StoredBatch* batch = log_.oldest_in_log(); batch != nullptr; batch = batch->newer) {
+LoggedSlices Channel::begin_logged() { return {.place = log_.begin_in_log(), .end = journal_->log().submitted()}; }
+
+bool Channel::add_logged(LoggedSlices& slices, std::uint64_t& entries, std::vector<LoggedBatch>& batches) {
+    const StoredBatch*& batch = slices.place->next;
+    for (; batch != nullptr && batch->index <= slices.end && entries > 0; batch = batch->newer) {
+        entries -= std::min<std::uint64_t>(entries, 2);
         LoggedBatch& logged = batches.emplace_back();
         auto [header, messages] = batch->whole();
         Journal::encode_moved(header, logged.head);
         logged.messages = std::move(messages);
     }
-    return batches;
+    return batch == nullptr || batch->index > slices.end;
 }
 
 // --- From the log to segments

@@ -124,7 +124,7 @@ bool MessageLog::remove(Offset offset, std::uint32_t bytes) {
 // Who holds something of it needs it as long as the broker lives: the disk need not keep it.
 void MessageLog::leave_disk(StoredBatch& batch) noexcept {
     if (batch.index != 0 && batch.block == nullptr) {
-        in_log_.erase(batch);
+        leave_log(batch);
     }
     leave_block(batch);
     batch.index = 0;

@@ -74,6 +74,7 @@ void MessageLog::clear() noexcept {
     }
     kept_ = uncommitted_ = nullptr;
     in_log_.clear();
+    std::ranges::for_each(logged_places_, [](const auto& place) { place->next = nullptr; });
     remnant_list_.clear();
     remnants_ = new_remnants_ = 0;
     next_offset_ = visible_end_ = 1;
@@ -603,7 +604,7 @@ void MessageLog::unlink(StoredBatch* batch) noexcept {
         unlink_remnant(*batch);
     }
     if (batch->index != 0 && batch->block == nullptr) {
-        in_log_.erase(*batch);
+        leave_log(*batch);
     }
     leave_block(*batch);
 }

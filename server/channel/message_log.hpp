@@ -27,6 +27,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -62,6 +63,11 @@ private:
     std::uint64_t skipped_messages_ = 0;
     std::uint64_t removed_ahead_ = 0;  // Messages at and behind the cursor that compaction has removed; none is skipped.
     std::uint64_t missed_ = 0;
+};
+
+/// Where somebody has got to who goes through the batches that are in the log only, while the log goes on. Null: at the end.
+struct LoggedPlace {
+    const StoredBatch* next = nullptr;
 };
 
 class MessageLog {
@@ -230,6 +236,8 @@ public:
 
     /// The oldest batch that is in the log only, by the order of records; null if there is none.
     [[nodiscard]] StoredBatch* oldest_in_log() const noexcept { return in_log_.first(); }
+    /// From there on; it moves on when its batch leaves, and counts for as long as somebody else has it too.
+    [[nodiscard]] std::shared_ptr<LoggedPlace> begin_in_log();
     /// Whether the batch may leave memory: nobody holds anything of it, all of it is visible, and each reader has either
     /// all of it before it or all of it behind it.
     [[nodiscard]] bool is_untouched(const StoredBatch& batch) const noexcept;
@@ -289,6 +297,7 @@ private:
     void unlink(StoredBatch* batch) noexcept;
     void release(StoredBatch* batch) noexcept;
     void leave_block(StoredBatch& batch) noexcept;
+    void leave_log(StoredBatch& batch) noexcept;
 
     void move_to(LogCursor& cursor, StoredBatch* batch) noexcept;
     void advance_to(LogCursor& cursor, Offset offset) noexcept;
@@ -330,6 +339,7 @@ private:
     std::vector<StoredBatch*> ruled_;
     std::vector<StoredBatch*> free_;  // Nodes to use again, so that a steady state allocates nothing.
     LinkedList<StoredBatch, &StoredBatch::older, &StoredBatch::newer> in_log_;  // Only there.
+    std::vector<std::shared_ptr<LoggedPlace>> logged_places_;
     std::map<Offset, StoredBatch*> evicted_;          // By base.
     std::map<Offset, StoredBlock*> resident_blocks_;  // By first offset: written and in memory.
     std::vector<commit::BlockRef> dead_blocks_;

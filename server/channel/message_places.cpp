@@ -14,10 +14,24 @@ void MessageLog::set_record(StoredBatch& batch, commit::Index index) noexcept {
     BATON_ASSERT(batch.block == nullptr && index > batch.index);
     BATON_ASSERT(in_log_.last() == nullptr || index > in_log_.last()->index);
     if (batch.index != 0) {
-        in_log_.erase(batch);
+        leave_log(batch);
     }
     batch.index = index;
     in_log_.insert(batch);
+}
+
+std::shared_ptr<LoggedPlace> MessageLog::begin_in_log() {
+    return logged_places_.emplace_back(std::make_shared<LoggedPlace>(in_log_.first()));
+}
+
+void MessageLog::leave_log(StoredBatch& batch) noexcept {
+    if (!logged_places_.empty()) [[unlikely]] {
+        std::erase_if(logged_places_, [](const auto& place) { return place.use_count() == 1; });
+        for (const auto& place : logged_places_) {
+            place->next = place->next == &batch ? batch.newer : place->next;
+        }
+    }
+    in_log_.erase(batch);
 }
 
 bool MessageLog::unpin(StoredBatch& batch) noexcept {
@@ -41,7 +55,7 @@ void MessageLog::set_block(const std::vector<StoredBatch*>& batches, const commi
     for (StoredBatch* batch : batches) {
         BATON_ASSERT(batch->block == nullptr && batch->base >= ref.first && batch->end() <= ref.end);
         if (batch->index != 0) {
-            in_log_.erase(*batch);
+            leave_log(*batch);
         }
         batch->block = block;
         ++block->batches;

@@ -613,8 +613,14 @@ bool ShardBroker::install_channel(const channel::ChannelImage& image) {
 // --- Channels that are being restored
 // -------------------------------------------------------------------------------
 
-bool ShardBroker::is_hidden(ChannelId id) const {
-    return std::ranges::any_of(hidden_, [id](const auto& entry) { return entry.second.id == id; });
+std::vector<commit::StreamId> ShardBroker::hidden_streams() {
+    std::vector<commit::StreamId> streams;
+    for (const auto& [name, hidden] : hidden_) {
+        if (const auto* slot = slot_of(hidden.id); slot != nullptr) {
+            streams.push_back(slot->channel->stream());
+        }
+    }
+    return streams;
 }
 
 bool ShardBroker::has_channel(const std::string& name) const {
@@ -941,17 +947,21 @@ commit::Index ShardBroker::change_to_wait_for(const std::string& name, commit::I
         return 0;
     }
     const bool has_changed = store_->log().submitted() != before || !dirty_.empty();
-    for (const auto id : dirty_) {
-        if (auto* slot = slot_of(id); slot != nullptr && slot->channel->has_notes()) {
-            slot->channel->write_notes();
-        }
-    }
+    write_notes();
     const auto found = by_name_.find(name);
     auto* slot = found != by_name_.end() ? slot_of(found->second) : nullptr;
     if (has_changed && slot != nullptr) {
         slot->last_change = store_->log().submitted();
     }
     return has_changed ? store_->log().submitted() : slot != nullptr ? slot->last_change : 0;
+}
+
+void ShardBroker::write_notes() {
+    for (const auto id : dirty_) {
+        if (auto* slot = slot_of(id); slot != nullptr && slot->channel->has_notes()) {
+            slot->channel->write_notes();
+        }
+    }
 }
 
 void ShardBroker::send(std::uint32_t shard, Envelope envelope) {

@@ -165,7 +165,8 @@ private:
     void on_condition(commit::Condition condition, const Error& reason) override;
 
     [[nodiscard]] commit::StepsState steps_state() const override { return steps_.state(); }
-    [[nodiscard]] bool is_hidden(ChannelId id) const override;
+    [[nodiscard]] std::vector<commit::StreamId> hidden_streams() override;
+    void write_notes() override;
 
     // RestoreHost
     [[nodiscard]] bool has_channel(const std::string& name) const override;
@@ -238,8 +239,10 @@ private:
     void handle(SettledEvent& event);
     void handle(ClosedEvent& event);
     void handle(AdminPartEvent& event);
+    void handle(BackupBeginCommand& command) { backups_.on(*store_, command); }
     void handle(BackupSnapshotCommand& command) { backups_.on(*store_, command); }
     void handle(BackupReleaseCommand& command) { backups_.on(*store_, command); }
+    void handle(BackupBegunEvent& event) { backups_.on(event); }
     void handle(BackupTakenEvent& event) { backups_.on(event); }
     void handle(BackupWrittenEvent& event) { backups_.on(*store_, event); }
     void handle(RestoreCommand& command) { restores_.on(*store_, command); }

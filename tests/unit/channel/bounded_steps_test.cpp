@@ -15,6 +15,7 @@
 #include "common/base/properties.hpp"
 #include "server/channel/key_order.hpp"
 #include "tests/unit/channel/channel_world.hpp"
+#include "tests/unit/channel/fake_commit_log.hpp"
 
 namespace baton::channel::test {
 namespace {
@@ -603,6 +604,59 @@ TEST_F(BoundedSteps, IdsBlocksAndSubscriptionsOfAStateAreTakenInSlicesToo) {
     EXPECT_EQ(slices.state.next_offset, 51U);
     EXPECT_EQ(slices.state.subscriptions.size(), 49U);
     EXPECT_EQ(slices.state.subscriptions.back().settings.name, "s49");
+}
+
+/// For a backup: batches that are in the log only, while the ones in front, the next one and the last ones go or move.
+TEST(LoggedSlices, HaveEachBatchThatStaysInTheLogWhateverBecomesOfTheOthers) {
+    FakeCommitLog log;
+    ChannelWorld world{{}, 1ULL << 40, Durability{&log, commit::StreamId{5}}};
+    Channel& channel = world.channel;
+    static_cast<void>(channel.attach_sender(link_of(1), {}, ConfirmLevel::durable));
+    channel.announce_credit(link_of(1));
+    ASSERT_FALSE(channel.attach_receiver(link_of(2), {}));
+    channel.set_credit(link_of(2), plenty);
+    for (std::uint64_t sequence = 1; sequence <= 100; ++sequence) {
+        channel.publish(link_of(1), sequence, world.press.batch({"x"}));
+    }
+    log.commit_to(log.submitted());
+    channel.on_committed();
+    channel.dispatch();
+    LoggedSlices slices = channel.begin_logged();
+    std::vector<LoggedBatch> batches;
+    std::set<Offset> gone;
+    const auto settle = [&](Offset offset) {
+        const SettleRange range{offset, 1, 1};
+        channel.settle(link_of(2), {&range, 1}, 0);
+        gone.insert(offset);
+    };
+    int steps = 0;
+    for (bool is_over = false; !is_over; ++steps) {
+        std::uint64_t entries = 20;
+        const std::size_t before = batches.size();
+        is_over = Channel::add_logged(slices, entries, batches);
+        EXPECT_EQ(entries, 20 - 2 * (batches.size() - before));
+        if (steps == 2) {
+            channel.write_notes();
+            channel.move_in_log(5);  // These four are at the end of the log now, in records that somebody else copies.
+            for (const Offset offset : {10, 29, 30, 31, 32, 99}) {
+                settle(offset);
+            }
+            channel.publish(link_of(1), 101, world.press.batch({"later"}));
+        }
+    }
+    EXPECT_GE(steps, 10);
+    std::set<Offset> found;
+    for (const LoggedBatch& logged : batches) {
+        std::vector<std::byte> record = logged.head;
+        record.insert(record.end(), logged.messages.bytes().begin(), logged.messages.bytes().end());
+        found.insert(std::get<PublishRecord>(*decode_record(record)).header.base_offset);
+    }
+    EXPECT_EQ(found.size(), batches.size());
+    for (Offset offset = 1; offset <= 100; ++offset) {
+        EXPECT_TRUE(found.contains(offset) || gone.contains(offset)) << offset;
+    }
+    EXPECT_FALSE(found.contains(99));
+    EXPECT_FALSE(found.contains(101)) << "it came later";
 }
 
 // --- Settlements of very many messages -----------------------------------------------------------------------------------
