@@ -235,6 +235,11 @@ bool Channel::dismantle(std::uint64_t& items) {
             return false;
         }
     }
+    for (const auto& reader : leaving_) {
+        if (!reader->dismantle(items)) {
+            return false;
+        }
+    }
     return log_.dismantle(items);
 }
 

@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -225,7 +226,7 @@ public:
     }
     /// Also if a step's budget was spent before everything was given.
     [[nodiscard]] bool needs_dispatch() const noexcept {
-        return has_to_compact() || !settling_.empty() ||
+        return has_to_compact() || !settling_.empty() || !leaving_.empty() ||
                (may_dispatch_ && !is_draining_ && (fan_out_left_ > 0 || turns_.woken() > 0));
     }
     [[nodiscard]] bool has_links() const noexcept { return !senders_.empty() || !receivers_.empty(); }
@@ -448,6 +449,7 @@ private:
     [[nodiscard]] SubscriptionContext subscription_context() noexcept;
     Subscription& add_reader(SubscriptionSettings settings, const StartPosition& from);
     void remove_reader(Subscription& reader);
+    void forget_leaving(std::uint64_t& items);
     [[nodiscard]] std::error_code check_request(const ReceiverRequest& request) const;
     [[nodiscard]] Offset offset_of(const StartPosition& from) const noexcept;
     [[nodiscard]] std::uint64_t make_room(std::uint64_t messages, std::uint64_t bytes) override;
@@ -502,6 +504,7 @@ private:
     Prng prng_;
     ReaderTurns turns_;  // Before the readers, which refer to it.
     std::vector<std::unique_ptr<Subscription>> readers_;  // Of a queue exactly one.
+    std::deque<std::unique_ptr<Subscription>> leaving_;   // Nobody's any more; what they held goes in steps.
     std::size_t fan_out_next_ = 0;  // Of many readers, who is told next that more has become visible;
     std::size_t fan_out_left_ = 0;  // so many are not told yet.
     std::unordered_map<std::string, Subscription*> by_name_;

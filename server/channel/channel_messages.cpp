@@ -327,6 +327,10 @@ void Channel::query(const LinkAddress& link) {
 void Channel::dispatch(StepBudget& budget) {
     compact();
     settle_some(budget.messages);
+    if (!leaving_.empty()) {
+        forget_leaving(budget.messages);
+        room_changed();
+    }
     if (!may_dispatch_ || is_draining_) {
         return;
     }
@@ -372,13 +376,16 @@ void Channel::tick() {
 }
 
 void Channel::pack_remnants(const MessageLog::RemnantLimits& limits) {
-    const std::size_t all = readers_.size() + receivers_.size();
+    const std::size_t all = readers_.size() + leaving_.size() + receivers_.size();
     if (all > holders_asked_max) {
         return;
     }
     std::uint64_t budget = remnants_budget;
     log_.pack_remnants(limits, budget, [&](const StoredBatch& batch, std::vector<Run>& held) {
         for (const auto& reader : readers_) {
+            reader->add_held(batch, held);
+        }
+        for (const auto& reader : leaving_) {
             reader->add_held(batch, held);
         }
         const std::uint64_t looked_at = options_.fair_by.empty() ? 0 : batch.count;
@@ -430,7 +437,10 @@ std::uint64_t Channel::trim_oldest() {
 }
 
 std::uint64_t Channel::make_room(std::uint64_t messages, std::uint64_t bytes) {
-    std::uint64_t dropped = 0;
+    const std::uint64_t before = log_.messages();
+    std::uint64_t all = UINT64_MAX;
+    forget_leaving(all);  // That is room, too.
+    std::uint64_t dropped = before - log_.messages();
     while (log_.messages() + messages > options_.messages_max || log_.bytes() + bytes > options_.bytes_max) {
         std::uint64_t step = 0;
         const std::uint64_t excess = log_.messages() + messages > options_.messages_max

@@ -50,13 +50,25 @@ void Channel::remove_reader(Subscription& reader) {
     if (journal_ != nullptr && reader.is_lasting()) {
         journal_->unsubscribed(reader.id());
     }
-    reader.forget_all();
     turns_.remove(reader);
-    log_.remove_cursor(reader.cursor());
     by_name_.erase(reader.settings().name);
-    readers_.erase(std::ranges::find(readers_, &reader, [](const auto& other) { return other.get(); }));
+    const auto place = std::ranges::find(readers_, &reader, [](const auto& other) { return other.get(); });
+    leaving_.push_back(std::move(*place));
+    readers_.erase(place);
     if (fan_out_left_ > 0) {
         fan_out_left_ = readers_.size();  // Some have moved: all are told once more.
+    }
+    std::uint64_t at_once = leaving_.size() == 1 ? StepBudget::messages_at_once : 0;
+    if (leaving_.back()->forget_some(at_once)) {
+        leaving_.pop_back();
+    }
+}
+
+// What readers that are gone have held and wanted, of so many messages and batches. Nothing is told of it, so nobody waits for it
+// but those who need the room.
+void Channel::forget_leaving(std::uint64_t& items) {
+    while (!leaving_.empty() && items > 0 && leaving_.front()->forget_some(items)) {
+        leaving_.pop_front();
     }
 }
 

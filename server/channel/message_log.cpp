@@ -282,18 +282,25 @@ void MessageLog::add_cursor_at(LogCursor& cursor, Offset from) noexcept {
     pass_holes(cursor);
 }
 
-void MessageLog::remove_cursor(LogCursor& cursor) noexcept {
-    if (keep_ == Keep::until_settled) {
-        // Also what is not visible yet.
-        while (cursor.batch_ != nullptr) {
-            const Run head = fresh_head(cursor);
-            forget(take_fresh(cursor, {head.count, head.bytes}));
-        }
-    } else {
+// Until it is gone it counts like every other one, also for what comes: there are far fewer of those than it forgets.
+bool MessageLog::remove_cursor(LogCursor& cursor, std::uint64_t& batches) noexcept {
+    leaving_ += std::exchange(cursor.is_leaving_, true) ? 0 : 1;
+    if (keep_ == Keep::until_trimmed) {
         move_to(cursor, nullptr);
     }
+    // Also what is not visible yet.
+    for (; cursor.batch_ != nullptr; --batches) {
+        if (batches == 0) {
+            return false;
+        }
+        const Run head = fresh_head(cursor);
+        forget(take_fresh(cursor, {head.count, head.bytes}));
+    }
+    --leaving_;
+    cursor.is_leaving_ = false;
     std::erase(ended_, &cursor);
     std::erase(cursors_, &cursor);
+    return true;
 }
 
 // Forward. The index in the batch is set to its beginning.

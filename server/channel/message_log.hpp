@@ -63,6 +63,7 @@ private:
     std::uint64_t skipped_messages_ = 0;
     std::uint64_t removed_ahead_ = 0;  // Messages at and behind the cursor that compaction has removed; none is skipped.
     std::uint64_t missed_ = 0;
+    bool is_leaving_ = false;
 };
 
 /// Where somebody has got to who goes through the batches that are in the log only, while the log goes on. Null: at the end.
@@ -86,10 +87,15 @@ public:
     void add_cursor(LogCursor& cursor) noexcept;
     /// A stream: a reader of everything from this offset on that is there. Linear in the batches before it.
     void add_cursor_at(LogCursor& cursor, Offset from) noexcept;
-    /// What was fresh for it is not wanted by it any more.
-    void remove_cursor(LogCursor& cursor) noexcept;
+    /// What was fresh for it is not wanted by it any more, nor what comes: it forgets so many batches of it. True: that were
+    /// all, and it is gone; else it is to be called again.
+    bool remove_cursor(LogCursor& cursor, std::uint64_t& batches) noexcept;
+    void remove_cursor(LogCursor& cursor) noexcept {
+        std::uint64_t all = UINT64_MAX;
+        static_cast<void>(remove_cursor(cursor, all));
+    }
     /// Whether what is appended will be wanted by anybody.
-    [[nodiscard]] bool is_wanted() const noexcept { return keep_ == Keep::until_trimmed || !cursors_.empty(); }
+    [[nodiscard]] bool is_wanted() const noexcept { return keep_ == Keep::until_trimmed || cursors_.size() > leaving_; }
     [[nodiscard]] std::size_t cursors() const noexcept { return cursors_.size(); }
 
     // --- Messages --------------------------------------------------------------------------------------------------
@@ -326,6 +332,7 @@ private:
 
     const Keep keep_;
     std::vector<LogCursor*> cursors_;
+    std::size_t leaving_ = 0;        // Of those, how many are being removed.
     std::vector<LogCursor*> ended_;  // Those at the end.
     LinkedList<StoredBatch, &StoredBatch::previous, &StoredBatch::next> batches_;
     StoredBatch* kept_ = nullptr;  // The first that is not given up.

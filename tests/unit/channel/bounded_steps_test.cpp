@@ -405,6 +405,64 @@ TEST_F(BoundedSteps, ADeletedChannelIsTakenApartInSteps) {
     channel.reset();
 }
 
+TEST_F(BoundedSteps, ASubscriptionThatEndsIsTakenApartInSteps) {
+    constexpr std::uint64_t messages = 30'000;
+    begin({.kind = Kind::topic, .attempts_max = 0});
+    ASSERT_FALSE(channel->subscribe({.name = "slow", .filter{}}, {}));
+    ASSERT_FALSE(channel->subscribe({.name = "idle", .filter{}}, {}));
+    ASSERT_FALSE(channel->attach_receiver(link_of(2), {.subscription = "slow", .from{}, .filter{}, .name{}}));
+    channel->set_credit(link_of(2), {messages / 2, 1U << 30U});
+    for (std::uint64_t i = 0; i < messages; ++i) {
+        publish_unlike();
+        i % 1'000 == 0 ? static_cast<void>(events.take()) : void();
+    }
+    static_cast<void>(finish());
+    const SettleRange some{1, 5'000, 1, Outcome::reject};
+    channel->settle(link_of(2), {&some, 1}, 0);
+    static_cast<void>(finish());
+    // A third in quarantine, one in a receiver's hands, one fresh.
+    EXPECT_EQ(channel->unsubscribe(*channel->find_subscription("slow")), messages / 2);
+    EXPECT_EQ(channel->find_subscription("slow"), nullptr);
+    EXPECT_EQ(channel->unsubscribe(*channel->find_subscription("idle")), messages);
+    EXPECT_EQ(channel->stats().stored, messages) << "the other one has all of them";
+    publish();
+    EXPECT_EQ(channel->stats().unwanted, 1U);
+    ASSERT_FALSE(channel->subscribe({.name = "slow", .filter{}}, {}));
+    publish();
+    ASSERT_FALSE(channel->attach_receiver(link_of(3), {.subscription = "slow", .from{}, .filter{}, .name{}}));
+    channel->set_credit(link_of(3), plenty);
+    std::vector<std::pair<std::uint16_t, Offset>> given;
+    int steps = 0;
+    for (std::uint64_t before = channel->stats().stored; channel->needs_dispatch(); ++steps) {
+        std::ranges::copy(step(), std::back_inserter(given));
+        EXPECT_LE(before - channel->stats().stored, StepBudget::messages_max);
+        before = channel->stats().stored;
+    }
+    EXPECT_GE(steps, 2 * messages / StepBudget::messages_max);
+    EXPECT_EQ(given, (std::vector<std::pair<std::uint16_t, Offset>>{{3, messages + 2}}));
+    settle(3, messages + 2);
+    EXPECT_EQ(channel->stats().stored, 0U);
+    EXPECT_EQ(channel->stats().bytes, 0U);
+}
+
+TEST_F(BoundedSteps, WhoNeedsRoomDoesNotWaitForASubscriptionThatHasEnded) {
+    begin({.kind = Kind::topic, .messages_max = 20'000, .overflow = Overflow::drop_oldest});
+    ASSERT_FALSE(channel->subscribe({.name = "gone", .filter{}}, {}));
+    for (int i = 0; i < 20'000; ++i) {
+        publish_unlike();
+        i % 1'000 == 0 ? static_cast<void>(events.take()) : void();
+    }
+    static_cast<void>(channel->unsubscribe(*channel->find_subscription("gone")));
+    EXPECT_GE(channel->stats().stored, 18'000U);
+    ASSERT_FALSE(channel->subscribe({.name = "new", .filter{}}, {}));
+    for (int i = 0; i < 2'000; ++i) {
+        publish_unlike();
+    }
+    EXPECT_EQ(channel->stats().stored, 2'000U);
+    EXPECT_EQ(channel->stats().dropped, 0U);
+    EXPECT_EQ(channel->stats().parked, 0U);
+}
+
 TEST_F(BoundedSteps, AMillionMessagesOfAKeyOrderAreFoundByTheirOffsets) {
     constexpr Offset keys = 200'000;
     KeyOrder order;
