@@ -271,7 +271,7 @@ void Channel::reconfigure(const ChannelOptions& options) {
         reader->options_changed();
     }
     set_compaction();
-    trim();
+    trim_at_once();
     apply_parked();
     examine_senders();
     state_changed();

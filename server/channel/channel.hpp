@@ -226,7 +226,7 @@ public:
     }
     /// Also if a step's budget was spent before everything was given.
     [[nodiscard]] bool needs_dispatch() const noexcept {
-        return has_to_compact() || !settling_.empty() || !leaving_.empty() ||
+        return has_to_compact() || !settling_.empty() || !leaving_.empty() || has_to_trim_ ||
                (may_dispatch_ && !is_draining_ && (fan_out_left_ > 0 || turns_.woken() > 0));
     }
     [[nodiscard]] bool has_links() const noexcept { return !senders_.empty() || !receivers_.empty(); }
@@ -440,7 +440,8 @@ private:
         return compaction_ && !is_draining_ && damage_.empty() && compaction_->has_more();
     }
     void cut_off(Subscription& reader);
-    void trim();
+    void trim(std::uint64_t& batches);
+    void trim_at_once();
     std::uint64_t trim_oldest();
     void trim_purged(Purge& purge, std::uint64_t runs);
     void close_all(std::error_code reason);
@@ -511,6 +512,7 @@ private:
     ReaderId next_lasting_ = 1;
     ReaderId next_of_link_ = first_link_reader;
     bool has_backlog_limits_ = false;  // Some reader has one.
+    bool has_to_trim_ = false;  // More than one step does.
     Offset noted_trim_ = 1;    // As the disk knows it.
     std::uint64_t trimmed_ = 0;
 

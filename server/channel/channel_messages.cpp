@@ -78,7 +78,7 @@ void Channel::publish(const LinkAddress& link, std::uint64_t first_sequence, Pay
 void Channel::messages_visible() {
     if (options_.kind == Kind::stream) {
         compact();  // First: it may make the room that is needed.
-        trim();
+        trim_at_once();
     }
     if (log_.has_ruled()) {
         give_ruled(log_.take_ruled());
@@ -327,6 +327,9 @@ void Channel::query(const LinkAddress& link) {
 void Channel::dispatch(StepBudget& budget) {
     compact();
     settle_some(budget.messages);
+    if (has_to_trim_) {
+        trim(budget.messages);
+    }
     if (!leaving_.empty()) {
         forget_leaving(budget.messages);
         room_changed();
@@ -359,9 +362,7 @@ void Channel::tick() {
         }
         reader->tick(messages);
     }
-    if (options_.kind == Kind::stream) {
-        trim();
-    }
+    trim(messages);
     if (compaction_ && !is_draining_ && damage_.empty()) {
         compaction_->tick(compaction_budget());
     }
@@ -410,7 +411,8 @@ MonotonicTime Channel::next_pulse() const noexcept {
 
 // A stream gives its oldest messages up, batch by batch. They are small beside its limits (Intake::fitting), or older than
 // these; so the last one stays, rather than that nothing does.
-void Channel::trim() {
+void Channel::trim(std::uint64_t& batches) {
+    has_to_trim_ = false;
     if (options_.kind != Kind::stream) {
         return;
     }
@@ -421,8 +423,18 @@ void Channel::trim() {
         if (!is_old && (!is_too_much || log_.messages() == oldest->live())) {
             return;
         }
+        if (batches == 0) {
+            has_to_trim_ = true;
+            return;
+        }
+        --batches;
         trimmed_ += trim_oldest();
     }
+}
+
+void Channel::trim_at_once() {
+    std::uint64_t at_once = StepBudget::messages_at_once;
+    trim(at_once);
 }
 
 // How many messages went with it.

@@ -592,6 +592,40 @@ TEST_F(BoundedSteps, AStreamIsPurgedBatchByBatch) {
 }
 
 // What waits for its time, what is quarantined, what came back to many tenants, what is with many receivers, what was passed over.
+TEST_F(BoundedSteps, AStreamGivesUpVeryManyBatchesInSteps) {
+    constexpr std::uint64_t messages = 45'000;
+    const ChannelOptions wide{.kind = Kind::stream, .messages_max = 1'000'000};
+    begin(wide);
+    for (std::uint64_t i = 0; i < messages; ++i) {
+        publish_unlike();
+        i % 1'000 == 0 ? static_cast<void>(events.take()) : void();
+    }
+    ChannelOptions narrow = wide;
+    narrow.messages_max = 25'000;
+    channel->reconfigure(narrow);
+    EXPECT_EQ(channel->stats().trimmed, StepBudget::messages_at_once);
+    publish();
+    EXPECT_EQ(channel->stats().trimmed, 2 * StepBudget::messages_at_once);
+    int steps = 0;
+    for (std::uint64_t before = channel->stats().stored; channel->needs_dispatch(); ++steps) {
+        channel->dispatch();
+        EXPECT_LE(before - channel->stats().stored, StepBudget::messages_max);
+        before = channel->stats().stored;
+    }
+    EXPECT_EQ(steps, 2);
+    EXPECT_EQ(channel->stats().stored, narrow.messages_max);
+    // By age, with the clock and then in steps.
+    narrow.age_max = seconds{10};
+    channel->reconfigure(narrow);
+    clock.clock.advance(seconds{11});
+    channel->tick();
+    EXPECT_EQ(channel->stats().stored, narrow.messages_max - StepBudget::messages_max);
+    EXPECT_TRUE(channel->needs_dispatch());
+    static_cast<void>(finish());
+    EXPECT_EQ(channel->stats().stored, 0U);
+    EXPECT_EQ(channel->stats().trimmed, messages + 1);
+}
+
 TEST_F(BoundedSteps, TheStateOfAChannelIsTakenInSlices) {
     constexpr std::uint64_t slice = 100;
     begin({.attempts_max = 0, .fair_by = "key"});
