@@ -180,10 +180,23 @@ void Channel::end_sender(Sender& sender, std::error_code reason) {
     events_.closed(link, reason);
 }
 
+// What it has decided is not given again: of very many messages the rest is applied in steps, and then it ends.
 void Channel::end_receiver(Receiver& receiver, std::error_code reason) {
+    if (receiver.ending) {
+        return;
+    }
+    std::uint64_t work = settling_.size() <= 1 ? settled_at_once : 0;
+    settle_late(receiver, work);
+    if (receiver.late_settlements.empty()) {
+        return remove_receiver(receiver, reason);
+    }
+    receiver.ending = reason;
+    receiver.subscription->refresh(receiver);
+}
+
+void Channel::remove_receiver(Receiver& receiver, std::error_code reason) {
     const LinkAddress link = receiver.address;
     Subscription& reader = *receiver.subscription;
-    settle_all_late(receiver);  // What it has decided is not given again.
     reader.detach(receiver);
     if (journal_ != nullptr) {
         journal_->forget(link);

@@ -181,7 +181,8 @@ public:
     /// Sends the sender its first credit, or its `blocked` state.
     void announce_credit(const LinkAddress& sender);
     /// Ends a link: a receiver's messages go back to their old places (one attempt is counted for the started ones
-    /// only), a sender's parked messages are forgotten, unconfirmed. Reports `closed` without an error. Unknown: no-op.
+    /// only), a sender's parked messages are forgotten, unconfirmed. Reports `closed` without an error. Unknown: no-op. While a
+    /// settlement of very many messages of a receiver is being applied it goes on, and `closed` is reported behind it.
     void detach(const LinkAddress& link);
 
     // --- Messages ----------------------------------------------------------------------------------------------
@@ -396,6 +397,7 @@ private:
     [[nodiscard]] Receiver* find_receiver(const LinkAddress& link) const noexcept { return receivers_.find(link); }
     void end_sender(Sender& sender, std::error_code reason);
     void end_receiver(Receiver& receiver, std::error_code reason);
+    void remove_receiver(Receiver& receiver, std::error_code reason);
     void attach_producer(Sender& sender, const ProducerId& id);
     [[nodiscard]] std::uint64_t last_confirmable(const Sender& sender) const noexcept;
 
@@ -423,6 +425,7 @@ private:
     void settle_late(Receiver& receiver, std::uint64_t& work);
     void settle_all_late(Receiver& receiver);
     void settle_some(std::uint64_t& work);
+    void drop_late(Receiver& receiver);
     void answer_receipt(const LinkAddress& link, std::uint64_t receipt);
     void close_sender(Sender& sender, Errc reason);
     void examine_senders();

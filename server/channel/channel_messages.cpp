@@ -207,7 +207,7 @@ void Channel::close_sender(Sender& sender, Errc reason) {
 void Channel::settle(const LinkAddress& link, std::span<const SettleRange> ranges, std::uint64_t receipt,
                      std::string_view note, std::uint64_t work) {
     Receiver* receiver = find_receiver(link);
-    if (receiver == nullptr) {
+    if (receiver == nullptr || receiver->ending) {
         return;
     }
     auto& late = receiver->late_settlements;
@@ -255,6 +255,18 @@ void Channel::settle_late(Receiver& receiver, std::uint64_t& work) {
             return;
         }
         late.pop_front();
+    }
+    std::erase(settling_, receiver.address);
+    if (receiver.ending) {
+        remove_receiver(receiver, *receiver.ending);
+    }
+}
+
+// Nobody will ask what became of these messages. Receipts are answered.
+void Channel::drop_late(Receiver& receiver) {
+    auto& late = receiver.late_settlements;
+    for (; !late.empty(); late.pop_front()) {
+        late.front().receipt != 0 ? answer_receipt(receiver.address, late.front().receipt) : void();
     }
     std::erase(settling_, receiver.address);
 }

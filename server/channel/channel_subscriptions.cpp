@@ -157,7 +157,8 @@ std::uint64_t Channel::unsubscribe(Subscription& subscription) {
     const std::uint64_t count = subscription.ready();
     const std::vector<Receiver*> receivers = subscription.receivers();
     for (Receiver* receiver : receivers) {
-        end_receiver(*receiver, Errc::not_found);
+        drop_late(*receiver);
+        remove_receiver(*receiver, receiver->ending.value_or(Errc::not_found));
     }
     remove_reader(subscription);
     room_changed();

@@ -94,7 +94,9 @@ void Subscription::detach(Receiver& receiver) {
 
 void Subscription::refresh(Receiver& receiver) {
     const MonotonicTime now = context_.clock.now();
-    if (is_draining_) {
+    if (receiver.ending) {
+        dispatcher_.remove(receiver);
+    } else if (is_draining_) {
         dispatcher_.remove(receiver);
         set_wait(receiver.wait, WaitReason::draining, now);
     } else if (is_exclusive() && !receivers_.empty() && receivers_.front() != &receiver) {

@@ -859,13 +859,61 @@ TEST_F(LateSettlements, NoLeaseEndsBeforeThem) {
     EXPECT_EQ(channel->stats().leases_ended, 1U) << "and then they end again";
 }
 
-TEST_F(LateSettlements, AreAppliedBeforeTheReceiverEnds) {
+TEST_F(LateSettlements, AreAppliedInStepsBeforeTheReceiverEnds) {
     hold({});
-    settle_all(Outcome::reject, 7);
+    ASSERT_FALSE(channel->attach_receiver(link_of(3), {}));
+    channel->set_credit(link_of(3), plenty);
+    SettleRange range{1, messages - 5, 1, Outcome::reject};
+    channel->settle(link_of(2), {&range, 1}, 7);
     channel->detach(link_of(2));
-    EXPECT_EQ(queue().quarantined(), messages);
+    EXPECT_EQ(queue().quarantined(), 2 * Channel::settled_at_once);
+    channel->detach(link_of(2));
+    range = {messages, 1, 1, Outcome::reject};
+    channel->settle(link_of(2), {&range, 1}, 8);  // It has gone, as far as anybody can tell.
+    channel->set_credit(link_of(2), plenty);
+    publish();
+    Lines lines;
+    int steps = 0;
+    for (; channel->needs_dispatch(); ++steps) {
+        const std::uint64_t before = queue().quarantined();
+        channel->dispatch();
+        EXPECT_LE(queue().quarantined() - before, StepBudget::messages_max);
+        for (const Event& event : events.take()) {
+            if (event.kind == Event::Kind::settled) {
+                lines.push_back("settled " + std::to_string(event.number));
+            } else if (event.kind == Event::Kind::closed) {
+                lines.push_back("closed " + std::to_string(event.link.link));
+            } else if (event.kind == Event::Kind::deliver) {
+                lines.push_back(std::to_string(event.link.link) + " gets " + std::to_string(event.slice.first));
+            }
+        }
+    }
+    EXPECT_GE(steps, 2);
+    EXPECT_EQ(queue().quarantined(), messages - 5);
+    Lines expected{"settled 7", "closed 2"};
+    for (std::uint64_t offset = messages - 4; offset <= messages + 1; ++offset) {  // What it had not decided goes on.
+        expected.push_back("3 gets " + std::to_string(offset));
+    }
+    EXPECT_EQ(lines, expected);
+}
+
+TEST_F(LateSettlements, OfASubscriptionThatEndsAreDroppedAndAnswered) {
+    begin({.kind = Kind::topic});
+    ASSERT_FALSE(channel->attach_receiver(link_of(2), {.subscription = "s", .from{}, .filter{}, .name{}}));
+    channel->set_credit(link_of(2), plenty);
+    for (std::uint32_t i = 0; i < messages; ++i) {
+        publish_unlike();
+        i % 1'000 == 0 ? static_cast<void>(events.take()) : void();
+    }
+    static_cast<void>(finish());
+    settle_all(Outcome::done, 7);
+    channel->detach(link_of(2));
+    EXPECT_EQ(heard(), Lines{});
+    static_cast<void>(channel->unsubscribe(*channel->find_subscription("s")));
     EXPECT_EQ(heard(), Lines{"settled 7"});
-    EXPECT_FALSE(channel->needs_dispatch());
+    EXPECT_FALSE(channel->has_links() && channel->stats().links.size() > 1);
+    static_cast<void>(finish());
+    EXPECT_EQ(channel->stats().stored, 0U);
 }
 
 TEST_F(LateSettlements, AStepOfTheLinkComesBehindThem) {
