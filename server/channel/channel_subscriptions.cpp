@@ -86,10 +86,7 @@ Offset Channel::offset_of(const StartPosition& from) const noexcept {
         case StartPosition::Kind::time:
             break;
     }
-    const StoredBatch* batch = log_.oldest_kept();
-    while (batch != nullptr && batch->time < from.time) {
-        batch = batch->next;
-    }
+    const StoredBatch* batch = log_.first_since(from.time);
     return batch != nullptr ? batch->base : log_.next_offset();
 }
 

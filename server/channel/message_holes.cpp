@@ -215,7 +215,10 @@ void MessageLog::cover_block(StoredBatch& batch) noexcept {
         tracked_.erase(batch.base);
         tracked_.emplace(ref.first, &batch);
     }
+    const bool is_mark = batch.is_mark;
+    unmark(batch, nullptr);
     batch.base = ref.first;
+    is_mark ? mark(batch) : void();
     batch.count = static_cast<std::uint32_t>(ref.end - ref.first);
     batch.removed = static_cast<std::uint32_t>(overlap(removed_, ref.first, ref.end));
     batch.remaining = batch.live();

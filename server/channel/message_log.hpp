@@ -85,7 +85,8 @@ public:
 
     /// A reader of what will be appended from now on.
     void add_cursor(LogCursor& cursor) noexcept;
-    /// A stream: a reader of everything from this offset on that is there. Linear in the batches before it.
+    /// A stream: a reader of everything from this offset on that is there. Linear in the batches before it if something was
+    /// removed by compaction, else it looks at a thousand or so.
     void add_cursor_at(LogCursor& cursor, Offset from) noexcept;
     /// What was fresh for it is not wanted by it any more, nor what comes: it forgets so many batches of it. True: that were
     /// all, and it is gone; else it is to be called again.
@@ -122,15 +123,21 @@ public:
     void set_record(StoredBatch& batch, commit::Index index) noexcept;
     /// What is in records up to this index is visible. Returns how many messages became so.
     std::uint64_t commit(commit::Index index) noexcept;
+    /// Whether the batch has rules, once.
+    void note_rules(StoredBatch& batch, bool has_rules) noexcept {
+        batch.has_rules = has_rules;
+        ruled_batches_ += has_rules ? 1 : 0;
+    }
     /// The batch, which is visible, has rules.
     void set_rules(StoredBatch& batch) {
-        batch.has_rules = true;
+        note_rules(batch, true);
         ruled_.push_back(&batch);
     }
     /// Batches with rules that became visible since the last call, in order.
     [[nodiscard]] std::vector<StoredBatch*> take_ruled() noexcept { return std::exchange(ruled_, {}); }
     [[nodiscard]] bool has_ruled() const noexcept { return !ruled_.empty(); }
-    /// Visible batches with rules of which something is fresh for this reader, in order. Linear in the batches behind it.
+    /// Visible batches with rules of which something is fresh for this reader, in order. Linear in the batches behind it
+    /// if any has rules.
     [[nodiscard]] std::vector<StoredBatch*> ruled_ahead(const LogCursor& cursor) const;
 
     /// Visible messages that this reader was never given.
@@ -164,6 +171,13 @@ public:
 
     /// The oldest batch that is not given up; null if there is none.
     [[nodiscard]] const StoredBatch* oldest_kept() const noexcept { return kept_; }
+    /// The oldest of those with messages that were accepted then or later; null if there is none.
+    [[nodiscard]] const StoredBatch* first_since(WallTime time) const noexcept;
+    /// A stream: a batch that is not behind the one with this offset, if that is kept, and less than `batches_per_mark` or so
+    /// before it. Null only if there is none.
+    [[nodiscard]] StoredBatch* near(Offset offset) const noexcept;
+    /// Every so many batches of a stream one can be found by its offset.
+    static constexpr std::size_t batches_per_mark = 512;
     /// Gives it up: it must be visible. Readers that had not come to it go on behind it.
     void trim_oldest() noexcept;
 
@@ -304,6 +318,8 @@ private:
     void release(StoredBatch* batch) noexcept;
     void leave_block(StoredBatch& batch) noexcept;
     void leave_log(StoredBatch& batch) noexcept;
+    void mark(StoredBatch& batch);
+    void unmark(StoredBatch& batch, StoredBatch* heir);
 
     void move_to(LogCursor& cursor, StoredBatch* batch) noexcept;
     void advance_to(LogCursor& cursor, Offset offset) noexcept;
@@ -344,6 +360,9 @@ private:
     std::uint64_t bytes_ = 0;
     std::uint64_t resident_bytes_ = 0;
     std::vector<StoredBatch*> ruled_;
+    std::uint64_t ruled_batches_ = 0;         // All that are there.
+    std::map<Offset, StoredBatch*> marks_;    // Of a stream, by base.
+    std::size_t unmarked_ = 0;                // Batches that came behind the last of them.
     std::vector<StoredBatch*> free_;  // Nodes to use again, so that a steady state allocates nothing.
     LinkedList<StoredBatch, &StoredBatch::older, &StoredBatch::newer> in_log_;  // Only there.
     std::vector<std::shared_ptr<LoggedPlace>> logged_places_;

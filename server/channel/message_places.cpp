@@ -194,6 +194,7 @@ std::uint64_t MessageLog::evict(StoredBlock& block) noexcept {
         first->accepted = next->accepted;
         next->block = nullptr;
         --block.batches;
+        unmark(*next, first);
         batches_.erase(*next);
         next->remaining = 0;
         if (next->is_tracked) {
@@ -276,6 +277,7 @@ bool MessageLog::restore_block(const commit::BlockRef& ref, const Payload& body)
     StoredBatch* first = nullptr;
     std::uint64_t live_bytes = 0;
     std::uint64_t dead_bytes = body.size();
+    std::size_t unmarked = keep_ == Keep::until_trimmed ? 0 : batches_per_mark;
     const std::uint64_t wanted = stand_in->remaining / stand_in->count;
     for (Entry& entry : entries) {
         StoredBatch* batch = new_batch();
@@ -296,6 +298,10 @@ bool MessageLog::restore_block(const commit::BlockRef& ref, const Payload& body)
         batch->block = block;
         ++block->batches;
         batches_.insert(*batch, stand_in);
+        if (++unmarked == batches_per_mark) {
+            mark(*batch);
+            unmarked = 0;
+        }
         first = first != nullptr ? first : batch;
     }
     BATON_ASSERT(uncommitted_ != stand_in);
@@ -312,6 +318,7 @@ bool MessageLog::restore_block(const commit::BlockRef& ref, const Payload& body)
     // After a restart the size of a block's messages is only estimated.
     bytes_ = bytes_ - (stand_in->size - stand_in->removed_bytes) + live_bytes;
     StoredBatch* const behind = stand_in->next;
+    unmark(*stand_in, first);
     batches_.erase(*stand_in);
     if (stand_in->is_tracked) {
         tracked_.erase(stand_in->base);

@@ -626,6 +626,41 @@ TEST_F(BoundedSteps, AStreamGivesUpVeryManyBatchesInSteps) {
     EXPECT_EQ(channel->stats().trimmed, messages + 1);
 }
 
+TEST(StreamPositions, AreFoundWithoutLookingAtAllBatchesBeforeThem) {
+    constexpr std::uint64_t batches = 20'000;
+    const auto region = [] { return Press{}.region_of(1, 1); };
+    MessageLog log{MessageLog::Keep::until_trimmed};
+    const Payload one = region();
+    for (std::uint64_t i = 1; i <= batches; ++i) {
+        static_cast<void>(log.append(1, 0, 0, {static_cast<std::int64_t>(10 * i)}, one));
+    }
+    LogCursor held;
+    log.add_cursor_at(held, 1);
+    std::vector<baton::channel::Run> runs;  // Of what is given up some batches stay, because they are held.
+    for (int i = 0; i < 700; ++i) {
+        const baton::channel::Run head = log.fresh_head(held);
+        runs.push_back(log.take_fresh(held, {head.count, head.bytes}));
+        log.trim_oldest();
+    }
+    for (const Offset from : {1ULL, 700ULL, 701ULL, 1'023ULL, 1'024ULL, 1'025ULL, 9'999ULL, 20'000ULL, 20'001ULL, 30'000ULL}) {
+        LogCursor cursor;
+        log.add_cursor_at(cursor, from);
+        EXPECT_EQ(cursor.offset(), std::clamp<Offset>(from, 701, batches + 1)) << from;
+        EXPECT_EQ(log.fresh(cursor), batches + 1 - cursor.offset());
+        log.remove_cursor(cursor);
+        const StoredBatch* batch = log.first_since({static_cast<std::int64_t>(10 * from - 3)});
+        EXPECT_EQ(batch != nullptr ? batch->base : batches + 1, std::clamp<Offset>(from, 701, batches + 1)) << from;
+        std::size_t looks = 0;
+        for (batch = log.near(from); batch != nullptr && batch->end() <= from; batch = batch->next) {
+            ++looks;
+        }
+        EXPECT_LE(looks, MessageLog::batches_per_mark) << from;
+    }
+    for (const baton::channel::Run& run : runs) {
+        log.forget(run);
+    }
+}
+
 TEST_F(BoundedSteps, TheStateOfAChannelIsTakenInSlices) {
     constexpr std::uint64_t slice = 100;
     begin({.attempts_max = 0, .fair_by = "key"});
