@@ -351,7 +351,10 @@ public:
 
     /// Batches that are in the log only and whose records are before `below`, at most about `bytes_max` bytes of them;
     /// with `keep_ahead` only untouched ones that no reader will want for the next so many bytes. They stay where they are
-    /// until `finish_relocation`. One relocation at a time; empty if there is nothing to move.
+    /// until `finish_relocation`. One relocation at a time, of so many batches at most; empty if there is nothing to move, or, with
+    /// `keep_ahead`, if nothing was found among the batches that one call looks at: the next one goes on behind them.
+    static constexpr std::size_t relocated_at_once = 16'384;
+    static constexpr std::size_t looked_at_for_relocation = 32'768;
     [[nodiscard]] RelocationPlan begin_relocation(commit::Index below, std::optional<std::uint64_t> keep_ahead,
                                                   std::uint64_t bytes_max);
     /// Where the blocks of the plan are now, in its order; none if they could not be written.
@@ -466,6 +469,8 @@ private:
     [[nodiscard]] bool add_removed(StateSlices& slices, std::uint64_t& entries) const;
     [[nodiscard]] bool add_readers(StateSlices& slices, std::uint64_t& entries) const;
     [[nodiscard]] const Subscription* next_to_save(StateSlices& slices) const noexcept;
+    [[nodiscard]] std::vector<StoredBatch*> choose_to_relocate(commit::Index below, std::optional<std::uint64_t> keep_ahead,
+                                                               std::uint64_t bytes_max);
     [[nodiscard]] SettingsRecord settings() const;
     [[nodiscard]] Offset trimmed_end() const noexcept;
     void install_readers(const ChannelImage& image);
@@ -503,6 +508,7 @@ private:
     std::unique_ptr<Compaction> compaction_;  // Null: the channel was never compacted in this life of the broker.
     OffsetSet noted_removed_;                 // What the disk does not know yet.
     std::vector<std::vector<StoredBatch*>> relocating_;  // By block of the plan; pinned.
+    std::shared_ptr<LoggedPlace> relocation_place_;      // Where the next one with `keep_ahead` goes on. Null: at the oldest.
     DedupeWindow dedupe_;
     Intake intake_;
     Prng prng_;

@@ -103,7 +103,7 @@ void Channel::mark_damaged(const std::string& reason) {
 LoggedSlices Channel::begin_logged() { return {.place = log_.begin_in_log(), .end = journal_->log().submitted()}; }
 
 bool Channel::add_logged(LoggedSlices& slices, std::uint64_t& entries, std::vector<LoggedBatch>& batches) {
-    const StoredBatch*& batch = slices.place->next;
+    StoredBatch*& batch = slices.place->next;
     for (; batch != nullptr && batch->index <= slices.end && entries > 0; batch = batch->newer) {
         entries -= std::min<std::uint64_t>(entries, 2);
         LoggedBatch& logged = batches.emplace_back();
@@ -170,21 +170,36 @@ void add_to(PlannedBlock& block, StoredBatch& batch, const MessageLog& log) {
 
 }  // namespace
 
+// What may not move yet is passed over, and looked at again when the others have been.
+std::vector<StoredBatch*> Channel::choose_to_relocate(commit::Index below, std::optional<std::uint64_t> keep_ahead,
+                                                      std::uint64_t bytes_max) {
+    const OffsetSet wanted = keep_ahead ? log_.wanted_soon(*keep_ahead) : OffsetSet{};
+    const std::shared_ptr<LoggedPlace> place = std::exchange(relocation_place_, {});
+    std::vector<StoredBatch*> batches;
+    std::uint64_t bytes = 0;
+    std::size_t looks = 0;
+    const commit::Index committed = journal_->log().committed();
+    StoredBatch* batch = keep_ahead && place && place->next != nullptr ? place->next : log_.oldest_in_log();
+    for (; batch != nullptr && batch->index < below && batch->index <= committed && bytes < bytes_max &&
+           batches.size() < relocated_at_once && looks < looked_at_for_relocation;
+         batch = batch->newer, ++looks) {
+        if (!keep_ahead || (!overlaps(wanted, batch->base, batch->base + 1) && log_.is_untouched(*batch))) {
+            batches.push_back(batch);
+            bytes += batch_header_size + batch->messages.size();
+        }
+    }
+    if (keep_ahead && batch != nullptr && looks == looked_at_for_relocation) {
+        relocation_place_ = log_.begin_in_log();
+        relocation_place_->next = batch;
+    }
+    return batches;
+}
+
 RelocationPlan Channel::begin_relocation(commit::Index below, std::optional<std::uint64_t> keep_ahead,
                                          std::uint64_t bytes_max) {
     BATON_ASSERT(!is_relocating());
-    const OffsetSet wanted = keep_ahead ? log_.wanted_soon(*keep_ahead) : OffsetSet{};
-    std::vector<StoredBatch*> batches;
+    std::vector<StoredBatch*> batches = choose_to_relocate(below, keep_ahead, bytes_max);
     RelocationPlan plan;
-    const commit::Index committed = journal_->log().committed();
-    for (StoredBatch* batch = log_.oldest_in_log();
-         batch != nullptr && batch->index < below && batch->index <= committed && plan.bytes < bytes_max;
-         batch = batch->newer) {
-        if (!keep_ahead || (!overlaps(wanted, batch->base, batch->base + 1) && log_.is_untouched(*batch))) {
-            batches.push_back(batch);
-            plan.bytes += batch_header_size + batch->messages.size();
-        }
-    }
     std::ranges::sort(batches, {}, &StoredBatch::base);
     std::uint64_t block_bytes = 0;
     const StoredBatch* before = nullptr;
@@ -201,6 +216,7 @@ RelocationPlan Channel::begin_relocation(commit::Index below, std::optional<std:
         add_to(block, *batch, log_);
         block.end = batch->end();
         block_bytes += bytes;
+        plan.bytes += batch_header_size + batch->messages.size();
         before = batch;
         MessageLog::pin(*batch);
         relocating_.back().push_back(batch);

@@ -68,7 +68,7 @@ private:
 
 /// Where somebody has got to who goes through the batches that are in the log only, while the log goes on. Null: at the end.
 struct LoggedPlace {
-    const StoredBatch* next = nullptr;
+    StoredBatch* next = nullptr;
 };
 
 class MessageLog {

@@ -786,6 +786,42 @@ TEST(LoggedSlices, HaveEachBatchThatStaysInTheLogWhateverBecomesOfTheOthers) {
     EXPECT_FALSE(found.contains(101)) << "it came later";
 }
 
+TEST(Relocations, AreOfBoundedManyBatchesAndGoOnBehindThoseThatStay) {
+    constexpr std::uint64_t batches = 150'000;
+    FakeCommitLog log;
+    ChannelWorld world{{}, 1ULL << 40, Durability{&log, commit::StreamId{5}}};
+    Channel& channel = world.channel;
+    static_cast<void>(channel.attach_sender(link_of(1), {}, ConfirmLevel::durable));
+    channel.announce_credit(link_of(1));
+    for (std::uint64_t sequence = 1; sequence <= batches; ++sequence) {
+        channel.publish(link_of(1), sequence, world.press.batch({"x"}));
+        if (sequence % 1'000 == 0) {
+            log.commit_to(log.submitted());
+            channel.on_committed();
+            static_cast<void>(world.events.take());
+        }
+    }
+    const auto count = [&](const RelocationPlan& plan) {
+        std::size_t headers = 0;
+        for (const PlannedBlock& block : plan.blocks) {
+            headers += block.headers.size();
+        }
+        channel.finish_relocation({});
+        return headers;
+    };
+    EXPECT_EQ(count(channel.begin_relocation(UINT64_MAX, std::nullopt, UINT64_MAX)), Channel::relocated_at_once);
+    // Readers will want the first two thirds soon: what may move is found by a later look, behind those that were passed over.
+    const std::uint64_t keep = channel.stats().bytes / 3 * 2;
+    constexpr std::size_t at_once = Channel::looked_at_for_relocation;
+    for (std::size_t looks = at_once; looks < batches / 3 * 2; looks += at_once) {
+        EXPECT_EQ(count(channel.begin_relocation(UINT64_MAX, keep, UINT64_MAX)), 0U);
+    }
+    const RelocationPlan plan = channel.begin_relocation(UINT64_MAX, keep, UINT64_MAX);
+    ASSERT_FALSE(plan.blocks.empty());
+    EXPECT_EQ(plan.blocks.front().first, batches / 3 * 2 + 1);
+    EXPECT_EQ(count(plan), Channel::relocated_at_once);
+}
+
 // --- Settlements of very many messages -----------------------------------------------------------------------------------
 
 struct LateSettlements : BoundedSteps {
