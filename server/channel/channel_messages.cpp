@@ -12,6 +12,8 @@ namespace {
 
 // Readers that are visited in one step. More of them are told of new messages over several.
 constexpr std::size_t readers_per_step = 512;
+// Readers that are asked why they wait with every settlement. Of more of them the clock pulse asks.
+constexpr std::size_t readers_noted_at_once = 16;
 // Of one receiver; whoever sends more has all of them applied at once.
 constexpr std::size_t late_settlements_max = 16'384;
 // A reader that has little to do at a time.
@@ -509,7 +511,7 @@ void Channel::state_changed() {
 
 // Of many readers the one that has most to do is looked for with the clock pulse.
 void Channel::note_head_wait() {
-    is_head_noted_ = readers_.size() <= readers_per_step;
+    is_head_noted_ = readers_.size() <= readers_noted_at_once;
     if (is_head_noted_) {
         note_head_wait_now();
     }
