@@ -226,22 +226,34 @@ void Channel::begin_drain() {
 }
 
 void Channel::close(Errc reason) {
-    for (const LinkAddress& link : senders_.addresses()) {
-        end_sender(*find_sender(link), reason);
+    for (const auto& links : {senders_.addresses(), receivers_.addresses()}) {
+        closing_.insert(closing_.end(), links.begin(), links.end());
     }
-    const auto links = receivers_.addresses();
+    close_reason_ = reason;
     for (const auto& reader : readers_) {
         reader->abandon_receivers();
     }
     settling_.clear();
-    receivers_.clear();
     is_draining_ = true;
-    for (const LinkAddress& link : links) {
-        events_.closed(link, reason);
+}
+
+void Channel::close_one() {
+    const LinkAddress link = closing_.front();
+    closing_.pop_front();
+    if (Sender* sender = find_sender(link)) {
+        return end_sender(*sender, close_reason_);
     }
+    receivers_.remove(link);
+    events_.closed(link, close_reason_);
 }
 
 bool Channel::dismantle(std::uint64_t& items) {
+    for (; !closing_.empty(); items -= std::min(items, items_per_link)) {
+        if (items == 0) {
+            return false;
+        }
+        close_one();
+    }
     finish_relocation({});
     for (const auto& reader : readers_) {
         if (!reader->dismantle(items)) {

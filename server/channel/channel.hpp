@@ -243,10 +243,12 @@ public:
 
     /// From now on new messages are refused with `Errc::draining` and nothing more is dispatched; settlements go on.
     void begin_drain();
-    /// Closes every link with this reason, before the channel is destroyed. What receivers hold goes with it.
+    /// Before it is destroyed: from now on nothing is given or taken. What receivers hold goes with it.
     void close(Errc reason);
-    /// Then: destroys what is in it, so many batches and messages. True: nothing is left. Nothing else may be called any more.
+    /// Then: closes every link with this reason, and destroys what is in it, so many batches and messages; a link counts as
+    /// `items_per_link`. True: nothing is left. Nothing else may be called any more.
     bool dismantle(std::uint64_t& items);
+    static constexpr std::uint64_t items_per_link = 8;
 
     // --- Questions and administration -----------------------------------------------------------------------------
 
@@ -451,6 +453,7 @@ private:
     std::uint64_t trim_oldest();
     void trim_purged(Purge& purge, std::uint64_t runs);
     void close_all(std::error_code reason);
+    void close_one();
 
     // Subscriptions.
     [[nodiscard]] SubscriptionContext subscription_context() noexcept;
@@ -533,6 +536,9 @@ private:
     SenderGate gate_;
     LinkTable<Sender> senders_;
     LinkTable<Receiver> receivers_;
+
+    std::deque<LinkAddress> closing_;  // Of a channel that is closed: links that have not heard of it.
+    Errc close_reason_{};
 
     Wait head_wait_;
     bool is_head_noted_ = true;

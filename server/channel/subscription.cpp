@@ -13,7 +13,7 @@ namespace {
 // A filter is asked as far ahead as receivers may want soon; order and fairness need to see everything.
 constexpr std::uint64_t filtered_ahead = 4'096;
 // Whose leases are looked at with one clock pulse.
-constexpr std::size_t runs_per_step = 16'384;
+constexpr std::size_t runs_per_step = 8'192;
 
 }  // namespace
 

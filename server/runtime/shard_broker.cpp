@@ -191,7 +191,25 @@ void ShardBroker::handle(AttachCommand& command) {
     }
 }
 
+// A session may end with tens of thousands of links: the others wait for the next turns.
 void ShardBroker::handle(DetachCommand& command) {
+    if (detached_ >= detached_per_turn) {
+        detaches_.push_back(command);
+        return;
+    }
+    ++detached_;
+    detach_now(command);
+}
+
+void ShardBroker::detach_some() {
+    for (; detached_ < detached_per_turn && !detaches_.empty(); ++detached_) {
+        detach_now(detaches_.front());
+        detaches_.pop_front();
+    }
+    detached_ = 0;
+}
+
+void ShardBroker::detach_now(const DetachCommand& command) {
     if (auto* slot = slot_of(command.channel)) {
         slot->channel->detach(command.link);
         touch(*slot);
@@ -396,9 +414,10 @@ bool ShardBroker::end_turn() {
     grant_memory();
     const bool has_moved = moves_.go_on();
     const bool has_swept = sweeps_.go_on();
-    bool worked = has_moved || has_swept || !dirty_.empty() || !dying_.empty();
+    bool worked = has_moved || has_swept || !dirty_.empty() || !dying_.empty() || !detaches_.empty();
+    detach_some();
     dismantle_some();
-    is_step_spent_ = has_swept || !dying_.empty();
+    is_step_spent_ = has_swept || !dying_.empty() || !detaches_.empty();
     dispatch_dirty();
     if (store_) {
         store_->end_turn();

@@ -196,6 +196,8 @@ private:
     Slot& add_slot(const std::string& name, const channel::ChannelOptions& options, const channel::Durability& durability);
     void erase_slot(Slot& slot);
     void dismantle_some();
+    void detach_some();
+    void detach_now(const DetachCommand& command);
     /// True: it waits until the channel of this name is there.
     template <class Command>
     bool waits_for_restore(const std::string& name, Command& command);
@@ -293,6 +295,9 @@ private:
     Steps steps_;
     Sweeps sweeps_;
     bool is_step_spent_ = false;
+    static constexpr std::size_t detached_per_turn = 1'024;
+    std::size_t detached_ = 0;            // In this turn.
+    std::deque<DetachCommand> detaches_;  // Their turn comes later.
     std::deque<std::unique_ptr<channel::Channel>> dying_;  // Deleted; what is in them goes in steps.
 };
 
