@@ -86,6 +86,55 @@ TEST(BackupsInSlices, WhatHappensMeanwhileIsInIt) {
     EXPECT_EQ(broker.image_of(recovery, 1).live_messages(), sent - 9);
 }
 
+/// A worker passes messages on from one shard to the other, and settles each when its copy is confirmed: wherever it is with that
+/// while the slices are taken, each message is in at least one of the channels of the backup.
+TEST(BackupsInSlices, WhatIsPassedOnIsInOneOfTheChannels) {
+    constexpr std::uint64_t messages = 60;
+    std::uint64_t in_both = 0;
+    for (std::uint64_t begin = 0; begin < 40; ++begin) {
+        TwoShards broker{3 + begin % 7};
+        broker.make(0);
+        broker.make(1);
+        for (std::uint64_t i = 1; i <= messages; ++i) {
+            broker.publish(0, i, 1);
+            broker.run();
+        }
+        Listener& worker = *broker.session;
+        const auto link = TwoShards::receiver_link(0);
+        broker.brokers[0]->set_credit(worker.link(link), worker.channels[link], {messages, 1U << 30U});
+        broker.run();
+        worker.confirmed = 0;
+        worker.replies.clear();
+        std::uint64_t settled = 0;
+        for (std::uint64_t turns = 0; worker.replies.empty(); ++turns) {
+            if (turns == begin) {
+                broker.brokers[0]->admin(worker.id, 1, "", R"({"op":"backup.begin"})");
+            }
+            if (turns < messages) {
+                broker.publish(1, turns + 1, 1);
+            }
+            for (; settled < worker.confirmed; ++settled) {
+                const std::vector<channel::SettleRange> done{{settled + 1, 1, 1}};
+                broker.brokers[0]->settle(worker.link(link), worker.channels[link], done, 0);
+            }
+            broker.turn(turns % 2);
+            broker.turn(1 - turns % 2);
+            broker.run_one_job();
+        }
+        const auto recovery = broker.recovered(worker.replies.front().at("id").get<std::string>());
+        const std::uint64_t passed_on = broker.image_of(recovery, 1).next_offset() - 1;
+        const auto& queue = broker.image_of(recovery, 0).queue();
+        for (channel::Offset offset = 1; offset <= messages; ++offset) {
+            const bool is_live = offset >= queue.cursor() || std::ranges::any_of(queue.entries(), [&](const auto& entry) {
+                                     return entry.first <= offset && offset < entry.second.end;
+                                 });
+            EXPECT_TRUE(is_live || offset <= passed_on) << offset << " of a backup that began in turn " << begin;
+            in_both += is_live && offset <= passed_on ? 1 : 0;
+        }
+    }
+    EXPECT_GT(in_both, 0U) << "some were under way";
+}
+
 /// A channel that goes while it is looked at is not there, one that comes is.
 TEST(BackupsInSlices, ChannelsThatComeAndGoMeanwhile) {
     TwoShards broker{3};
