@@ -165,6 +165,30 @@ TEST(BackupsInSlices, ChannelsThatComeAndGoMeanwhile) {
     EXPECT_EQ(found, (Lines{broker.names[1], "new"}));
 }
 
+TEST(BackupWriterTest, AChannelThatDoesNotCountIsLeftOutWithItsRecords) {
+    sim::SimDisk disk;
+    ChunkPool pool;
+    ASSERT_TRUE(storage::ensure_directory(disk, "x"));
+    BackupWriter writer{"x", 3, 0};
+    BackupSlice slice;
+    for (const std::uint64_t number : {1U, 2U}) {
+        channel::SettingsRecord settings{.name = "c" + std::to_string(number), .options = {.is_durable = true}, .damage{}};
+        std::vector<std::byte> record;
+        encode(settings, record);
+        slice.records.push_back({storage::StreamId{number}, 1, std::move(record), {}});
+        channel::ChannelState state{.settings = settings, .producers{}, .live{}, .blocks{}};
+        slice.states.push_back({storage::StreamId{number}, 1, {.state = std::move(state), .is_over = true}});
+    }
+    writer.add(disk, std::move(slice));
+    ASSERT_TRUE(writer.finish(disk, {.left_out = {storage::StreamId{2}}, .steps{}}));
+    ASSERT_TRUE(disk.rename("x/generation-0000000000000003", "generation-0000000000000003"));
+    ASSERT_TRUE(storage::store_manifest(disk, {.generation = 3, .shards = 1}));
+    const auto recovery = recover(disk, pool);
+    ASSERT_TRUE(recovery && recovery->damage.empty());
+    ASSERT_EQ(recovery->channels.size(), 1U);
+    EXPECT_EQ(recovery->channels.front().settings().name, "c1");
+}
+
 TEST_F(BackupsTest, NobodyHearsOfAnythingBetweenTheFirstPictureAndTheLast) {
     make(0);
     make(1);
