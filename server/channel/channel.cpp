@@ -180,10 +180,23 @@ void Channel::end_sender(Sender& sender, std::error_code reason) {
     events_.closed(link, reason);
 }
 
+// What it has decided is not given again: of very many messages the rest is applied in steps, and then it ends.
 void Channel::end_receiver(Receiver& receiver, std::error_code reason) {
+    if (receiver.ending) {
+        return;
+    }
+    std::uint64_t work = settling_.size() <= 1 ? settled_at_once : 0;
+    settle_late(receiver, work);
+    if (receiver.late_settlements.empty()) {
+        return remove_receiver(receiver, reason);
+    }
+    receiver.ending = reason;
+    receiver.subscription->refresh(receiver);
+}
+
+void Channel::remove_receiver(Receiver& receiver, std::error_code reason) {
     const LinkAddress link = receiver.address;
     Subscription& reader = *receiver.subscription;
-    settle_all_late(receiver);  // What it has decided is not given again.
     reader.detach(receiver);
     if (journal_ != nullptr) {
         journal_->forget(link);
@@ -213,24 +226,41 @@ void Channel::begin_drain() {
 }
 
 void Channel::close(Errc reason) {
-    for (const LinkAddress& link : senders_.addresses()) {
-        end_sender(*find_sender(link), reason);
+    for (const auto& links : {senders_.addresses(), receivers_.addresses()}) {
+        closing_.insert(closing_.end(), links.begin(), links.end());
     }
-    const auto links = receivers_.addresses();
+    close_reason_ = reason;
     for (const auto& reader : readers_) {
         reader->abandon_receivers();
     }
     settling_.clear();
-    receivers_.clear();
     is_draining_ = true;
-    for (const LinkAddress& link : links) {
-        events_.closed(link, reason);
+}
+
+void Channel::close_one() {
+    const LinkAddress link = closing_.front();
+    closing_.pop_front();
+    if (Sender* sender = find_sender(link)) {
+        return end_sender(*sender, close_reason_);
     }
+    receivers_.remove(link);
+    events_.closed(link, close_reason_);
 }
 
 bool Channel::dismantle(std::uint64_t& items) {
+    for (; !closing_.empty(); items -= std::min(items, items_per_link)) {
+        if (items == 0) {
+            return false;
+        }
+        close_one();
+    }
     finish_relocation({});
     for (const auto& reader : readers_) {
+        if (!reader->dismantle(items)) {
+            return false;
+        }
+    }
+    for (const auto& reader : leaving_) {
         if (!reader->dismantle(items)) {
             return false;
         }
@@ -266,7 +296,7 @@ void Channel::reconfigure(const ChannelOptions& options) {
         reader->options_changed();
     }
     set_compaction();
-    trim();
+    trim_at_once();
     apply_parked();
     examine_senders();
     state_changed();

@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -98,6 +99,12 @@ struct LoggedBatch {
     Payload messages;
 };
 
+/// How far somebody has got with what is in the log only.
+struct LoggedSlices {
+    std::shared_ptr<LoggedPlace> place;
+    commit::Index end = 0;  ///< The last record that belongs to it.
+};
+
 /// A message as `peek` shows it. `message` is valid until the visitor returns.
 struct PeekedMessage {
     using State = MessageState;
@@ -174,7 +181,8 @@ public:
     /// Sends the sender its first credit, or its `blocked` state.
     void announce_credit(const LinkAddress& sender);
     /// Ends a link: a receiver's messages go back to their old places (one attempt is counted for the started ones
-    /// only), a sender's parked messages are forgotten, unconfirmed. Reports `closed` without an error. Unknown: no-op.
+    /// only), a sender's parked messages are forgotten, unconfirmed. Reports `closed` without an error. Unknown: no-op. While a
+    /// settlement of very many messages of a receiver is being applied it goes on, and `closed` is reported behind it.
     void detach(const LinkAddress& link);
 
     // --- Messages ----------------------------------------------------------------------------------------------
@@ -219,7 +227,7 @@ public:
     }
     /// Also if a step's budget was spent before everything was given.
     [[nodiscard]] bool needs_dispatch() const noexcept {
-        return has_to_compact() || !settling_.empty() ||
+        return has_to_compact() || !settling_.empty() || !leaving_.empty() || has_to_trim_ ||
                (may_dispatch_ && !is_draining_ && (fan_out_left_ > 0 || turns_.woken() > 0));
     }
     [[nodiscard]] bool has_links() const noexcept { return !senders_.empty() || !receivers_.empty(); }
@@ -235,10 +243,12 @@ public:
 
     /// From now on new messages are refused with `Errc::draining` and nothing more is dispatched; settlements go on.
     void begin_drain();
-    /// Closes every link with this reason, before the channel is destroyed. What receivers hold goes with it.
+    /// Before it is destroyed: from now on nothing is given or taken. What receivers hold goes with it.
     void close(Errc reason);
-    /// Then: destroys what is in it, so many batches and messages. True: nothing is left. Nothing else may be called any more.
+    /// Then: closes every link with this reason, and destroys what is in it, so many batches and messages; a link counts as
+    /// `items_per_link`. True: nothing is left. Nothing else may be called any more.
     bool dismantle(std::uint64_t& items);
+    static constexpr std::uint64_t items_per_link = 8;
 
     // --- Questions and administration -----------------------------------------------------------------------------
 
@@ -333,13 +343,18 @@ public:
     void add_to_state(StateSlices& slices, std::uint64_t& entries) const;
     /// All at once.
     [[nodiscard]] ChannelState state() const;
-    /// Each living batch that is in the log only, in the order of the records. With state() all of the channel as it is
-    /// at this moment, also what is not committed yet; blocks may be removed after the next checkpoint.
-    [[nodiscard]] std::vector<LoggedBatch> logged_batches() const;
+    /// What is in the log only, batch by batch in the order of the records, as far as they have been submitted by now, also
+    /// what is not committed yet. With a state that is begun afterwards, and what is submitted meanwhile, all of the channel.
+    [[nodiscard]] LoggedSlices begin_logged();
+    /// A batch uses up two entries. True: that were all. Not after the channel is gone.
+    [[nodiscard]] static bool add_logged(LoggedSlices& slices, std::uint64_t& entries, std::vector<LoggedBatch>& batches);
 
     /// Batches that are in the log only and whose records are before `below`, at most about `bytes_max` bytes of them;
     /// with `keep_ahead` only untouched ones that no reader will want for the next so many bytes. They stay where they are
-    /// until `finish_relocation`. One relocation at a time; empty if there is nothing to move.
+    /// until `finish_relocation`. One relocation at a time, of so many batches at most; empty if there is nothing to move, or, with
+    /// `keep_ahead`, if nothing was found among the batches that one call looks at: the next one goes on behind them.
+    static constexpr std::size_t relocated_at_once = 16'384;
+    static constexpr std::size_t looked_at_for_relocation = 32'768;
     [[nodiscard]] RelocationPlan begin_relocation(commit::Index below, std::optional<std::uint64_t> keep_ahead,
                                                   std::uint64_t bytes_max);
     /// Where the blocks of the plan are now, in its order; none if they could not be written.
@@ -385,6 +400,7 @@ private:
     [[nodiscard]] Receiver* find_receiver(const LinkAddress& link) const noexcept { return receivers_.find(link); }
     void end_sender(Sender& sender, std::error_code reason);
     void end_receiver(Receiver& receiver, std::error_code reason);
+    void remove_receiver(Receiver& receiver, std::error_code reason);
     void attach_producer(Sender& sender, const ProducerId& id);
     [[nodiscard]] std::uint64_t last_confirmable(const Sender& sender) const noexcept;
 
@@ -412,6 +428,7 @@ private:
     void settle_late(Receiver& receiver, std::uint64_t& work);
     void settle_all_late(Receiver& receiver);
     void settle_some(std::uint64_t& work);
+    void drop_late(Receiver& receiver);
     void answer_receipt(const LinkAddress& link, std::uint64_t receipt);
     void close_sender(Sender& sender, Errc reason);
     void examine_senders();
@@ -429,15 +446,18 @@ private:
         return compaction_ && !is_draining_ && damage_.empty() && compaction_->has_more();
     }
     void cut_off(Subscription& reader);
-    void trim();
+    void trim(std::uint64_t& batches);
+    void trim_at_once();
     std::uint64_t trim_oldest();
     void trim_purged(Purge& purge, std::uint64_t runs);
     void close_all(std::error_code reason);
+    void close_one();
 
     // Subscriptions.
     [[nodiscard]] SubscriptionContext subscription_context() noexcept;
     Subscription& add_reader(SubscriptionSettings settings, const StartPosition& from);
     void remove_reader(Subscription& reader);
+    void forget_leaving(std::uint64_t& items);
     [[nodiscard]] std::error_code check_request(const ReceiverRequest& request) const;
     [[nodiscard]] Offset offset_of(const StartPosition& from) const noexcept;
     [[nodiscard]] std::uint64_t make_room(std::uint64_t messages, std::uint64_t bytes) override;
@@ -450,6 +470,8 @@ private:
     [[nodiscard]] bool add_removed(StateSlices& slices, std::uint64_t& entries) const;
     [[nodiscard]] bool add_readers(StateSlices& slices, std::uint64_t& entries) const;
     [[nodiscard]] const Subscription* next_to_save(StateSlices& slices) const noexcept;
+    [[nodiscard]] std::vector<StoredBatch*> choose_to_relocate(commit::Index below, std::optional<std::uint64_t> keep_ahead,
+                                                               std::uint64_t bytes_max);
     [[nodiscard]] SettingsRecord settings() const;
     [[nodiscard]] Offset trimmed_end() const noexcept;
     void install_readers(const ChannelImage& image);
@@ -491,17 +513,20 @@ private:
     std::unique_ptr<Compaction> compaction_;  // Null: the channel was never compacted in this life of the broker.
     OffsetSet noted_removed_;                 // What the disk does not know yet.
     std::vector<std::vector<StoredBatch*>> relocating_;  // By block of the plan; pinned.
+    std::shared_ptr<LoggedPlace> relocation_place_;      // Where the next one with `keep_ahead` goes on. Null: at the oldest.
     DedupeWindow dedupe_;
     Intake intake_;
     Prng prng_;
     ReaderTurns turns_;  // Before the readers, which refer to it.
     std::vector<std::unique_ptr<Subscription>> readers_;  // Of a queue exactly one.
+    std::deque<std::unique_ptr<Subscription>> leaving_;   // Nobody's any more; what they held goes in steps.
     std::size_t fan_out_next_ = 0;  // Of many readers, who is told next that more has become visible;
     std::size_t fan_out_left_ = 0;  // so many are not told yet.
     std::unordered_map<std::string, Subscription*> by_name_;
     ReaderId next_lasting_ = 1;
     ReaderId next_of_link_ = first_link_reader;
     bool has_backlog_limits_ = false;  // Some reader has one.
+    bool has_to_trim_ = false;  // More than one step does.
     Offset noted_trim_ = 1;    // As the disk knows it.
     std::uint64_t trimmed_ = 0;
 
@@ -513,6 +538,9 @@ private:
     SenderGate gate_;
     LinkTable<Sender> senders_;
     LinkTable<Receiver> receivers_;
+
+    std::deque<LinkAddress> closing_;  // Of a channel that is closed: links that have not heard of it.
+    Errc close_reason_{};
 
     Wait head_wait_;
     bool is_head_noted_ = true;

@@ -100,15 +100,18 @@ void Channel::mark_damaged(const std::string& reason) {
 // --- What a checkpoint needs
 // ---------------------------------------------------------------------------------------------
 
-std::vector<LoggedBatch> Channel::logged_batches() const {
-    std::vector<LoggedBatch> batches;
-    for (const StoredBatch* batch = log_.oldest_in_log(); batch != nullptr; batch = batch->newer) {
+LoggedSlices Channel::begin_logged() { return {.place = log_.begin_in_log(), .end = journal_->log().submitted()}; }
+
+bool Channel::add_logged(LoggedSlices& slices, std::uint64_t& entries, std::vector<LoggedBatch>& batches) {
+    StoredBatch*& batch = slices.place->next;
+    for (; batch != nullptr && batch->index <= slices.end && entries > 0; batch = batch->newer) {
+        entries -= std::min<std::uint64_t>(entries, 2);
         LoggedBatch& logged = batches.emplace_back();
         auto [header, messages] = batch->whole();
         Journal::encode_moved(header, logged.head);
         logged.messages = std::move(messages);
     }
-    return batches;
+    return batch == nullptr || batch->index > slices.end;
 }
 
 // --- From the log to segments
@@ -198,22 +201,37 @@ void add_to(PlannedBlock& block, StoredBatch& batch, const MessageLog& log) {
 
 }  // namespace
 
-RelocationPlan Channel::begin_relocation(commit::Index below, std::optional<std::uint64_t> keep_ahead,
-                                         std::uint64_t bytes_max) {
-    BATON_ASSERT(!is_relocating());
+// What may not move yet is passed over, and looked at again when the others have been.
+std::vector<StoredBatch*> Channel::choose_to_relocate(commit::Index below, std::optional<std::uint64_t> keep_ahead,
+                                                      std::uint64_t bytes_max) {
     const OffsetSet wanted = keep_ahead ? log_.wanted_soon(*keep_ahead) : OffsetSet{};
+    const std::shared_ptr<LoggedPlace> place = std::exchange(relocation_place_, {});
     std::vector<StoredBatch*> batches;
-    RelocationPlan plan;
+    std::uint64_t bytes = 0;
+    std::size_t looks = 0;
     const commit::Index committed = journal_->log().committed();
-    for (StoredBatch* batch = log_.oldest_in_log();
-         batch != nullptr && batch->index < below && batch->index <= committed && plan.bytes < bytes_max;
-         batch = batch->newer) {
+    StoredBatch* batch = keep_ahead && place && place->next != nullptr ? place->next : log_.oldest_in_log();
+    for (; batch != nullptr && batch->index < below && batch->index <= committed && bytes < bytes_max &&
+           batches.size() < relocated_at_once && looks < looked_at_for_relocation;
+         batch = batch->newer, ++looks) {
         const auto is_far = [&] { return log_.is_at_rest(*batch) || !overlaps(wanted, batch->base, batch->base + 1); };
         if (!keep_ahead || (log_.is_untouched(*batch) && is_far())) {
             batches.push_back(batch);
-            plan.bytes += batch_header_size + batch->messages.size();
+            bytes += batch_header_size + batch->messages.size();
         }
     }
+    if (keep_ahead && batch != nullptr && looks == looked_at_for_relocation) {
+        relocation_place_ = log_.begin_in_log();
+        relocation_place_->next = batch;
+    }
+    return batches;
+}
+
+RelocationPlan Channel::begin_relocation(commit::Index below, std::optional<std::uint64_t> keep_ahead,
+                                         std::uint64_t bytes_max) {
+    BATON_ASSERT(!is_relocating());
+    std::vector<StoredBatch*> batches = choose_to_relocate(below, keep_ahead, bytes_max);
+    RelocationPlan plan;
     std::ranges::sort(batches, {}, &StoredBatch::base);
     std::uint64_t block_bytes = 0;
     const StoredBatch* before = nullptr;
@@ -233,6 +251,7 @@ RelocationPlan Channel::begin_relocation(commit::Index below, std::optional<std:
         add_to(block, *batch, log_);
         block.end = batch->end();
         block_bytes += bytes;
+        plan.bytes += batch_header_size + batch->messages.size();
         before = batch;
         MessageLog::pin(*batch);
         relocating_.back().push_back(batch);
@@ -271,6 +290,9 @@ constexpr std::size_t awaited_blocks_max = 64;
 MessageLog::RunsAtRest Channel::runs_at_rest() {
     return [this](Offset first, Offset end, std::vector<Run*>& runs) {
         for (const auto& reader : readers_) {
+            reader->add_at_rest(first, end, runs);
+        }
+        for (const auto& reader : leaving_) {
             reader->add_at_rest(first, end, runs);
         }
     };
@@ -345,6 +367,9 @@ void Channel::on_block_read(const commit::BlockRef& ref, const Payload& body) {
     if (is_held) {
         for (const auto& reader : readers_) {
             reader->block_arrived(ref.first, ref.end);
+        }
+        for (const auto& reader : leaving_) {
+            reader->count_at_rest(ref.first, ref.end);
         }
     }
     messages_visible();

@@ -12,6 +12,8 @@ namespace {
 
 // Readers that are visited in one step. More of them are told of new messages over several.
 constexpr std::size_t readers_per_step = 512;
+// Readers that are asked why they wait with every settlement. Of more of them the clock pulse asks.
+constexpr std::size_t readers_noted_at_once = 16;
 // Of one receiver; whoever sends more has all of them applied at once.
 constexpr std::size_t late_settlements_max = 16'384;
 // A reader that has little to do at a time.
@@ -78,7 +80,7 @@ void Channel::publish(const LinkAddress& link, std::uint64_t first_sequence, Pay
 void Channel::messages_visible() {
     if (options_.kind == Kind::stream) {
         compact();  // First: it may make the room that is needed.
-        trim();
+        trim_at_once();
     }
     if (log_.has_ruled()) {
         give_ruled(log_.take_ruled());
@@ -207,7 +209,7 @@ void Channel::close_sender(Sender& sender, Errc reason) {
 void Channel::settle(const LinkAddress& link, std::span<const SettleRange> ranges, std::uint64_t receipt,
                      std::string_view note, std::uint64_t work) {
     Receiver* receiver = find_receiver(link);
-    if (receiver == nullptr) {
+    if (receiver == nullptr || receiver->ending) {
         return;
     }
     auto& late = receiver->late_settlements;
@@ -255,6 +257,18 @@ void Channel::settle_late(Receiver& receiver, std::uint64_t& work) {
             return;
         }
         late.pop_front();
+    }
+    std::erase(settling_, receiver.address);
+    if (receiver.ending) {
+        remove_receiver(receiver, *receiver.ending);
+    }
+}
+
+// Nobody will ask what became of these messages. Receipts are answered.
+void Channel::drop_late(Receiver& receiver) {
+    auto& late = receiver.late_settlements;
+    for (; !late.empty(); late.pop_front()) {
+        late.front().receipt != 0 ? answer_receipt(receiver.address, late.front().receipt) : void();
     }
     std::erase(settling_, receiver.address);
 }
@@ -327,6 +341,13 @@ void Channel::query(const LinkAddress& link) {
 void Channel::dispatch(StepBudget& budget) {
     compact();
     settle_some(budget.messages);
+    if (has_to_trim_) {
+        trim(budget.messages);
+    }
+    if (!leaving_.empty()) {
+        forget_leaving(budget.messages);
+        room_changed();
+    }
     if (!may_dispatch_ || is_draining_) {
         return;
     }
@@ -355,9 +376,7 @@ void Channel::tick() {
         }
         reader->tick(messages);
     }
-    if (options_.kind == Kind::stream) {
-        trim();
-    }
+    trim(messages);
     if (compaction_ && !is_draining_ && damage_.empty()) {
         compaction_->tick(compaction_budget());
     }
@@ -372,13 +391,16 @@ void Channel::tick() {
 }
 
 void Channel::pack_remnants(const MessageLog::RemnantLimits& limits) {
-    const std::size_t all = readers_.size() + receivers_.size();
+    const std::size_t all = readers_.size() + leaving_.size() + receivers_.size();
     if (all > holders_asked_max) {
         return;
     }
     std::uint64_t budget = remnants_budget;
     log_.pack_remnants(limits, budget, [&](const StoredBatch& batch, std::vector<Run>& held) {
         for (const auto& reader : readers_) {
+            reader->add_held(batch, held);
+        }
+        for (const auto& reader : leaving_) {
             reader->add_held(batch, held);
         }
         const std::uint64_t looked_at = options_.fair_by.empty() ? 0 : batch.count;
@@ -403,7 +425,8 @@ MonotonicTime Channel::next_pulse() const noexcept {
 
 // A stream gives its oldest messages up, batch by batch. They are small beside its limits (Intake::fitting), or older than
 // these; so the last one stays, rather than that nothing does.
-void Channel::trim() {
+void Channel::trim(std::uint64_t& batches) {
+    has_to_trim_ = false;
     if (options_.kind != Kind::stream) {
         return;
     }
@@ -414,8 +437,18 @@ void Channel::trim() {
         if (!is_old && (!is_too_much || log_.messages() == oldest->live())) {
             return;
         }
+        if (batches == 0) {
+            has_to_trim_ = true;
+            return;
+        }
+        --batches;
         trimmed_ += trim_oldest();
     }
+}
+
+void Channel::trim_at_once() {
+    std::uint64_t at_once = StepBudget::messages_at_once;
+    trim(at_once);
 }
 
 // How many messages went with it.
@@ -430,7 +463,10 @@ std::uint64_t Channel::trim_oldest() {
 }
 
 std::uint64_t Channel::make_room(std::uint64_t messages, std::uint64_t bytes) {
-    std::uint64_t dropped = 0;
+    const std::uint64_t before = log_.messages();
+    std::uint64_t all = UINT64_MAX;
+    forget_leaving(all);  // That is room, too.
+    std::uint64_t dropped = before - log_.messages();
     while (log_.messages() + messages > options_.messages_max || log_.bytes() + bytes > options_.bytes_max) {
         std::uint64_t step = 0;
         const std::uint64_t excess = log_.messages() + messages > options_.messages_max
@@ -475,7 +511,7 @@ void Channel::state_changed() {
 
 // Of many readers the one that has most to do is looked for with the clock pulse.
 void Channel::note_head_wait() {
-    is_head_noted_ = readers_.size() <= readers_per_step;
+    is_head_noted_ = readers_.size() <= readers_noted_at_once;
     if (is_head_noted_) {
         note_head_wait_now();
     }

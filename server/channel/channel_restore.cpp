@@ -63,7 +63,7 @@ StoredBatch& Channel::install_batch(const BatchHeader& header, Payload messages)
     const bool has_rules = header.has_properties() && have_rules(messages.bytes());
     StoredBatch& batch = log_.append_restored(header.count, header.flags, header.crc32c, {header.time_us},
                                               std::move(messages));
-    batch.has_rules = has_rules;
+    log_.note_rules(batch, has_rules);
     return batch;
 }
 

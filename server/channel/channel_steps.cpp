@@ -68,7 +68,7 @@ std::error_code Channel::begin_step(StepId id, const StepMessages& messages) {
 std::error_code Channel::begin_step(StepId id, const LinkAddress& link, std::span<const SettleRange> ranges,
                                     std::optional<ReaderId>& noted) {
     Receiver* receiver = find_receiver(link);
-    if (receiver == nullptr) {
+    if (receiver == nullptr || receiver->ending) {
         return Errc::lost_lease;
     }
     if (const auto refused = check_step()) {

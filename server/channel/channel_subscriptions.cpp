@@ -50,13 +50,25 @@ void Channel::remove_reader(Subscription& reader) {
     if (journal_ != nullptr && reader.is_lasting()) {
         journal_->unsubscribed(reader.id());
     }
-    reader.forget_all();
     turns_.remove(reader);
-    log_.remove_cursor(reader.cursor());
     by_name_.erase(reader.settings().name);
-    readers_.erase(std::ranges::find(readers_, &reader, [](const auto& other) { return other.get(); }));
+    const auto place = std::ranges::find(readers_, &reader, [](const auto& other) { return other.get(); });
+    leaving_.push_back(std::move(*place));
+    readers_.erase(place);
     if (fan_out_left_ > 0) {
         fan_out_left_ = readers_.size();  // Some have moved: all are told once more.
+    }
+    std::uint64_t at_once = leaving_.size() == 1 ? StepBudget::messages_at_once : 0;
+    if (leaving_.back()->forget_some(at_once)) {
+        leaving_.pop_back();
+    }
+}
+
+// What readers that are gone have held and wanted, of so many messages and batches. Nothing is told of it, so nobody waits for it
+// but those who need the room.
+void Channel::forget_leaving(std::uint64_t& items) {
+    while (!leaving_.empty() && items > 0 && leaving_.front()->forget_some(items)) {
+        leaving_.pop_front();
     }
 }
 
@@ -74,10 +86,7 @@ Offset Channel::offset_of(const StartPosition& from) const noexcept {
         case StartPosition::Kind::time:
             break;
     }
-    const StoredBatch* batch = log_.oldest_kept();
-    while (batch != nullptr && batch->time < from.time) {
-        batch = batch->next;
-    }
+    const StoredBatch* batch = log_.first_since(from.time);
     return batch != nullptr ? batch->base : log_.next_offset();
 }
 
@@ -145,7 +154,8 @@ std::uint64_t Channel::unsubscribe(Subscription& subscription) {
     const std::uint64_t count = subscription.ready();
     const std::vector<Receiver*> receivers = subscription.receivers();
     for (Receiver* receiver : receivers) {
-        end_receiver(*receiver, Errc::not_found);
+        drop_late(*receiver);
+        remove_receiver(*receiver, receiver->ending.value_or(Errc::not_found));
     }
     remove_reader(subscription);
     room_changed();

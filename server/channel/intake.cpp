@@ -364,7 +364,7 @@ void Intake::append(const Pending& pending, std::uint32_t count, std::uint16_t f
     }
     StoredBatch& batch = log_.append_uncommitted(count, flags, crc32c, clock_.wall_now(), std::move(messages));
     batch.accepted = clock_.now();
-    batch.has_rules = has_rules;
+    log_.note_rules(batch, has_rules);
     Producer* producer = pending.sender->producer;
     const bool is_step = pending.sender->step_number > 0;
     const ProducerId id = producer != nullptr ? producer->id : pending.sender->step_producer;

@@ -124,7 +124,7 @@ bool MessageLog::remove(Offset offset, std::uint32_t bytes) {
 // Who holds something of it needs it as long as the broker lives: the disk need not keep it.
 void MessageLog::leave_disk(StoredBatch& batch) noexcept {
     if (batch.index != 0 && batch.block == nullptr) {
-        in_log_.erase(batch);
+        leave_log(batch);
     }
     leave_block(batch);
     batch.index = 0;
@@ -215,7 +215,10 @@ void MessageLog::cover_block(StoredBatch& batch) noexcept {
         tracked_.erase(batch.base);
         tracked_.emplace(ref.first, &batch);
     }
+    const bool is_mark = batch.is_mark;
+    unmark(batch, nullptr);
     batch.base = ref.first;
+    is_mark ? mark(batch) : void();
     batch.count = static_cast<std::uint32_t>(ref.end - ref.first);
     batch.removed = static_cast<std::uint32_t>(overlap(removed_, ref.first, ref.end));
     batch.remaining = batch.live();

@@ -73,6 +73,7 @@ void MessageLog::clear() noexcept {
     }
     kept_ = uncommitted_ = nullptr;
     in_log_.clear();
+    std::ranges::for_each(logged_places_, [](const auto& place) { place->next = nullptr; });
     remnant_list_.clear();
     remnants_ = new_remnants_ = 0;
     next_offset_ = visible_end_ = 1;
@@ -87,6 +88,9 @@ void MessageLog::clear() noexcept {
         cursor->removed_ahead_ = 0;
     }
     ruled_.clear();
+    ruled_batches_ = 0;
+    marks_.clear();
+    unmarked_ = 0;
     evicted_.clear();
     resident_blocks_.clear();
     dead_blocks_.clear();
@@ -203,6 +207,10 @@ StoredBatch& MessageLog::link_at_end(std::uint32_t count, std::uint32_t size) no
     batch->size = size;
     batches_.insert(*batch);
     kept_ = kept_ != nullptr ? kept_ : batch;
+    if (keep_ == Keep::until_trimmed && ++unmarked_ >= batches_per_mark) {
+        mark(*batch);
+        unmarked_ = 0;
+    }
     if (!ended_.empty()) {
         for (LogCursor* cursor : ended_) {
             cursor->batch_ = batch;
@@ -240,7 +248,8 @@ std::uint64_t MessageLog::commit(commit::Index index) noexcept {
 
 std::vector<StoredBatch*> MessageLog::ruled_ahead(const LogCursor& cursor) const {
     std::vector<StoredBatch*> ruled;
-    for (StoredBatch* batch = cursor.batch_; batch != nullptr && batch->base < visible_end_; batch = batch->next) {
+    StoredBatch* batch = ruled_batches_ > 0 ? cursor.batch_ : nullptr;
+    for (; batch != nullptr && batch->base < visible_end_; batch = batch->next) {
         if (batch->has_rules && !batch->is_trimmed) {
             ruled.push_back(batch);
         }
@@ -259,8 +268,9 @@ void MessageLog::add_cursor(LogCursor& cursor) noexcept {
 void MessageLog::add_cursor_at(LogCursor& cursor, Offset from) noexcept {
     BATON_ASSERT(keep_ == Keep::until_trimmed);
     add_cursor(cursor);
-    StoredBatch* batch = batches_.first();
-    std::uint64_t live = messages_;  // From the batch on.
+    // With how many messages from the batch on: holes have to be counted.
+    StoredBatch* batch = removed_.empty() ? near(from) : kept_;
+    std::uint64_t live = removed_.empty() && batch != nullptr ? next_offset_ - batch->base : messages_;
     while (batch != nullptr && (batch->is_trimmed || batch->end() <= from)) {
         live -= batch->is_trimmed ? 0 : batch->live();
         batch = batch->next;
@@ -280,18 +290,25 @@ void MessageLog::add_cursor_at(LogCursor& cursor, Offset from) noexcept {
     pass_holes(cursor);
 }
 
-void MessageLog::remove_cursor(LogCursor& cursor) noexcept {
-    if (keep_ == Keep::until_settled) {
-        // Also what is not visible yet.
-        while (cursor.batch_ != nullptr) {
-            const Run head = fresh_head(cursor);
-            forget(take_fresh(cursor, {head.count, head.bytes}));
-        }
-    } else {
+// Until it is gone it counts like every other one, also for what comes: there are far fewer of those than it forgets.
+bool MessageLog::remove_cursor(LogCursor& cursor, std::uint64_t& batches) noexcept {
+    leaving_ += std::exchange(cursor.is_leaving_, true) ? 0 : 1;
+    if (keep_ == Keep::until_trimmed) {
         move_to(cursor, nullptr);
     }
+    // Also what is not visible yet.
+    for (; cursor.batch_ != nullptr; --batches) {
+        if (batches == 0) {
+            return false;
+        }
+        const Run head = fresh_head(cursor);
+        forget(take_fresh(cursor, {head.count, head.bytes}));
+    }
+    --leaving_;
+    cursor.is_leaving_ = false;
     std::erase(ended_, &cursor);
     std::erase(cursors_, &cursor);
+    return true;
 }
 
 // Forward. The index in the batch is set to its beginning.
@@ -569,6 +586,40 @@ void MessageLog::give_up(StoredBatch& batch) noexcept {
     }
 }
 
+StoredBatch* MessageLog::near(Offset offset) const noexcept {
+    const auto after = marks_.upper_bound(offset);
+    StoredBatch* batch = after != marks_.begin() ? std::prev(after)->second : kept_;
+    return kept_ == nullptr || batch->base < kept_->base ? kept_ : batch;
+}
+
+const StoredBatch* MessageLog::first_since(WallTime time) const noexcept {
+    const StoredBatch* batch = kept_;
+    for (auto at = marks_.lower_bound(batch != nullptr ? batch->base : next_offset_);
+         at != marks_.end() && at->second->time < time; ++at) {
+        batch = at->second;
+    }
+    while (batch != nullptr && batch->time < time) {
+        batch = batch->next;
+    }
+    return batch;
+}
+
+void MessageLog::mark(StoredBatch& batch) {
+    batch.is_mark = true;
+    marks_.emplace(batch.base, &batch);
+}
+
+// Before it goes: another one takes its place, so that as many batches as ever lie between two of them.
+void MessageLog::unmark(StoredBatch& batch, StoredBatch* heir) {
+    if (!std::exchange(batch.is_mark, false)) {
+        return;
+    }
+    marks_.erase(batch.base);
+    if (heir != nullptr && !heir->is_mark) {
+        mark(*heir);
+    }
+}
+
 // --- Nodes -------------------------------------------------------------------------------------------------------------
 
 StoredBatch* MessageLog::new_batch() noexcept {
@@ -589,11 +640,13 @@ void MessageLog::unlink(StoredBatch* batch) noexcept {
     if (batch->is_tracked) {
         tracked_.erase(batch->base);
     }
+    unmark(*batch, batch->next);
     if (batch->has_rules) {
+        --ruled_batches_;
         std::erase(ruled_, batch);  // Nobody has looked at it, and it had to make room.
     }
     if (batch->index != 0 && batch->block == nullptr) {
-        in_log_.erase(*batch);
+        leave_log(*batch);
     }
     leave_block(*batch);
     batches_.erase(*batch);

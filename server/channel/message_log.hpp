@@ -27,6 +27,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -62,6 +63,12 @@ private:
     std::uint64_t skipped_messages_ = 0;
     std::uint64_t removed_ahead_ = 0;  // Messages at and behind the cursor that compaction has removed; none is skipped.
     std::uint64_t missed_ = 0;
+    bool is_leaving_ = false;
+};
+
+/// Where somebody has got to who goes through the batches that are in the log only, while the log goes on. Null: at the end.
+struct LoggedPlace {
+    StoredBatch* next = nullptr;
 };
 
 class MessageLog {
@@ -78,12 +85,18 @@ public:
 
     /// A reader of what will be appended from now on.
     void add_cursor(LogCursor& cursor) noexcept;
-    /// A stream: a reader of everything from this offset on that is there. Linear in the batches before it.
+    /// A stream: a reader of everything from this offset on that is there. Linear in the batches before it if something was
+    /// removed by compaction, else it looks at a thousand or so.
     void add_cursor_at(LogCursor& cursor, Offset from) noexcept;
-    /// What was fresh for it is not wanted by it any more.
-    void remove_cursor(LogCursor& cursor) noexcept;
+    /// What was fresh for it is not wanted by it any more, nor what comes: it forgets so many batches of it. True: that were
+    /// all, and it is gone; else it is to be called again.
+    bool remove_cursor(LogCursor& cursor, std::uint64_t& batches) noexcept;
+    void remove_cursor(LogCursor& cursor) noexcept {
+        std::uint64_t all = UINT64_MAX;
+        static_cast<void>(remove_cursor(cursor, all));
+    }
     /// Whether what is appended will be wanted by anybody.
-    [[nodiscard]] bool is_wanted() const noexcept { return keep_ == Keep::until_trimmed || !cursors_.empty(); }
+    [[nodiscard]] bool is_wanted() const noexcept { return keep_ == Keep::until_trimmed || cursors_.size() > leaving_; }
     [[nodiscard]] std::size_t cursors() const noexcept { return cursors_.size(); }
 
     // --- Messages --------------------------------------------------------------------------------------------------
@@ -110,15 +123,21 @@ public:
     void set_record(StoredBatch& batch, commit::Index index) noexcept;
     /// What is in records up to this index is visible. Returns how many messages became so.
     std::uint64_t commit(commit::Index index) noexcept;
+    /// Whether the batch has rules, once.
+    void note_rules(StoredBatch& batch, bool has_rules) noexcept {
+        batch.has_rules = has_rules;
+        ruled_batches_ += has_rules ? 1 : 0;
+    }
     /// The batch, which is visible, has rules.
     void set_rules(StoredBatch& batch) {
-        batch.has_rules = true;
+        note_rules(batch, true);
         ruled_.push_back(&batch);
     }
     /// Batches with rules that became visible since the last call, in order.
     [[nodiscard]] std::vector<StoredBatch*> take_ruled() noexcept { return std::exchange(ruled_, {}); }
     [[nodiscard]] bool has_ruled() const noexcept { return !ruled_.empty(); }
-    /// Visible batches with rules of which something is fresh for this reader, in order. Linear in the batches behind it.
+    /// Visible batches with rules of which something is fresh for this reader, in order. Linear in the batches behind it
+    /// if any has rules.
     [[nodiscard]] std::vector<StoredBatch*> ruled_ahead(const LogCursor& cursor) const;
 
     /// Visible messages that this reader was never given.
@@ -152,6 +171,13 @@ public:
 
     /// The oldest batch that is not given up; null if there is none.
     [[nodiscard]] const StoredBatch* oldest_kept() const noexcept { return kept_; }
+    /// The oldest of those with messages that were accepted then or later; null if there is none.
+    [[nodiscard]] const StoredBatch* first_since(WallTime time) const noexcept;
+    /// A stream: a batch that is not behind the one with this offset, if that is kept, and less than `batches_per_mark` or so
+    /// before it. Null only if there is none.
+    [[nodiscard]] StoredBatch* near(Offset offset) const noexcept;
+    /// Every so many batches of a stream one can be found by its offset.
+    static constexpr std::size_t batches_per_mark = 512;
     /// Gives it up: it must be visible. Readers that had not come to it go on behind it.
     void trim_oldest() noexcept;
 
@@ -230,6 +256,8 @@ public:
 
     /// The oldest batch that is in the log only, by the order of records; null if there is none.
     [[nodiscard]] StoredBatch* oldest_in_log() const noexcept { return in_log_.first(); }
+    /// From there on; it moves on when its batch leaves, and counts for as long as somebody else has it too.
+    [[nodiscard]] std::shared_ptr<LoggedPlace> begin_in_log();
     /// Whether the batch may leave memory: what somebody holds of it rests, all of it is visible, and each reader has either
     /// all of it before it or all of it behind it.
     [[nodiscard]] bool is_untouched(const StoredBatch& batch) const noexcept;
@@ -307,6 +335,9 @@ private:
     void unlink(StoredBatch* batch) noexcept;
     void release(StoredBatch* batch) noexcept;
     void leave_block(StoredBatch& batch) noexcept;
+    void leave_log(StoredBatch& batch) noexcept;
+    void mark(StoredBatch& batch);
+    void unmark(StoredBatch& batch, StoredBatch* heir);
 
     void move_to(LogCursor& cursor, StoredBatch* batch) noexcept;
     void advance_to(LogCursor& cursor, Offset offset) noexcept;
@@ -345,6 +376,7 @@ private:
 
     const Keep keep_;
     std::vector<LogCursor*> cursors_;
+    std::size_t leaving_ = 0;        // Of those, how many are being removed.
     std::vector<LogCursor*> ended_;  // Those at the end.
     LinkedList<StoredBatch, &StoredBatch::previous, &StoredBatch::next> batches_;
     StoredBatch* kept_ = nullptr;  // The first that is not given up.
@@ -358,8 +390,12 @@ private:
     std::uint64_t awaited_ = 0;
     Offset rest_turn_ = 0;  // Where blocks behind all readers are looked at next.
     std::vector<StoredBatch*> ruled_;
+    std::uint64_t ruled_batches_ = 0;         // All that are there.
+    std::map<Offset, StoredBatch*> marks_;    // Of a stream, by base.
+    std::size_t unmarked_ = 0;                // Batches that came behind the last of them.
     std::vector<StoredBatch*> free_;  // Nodes to use again, so that a steady state allocates nothing.
     LinkedList<StoredBatch, &StoredBatch::older, &StoredBatch::newer> in_log_;  // Only there.
+    std::vector<std::shared_ptr<LoggedPlace>> logged_places_;
     std::map<Offset, StoredBatch*> evicted_;          // By base.
     std::map<Offset, StoredBlock*> resident_blocks_;  // By first offset: written and in memory.
     std::vector<commit::BlockRef> dead_blocks_;

@@ -16,10 +16,24 @@ void MessageLog::set_record(StoredBatch& batch, commit::Index index) noexcept {
     BATON_ASSERT(batch.block == nullptr && index > batch.index);
     BATON_ASSERT(in_log_.last() == nullptr || index > in_log_.last()->index);
     if (batch.index != 0) {
-        in_log_.erase(batch);
+        leave_log(batch);
     }
     batch.index = index;
     in_log_.insert(batch);
+}
+
+std::shared_ptr<LoggedPlace> MessageLog::begin_in_log() {
+    return logged_places_.emplace_back(std::make_shared<LoggedPlace>(in_log_.first()));
+}
+
+void MessageLog::leave_log(StoredBatch& batch) noexcept {
+    if (!logged_places_.empty()) [[unlikely]] {
+        std::erase_if(logged_places_, [](const auto& place) { return place.use_count() == 1; });
+        for (const auto& place : logged_places_) {
+            place->next = place->next == &batch ? batch.newer : place->next;
+        }
+    }
+    in_log_.erase(batch);
 }
 
 bool MessageLog::unpin(StoredBatch& batch) noexcept {
@@ -43,7 +57,7 @@ void MessageLog::set_block(const std::vector<StoredBatch*>& batches, const commi
     for (StoredBatch* batch : batches) {
         BATON_ASSERT(batch->block == nullptr && batch->base >= ref.first && batch->end() <= ref.end);
         if (batch->index != 0) {
-            in_log_.erase(*batch);
+            leave_log(*batch);
         }
         batch->block = block;
         ++block->batches;
@@ -229,6 +243,7 @@ std::uint64_t MessageLog::evict(StoredBlock& block, const RunsAtRest& runs) noex
         first->accepted = next->accepted;
         next->block = nullptr;
         --block.batches;
+        unmark(*next, first);
         batches_.erase(*next);
         next->remaining = 0;
         if (next->is_tracked) {
@@ -329,6 +344,7 @@ bool MessageLog::restore_block(const commit::BlockRef& ref, const Payload& body,
     std::uint64_t live_bytes = 0;
     std::uint64_t messages = 0;
     std::uint64_t dead_bytes = body.size();
+    std::size_t unmarked = is_stream ? 0 : batches_per_mark;
     StoredBatch* first = nullptr;
     auto run = runs.begin();
     for (BlockEntry& entry : *entries) {
@@ -336,6 +352,10 @@ bool MessageLog::restore_block(const commit::BlockRef& ref, const Payload& body,
             continue;  // All of it is settled.
         }
         StoredBatch& batch = add_restored(entry, *stand_in, wanted);
+        if (++unmarked == batches_per_mark) {
+            mark(batch);
+            unmarked = 0;
+        }
         first = first != nullptr ? first : &batch;
         const std::uint64_t held_bytes = bring_back({run, run + static_cast<std::ptrdiff_t>(entry.runs)}, batch);
         run += static_cast<std::ptrdiff_t>(entry.runs);
@@ -432,6 +452,7 @@ StoredBatch& MessageLog::add_restored(BlockEntry& entry, const StoredBatch& stan
 // Who was at the node that stood for a block goes on with the first of its batches.
 void MessageLog::enter_restored(StoredBatch& stand_in, StoredBatch& first) noexcept {
     StoredBatch* const behind = stand_in.next;
+    unmark(stand_in, &first);
     batches_.erase(stand_in);
     if (stand_in.is_tracked) {
         tracked_.erase(stand_in.base);

@@ -6,7 +6,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
+#include <system_error>
 
 #include "server/channel/in_flight.hpp"
 #include "server/channel/types.hpp"
@@ -47,6 +49,7 @@ struct Receiver {
     bool is_slow = false;
     InFlight in_flight;
     Ring<LateSettlement> late_settlements;  ///< In order. While there are some no lease of the receiver ends.
+    std::optional<std::error_code> ending;  ///< Why it ends, when these are applied: it gets nothing more, and is asked nothing.
     Wait wait;
 
     // The dispatcher's own.

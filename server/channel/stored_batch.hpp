@@ -61,6 +61,7 @@ struct StoredBatch {
     bool is_tracked = false;  ///< MessageLog finds it by its offset.
     bool is_picked = false;   ///< A reader took a message out of it before its turn.
     bool has_rules = false;   ///< Some of its messages have a priority or a time (message_rules.hpp).
+    bool is_mark = false;     ///< Of a stream: it stands in the map of those that are found by their offsets.
     bool is_open = false;     ///< Its messages were joined in a chunk of its own, in which more may have room.
     Remnant remnant = Remnant::no;
     /// Being written to a segment, or to be looked at by so many readers: the node stays until that is done, even if it is dead.

@@ -13,7 +13,7 @@ namespace {
 // A filter is asked as far ahead as receivers may want soon; order and fairness need to see everything.
 constexpr std::uint64_t filtered_ahead = 4'096;
 // Whose leases are looked at with one clock pulse.
-constexpr std::size_t runs_per_step = 16'384;
+constexpr std::size_t runs_per_step = 8'192;
 
 }  // namespace
 
@@ -94,7 +94,9 @@ void Subscription::detach(Receiver& receiver) {
 
 void Subscription::refresh(Receiver& receiver) {
     const MonotonicTime now = context_.clock.now();
-    if (is_draining_) {
+    if (receiver.ending) {
+        dispatcher_.remove(receiver);
+    } else if (is_draining_) {
         dispatcher_.remove(receiver);
         set_wait(receiver.wait, WaitReason::draining, now);
     } else if (is_exclusive() && !receivers_.empty() && receivers_.front() != &receiver) {

@@ -164,8 +164,9 @@ public:
 
     // --- Administration ------------------------------------------------------------------------------------------------
 
-    /// Everything that it holds, before it is removed. Nothing is noted.
-    void forget_all();
+    /// Everything that it holds and wants, before it is destroyed, of so many messages and batches. Nothing is noted. True: that
+    /// were all, and its cursor is gone; else it is to be called again.
+    [[nodiscard]] bool forget_some(std::uint64_t& items);
     /// From quarantine back to ready, with the first attempt: those of these that are there. How many it were.
     std::uint64_t retry(std::span<const Offset> offsets);
     /// Forgets messages in this state, which is not `in_flight`.
@@ -195,6 +196,8 @@ public:
     }
     /// A block with these messages is in memory again: what was awaited of it can be given.
     void block_arrived(Offset first, Offset end);
+    /// The same of one that ends: what it holds of them is only counted.
+    void count_at_rest(Offset first, Offset end) noexcept;
     /// Blocks that have to be read next for what is ready, in the order in which it is given: as far as `bytes` reach together
     /// with what is ready in memory, at most so many, without those under way; one at least if nothing else can be given.
     [[nodiscard]] std::vector<StoredBlock*> awaited_blocks(std::uint64_t bytes, std::size_t blocks_max) const;
@@ -284,6 +287,7 @@ private:
     bool take_back(std::uint64_t& messages);
     bool take_ruled(std::uint64_t& messages);
     void forget_ruled() noexcept;
+    [[nodiscard]] std::optional<Run> take_any();
     template <class Keep>
     void keep_what_stays(Run run, Keep keep);
     void make_ready(const Run& run);
@@ -389,6 +393,7 @@ private:
     bool is_noting_ = false;
     std::optional<WallTime> present_until_;  // While it is restored.
     bool is_draining_ = false;
+    bool has_left_ = false;  // Its cursor is gone.
     bool may_dispatch_ = true;  // Something has changed since the last dispatch.
     Wait head_wait_;
     Settlement settlement_;      // Used during settle only.

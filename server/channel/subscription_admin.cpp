@@ -131,10 +131,14 @@ void Subscription::add_at_rest(Offset first, Offset end, std::vector<Run*>& runs
     ready_.add_awaited(first, end, runs);
 }
 
-void Subscription::block_arrived(Offset first, Offset end) {
+void Subscription::count_at_rest(Offset first, Offset end) noexcept {
     for (auto at = quarantine_.lower_bound(first); at != quarantine_.end() && at->first < end; ++at) {
         MessageLog::rest(*at->second.run.batch, at->second.run.count);
     }
+}
+
+void Subscription::block_arrived(Offset first, Offset end) {
+    count_at_rest(first, end);
     if (ready_.awaited().empty()) {
         return;
     }
@@ -232,34 +236,47 @@ std::uint64_t Subscription::drop_ready(Sweep& sweep, std::uint64_t& runs) {
     return count;
 }
 
-void Subscription::forget_all() {
-    for (const Run& run : keys_.take_all()) {
-        log_.forget(run);
+// Some of what it holds, in no order.
+std::optional<Run> Subscription::take_any() {
+    const auto take_first = [](auto& held) -> std::optional<Run> {
+        return held.empty() ? std::nullopt : std::optional{held.extract(held.begin()).mapped().run};
+    };
+    while (!coming_back_.empty() && coming_back_.back().empty()) {
+        coming_back_.pop_back();
     }
-    for (const Run& run : ready_.take_all()) {
-        log_.forget(run);
+    if (!coming_back_.empty()) {
+        const Run run = coming_back_.back().front();
+        coming_back_.back().pop_front();
+        return run;
     }
-    for (const auto& entry : schedule_.waiting()) {
-        log_.forget(entry.second.run);
+    if (!schedule_.waiting().empty()) {
+        return schedule_.take(schedule_.waiting().begin()->first)->run;
     }
-    for (const auto& entry : quarantine_) {
-        MessageLog::end_rest(*entry.second.run.batch, entry.second.run.count);
-        log_.forget(entry.second.run);
+    if (const auto run = take_first(quarantine_)) {
+        MessageLog::end_rest(*run->batch, run->count);
+        return run;
     }
-    for (const auto& entry : moving_) {
-        log_.forget(entry.second.run);
+    std::optional<Run> run = take_first(moving_);
+    run = run ? run : keys_.take_before(UINT64_MAX);
+    return run ? run : ready_.take_before(UINT64_MAX);
+}
+
+bool Subscription::forget_some(std::uint64_t& items) {
+    has_left_ = has_left_ || log_.remove_cursor(cursor(), items);
+    if (!has_left_) {
+        return false;
     }
-    for (const Ring<Run>& runs : coming_back_) {
-        for (std::size_t i = 0; i < runs.size(); ++i) {
-            log_.forget(runs[i]);
+    for (; items > 0; --items) {
+        if (!ruled_.empty()) {
+            log_.unpin(*ruled_.front());
+            ruled_.pop_front();
+        } else if (const auto run = take_any()) {
+            log_.forget(*run);
+        } else {
+            return true;
         }
     }
-    coming_back_.clear();
-    forget_ruled();
-    schedule_ = {};
-    quarantine_.clear();
-    moving_.clear();
-    moving_messages_ = 0;
+    return false;
 }
 
 bool Subscription::dismantle(std::uint64_t& items) {

@@ -16,7 +16,11 @@ Index LocalCommitLog::submit(StreamId stream, Bytes head, const Payload& body, U
         joint_.add({.stream = stream, .number = ++numbers_[stream], .shard = 0, .body = head}, body.bytes());
         return submitted();
     }
-    const Index index = wal_.append(stream, ++numbers_[stream], head, body);
+    const std::uint64_t number = ++numbers_[stream];
+    const Index index = wal_.append(stream, number, head, body);
+    if (listener_ != nullptr) [[unlikely]] {
+        listener_->on_record(stream, number, head, body);
+    }
     if (urgency == Urgency::now) {
         urgent_ = index;
     } else {

@@ -25,6 +25,17 @@ struct LocalLogSettings {
     std::size_t congestion_files = 0;
 };
 
+/// Hears of each record that is submitted, as it is written.
+class RecordListener {
+public:
+    RecordListener() = default;
+    RecordListener(const RecordListener&) = delete;
+    RecordListener& operator=(const RecordListener&) = delete;
+    virtual ~RecordListener() = default;
+    /// `number`: in its stream. `head` is valid until it returns.
+    virtual void on_record(StreamId stream, std::uint64_t number, Bytes head, const Payload& body) = 0;
+};
+
 class LocalCommitLog final : public CommitLog, private storage::WalEvents {
 public:
     /// Everything borrowed outlives the log.
@@ -54,6 +65,8 @@ public:
     /// of it. Several may hold; the first one says where.
     void hold();
     void release();
+    /// Outlives the log, or null: nobody.
+    void set_listener(RecordListener* listener) noexcept { listener_ = listener; }
     /// Everything that was submitted is committed, or never will be.
     [[nodiscard]] bool is_idle() const noexcept { return wal_.has_failed() || wal_.is_idle(); }
 
@@ -78,6 +91,7 @@ private:
     void tell_committed();
 
     CommitEvents& events_;
+    RecordListener* listener_ = nullptr;
     const Clock& clock_;
     const LocalLogSettings settings_;
     std::unordered_map<StreamId, std::uint64_t> numbers_;

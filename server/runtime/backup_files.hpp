@@ -5,27 +5,48 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "server/channel/channel.hpp"
+#include "server/storage/checkpoint.hpp"
 #include "server/storage/data_directory.hpp"
 
 namespace baton::runtime {
 
-/// The durable channels of one shard at one moment.
-struct BackupPart {
-    struct Stream {
+/// A part of what one shard has: of some channels, and records that were submitted meanwhile.
+struct BackupSlice {
+    struct Blocks {
         storage::StreamId stream{0};
-        std::vector<std::byte> state;
-        std::vector<std::byte> settings;  ///< Its record.
-        std::vector<storage::BlockRef> blocks;
+        std::vector<storage::BlockRef> blocks;  ///< Their segments are still there.
+    };
+    struct Logged {
+        storage::StreamId stream{0};
         std::vector<channel::LoggedBatch> batches;
     };
-    std::uint64_t generation = 1;  ///< Of the broker: so that no stream is newer than its directory.
-    std::uint32_t shard = 0;
-    std::vector<Stream> streams;
-    std::vector<std::byte> steps;  ///< State of the shard's own stream; empty: nothing.
+    struct Record {
+        storage::StreamId stream{0};
+        std::uint64_t number = 0;
+        std::vector<std::byte> head;
+        Payload body;
+    };
+    struct State {
+        storage::StreamId stream{0};
+        std::uint64_t number = 0;  ///< Of the stream's last record when it was begun.
+        channel::StateSlices slices;
+    };
+    std::vector<Blocks> blocks;
+    std::vector<Logged> logged;
+    std::vector<Record> records;
+    std::vector<State> states;
+};
+
+/// What is known when the moment has come.
+struct BackupEnd {
+    std::vector<storage::StreamId> left_out;  ///< Channels that do not count.
+    std::vector<std::byte> steps;             ///< State of the shard's own stream; empty: nothing.
 };
 
 struct BackupFile {
@@ -33,9 +54,36 @@ struct BackupFile {
     std::uint64_t size = 0;  ///< A segment may be longer by now; what is behind does not belong to the backup.
 };
 
-/// Makes the shard's part in `directory`. The segments that it names are still there.
-[[nodiscard]] Result<std::vector<BackupFile>> write_backup_part(storage::FileSystem& files,
-                                                                const std::string& directory, const BackupPart& part);
+/// The part of one shard, written slice by slice. Used by jobs of one thread, one after the other; an error shows at the end.
+class BackupWriter {
+public:
+    /// `generation`: of the broker, so that no stream is newer than its directory.
+    BackupWriter(std::string directory, std::uint64_t generation, std::uint32_t shard);
+    BackupWriter(const BackupWriter&) = delete;
+    BackupWriter& operator=(const BackupWriter&) = delete;
+    ~BackupWriter();
+
+    void add(storage::FileSystem& files, BackupSlice slice);
+    [[nodiscard]] Result<std::vector<BackupFile>> finish(storage::FileSystem& files, const BackupEnd& end);
+
+private:
+    class Log;
+    void prepare(storage::FileSystem& files);
+    [[nodiscard]] Result<void> link_segments(storage::FileSystem& files, const BackupSlice::Blocks& part);
+    [[nodiscard]] Result<void> write_checkpoint(storage::FileSystem& files, const BackupEnd& end);
+    [[nodiscard]] Result<std::vector<BackupFile>> list(storage::FileSystem& files) const;
+
+    const std::string directory_;
+    const std::uint64_t generation_;
+    const std::uint32_t shard_;
+    const std::string target_;  ///< Of the log and the checkpoint.
+    bool is_prepared_ = false;
+    Result<void> done_;
+    std::unique_ptr<Log> log_;
+    std::vector<storage::CheckpointSection> sections_;
+    std::map<std::string, std::uint64_t> segments_;  ///< Size by path, of those that were linked.
+};
+
 /// Behind every part: from now on it is a data directory.
 [[nodiscard]] Result<BackupFile> write_backup_manifest(storage::FileSystem& files, const std::string& directory,
                                                        const storage::Manifest& manifest);

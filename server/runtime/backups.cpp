@@ -16,6 +16,11 @@ using channel::SessionId;
 
 namespace {
 
+/// Of a picture, in one turn.
+constexpr std::size_t channels_per_slice = 1024;
+/// Records that are copied are written when there are so many, if no slice has done so before.
+constexpr std::uint64_t record_bytes_max = 1ULL << 20;
+
 std::string error_json(const Error& error) {
     const bool is_full = error.code == storage::Errc::no_space;
     return admin_error(is_full ? "disk_full" : "storage_failed", "the backup cannot be made: " + error.message(),
@@ -98,13 +103,14 @@ void Backups::begin(ShardStore& store, const Question& question) {
                              (static_cast<std::uint64_t>(shard_) << shard_shift) | ++made_;
     backups_.emplace(id, Backup{.session = question.session,
                                 .request = question.request,
+                                .not_begun = shard_count_,
                                 .not_taken = shard_count_,
                                 .not_written = shard_count_,
                                 .error{},
                                 .generation = store.settings().generation,
                                 .files{}});
     for (std::uint32_t shard = 0; shard < shard_count_; ++shard) {
-        host_.send(shard, BackupSnapshotCommand{shard_, id});
+        host_.send(shard, BackupBeginCommand{shard_, id});
     }
 }
 
@@ -170,35 +176,132 @@ void Backups::close_session(ShardStore* store, SessionId session) {
 // --- One moment
 // ------------------------------------------------------------------------------------------------------------
 
-void Backups::on(ShardStore& store, const BackupSnapshotCommand& command) {
-    store.hold_commits();
-    auto part = std::make_shared<BackupPart>();
-    part->generation = store.settings().generation;
-    part->shard = shard_;
-    for (const auto id : channels_.durable_channels()) {
-        if (channels_.is_hidden(id)) {
-            continue;
+void Backups::on(ShardStore& store, const BackupBeginCommand& command) {
+    const auto& settings = store.settings();
+    pictures_.emplace(command.id, Picture{.leader = command.leader,
+                                          .writer = std::make_shared<BackupWriter>(storage::backup_directory(command.id),
+                                                                                   settings.generation, shard_),
+                                          .slice{},
+                                          .part{}});
+    copied_ = &store;
+    store.set_listener(this);
+    picture_some(store, command.id);
+}
+
+// A slice a turn. In between the bulk thread writes what was taken, and whatever else is ready has its turn.
+void Backups::picture_some(ShardStore& store, std::uint64_t id) {
+    Picture& picture = pictures_.at(id);
+    const bool is_all = take_some(store, picture, channels_per_slice, store.settings().entries_per_slice);
+    hand_over(store, picture, [this, &store, id, is_all] {
+        is_all ? host_.send(pictures_.at(id).leader, BackupBegunEvent{id}) : picture_some(store, id);
+    });
+}
+
+// True: of all channels.
+bool Backups::take_some(ShardStore& store, Picture& picture, std::size_t channels, std::uint64_t entries) {
+    const auto ids = channels_.durable_channels(picture.visited, channels);
+    for (const auto id : ids) {
+        if (!take(store, picture, id, entries)) {
+            return false;
         }
-        const auto& channel = *channels_.find_channel(id);
-        const auto state = channel.state();
-        std::vector<std::byte> settings;
-        channel::encode(state.settings, settings);
-        part->streams.push_back({.stream = channel.stream(),
-                                 .state = encode(state),
-                                 .settings = std::move(settings),
-                                 .blocks = state.blocks,
-                                 .batches = channel.logged_batches()});
+        picture.visited = id;
     }
+    return ids.size() < channels;
+}
+
+// False: it is not done with, or the slice has no room for it. What is in the log only comes first: what moves to a block
+// meanwhile is named by the state then, and what comes is copied.
+bool Backups::take(ShardStore& store, Picture& picture, ChannelId id, std::uint64_t& entries) {
+    if (entries == 0) {
+        return false;
+    }
+    auto& channel = *channels_.find_channel(id);
+    if (channel.has_notes()) {
+        channel.write_notes();
+    }
+    if (picture.part && picture.part->id != id) {
+        picture.part.reset();  // It was deleted meanwhile.
+    }
+    if (!picture.part) {
+        picture.part.emplace(id, channel.begin_logged());
+        --entries;
+    }
+    Picture::Part& part = *picture.part;
+    if (!part.has_logged) {
+        auto& logged = picture.slice.logged.emplace_back(channel.stream(), std::vector<channel::LoggedBatch>{});
+        if (!channel::Channel::add_logged(part.logged, entries, logged.batches)) {
+            return false;
+        }
+        part.has_logged = true;
+        part.state = {channel.stream(), store.local_log().number_of(channel.stream()), channel.begin_state()};
+    }
+    channel.add_to_state(part.state.slices, entries);
+    const auto& blocks = part.state.slices.result().blocks;
+    picture.slice.blocks.emplace_back(
+        channel.stream(), std::vector(blocks.begin() + static_cast<std::ptrdiff_t>(part.blocks), blocks.end()));
+    part.blocks = blocks.size();
+    if (!part.state.slices.is_over) {
+        return false;
+    }
+    picture.slice.states.push_back(std::move(part.state));
+    picture.part.reset();
+    return true;
+}
+
+void Backups::hand_over(ShardStore& store, Picture& picture, std::function<void()> done) {
+    picture.record_bytes = 0;
+    store.submit_bulk({[writer = picture.writer, slice = std::exchange(picture.slice, {})](storage::FileSystem& files) mutable {
+                           writer->add(files, std::move(slice));
+                       },
+                       std::move(done)});
+}
+
+void Backups::on_record(commit::StreamId stream, std::uint64_t number, Bytes head, const Payload& body) {
+    for (auto& [id, picture] : pictures_) {
+        picture.slice.records.emplace_back(stream, number, std::vector(head.begin(), head.end()), body);
+        picture.record_bytes += head.size() + body.size();
+        if (picture.record_bytes >= record_bytes_max) {
+            hand_over(*copied_, picture, [] {});
+        }
+    }
+}
+
+void Backups::on(const BackupBegunEvent& event) {
+    if (--backups_.at(event.id).not_begun > 0) {
+        return;
+    }
+    for (std::uint32_t shard = 0; shard < shard_count_; ++shard) {
+        host_.send(shard, BackupSnapshotCommand{shard_, event.id});
+    }
+}
+
+// The records that were copied make what the slices say what the channels are now. Channels that came since are taken whole:
+// of most of them there is nothing that is not in records, but one that was restored has blocks.
+void Backups::on(ShardStore& store, const BackupSnapshotCommand& command) {
+    Picture& picture = pictures_.at(command.id);
+    const bool is_all = take_some(store, picture, SIZE_MAX, UINT64_MAX);
+    BATON_ASSERT(is_all);
+    channels_.write_notes();
+    store.hold_commits();
+    BackupEnd end{.left_out = channels_.hidden_streams(), .steps{}};
     if (const auto steps = channels_.steps_state(); !steps.empty()) {
-        part->steps = encode(steps);
+        end.steps = encode(steps);
     }
     auto files_made = std::make_shared<Result<std::vector<BackupFile>>>();
-    store.submit_bulk({[part, files_made, id = command.id](storage::FileSystem& files) {
-                           *files_made = write_backup_part(files, storage::backup_directory(id), *part);
+    auto slice = std::exchange(picture.slice, {});
+    store.submit_bulk({[writer = std::move(picture.writer), slice = std::move(slice), end = std::move(end),
+                        files_made](storage::FileSystem& files) mutable {
+                           writer->add(files, std::move(slice));
+                           *files_made = writer->finish(files, end);
+                           writer.reset();
                        },
                        [this, files_made, command] {
                            host_.send(command.leader, BackupWrittenEvent{command.id, std::move(*files_made)});
                        }});
+    pictures_.erase(command.id);
+    if (pictures_.empty()) {
+        store.set_listener(nullptr);
+    }
     host_.send(command.leader, BackupTakenEvent{command.id});
 }
 

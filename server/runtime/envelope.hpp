@@ -62,7 +62,9 @@ struct AdminCommand {
     std::size_t reply_size_max = 0;
 };
 
-/// Take a picture of the durable channels and hold back commits; the shard `leader` hears of it twice (backups.hpp).
+/// Steps of a backup; the shard `leader` hears of the end of each (backups.hpp). Go through the durable channels; then end the
+/// picture and hold back commits.
+struct BackupBeginCommand { std::uint32_t leader = 0; std::uint64_t id = 0; };
 struct BackupSnapshotCommand { std::uint32_t leader = 0; std::uint64_t id = 0; };
 struct BackupReleaseCommand {};
 
@@ -148,6 +150,7 @@ struct RestoreAnswer {
     std::string text;
     std::vector<std::string> taken;  ///< Names that are there already.
 };
+struct BackupBegunEvent { std::uint64_t id = 0; };
 struct BackupTakenEvent { std::uint64_t id = 0; };
 struct BackupWrittenEvent { std::uint64_t id = 0; Result<std::vector<BackupFile>> files; };
 
@@ -155,7 +158,8 @@ using Envelope =
     std::variant<AttachCommand, DetachCommand, PublishCommand, SettleCommand, CreditCommand, SlowCommand, QueryCommand,
                  DrainCommand, AdminCommand, AttachedEvent, AttachFailedEvent, ConfirmedEvent, RefusedEvent,
                  SenderCreditEvent, StateEvent, DeliverEvent, SettleRefusedEvent, SettledEvent, ClosedEvent,
-                 AdminPartEvent, BackupSnapshotCommand, BackupReleaseCommand, BackupTakenEvent, BackupWrittenEvent,
+                 AdminPartEvent, BackupBeginCommand, BackupSnapshotCommand, BackupReleaseCommand, BackupBegunEvent,
+                 BackupTakenEvent, BackupWrittenEvent,
                  RestoreCommand, RestoreAnswer, StepCommand, StepAnswer>;
 
 /// Everything that one shard has for another at the end of a turn, in order.

@@ -192,7 +192,25 @@ void ShardBroker::handle(AttachCommand& command) {
     }
 }
 
+// A session may end with tens of thousands of links: the others wait for the next turns.
 void ShardBroker::handle(DetachCommand& command) {
+    if (detached_ >= detached_per_turn) {
+        detaches_.push_back(command);
+        return;
+    }
+    ++detached_;
+    detach_now(command);
+}
+
+void ShardBroker::detach_some() {
+    for (; detached_ < detached_per_turn && !detaches_.empty(); ++detached_) {
+        detach_now(detaches_.front());
+        detaches_.pop_front();
+    }
+    detached_ = 0;
+}
+
+void ShardBroker::detach_now(const DetachCommand& command) {
     if (auto* slot = slot_of(command.channel)) {
         slot->channel->detach(command.link);
         touch(*slot);
@@ -397,9 +415,10 @@ bool ShardBroker::end_turn() {
     grant_memory();
     const bool has_moved = moves_.go_on();
     const bool has_swept = sweeps_.go_on();
-    bool worked = has_moved || has_swept || !dirty_.empty() || !dying_.empty();
+    bool worked = has_moved || has_swept || !dirty_.empty() || !dying_.empty() || !detaches_.empty();
+    detach_some();
     dismantle_some();
-    is_step_spent_ = has_swept || !dying_.empty();
+    is_step_spent_ = has_swept || !dying_.empty() || !detaches_.empty();
     dispatch_dirty();
     if (store_) {
         store_->end_turn();
@@ -614,8 +633,14 @@ bool ShardBroker::install_channel(const channel::ChannelImage& image) {
 // --- Channels that are being restored
 // -------------------------------------------------------------------------------
 
-bool ShardBroker::is_hidden(ChannelId id) const {
-    return std::ranges::any_of(hidden_, [id](const auto& entry) { return entry.second.id == id; });
+std::vector<commit::StreamId> ShardBroker::hidden_streams() {
+    std::vector<commit::StreamId> streams;
+    for (const auto& [name, hidden] : hidden_) {
+        if (const auto* slot = slot_of(hidden.id); slot != nullptr) {
+            streams.push_back(slot->channel->stream());
+        }
+    }
+    return streams;
 }
 
 bool ShardBroker::has_channel(const std::string& name) const {
@@ -953,17 +978,21 @@ commit::Index ShardBroker::change_to_wait_for(const std::string& name, commit::I
         return 0;
     }
     const bool has_changed = store_->log().submitted() != before || !dirty_.empty();
-    for (const auto id : dirty_) {
-        if (auto* slot = slot_of(id); slot != nullptr && slot->channel->has_notes()) {
-            slot->channel->write_notes();
-        }
-    }
+    write_notes();
     const auto found = by_name_.find(name);
     auto* slot = found != by_name_.end() ? slot_of(found->second) : nullptr;
     if (has_changed && slot != nullptr) {
         slot->last_change = store_->log().submitted();
     }
     return has_changed ? store_->log().submitted() : slot != nullptr ? slot->last_change : 0;
+}
+
+void ShardBroker::write_notes() {
+    for (const auto id : dirty_) {
+        if (auto* slot = slot_of(id); slot != nullptr && slot->channel->has_notes()) {
+            slot->channel->write_notes();
+        }
+    }
 }
 
 void ShardBroker::send(std::uint32_t shard, Envelope envelope) {

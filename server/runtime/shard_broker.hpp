@@ -166,7 +166,8 @@ private:
     void on_condition(commit::Condition condition, const Error& reason) override;
 
     [[nodiscard]] commit::StepsState steps_state() const override { return steps_.state(); }
-    [[nodiscard]] bool is_hidden(ChannelId id) const override;
+    [[nodiscard]] std::vector<commit::StreamId> hidden_streams() override;
+    void write_notes() override;
 
     // RestoreHost
     [[nodiscard]] bool has_channel(const std::string& name) const override;
@@ -198,6 +199,8 @@ private:
     Slot& add_slot(const std::string& name, const channel::ChannelOptions& options, const channel::Durability& durability);
     void erase_slot(Slot& slot);
     void dismantle_some();
+    void detach_some();
+    void detach_now(const DetachCommand& command);
     /// True: it waits until the channel of this name is there.
     template <class Command>
     bool waits_for_restore(const std::string& name, Command& command);
@@ -241,8 +244,10 @@ private:
     void handle(SettledEvent& event);
     void handle(ClosedEvent& event);
     void handle(AdminPartEvent& event);
+    void handle(BackupBeginCommand& command) { backups_.on(*store_, command); }
     void handle(BackupSnapshotCommand& command) { backups_.on(*store_, command); }
     void handle(BackupReleaseCommand& command) { backups_.on(*store_, command); }
+    void handle(BackupBegunEvent& event) { backups_.on(event); }
     void handle(BackupTakenEvent& event) { backups_.on(event); }
     void handle(BackupWrittenEvent& event) { backups_.on(*store_, event); }
     void handle(RestoreCommand& command) { restores_.on(*store_, command); }
@@ -294,6 +299,9 @@ private:
     Sweeps sweeps_;
     Looks looks_;
     bool is_step_spent_ = false;
+    static constexpr std::size_t detached_per_turn = 1'024;
+    std::size_t detached_ = 0;            // In this turn.
+    std::deque<DetachCommand> detaches_;  // Their turn comes later.
     std::deque<std::unique_ptr<channel::Channel>> dying_;  // Deleted; what is in them goes in steps.
 };
 

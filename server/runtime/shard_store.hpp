@@ -38,8 +38,10 @@ public:
     [[nodiscard]] std::vector<ChannelId> durable_channels() const { return durable_channels(ChannelId{0}, SIZE_MAX); }
     /// Null if it has been deleted.
     [[nodiscard]] virtual channel::Channel* find_channel(ChannelId id) = 0;
-    /// It is being restored and does not count yet.
-    [[nodiscard]] virtual bool is_hidden(ChannelId id) const = 0;
+    /// Of channels that are being restored and do not count yet.
+    [[nodiscard]] virtual std::vector<commit::StreamId> hidden_streams() = 0;
+    /// What channels have noted in this turn is submitted.
+    virtual void write_notes() = 0;
     /// What the shard has to remember of steps.
     [[nodiscard]] virtual commit::StepsState steps_state() const = 0;
     /// It may have something to do at the end of the turn.
@@ -116,6 +118,7 @@ public:
     /// See commit::LocalCommitLog.
     void hold_commits() { log_.hold(); }
     void release_commits() { log_.release(); }
+    void set_listener(commit::RecordListener* listener) noexcept { log_.set_listener(listener); }
     /// Blocking work of others, behind all that the store has submitted and before all that it will.
     void submit_bulk(storage::IoJob job) { ports_.bulk_queue->submit(std::move(job)); }
     /// Makes a checkpoint of everything as it is; `done` is called when it is durable, or not at all if it cannot be.

@@ -117,6 +117,7 @@ void SimSession::close_after_flush(wire::Status reason, const std::string& text)
         report.violation("the broker closed a connection of an honest client: " + text);
     }
     is_finishing_ = true;
+    socket_.wire().give_up();
     socket_.wire().tap().ignore_what_broker_reads();
     shard_.mark_dirty(*this);
 }

@@ -424,7 +424,7 @@ void SimClient::on_delivered(LinkId link, client::DeliveredBatch&& batch) {
                         .offset = batch.header.base_offset,
                         .attempt = batch.attempt,
                         .is_redelivered = batch.is_redelivered,
-                        .is_stale = !socket_->wire().is_open(Side::broker)};
+                        .is_stale = socket_->wire().is_given_up()};
     MessageCursor cursor{batch.messages.bytes(), batch.header.has_properties()};
     MessageView view;
     for (std::size_t before = 0; cursor.next(view); before = cursor.position(), ++facts.offset) {

@@ -52,6 +52,10 @@ public:
     // What this side would hear from now on is lost without a trace; nor does it get anything out if `is_mute`.
     void cut(Side deaf);
     void stall(Side reader, Duration time);  // Does not read for a while.
+
+    // The broker has let go of what it gave over this connection: what is still written was given before it gives that again.
+    void give_up() noexcept { is_given_up_ = true; }
+    [[nodiscard]] bool is_given_up() const noexcept { return is_given_up_ || !is_open(Side::broker); }
     [[nodiscard]] WireTap& tap() noexcept { return *tap_; }
 
 private:
@@ -85,6 +89,7 @@ private:
     std::array<SimSocket*, 2> sockets_{};
     std::array<Direction, 2> directions_;  // By the side that reads.
     std::array<bool, 2> is_closed_{};
+    bool is_given_up_ = false;
 };
 
 class SimSocket {

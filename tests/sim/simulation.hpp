@@ -71,7 +71,7 @@ private:
     void check_channel(std::uint32_t channel);
     void restart();
     void check_deleted();
-    void peek(std::uint32_t channel, std::uint64_t from);
+    void peek(std::uint32_t channel, const char* state, std::uint64_t from);
     void delete_channels();
 
     const SimOptions options_;

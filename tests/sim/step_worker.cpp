@@ -182,7 +182,8 @@ void StepWorker::on_reply(std::uint64_t request, const std::string& json) {
         if (code == "channel_damaged") {
             return give_up(json);
         }
-        phase_ = phase_ == Phase::creating && code == "disk_full" ? Phase::idle : Phase::stuck;
+        const bool is_creating = phase_ == Phase::creating || phase_ == Phase::idle;  // One refusal may not be the last.
+        phase_ = is_creating && code == "disk_full" ? Phase::idle : Phase::stuck;
         return;
     }
     if (phase_ == Phase::looking) {

@@ -15,6 +15,7 @@
 #include "common/base/properties.hpp"
 #include "server/channel/key_order.hpp"
 #include "tests/unit/channel/channel_world.hpp"
+#include "tests/unit/channel/fake_commit_log.hpp"
 
 namespace baton::channel::test {
 namespace {
@@ -346,7 +347,7 @@ TEST_F(BoundedSteps, LeasesOfVeryManyMessagesEndInStepsAndEachOnce) {
     for (; channel->stats().in_flight > 10'000 && pulses < 100; ++pulses) {
         channel->tick();
         const std::uint64_t ended = channel->stats().leases_ended;
-        EXPECT_LE(ended - before, 16'384U);
+        EXPECT_LE(ended - before, 8'192U);
         before = ended;
         for (std::uint16_t link = 2; link < 5; ++link) {  // Settled meanwhile, from the front, the middle and the end.
             const SettleRange ranges[] = {{20'001U + 2U * static_cast<Offset>(pulses), 1, 1, Outcome::started}, {59'000, 1, 9}};
@@ -394,14 +395,76 @@ TEST_F(BoundedSteps, ADeletedChannelIsTakenApartInSteps) {
     const SettleRange range{1, 2'000, 1, Outcome::reject};
     channel->settle(link_of(2), {&range, 1}, 0);
     channel->close(Errc::channel_deleted);
-    const auto happened = events.take();
-    EXPECT_EQ(std::ranges::count(happened, Event::Kind::closed, &Event::kind), 3);
+    std::uint64_t links = 2 * Channel::items_per_link;
+    EXPECT_FALSE(channel->dismantle(links));
+    EXPECT_EQ(std::ranges::count(events.take(), Event::Kind::closed, &Event::kind), 2);
+    links = 1;
+    EXPECT_FALSE(channel->dismantle(links));
+    EXPECT_EQ(std::ranges::count(events.take(), Event::Kind::closed, &Event::kind), 1);
     int steps = 1;
     for (std::uint64_t items = 1'000; !channel->dismantle(items); items = 1'000) {
         ++steps;
     }
     EXPECT_GE(steps, 6);
     channel.reset();
+}
+
+TEST_F(BoundedSteps, ASubscriptionThatEndsIsTakenApartInSteps) {
+    constexpr std::uint64_t messages = 30'000;
+    begin({.kind = Kind::topic, .attempts_max = 0});
+    ASSERT_FALSE(channel->subscribe({.name = "slow", .filter{}}, {}));
+    ASSERT_FALSE(channel->subscribe({.name = "idle", .filter{}}, {}));
+    ASSERT_FALSE(channel->attach_receiver(link_of(2), {.subscription = "slow", .from{}, .filter{}, .name{}}));
+    channel->set_credit(link_of(2), {messages / 2, 1U << 30U});
+    for (std::uint64_t i = 0; i < messages; ++i) {
+        publish_unlike();
+        i % 1'000 == 0 ? static_cast<void>(events.take()) : void();
+    }
+    static_cast<void>(finish());
+    const SettleRange some{1, 5'000, 1, Outcome::reject};
+    channel->settle(link_of(2), {&some, 1}, 0);
+    static_cast<void>(finish());
+    // A third in quarantine, one in a receiver's hands, one fresh.
+    EXPECT_EQ(channel->unsubscribe(*channel->find_subscription("slow")), messages / 2);
+    EXPECT_EQ(channel->find_subscription("slow"), nullptr);
+    EXPECT_EQ(channel->unsubscribe(*channel->find_subscription("idle")), messages);
+    EXPECT_EQ(channel->stats().stored, messages) << "the other one has all of them";
+    publish();
+    EXPECT_EQ(channel->stats().unwanted, 1U);
+    ASSERT_FALSE(channel->subscribe({.name = "slow", .filter{}}, {}));
+    publish();
+    ASSERT_FALSE(channel->attach_receiver(link_of(3), {.subscription = "slow", .from{}, .filter{}, .name{}}));
+    channel->set_credit(link_of(3), plenty);
+    std::vector<std::pair<std::uint16_t, Offset>> given;
+    int steps = 0;
+    for (std::uint64_t before = channel->stats().stored; channel->needs_dispatch(); ++steps) {
+        std::ranges::copy(step(), std::back_inserter(given));
+        EXPECT_LE(before - channel->stats().stored, StepBudget::messages_max);
+        before = channel->stats().stored;
+    }
+    EXPECT_GE(steps, 2 * messages / StepBudget::messages_max);
+    EXPECT_EQ(given, (std::vector<std::pair<std::uint16_t, Offset>>{{3, messages + 2}}));
+    settle(3, messages + 2);
+    EXPECT_EQ(channel->stats().stored, 0U);
+    EXPECT_EQ(channel->stats().bytes, 0U);
+}
+
+TEST_F(BoundedSteps, WhoNeedsRoomDoesNotWaitForASubscriptionThatHasEnded) {
+    begin({.kind = Kind::topic, .messages_max = 20'000, .overflow = Overflow::drop_oldest});
+    ASSERT_FALSE(channel->subscribe({.name = "gone", .filter{}}, {}));
+    for (int i = 0; i < 20'000; ++i) {
+        publish_unlike();
+        i % 1'000 == 0 ? static_cast<void>(events.take()) : void();
+    }
+    static_cast<void>(channel->unsubscribe(*channel->find_subscription("gone")));
+    EXPECT_GE(channel->stats().stored, 18'000U);
+    ASSERT_FALSE(channel->subscribe({.name = "new", .filter{}}, {}));
+    for (int i = 0; i < 2'000; ++i) {
+        publish_unlike();
+    }
+    EXPECT_EQ(channel->stats().stored, 2'000U);
+    EXPECT_EQ(channel->stats().dropped, 0U);
+    EXPECT_EQ(channel->stats().parked, 0U);
 }
 
 TEST_F(BoundedSteps, AMillionMessagesOfAKeyOrderAreFoundByTheirOffsets) {
@@ -533,6 +596,75 @@ TEST_F(BoundedSteps, AStreamIsPurgedBatchByBatch) {
 }
 
 // What waits for its time, what is quarantined, what came back to many tenants, what is with many receivers, what was passed over.
+TEST_F(BoundedSteps, AStreamGivesUpVeryManyBatchesInSteps) {
+    constexpr std::uint64_t messages = 45'000;
+    const ChannelOptions wide{.kind = Kind::stream, .messages_max = 1'000'000};
+    begin(wide);
+    for (std::uint64_t i = 0; i < messages; ++i) {
+        publish_unlike();
+        i % 1'000 == 0 ? static_cast<void>(events.take()) : void();
+    }
+    ChannelOptions narrow = wide;
+    narrow.messages_max = 25'000;
+    channel->reconfigure(narrow);
+    EXPECT_EQ(channel->stats().trimmed, StepBudget::messages_at_once);
+    publish();
+    EXPECT_EQ(channel->stats().trimmed, 2 * StepBudget::messages_at_once);
+    int steps = 0;
+    for (std::uint64_t before = channel->stats().stored; channel->needs_dispatch(); ++steps) {
+        channel->dispatch();
+        EXPECT_LE(before - channel->stats().stored, StepBudget::messages_max);
+        before = channel->stats().stored;
+    }
+    EXPECT_EQ(steps, 2);
+    EXPECT_EQ(channel->stats().stored, narrow.messages_max);
+    // By age, with the clock and then in steps.
+    narrow.age_max = seconds{10};
+    channel->reconfigure(narrow);
+    clock.clock.advance(seconds{11});
+    channel->tick();
+    EXPECT_EQ(channel->stats().stored, narrow.messages_max - StepBudget::messages_max);
+    EXPECT_TRUE(channel->needs_dispatch());
+    static_cast<void>(finish());
+    EXPECT_EQ(channel->stats().stored, 0U);
+    EXPECT_EQ(channel->stats().trimmed, messages + 1);
+}
+
+TEST(StreamPositions, AreFoundWithoutLookingAtAllBatchesBeforeThem) {
+    constexpr std::uint64_t batches = 20'000;
+    const auto region = [] { return Press{}.region_of(1, 1); };
+    MessageLog log{MessageLog::Keep::until_trimmed};
+    const Payload one = region();
+    for (std::uint64_t i = 1; i <= batches; ++i) {
+        static_cast<void>(log.append(1, 0, 0, {static_cast<std::int64_t>(10 * i)}, one));
+    }
+    LogCursor held;
+    log.add_cursor_at(held, 1);
+    std::vector<baton::channel::Run> runs;  // Of what is given up some batches stay, because they are held.
+    for (int i = 0; i < 700; ++i) {
+        const baton::channel::Run head = log.fresh_head(held);
+        runs.push_back(log.take_fresh(held, {head.count, head.bytes}));
+        log.trim_oldest();
+    }
+    for (const Offset from : {1ULL, 700ULL, 701ULL, 1'023ULL, 1'024ULL, 1'025ULL, 9'999ULL, 20'000ULL, 20'001ULL, 30'000ULL}) {
+        LogCursor cursor;
+        log.add_cursor_at(cursor, from);
+        EXPECT_EQ(cursor.offset(), std::clamp<Offset>(from, 701, batches + 1)) << from;
+        EXPECT_EQ(log.fresh(cursor), batches + 1 - cursor.offset());
+        log.remove_cursor(cursor);
+        const StoredBatch* batch = log.first_since({static_cast<std::int64_t>(10 * from - 3)});
+        EXPECT_EQ(batch != nullptr ? batch->base : batches + 1, std::clamp<Offset>(from, 701, batches + 1)) << from;
+        std::size_t looks = 0;
+        for (batch = log.near(from); batch != nullptr && batch->end() <= from; batch = batch->next) {
+            ++looks;
+        }
+        EXPECT_LE(looks, MessageLog::batches_per_mark) << from;
+    }
+    for (const baton::channel::Run& run : runs) {
+        log.forget(run);
+    }
+}
+
 TEST_F(BoundedSteps, TheStateOfAChannelIsTakenInSlices) {
     constexpr std::uint64_t slice = 100;
     begin({.attempts_max = 0, .fair_by = "key"});
@@ -603,6 +735,95 @@ TEST_F(BoundedSteps, IdsBlocksAndSubscriptionsOfAStateAreTakenInSlicesToo) {
     EXPECT_EQ(slices.state.next_offset, 51U);
     EXPECT_EQ(slices.state.subscriptions.size(), 49U);
     EXPECT_EQ(slices.state.subscriptions.back().settings.name, "s49");
+}
+
+/// For a backup: batches that are in the log only, while the ones in front, the next one and the last ones go or move.
+TEST(LoggedSlices, HaveEachBatchThatStaysInTheLogWhateverBecomesOfTheOthers) {
+    FakeCommitLog log;
+    ChannelWorld world{{}, 1ULL << 40, Durability{&log, commit::StreamId{5}}};
+    Channel& channel = world.channel;
+    static_cast<void>(channel.attach_sender(link_of(1), {}, ConfirmLevel::durable));
+    channel.announce_credit(link_of(1));
+    ASSERT_FALSE(channel.attach_receiver(link_of(2), {}));
+    channel.set_credit(link_of(2), plenty);
+    for (std::uint64_t sequence = 1; sequence <= 100; ++sequence) {
+        channel.publish(link_of(1), sequence, world.press.batch({"x"}));
+    }
+    log.commit_to(log.submitted());
+    channel.on_committed();
+    channel.dispatch();
+    LoggedSlices slices = channel.begin_logged();
+    std::vector<LoggedBatch> batches;
+    std::set<Offset> gone;
+    const auto settle = [&](Offset offset) {
+        const SettleRange range{offset, 1, 1};
+        channel.settle(link_of(2), {&range, 1}, 0);
+        gone.insert(offset);
+    };
+    int steps = 0;
+    for (bool is_over = false; !is_over; ++steps) {
+        std::uint64_t entries = 20;
+        const std::size_t before = batches.size();
+        is_over = Channel::add_logged(slices, entries, batches);
+        EXPECT_EQ(entries, 20 - 2 * (batches.size() - before));
+        if (steps == 2) {
+            channel.write_notes();
+            channel.move_in_log(5);  // These four are at the end of the log now, in records that somebody else copies.
+            for (const Offset offset : {10, 29, 30, 31, 32, 99}) {
+                settle(offset);
+            }
+            channel.publish(link_of(1), 101, world.press.batch({"later"}));
+        }
+    }
+    EXPECT_GE(steps, 10);
+    std::set<Offset> found;
+    for (const LoggedBatch& logged : batches) {
+        std::vector<std::byte> record = logged.head;
+        record.insert(record.end(), logged.messages.bytes().begin(), logged.messages.bytes().end());
+        found.insert(std::get<PublishRecord>(*decode_record(record)).header.base_offset);
+    }
+    EXPECT_EQ(found.size(), batches.size());
+    for (Offset offset = 1; offset <= 100; ++offset) {
+        EXPECT_TRUE(found.contains(offset) || gone.contains(offset)) << offset;
+    }
+    EXPECT_FALSE(found.contains(99));
+    EXPECT_FALSE(found.contains(101)) << "it came later";
+}
+
+TEST(Relocations, AreOfBoundedManyBatchesAndGoOnBehindThoseThatStay) {
+    constexpr std::uint64_t batches = 150'000;
+    FakeCommitLog log;
+    ChannelWorld world{{}, 1ULL << 40, Durability{&log, commit::StreamId{5}}};
+    Channel& channel = world.channel;
+    static_cast<void>(channel.attach_sender(link_of(1), {}, ConfirmLevel::durable));
+    channel.announce_credit(link_of(1));
+    for (std::uint64_t sequence = 1; sequence <= batches; ++sequence) {
+        channel.publish(link_of(1), sequence, world.press.batch({"x"}));
+        if (sequence % 1'000 == 0) {
+            log.commit_to(log.submitted());
+            channel.on_committed();
+            static_cast<void>(world.events.take());
+        }
+    }
+    const auto count = [&](const RelocationPlan& plan) {
+        std::size_t headers = 0;
+        for (const PlannedBlock& block : plan.blocks) {
+            headers += block.headers.size();
+        }
+        channel.finish_relocation({});
+        return headers;
+    };
+    EXPECT_EQ(count(channel.begin_relocation(UINT64_MAX, std::nullopt, UINT64_MAX)), Channel::relocated_at_once);
+    // Readers will want the first two thirds soon: what may move is found by a later look, behind those that were passed over.
+    const std::uint64_t keep = channel.stats().bytes / 3 * 2;
+    constexpr std::size_t at_once = Channel::looked_at_for_relocation;
+    for (std::size_t looks = at_once; looks < batches / 3 * 2; looks += at_once) {
+        EXPECT_EQ(count(channel.begin_relocation(UINT64_MAX, keep, UINT64_MAX)), 0U);
+    }
+    const RelocationPlan plan = channel.begin_relocation(UINT64_MAX, keep, UINT64_MAX);
+    ASSERT_FALSE(plan.blocks.empty());
+    EXPECT_EQ(plan.blocks.front().first, batches / 3 * 2 + 1);
+    EXPECT_EQ(count(plan), Channel::relocated_at_once);
 }
 
 // --- Settlements of very many messages -----------------------------------------------------------------------------------
@@ -713,13 +934,61 @@ TEST_F(LateSettlements, NoLeaseEndsBeforeThem) {
     EXPECT_EQ(channel->stats().leases_ended, 1U) << "and then they end again";
 }
 
-TEST_F(LateSettlements, AreAppliedBeforeTheReceiverEnds) {
+TEST_F(LateSettlements, AreAppliedInStepsBeforeTheReceiverEnds) {
     hold({});
-    settle_all(Outcome::reject, 7);
+    ASSERT_FALSE(channel->attach_receiver(link_of(3), {}));
+    channel->set_credit(link_of(3), plenty);
+    SettleRange range{1, messages - 5, 1, Outcome::reject};
+    channel->settle(link_of(2), {&range, 1}, 7);
     channel->detach(link_of(2));
-    EXPECT_EQ(queue().quarantined(), messages);
+    EXPECT_EQ(queue().quarantined(), 2 * Channel::settled_at_once);
+    channel->detach(link_of(2));
+    range = {messages, 1, 1, Outcome::reject};
+    channel->settle(link_of(2), {&range, 1}, 8);  // It has gone, as far as anybody can tell.
+    channel->set_credit(link_of(2), plenty);
+    publish();
+    Lines lines;
+    int steps = 0;
+    for (; channel->needs_dispatch(); ++steps) {
+        const std::uint64_t before = queue().quarantined();
+        channel->dispatch();
+        EXPECT_LE(queue().quarantined() - before, StepBudget::messages_max);
+        for (const Event& event : events.take()) {
+            if (event.kind == Event::Kind::settled) {
+                lines.push_back("settled " + std::to_string(event.number));
+            } else if (event.kind == Event::Kind::closed) {
+                lines.push_back("closed " + std::to_string(event.link.link));
+            } else if (event.kind == Event::Kind::deliver) {
+                lines.push_back(std::to_string(event.link.link) + " gets " + std::to_string(event.slice.first));
+            }
+        }
+    }
+    EXPECT_GE(steps, 2);
+    EXPECT_EQ(queue().quarantined(), messages - 5);
+    Lines expected{"settled 7", "closed 2"};
+    for (std::uint64_t offset = messages - 4; offset <= messages + 1; ++offset) {  // What it had not decided goes on.
+        expected.push_back("3 gets " + std::to_string(offset));
+    }
+    EXPECT_EQ(lines, expected);
+}
+
+TEST_F(LateSettlements, OfASubscriptionThatEndsAreDroppedAndAnswered) {
+    begin({.kind = Kind::topic});
+    ASSERT_FALSE(channel->attach_receiver(link_of(2), {.subscription = "s", .from{}, .filter{}, .name{}}));
+    channel->set_credit(link_of(2), plenty);
+    for (std::uint32_t i = 0; i < messages; ++i) {
+        publish_unlike();
+        i % 1'000 == 0 ? static_cast<void>(events.take()) : void();
+    }
+    static_cast<void>(finish());
+    settle_all(Outcome::done, 7);
+    channel->detach(link_of(2));
+    EXPECT_EQ(heard(), Lines{});
+    static_cast<void>(channel->unsubscribe(*channel->find_subscription("s")));
     EXPECT_EQ(heard(), Lines{"settled 7"});
-    EXPECT_FALSE(channel->needs_dispatch());
+    EXPECT_FALSE(channel->has_links() && channel->stats().links.size() > 1);
+    static_cast<void>(finish());
+    EXPECT_EQ(channel->stats().stored, 0U);
 }
 
 TEST_F(LateSettlements, AStepOfTheLinkComesBehindThem) {

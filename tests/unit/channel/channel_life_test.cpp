@@ -50,6 +50,9 @@ TEST(ChannelLife, CloseEndsEveryLinkWithTheReason) {
     world.publish(3, 1, {"a"});
     world.happened();
     world.channel.close(Errc::channel_deleted);
+    EXPECT_EQ(world.happened(), Lines{});
+    std::uint64_t all = UINT64_MAX;
+    EXPECT_TRUE(world.channel.dismantle(all));
     EXPECT_EQ(world.happened(), (Lines{"closed 1: the channel was deleted", "closed 3: the channel was deleted",
                                        "closed 2: the channel was deleted"}));
     EXPECT_EQ(world.budget.used(), 0U);

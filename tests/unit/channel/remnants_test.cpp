@@ -487,7 +487,11 @@ TEST_F(DurableRemnants, ABackupHasWhatIsLeft) {
     fill();
     ticks();
     std::uint64_t bytes = 0;
-    for (const LoggedBatch& logged : channel().logged_batches()) {
+    std::vector<LoggedBatch> batches;
+    LoggedSlices slices = channel().begin_logged();
+    std::uint64_t entries = UINT64_MAX;
+    ASSERT_TRUE(Channel::add_logged(slices, entries, batches));
+    for (const LoggedBatch& logged : batches) {
         std::vector<std::byte> record = logged.head;
         record.insert(record.end(), logged.messages.bytes().begin(), logged.messages.bytes().end());
         const auto decoded = decode_record(record);

@@ -41,15 +41,14 @@ protected:
         const std::vector<storage::BlockContent> contents{{.first = 1, .end = 4, .entries = 1, .parts = {first}},
                                                           {.first = 4, .end = 7, .entries = 1, .parts = {second}}};
         state.blocks = *writer.append(disk, contents);
-        runtime::BackupPart part{.generation = 3, .shard = 0, .streams = {}, .steps = {}};
-        auto& saved = part.streams.emplace_back();
-        saved.stream = stream;
-        saved.state = encode(state);
-        encode(state.settings, saved.settings);
-        saved.batches.push_back(logged(7, 2));
-        saved.batches.push_back(logged(9, 1));
+        runtime::BackupSlice saved;
+        saved.blocks.push_back({stream, state.blocks});
+        auto& in_log = saved.logged.emplace_back(stream).batches;
+        in_log.push_back(logged(7, 2));
+        in_log.push_back(logged(9, 1));
+        saved.states.push_back({stream, 2, {.state = state, .is_over = true}});
         EXPECT_TRUE(storage::ensure_directory(disk, "x"));
-        EXPECT_TRUE(runtime::write_backup_part(disk, "x", part));
+        write("x", 3, std::move(saved));
         for (const auto* name : {"generation-0000000000000003"}) {
             EXPECT_TRUE(disk.rename(std::string{"x/"} + name, name));
         }
@@ -57,6 +56,11 @@ protected:
         EXPECT_TRUE(storage::store_manifest(disk, {.generation = 3, .shards = 1}));
     }
 
+    void write(const std::string& directory, std::uint64_t generation, runtime::BackupSlice slice) {
+        runtime::BackupWriter writer{directory, generation, 0};
+        writer.add(disk, std::move(slice));
+        EXPECT_TRUE(writer.finish(disk, {}));
+    }
     static std::string body(channel::Offset offset) { return "message-" + std::to_string(offset); }
     Payload batch(channel::Offset first, std::uint32_t count) {
         BatchBuilder builder;
@@ -202,11 +206,10 @@ TEST_F(InspectTest, AGenerationThatWasKept) {
     const auto before = storage::read_whole(disk, checkpoint);
     auto state = *channel::decode_state(storage::decode_checkpoint(*before)->sections.front().body);
     state.settings.damage = "it was";
-    runtime::BackupPart part{.generation = 4, .shard = 0, .streams = {}, .steps = {}};
-    auto& saved = part.streams.emplace_back();
-    saved.stream = stream;
-    saved.state = encode(state);
-    ASSERT_TRUE(runtime::write_backup_part(disk, "y", part));
+    runtime::BackupSlice saved;
+    saved.blocks.push_back({stream, state.blocks});
+    saved.states.push_back({stream, 2, {.state = state, .is_over = true}});
+    write("y", 4, std::move(saved));
     ASSERT_TRUE(disk.rename("y/generation-0000000000000004", "generation-0000000000000004"));
     ASSERT_TRUE(disk.rename("generation-0000000000000003", "damaged-0000000000000003"));
     ASSERT_TRUE(storage::store_manifest(disk, {.generation = 4, .shards = 1}));

@@ -50,6 +50,145 @@ TEST_F(BackupsTest, WhatWasConfirmedIsInItAndWhatWasSettledIsNot) {
     EXPECT_EQ(leftovers(), Lines{});
 }
 
+/// A turn has a slice, and what happens in between is in the backup as if all had been taken in the end.
+TEST(BackupsInSlices, WhatHappensMeanwhileIsInIt) {
+    constexpr std::uint64_t slice = 5;
+    TwoShards broker{slice};
+    std::uint64_t sent = 0;
+    for (std::uint32_t shard = 0; shard < shards; ++shard) {
+        broker.make(shard);
+        for (std::uint64_t i = 1; i <= 40; ++i) {
+            broker.publish(shard, i, 1);
+            broker.run();
+        }
+    }
+    sent = 40;
+    broker.give_and_settle(1, 10, {{2, 3, 1}});
+    broker.session->replies.clear();
+    broker.brokers[0]->admin(broker.session->id, 1, "", R"({"op":"backup.begin"})");
+    const auto link = TwoShards::receiver_link(1);
+    std::uint64_t turns = 0;
+    for (; broker.session->replies.empty() && turns < 1'000; ++turns) {
+        if (turns < 6) {
+            broker.publish(1, ++sent, 1);
+            const std::vector<channel::SettleRange> done{{10 - turns, 1, 1}};
+            broker.brokers[0]->settle(broker.session->link(link), broker.session->channels[link], done, 2 + turns);
+        }
+        broker.turn(0);
+        broker.turn(1);
+        broker.run_one_job();
+    }
+    EXPECT_GE(turns, 40 / slice + 2) << "and two for the moment";
+    const auto recovery = broker.recovered(broker.session->replies.at(0).at("id").get<std::string>());
+    EXPECT_EQ(broker.session->settled, 7U);
+    EXPECT_EQ(broker.image_of(recovery, 0).live_messages(), 40U);
+    EXPECT_EQ(broker.image_of(recovery, 1).next_offset(), sent + 1);
+    EXPECT_EQ(broker.image_of(recovery, 1).live_messages(), sent - 9);
+}
+
+/// A worker passes messages on from one shard to the other, and settles each when its copy is confirmed: wherever it is with that
+/// while the slices are taken, each message is in at least one of the channels of the backup.
+TEST(BackupsInSlices, WhatIsPassedOnIsInOneOfTheChannels) {
+    constexpr std::uint64_t messages = 60;
+    std::uint64_t in_both = 0;
+    for (std::uint64_t begin = 0; begin < 40; ++begin) {
+        TwoShards broker{3 + begin % 7};
+        broker.make(0);
+        broker.make(1);
+        for (std::uint64_t i = 1; i <= messages; ++i) {
+            broker.publish(0, i, 1);
+            broker.run();
+        }
+        Listener& worker = *broker.session;
+        const auto link = TwoShards::receiver_link(0);
+        broker.brokers[0]->set_credit(worker.link(link), worker.channels[link], {messages, 1U << 30U});
+        broker.run();
+        worker.confirmed = 0;
+        worker.replies.clear();
+        std::uint64_t settled = 0;
+        for (std::uint64_t turns = 0; worker.replies.empty(); ++turns) {
+            if (turns == begin) {
+                broker.brokers[0]->admin(worker.id, 1, "", R"({"op":"backup.begin"})");
+            }
+            if (turns < messages) {
+                broker.publish(1, turns + 1, 1);
+            }
+            for (; settled < worker.confirmed; ++settled) {
+                const std::vector<channel::SettleRange> done{{settled + 1, 1, 1}};
+                broker.brokers[0]->settle(worker.link(link), worker.channels[link], done, 0);
+            }
+            broker.turn(turns % 2);
+            broker.turn(1 - turns % 2);
+            broker.run_one_job();
+        }
+        const auto recovery = broker.recovered(worker.replies.front().at("id").get<std::string>());
+        const std::uint64_t passed_on = broker.image_of(recovery, 1).next_offset() - 1;
+        const auto& queue = broker.image_of(recovery, 0).queue();
+        for (channel::Offset offset = 1; offset <= messages; ++offset) {
+            const bool is_live = offset >= queue.cursor() || std::ranges::any_of(queue.entries(), [&](const auto& entry) {
+                                     return entry.first <= offset && offset < entry.second.end;
+                                 });
+            EXPECT_TRUE(is_live || offset <= passed_on) << offset << " of a backup that began in turn " << begin;
+            in_both += is_live && offset <= passed_on ? 1 : 0;
+        }
+    }
+    EXPECT_GT(in_both, 0U) << "some were under way";
+}
+
+/// A channel that goes while it is looked at is not there, one that comes is.
+TEST(BackupsInSlices, ChannelsThatComeAndGoMeanwhile) {
+    TwoShards broker{3};
+    broker.make(0);
+    broker.make(1);
+    for (std::uint64_t i = 1; i <= 40; ++i) {
+        broker.publish(0, i, 1);
+        broker.run();
+    }
+    broker.session->replies.clear();
+    broker.brokers[0]->admin(broker.session->id, 1, "", R"({"op":"backup.begin"})");
+    for (int i = 0; i < 8; ++i) {  // In the middle of the first one.
+        broker.turn(0);
+        broker.turn(1);
+        broker.run_one_job();
+    }
+    ASSERT_TRUE(broker.session->replies.empty());
+    broker.brokers[0]->admin(broker.session->id, 2, broker.names[0], R"({"op":"channel.delete","force":true})");
+    broker.brokers[0]->admin(broker.session->id, 3, "new", R"({"op":"channel.create","storage":"durable"})");
+    broker.run();
+    ASSERT_EQ(broker.session->replies.size(), 3U);
+    const auto backup = std::ranges::find_if(broker.session->replies, [](const Json& reply) { return reply.contains("id"); });
+    const auto recovery = broker.recovered(backup->at("id").get<std::string>());
+    Lines found;
+    for (const auto& image : recovery.channels) {
+        found.push_back(image.settings().name);
+    }
+    EXPECT_EQ(found, (Lines{broker.names[1], "new"}));
+}
+
+TEST(BackupWriterTest, AChannelThatDoesNotCountIsLeftOutWithItsRecords) {
+    sim::SimDisk disk;
+    ChunkPool pool;
+    ASSERT_TRUE(storage::ensure_directory(disk, "x"));
+    BackupWriter writer{"x", 3, 0};
+    BackupSlice slice;
+    for (const std::uint64_t number : {1U, 2U}) {
+        channel::SettingsRecord settings{.name = "c" + std::to_string(number), .options = {.is_durable = true}, .damage{}};
+        std::vector<std::byte> record;
+        encode(settings, record);
+        slice.records.push_back({storage::StreamId{number}, 1, std::move(record), {}});
+        channel::ChannelState state{.settings = settings, .producers{}, .live{}, .blocks{}};
+        slice.states.push_back({storage::StreamId{number}, 1, {.state = std::move(state), .is_over = true}});
+    }
+    writer.add(disk, std::move(slice));
+    ASSERT_TRUE(writer.finish(disk, {.left_out = {storage::StreamId{2}}, .steps{}}));
+    ASSERT_TRUE(disk.rename("x/generation-0000000000000003", "generation-0000000000000003"));
+    ASSERT_TRUE(storage::store_manifest(disk, {.generation = 3, .shards = 1}));
+    const auto recovery = recover(disk, pool);
+    ASSERT_TRUE(recovery && recovery->damage.empty());
+    ASSERT_EQ(recovery->channels.size(), 1U);
+    EXPECT_EQ(recovery->channels.front().settings().name, "c1");
+}
+
 TEST_F(BackupsTest, NobodyHearsOfAnythingBetweenTheFirstPictureAndTheLast) {
     make(0);
     make(1);
@@ -57,7 +196,13 @@ TEST_F(BackupsTest, NobodyHearsOfAnythingBetweenTheFirstPictureAndTheLast) {
     run();
     session->confirmed = 0;
     session->replies.clear();
-    brokers[0]->admin(session->id, 1, "", R"({"op":"backup.begin"})");  // Shard 0 has its picture.
+    brokers[0]->admin(session->id, 1, "", R"({"op":"backup.begin"})");
+    for (std::uint32_t shard = 0; shard < shards; ++shard) {  // Each has been through its channels,
+        turn(shard);
+        bulk[shard].run_all(disk);
+        turn(shard);
+    }
+    turn(0);  // and shard 0 has its picture.
     publish(0, 2, 1);
     turn(0);
     sync[0].run_all(disk);  // On the disk.

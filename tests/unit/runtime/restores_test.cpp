@@ -526,5 +526,40 @@ TEST_F(RestoresTest, PowerCutsInTheStartBehindThem) {
     });
 }
 
+/// A backup that is taken while a restore goes on has each channel of it with everything, or not at all.
+TEST(BackupsOfRestores, HaveEachChannelWholeOrNotAtAll) {
+    Original original;
+    original.back_up();
+    std::size_t with = 0;
+    std::size_t without = 0;
+    bool is_over = false;
+    for (int begin = 0; !is_over; ++begin) {
+        TwoShards target{3};
+        const auto id = upload(target, original.copy);
+        auto& replies = target.session->replies;
+        replies.clear();
+        target.brokers[0]->admin(target.session->id, 1, "", Json{{"op", "restore.end"}, {"id", id}}.dump());
+        for (int turns = 0; replies.empty() || (turns > begin && replies.size() < 2); ++turns) {
+            turns == begin ? target.brokers[0]->admin(target.session->id, 2, "", R"({"op":"backup.begin"})") : void();
+            target.turn(0);
+            target.turn(1);
+            target.run_one_job();
+        }
+        is_over = replies.size() < 2;
+        const auto backup = std::ranges::find_if(replies, [](const Json& reply) { return reply.contains("bytes"); });
+        if (is_over || backup == replies.end()) {
+            continue;
+        }
+        const auto recovery = target.recovered(backup->at("id").get<std::string>());
+        for (const auto& image : recovery.channels) {
+            EXPECT_EQ(image.live_messages(), image.settings().name == original.names[0] ? 20U : 18U) << begin;
+        }
+        with += recovery.channels.size();
+        without += shards - recovery.channels.size();
+    }
+    EXPECT_GT(with, 0U);
+    EXPECT_GT(without, 0U);
+}
+
 }  // namespace
 }  // namespace baton::runtime

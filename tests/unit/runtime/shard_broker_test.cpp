@@ -272,6 +272,36 @@ TEST_P(Routing, CommandsForAChannelThatIsGoneAreDropped) {
     brokers[0]->close_session(session.id);
 }
 
+TEST_P(Routing, VeryManyLinksEndInTurns) {
+    constexpr std::uint16_t links = 3'000;
+    for (const bool is_deleted : {false, true}) {
+        FakeSession session{*brokers[0]};
+        for (std::uint16_t number = 1; number <= links; ++number) {
+            session.attach_receiver(number, name);
+        }
+        run();
+        static_cast<void>(session.heard());
+        if (is_deleted) {
+            brokers[GetParam()]->admin(session.id, 1, name, R"({"op":"channel.delete","force":true})");
+        }
+        for (std::uint16_t number = 1; number <= links && !is_deleted; ++number) {
+            brokers[0]->detach(session.link(number), session.channel);
+        }
+        std::size_t closed = 0;
+        int turns = 0;
+        for (; closed < links && turns < 100; ++turns) {
+            turn(0);
+            turn(1);
+            const std::size_t heard = session.heard().size();
+            EXPECT_LE(heard, 2'500U);
+            closed += heard;
+        }
+        EXPECT_EQ(closed, links);
+        EXPECT_GE(turns, 2);
+        brokers[0]->close_session(session.id);
+    }
+}
+
 TEST_P(Routing, ChannelsAreCountedForTheWholeBroker) {
     FakeSession session{*brokers[0]};
     for (std::uint16_t i = 1; i <= 10; ++i) {

@@ -78,7 +78,10 @@ public:
 
 class TwoShards {
 public:
-    TwoShards() : own_{std::make_unique<sim::SimDisk>()}, disk{*own_} { must_start(); }
+    explicit TwoShards(std::uint64_t slice = 16'384)
+        : own_{std::make_unique<sim::SimDisk>()}, disk{*own_}, entries_per_slice{slice} {
+        must_start();
+    }
     /// On what another one has left there.
     explicit TwoShards(sim::SimDisk& used) : disk{used} { must_start(); }
     struct NotYet {};
@@ -114,7 +117,8 @@ public:
                  .clock = &clock,
                  .pool = &pool,
                  .memory = &state.memory},
-                {.generation = start.generation(), .shard = shard, .shard_count = shards, .wal_file_size = 64 * 1024});
+                {.generation = start.generation(), .shard = shard, .shard_count = shards, .wal_file_size = 64 * 1024,
+                 .entries_per_slice = entries_per_slice});
             all.push_back(brokers.back().get());
         }
         done = start.install(all, [this] { return run_jobs(); });
@@ -267,6 +271,7 @@ private:
 public:
     ManualClock clock;
     sim::SimDisk& disk;
+    const std::uint64_t entries_per_slice = 16'384;  ///< Of a picture or a checkpoint, in one turn.
     BrokerState state{Limits{}, shards, clock};
     ChunkPool pool;
     Mail mail;
