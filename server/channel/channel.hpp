@@ -197,7 +197,7 @@ public:
     /// rest in the steps of dispatch(). What the link asks for behind that comes behind it; its leases do not end before.
     void settle(const LinkAddress& receiver, std::span<const SettleRange> ranges, std::uint64_t receipt,
                 std::string_view note = {}, std::uint64_t work = settled_at_once);
-    static constexpr std::uint64_t settled_at_once = 4'096;
+    static constexpr std::uint64_t settled_at_once = 2'048;
     // --- Steps: a part is checked and set aside, and then done or given back, whatever has happened meanwhile ------------------
 
     /// Sets room aside. What is refused is as it was: `full` (nothing waits for room), `too_large`, `draining`, `superseded` (a
@@ -227,7 +227,7 @@ public:
     }
     /// Also if a step's budget was spent before everything was given.
     [[nodiscard]] bool needs_dispatch() const noexcept {
-        return has_to_compact() || !settling_.empty() || !leaving_.empty() || has_to_trim_ ||
+        return has_to_compact() || !settling_.empty() || !leaving_.empty() || has_to_trim_ || has_due_ ||
                (may_dispatch_ && !is_draining_ && (fan_out_left_ > 0 || turns_.woken() > 0));
     }
     [[nodiscard]] bool has_links() const noexcept { return !senders_.empty() || !receivers_.empty(); }
@@ -426,6 +426,7 @@ private:
 
     // Messages.
     void settle_late(Receiver& receiver, std::uint64_t& work);
+    void tick_due(std::uint64_t& messages);
     void settle_all_late(Receiver& receiver);
     void settle_some(std::uint64_t& work);
     void drop_late(Receiver& receiver);
@@ -527,6 +528,7 @@ private:
     ReaderId next_of_link_ = first_link_reader;
     bool has_backlog_limits_ = false;  // Some reader has one.
     bool has_to_trim_ = false;  // More than one step does.
+    bool has_due_ = false;      // So is what is due.
     Offset noted_trim_ = 1;    // As the disk knows it.
     std::uint64_t trimmed_ = 0;
 

@@ -341,6 +341,9 @@ void Channel::query(const LinkAddress& link) {
 void Channel::dispatch(StepBudget& budget) {
     compact();
     settle_some(budget.messages);
+    if (has_due_ && budget.messages > 0) {
+        tick_due(budget.messages);
+    }
     if (has_to_trim_) {
         trim(budget.messages);
     }
@@ -369,13 +372,7 @@ void Channel::tick() {
         dedupe_.forget_old(now);
     }
     std::uint64_t messages = StepBudget::messages_max;
-    for (std::size_t left = due_per_step; left > 0 && messages > 0; --left) {
-        Subscription* reader = turns_.take_due(now);
-        if (reader == nullptr) {
-            break;
-        }
-        reader->tick(messages);
-    }
+    tick_due(messages);
     trim(messages);
     if (compaction_ && !is_draining_ && damage_.empty()) {
         compaction_->tick(compaction_budget());
@@ -388,6 +385,19 @@ void Channel::tick() {
     if (!is_head_noted_) {
         note_head_wait_now();
     }
+}
+
+// What is due together and is more than one step does goes on with the next turn.
+void Channel::tick_due(std::uint64_t& messages) {
+    const MonotonicTime now = clock_.now();
+    for (std::size_t left = due_per_step; left > 0 && messages > 0; --left) {
+        Subscription* reader = turns_.take_due(now);
+        if (reader == nullptr) {
+            break;
+        }
+        reader->tick(messages);
+    }
+    has_due_ = messages == 0;
 }
 
 void Channel::pack_remnants(const MessageLog::RemnantLimits& limits) {

@@ -317,7 +317,8 @@ TEST_F(BoundedSteps, WhatReceiversHeldComesBackWithTheClockWhereNothingIsGivenAn
     channel->begin_drain();
     channel->detach(link_of(2));
     EXPECT_GT(channel->in_flight(), 0U);
-    for (int i = 0; i < 2; ++i) {
+    for (std::uint64_t back = StepBudget::messages_at_once; back < 15'000; back += StepBudget::messages_max) {
+        EXPECT_EQ(channel->in_flight(), 15'000 - back);
         clock.clock.advance(milliseconds{20});
         channel->tick();
     }
@@ -616,7 +617,7 @@ TEST_F(BoundedSteps, AStreamGivesUpVeryManyBatchesInSteps) {
         EXPECT_LE(before - channel->stats().stored, StepBudget::messages_max);
         before = channel->stats().stored;
     }
-    EXPECT_EQ(steps, 2);
+    EXPECT_GE(steps, 2);
     EXPECT_EQ(channel->stats().stored, narrow.messages_max);
     // By age, with the clock and then in steps.
     narrow.age_max = seconds{10};

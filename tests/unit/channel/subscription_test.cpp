@@ -285,8 +285,8 @@ TEST_F(Life, AMillionDelayedMessagesDoNotHoldUpTheOthers) {
     publish("now");
     EXPECT_EQ(delivered(), (Lines{"deliver 2 20001 attempt 1"}));
     std::uint64_t given = 0;
-    for (int step = 0; step < 40; ++step) {
-        pass(milliseconds{250});
+    for (int step = 0; step < 120; ++step) {
+        pass(milliseconds{100});
         given += delivered().size();
     }
     EXPECT_EQ(stats().delayed, 0U);
