@@ -1,5 +1,5 @@
 // A table by number of key that grows in small steps: a hash table that doubles with a million keys in it holds everything up
-// for tens of milliseconds. So many keys are dealt out over tables, each of which doubles at its own time.
+// for tens of milliseconds. So many keys are dealt out over small tables, each of which doubles at its own time.
 // Not thread-safe. Next file: key_order.hpp.
 #pragma once
 
@@ -53,8 +53,9 @@ public:
 
 private:
     using Table = std::unordered_map<std::uint64_t, Value>;
-    static constexpr std::size_t few_max = 4'096;
-    static constexpr int table_bits = 8;
+    static constexpr std::size_t few_max = 16'384;
+    // All grow at about the same number of keys; the smaller they are, the more this is spread.
+    static constexpr int table_bits = 12;
 
     [[nodiscard]] Table& table_of(std::uint64_t key) noexcept { return many_ ? (*many_)[key >> (64 - table_bits)] : few_; }
     void deal_out() {
