@@ -33,7 +33,7 @@ public:
     [[nodiscard]] std::uint64_t life() const noexcept { return life_; }
     [[nodiscard]] bool has_storage() const noexcept { return options_.storage.durable != DurableChannels::none; }
 
-    /// Now and then, until the calm.
+    /// Now and then, until the calm. The broker is looked after also then: of what failed just before it may hear later.
     void cause_faults();
     /// The disk works from now on. A broker that has given up is started again.
     void begin_calm();
@@ -47,6 +47,8 @@ public:
     [[nodiscard]] bool is_forgivable(wire::Status status, std::uint32_t channel);
 
 private:
+    void cause_some();
+    void look_after_broker();
     [[nodiscard]] bool happens(std::uint64_t per_second_thousandths);
     void die(Death death, const char* how);
     void power_on();
