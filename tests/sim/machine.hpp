@@ -31,6 +31,8 @@ public:
     [[nodiscard]] bool is_serving() const noexcept { return is_serving_; }
     /// From 1; the next one begins when the broker dies.
     [[nodiscard]] std::uint64_t life() const noexcept { return life_; }
+    /// A file of messages cannot be read any more.
+    [[nodiscard]] bool has_lost_segment() const noexcept { return has_lost_segment_; }
     [[nodiscard]] bool has_storage() const noexcept { return options_.storage.durable != DurableChannels::none; }
 
     /// Now and then, until the calm. The broker is looked after also then: of what failed just before it may hear later.
