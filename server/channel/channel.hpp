@@ -350,12 +350,12 @@ public:
     [[nodiscard]] static bool add_logged(LoggedSlices& slices, std::uint64_t& entries, std::vector<LoggedBatch>& batches);
 
     /// Batches that are in the log only and whose records are before `below`, at most about `bytes_max` bytes of them;
-    /// with `keep_ahead` only untouched ones that no reader will want for the next so many bytes. They stay where they are
+    /// with `keep_ahead` only untouched ones that no reader will want soon. They stay where they are
     /// until `finish_relocation`. One relocation at a time, of so many batches at most; empty if there is nothing to move, or, with
     /// `keep_ahead`, if nothing was found among the batches that one call looks at: the next one goes on behind them.
     static constexpr std::size_t relocated_at_once = 16'384;
     static constexpr std::size_t looked_at_for_relocation = 32'768;
-    [[nodiscard]] RelocationPlan begin_relocation(commit::Index below, std::optional<std::uint64_t> keep_ahead,
+    [[nodiscard]] RelocationPlan begin_relocation(commit::Index below, std::optional<KeepAhead> keep_ahead,
                                                   std::uint64_t bytes_max);
     /// Where the blocks of the plan are now, in its order; none if they could not be written.
     void finish_relocation(std::span<const commit::BlockRef> blocks);
@@ -368,8 +368,8 @@ public:
     void move_in_log(commit::Index below);
 
     /// Drops messages from memory that are on the disk and far from being given: at least `bytes` if there are so many.
-    /// Keeps `keep` bytes in front of each reader. Returns the bytes dropped.
-    std::uint64_t evict(std::uint64_t bytes, std::uint64_t keep);
+    /// Returns the bytes dropped.
+    std::uint64_t evict(std::uint64_t bytes, KeepAhead keep);
     [[nodiscard]] std::uint64_t resident_bytes() const noexcept { return log_.resident_bytes(); }
     /// Blocks that a receiver will want soon and that are not in memory. Each is returned once.
     [[nodiscard]] std::vector<commit::BlockRef> take_wanted_blocks(std::uint64_t ahead_bytes);
@@ -471,7 +471,8 @@ private:
     [[nodiscard]] bool add_removed(StateSlices& slices, std::uint64_t& entries) const;
     [[nodiscard]] bool add_readers(StateSlices& slices, std::uint64_t& entries) const;
     [[nodiscard]] const Subscription* next_to_save(StateSlices& slices) const noexcept;
-    [[nodiscard]] std::vector<StoredBatch*> choose_to_relocate(commit::Index below, std::optional<std::uint64_t> keep_ahead,
+    [[nodiscard]] OffsetSet wanted_soon(KeepAhead keep) const;
+    [[nodiscard]] std::vector<StoredBatch*> choose_to_relocate(commit::Index below, std::optional<KeepAhead> keep_ahead,
                                                                std::uint64_t bytes_max);
     [[nodiscard]] SettingsRecord settings() const;
     [[nodiscard]] Offset trimmed_end() const noexcept;

@@ -201,10 +201,23 @@ void add_to(PlannedBlock& block, StoredBatch& batch, const MessageLog& log) {
 
 }  // namespace
 
+OffsetSet Channel::wanted_soon(KeepAhead keep) const {
+    std::vector<Offset> offsets;
+    for (const auto& reader : readers_) {
+        if (!keep.is_for_wanted_only || reader->wants_messages()) {
+            offsets.push_back(reader->cursor().offset());
+        }
+    }
+    if (compaction_ && compaction_->cursor() != nullptr) {
+        offsets.push_back(compaction_->cursor()->offset());
+    }
+    return log_.wanted_soon(std::move(offsets), keep.bytes);
+}
+
 // What may not move yet is passed over, and looked at again when the others have been.
-std::vector<StoredBatch*> Channel::choose_to_relocate(commit::Index below, std::optional<std::uint64_t> keep_ahead,
+std::vector<StoredBatch*> Channel::choose_to_relocate(commit::Index below, std::optional<KeepAhead> keep_ahead,
                                                       std::uint64_t bytes_max) {
-    const OffsetSet wanted = keep_ahead ? log_.wanted_soon(*keep_ahead) : OffsetSet{};
+    const OffsetSet wanted = keep_ahead ? wanted_soon(*keep_ahead) : OffsetSet{};
     const std::shared_ptr<LoggedPlace> place = std::exchange(relocation_place_, {});
     std::vector<StoredBatch*> batches;
     std::uint64_t bytes = 0;
@@ -227,8 +240,7 @@ std::vector<StoredBatch*> Channel::choose_to_relocate(commit::Index below, std::
     return batches;
 }
 
-RelocationPlan Channel::begin_relocation(commit::Index below, std::optional<std::uint64_t> keep_ahead,
-                                         std::uint64_t bytes_max) {
+RelocationPlan Channel::begin_relocation(commit::Index below, std::optional<KeepAhead> keep_ahead, std::uint64_t bytes_max) {
     BATON_ASSERT(!is_relocating());
     std::vector<StoredBatch*> batches = choose_to_relocate(below, keep_ahead, bytes_max);
     RelocationPlan plan;
@@ -274,9 +286,9 @@ void Channel::finish_relocation(std::span<const commit::BlockRef> blocks) {
 // --- Out of memory and back
 // ------------------------------------------------------------------------------------------------
 
-std::uint64_t Channel::evict(std::uint64_t bytes, std::uint64_t keep) {
+std::uint64_t Channel::evict(std::uint64_t bytes, KeepAhead keep) {
     std::uint64_t evicted = 0;
-    for (StoredBlock* block : log_.evictable(keep, bytes)) {
+    for (StoredBlock* block : log_.evictable(wanted_soon(keep), bytes)) {
         evicted += log_.evict(*block, runs_at_rest());
     }
     return evicted;

@@ -283,9 +283,8 @@ public:
     /// The block's batches leave memory; it is one of `evictable`. Returns the bytes.
     std::uint64_t evict(StoredBlock& block, const RunsAtRest& runs) noexcept;
     /// Blocks with all their batches untouched and in memory: such as are behind all readers, as far as a look at some of them
-    /// finds any, and then, highest offsets first, those of which no reader will want anything for the next `keep_bytes` (an
-    /// estimate).
-    [[nodiscard]] std::vector<StoredBlock*> evictable(std::uint64_t keep_bytes, std::uint64_t bytes_max);
+    /// finds any, and then, highest offsets first, those that do not begin among the `wanted`.
+    [[nodiscard]] std::vector<StoredBlock*> evictable(const OffsetSet& wanted, std::uint64_t bytes_max);
     /// Blocks that have to be read next for this reader, in order, as far as `bytes` reach from its cursor on. Not those under way.
     [[nodiscard]] std::vector<StoredBlock*> missing_ahead(const LogCursor& cursor, std::uint64_t bytes) const;
     /// The block at this place has been read: batches with their headers, as it was written. False: it is not what it
@@ -297,8 +296,8 @@ public:
         return !evicted_.empty() && evicted_.rbegin()->second->remaining > evicted_.rbegin()->second->held;
     }
     [[nodiscard]] StoredBlock* evicted_block(const commit::BlockRef& ref) const noexcept;
-    /// What readers will want within about so many bytes.
-    [[nodiscard]] OffsetSet wanted_soon(std::uint64_t keep_bytes) const;
+    /// What readers at these offsets will want within about so many bytes.
+    [[nodiscard]] OffsetSet wanted_soon(std::vector<Offset> offsets, std::uint64_t keep_bytes) const;
     /// About so many bytes from `from` on end at this offset.
     [[nodiscard]] Offset offset_ahead(Offset from, std::uint64_t bytes) const noexcept;
 

@@ -125,12 +125,7 @@ Offset MessageLog::offset_ahead(Offset from, std::uint64_t bytes) const noexcept
     return from + bytes / std::max<std::uint64_t>(messages_ > 0 ? bytes_ / messages_ : 1, 1);
 }
 
-OffsetSet MessageLog::wanted_soon(std::uint64_t keep_bytes) const {
-    std::vector<Offset> offsets;
-    offsets.reserve(cursors_.size());
-    for (const LogCursor* cursor : cursors_) {
-        offsets.push_back(cursor->offset_);
-    }
+OffsetSet MessageLog::wanted_soon(std::vector<Offset> offsets, std::uint64_t keep_bytes) const {
     std::ranges::sort(offsets);
     OffsetSet wanted;
     for (const Offset offset : offsets) {
@@ -169,13 +164,12 @@ bool MessageLog::is_evictable(const StoredBlock& block, Offset lowest_cursor) co
     return is_stream || is_behind || (at == block.ref.end && !block.has_rules);
 }
 
-std::vector<StoredBlock*> MessageLog::evictable(std::uint64_t keep_bytes, std::uint64_t bytes_max) {
+std::vector<StoredBlock*> MessageLog::evictable(const OffsetSet& wanted, std::uint64_t bytes_max) {
     std::vector<StoredBlock*> found;
     std::uint64_t bytes = 0;
     if (keep_ == Keep::until_settled) {
         add_at_rest(bytes_max, bytes, found);
     }
-    const OffsetSet wanted = wanted_soon(keep_bytes);
     const Offset lowest = lowest_cursor();
     for (auto at = resident_blocks_.rbegin(); at != resident_blocks_.rend() && bytes < bytes_max; ++at) {
         StoredBlock* block = at->second;

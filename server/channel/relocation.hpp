@@ -23,6 +23,12 @@ struct PlannedBlock {
     std::vector<Payload> messages;                                  ///< and its messages.
 };
 
+/// What stays in memory because it will be given soon: so many bytes (about) in front of each reader.
+struct KeepAhead {
+    std::uint64_t bytes = 0;
+    bool is_for_wanted_only = false;  ///< Memory is short: only where a receiver wants messages now.
+};
+
 struct RelocationPlan {
     std::vector<PlannedBlock> blocks;
     std::uint64_t bytes = 0;

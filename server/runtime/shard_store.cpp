@@ -278,7 +278,9 @@ void ShardStore::look_for_memory(std::size_t count) {
 void ShardStore::free_memory() {
     const MemoryBudget& memory = *ports_.memory;
     std::uint64_t wanted = (memory.used() - std::min(memory.used(), memory.limit() * 2 / 5)) / settings_.shard_count + 1;
-    const std::uint64_t keep = std::min(settings_.read_ahead * 2, memory.limit() / 16 / settings_.shard_count);
+    // In many channels, or in chunks that are shared, what is next can be all of it: senders must not wait for idle receivers.
+    const channel::KeepAhead keep{.bytes = std::min(settings_.read_ahead * 2, memory.limit() / 16 / settings_.shard_count),
+                                  .is_for_wanted_only = is_memory_short()};
     for (const auto& [bytes, id] : resident_) {
         auto* channel = channels_.find_channel(id);
         if (channel == nullptr) {

@@ -102,8 +102,7 @@ public:
     [[nodiscard]] Payload read_block_now(commit::StreamId stream, const storage::BlockRef& ref);
     /// Bytes that are worth having in front of the cursor of a channel; few when memory is short.
     [[nodiscard]] std::uint64_t read_ahead() const noexcept {
-        const bool is_short = ports_.memory->used() > ports_.memory->limit() / 4 * 3;
-        return is_short ? settings_.read_ahead / 16 : settings_.read_ahead;
+        return is_memory_short() ? settings_.read_ahead / 16 : settings_.read_ahead;
     }
 
     // --- The shard's turns -----------------------------------------------------------------------------------------
@@ -169,6 +168,7 @@ private:
     void on_write_failed(const Error& error);
     void finish_plan(ChannelId id, commit::StreamId stream, const Result<std::vector<storage::BlockRef>>& written);
     void collect_dead_blocks(channel::Channel& channel);
+    [[nodiscard]] bool is_memory_short() const noexcept { return ports_.memory->used() > ports_.memory->limit() / 4 * 3; }
     void keep_memory_in_bounds();
     void look_for_memory(std::size_t count);
     void free_memory();

@@ -167,9 +167,29 @@ bool Machine::happens(std::uint64_t per_second_thousandths) {
 }
 
 void Machine::cause_faults() {
-    if (is_calm_ || !has_storage()) {
+    if (!has_storage()) {
         return;
     }
+    if (!is_calm_) {
+        cause_some();
+    }
+    look_after_broker();
+    scheduler_.after(fault_period, [this] { cause_faults(); });
+}
+
+// The operator does.
+void Machine::look_after_broker() {
+    if (!broker_ || !broker_->has_failed() || broker_->is_draining() || std::exchange(will_be_restarted_, true)) {
+        return;
+    }
+    broker_->after(options_.storage.restart_pause.take(fault_prng_) * 2, [this] {
+        if (!broker_->is_draining()) {
+            die(Death::killed, "as its disk failed");
+        }
+    });
+}
+
+void Machine::cause_some() {
     const auto& storage = options_.storage;
     if (broker_ && deaths_ < deaths_max && happens(storage.death)) {
         const auto death =
@@ -190,12 +210,6 @@ void Machine::cause_faults() {
     if (happens(storage.unreadable)) {
         lose_a_segment();
     }
-    // The operator looks after it.
-    if (broker_ && broker_->has_failed() && !std::exchange(will_be_restarted_, true)) {
-        broker_->after(storage.restart_pause.take(fault_prng_) * 2,
-                       [this] { die(Death::killed, "as its disk failed"); });
-    }
-    scheduler_.after(fault_period, [this] { cause_faults(); });
 }
 
 void Machine::fail_soon() {

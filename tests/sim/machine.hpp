@@ -31,9 +31,11 @@ public:
     [[nodiscard]] bool is_serving() const noexcept { return is_serving_; }
     /// From 1; the next one begins when the broker dies.
     [[nodiscard]] std::uint64_t life() const noexcept { return life_; }
+    /// A file of messages cannot be read any more.
+    [[nodiscard]] bool has_lost_segment() const noexcept { return has_lost_segment_; }
     [[nodiscard]] bool has_storage() const noexcept { return options_.storage.durable != DurableChannels::none; }
 
-    /// Now and then, until the calm.
+    /// Now and then, until the calm. The broker is looked after also then: of what failed just before it may hear later.
     void cause_faults();
     /// The disk works from now on. A broker that has given up is started again.
     void begin_calm();
@@ -47,6 +49,8 @@ public:
     [[nodiscard]] bool is_forgivable(wire::Status status, std::uint32_t channel);
 
 private:
+    void cause_some();
+    void look_after_broker();
     [[nodiscard]] bool happens(std::uint64_t per_second_thousandths);
     void die(Death death, const char* how);
     void power_on();

@@ -324,6 +324,10 @@ void Simulation::wake_everybody() {
 }
 
 void Simulation::drain() {
+    run_until("starting the broker", seconds{30}, [this] { return machine_.is_serving(); });  // Its disk may have failed.
+    if (report_.is_violated()) {
+        return;
+    }
     report_.note("DRAIN");
     is_calm_ = is_ending_ = true;
     is_paused_ = false;

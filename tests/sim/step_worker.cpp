@@ -170,7 +170,7 @@ void StepWorker::begin_life() {
     }
 }
 
-void StepWorker::ask(std::size_t channel, const char* operation) {
+void StepWorker::ask(std::size_t channel, const std::string& operation) {
     shard().broker().admin(session_->id, channel, names[channel], operation);
 }
 
@@ -186,8 +186,8 @@ void StepWorker::on_reply(std::uint64_t request, const std::string& json) {
         phase_ = is_creating && code == "disk_full" ? Phase::idle : Phase::stuck;
         return;
     }
-    if (phase_ == Phase::looking) {
-        look_at(request, json);
+    if (phase_ == Phase::looking && !look_at(request, json)) {
+        return;
     }
     if (++answers_ < names.size() || (phase_ != Phase::creating && phase_ != Phase::looking)) {
         return;
@@ -201,13 +201,17 @@ void StepWorker::on_reply(std::uint64_t request, const std::string& json) {
                 return;
             }
             for (std::size_t channel = 0; channel < names.size() && session == session_.get(); ++channel) {
-                ask(channel, R"({"op":"channel.peek","count":1000})");
+                seen_[channel].clear();
+                peek(channel, 0);
             }
             session == session_.get() ? shard().end_turn() : void();
         });
         return;
     }
     check();
+    if (is_abandoned_) {
+        return;
+    }
     scheduler_.after(Duration::zero(), [this, life = std::weak_ptr{life_}, session = session_.get()] {
         if (!life.expired() && session == session_.get() && machine_.broker() != nullptr) {
             attach();
@@ -215,13 +219,29 @@ void StepWorker::on_reply(std::uint64_t request, const std::string& json) {
     });
 }
 
-void StepWorker::look_at(std::size_t channel, const std::string& json) {
-    seen_[channel].clear();
+void StepWorker::peek(std::size_t channel, std::uint64_t from) {
+    ask(channel, Json{{"op", "channel.peek"}, {"count", 1'000}, {"from", from}}.dump());
+}
+
+/// One answer reads some blocks of the disk only. True: that was all of the channel.
+bool StepWorker::look_at(std::size_t channel, const std::string& json) {
     const Json reply = Json::parse(json);
     for (const Json& message : reply.at("messages")) {
         const auto body = base64_decode(message.at("body_base64").get_ref<const std::string&>());
         ++seen_[channel][token_of(as_text(*body))];
     }
+    if (!reply.at("more").get<bool>()) {
+        return true;
+    }
+    // Not from inside the answer.
+    const auto next = reply.at("next").get<std::uint64_t>();
+    scheduler_.after(Duration::zero(), [this, channel, next, life = std::weak_ptr{life_}, session = session_.get()] {
+        if (!life.expired() && session == session_.get() && machine_.broker() != nullptr) {
+            peek(channel, next);
+            shard().end_turn();
+        }
+    });
+    return false;
 }
 
 /// Nothing is under way: recovery has finished what was decided, and what was not decided is as if it had never been.
@@ -249,15 +269,15 @@ void StepWorker::check_token(std::uint64_t number, const Token& token) {
     const auto is_in = [&](std::size_t channel) { return seen_[channel].contains(number); };
     const std::string name = "token " + std::to_string(number);
     if (is_in(1) != is_in(2)) {
-        report_.violation(name + " is in one of the two channels of its step: a part of the step was done");
+        give_up(name + " is in one of the two channels of its step: a part of the step was done");
     } else if (is_in(0) && is_in(1)) {
         report_.violation(name + " was sent on and is not settled: a part of the step was done");
     } else if (is_in(1) && !token.was_asked) {
         report_.violation(name + " was sent on, and nobody has asked for it");
     } else if (token.is_stepped && !is_in(1)) {
-        report_.violation(name + " was in a step that was done, and is not where it was sent");
+        give_up(name + " was in a step that was done, and is not where it was sent");
     } else if (token.is_confirmed && !is_in(0) && !is_in(1)) {
-        report_.violation(name + " is lost");
+        give_up(name + " is lost");
     }
 }
 
@@ -356,7 +376,7 @@ void StepWorker::on_step(std::error_code reason) {
 }
 
 void StepWorker::give_up(const std::string& why) {
-    if (options_.storage.unreadable == 0) {
+    if (!machine_.has_lost_segment()) {
         report_.violation("step worker: " + why);
     }
     is_abandoned_ = true;

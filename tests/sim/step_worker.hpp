@@ -64,9 +64,10 @@ private:
     void act_later();
     void act();
     void begin_life();
-    void ask(std::size_t channel, const char* operation);
+    void ask(std::size_t channel, const std::string& operation);
+    void peek(std::size_t channel, std::uint64_t from);
     void on_reply(std::uint64_t request, const std::string& json);
-    void look_at(std::size_t channel, const std::string& json);
+    [[nodiscard]] bool look_at(std::size_t channel, const std::string& json);
     void check();
     void check_token(std::uint64_t number, const Token& token);
     void attach();
@@ -74,6 +75,7 @@ private:
     void begin_step();
     void send_step();
     void on_step(std::error_code reason);
+    /// Something cannot be read: a breach of the rules, unless a file was lost.
     void give_up(const std::string& why);
     [[nodiscard]] SimShard& shard();
 

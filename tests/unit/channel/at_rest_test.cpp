@@ -41,8 +41,8 @@ struct AtRest : testing::Test {
     }
     /// What can leave memory does. How many blocks were written for it.
     std::size_t put_away() {
-        const std::size_t blocks = durable->relocate(0).size();
-        durable->channel().evict(UINT64_MAX, 0);
+        const std::size_t blocks = durable->relocate(KeepAhead{}).size();
+        durable->channel().evict(UINT64_MAX, {});
         return blocks;
     }
     void restart() {
@@ -194,7 +194,7 @@ TEST_F(AtRest, AFewAmongManyThatAreSettledShareABlock) {
     EXPECT_EQ(delivered(), Lines{"word 40 attempt 1"});
     settle(40, 1, Outcome::done);
     // The others go again, and without a look at them.
-    durable->channel().evict(UINT64_MAX, 0);
+    durable->channel().evict(UINT64_MAX, {});
     EXPECT_EQ(resident(), 0U);
     EXPECT_EQ(drop_all(queue(), MessageState::quarantined), 9U);
     EXPECT_EQ(durable->channel().stats().stored, 0U);
@@ -214,10 +214,10 @@ TEST_F(AtRest, BatchesOfWhichOnlyAPartIsInQuarantineAreReadBackAsTheyAre) {
     settle(6, 1, Outcome::done);
     const auto blocks = durable->relocate();  // The fourth one is with its receiver,
     EXPECT_EQ(blocks.size(), 2U);
-    EXPECT_EQ(durable->channel().evict(UINT64_MAX, 0), 10U) << "so the other batch goes alone";
+    EXPECT_EQ(durable->channel().evict(UINT64_MAX, {}), 10U) << "so the other batch goes alone";
     settle(4, 1, Outcome::reject);            // and now nothing is.
     durable->channel().pack_remnants({.factor = 0, .slack = 0});
-    EXPECT_GT(durable->channel().evict(UINT64_MAX, 0), 0U);
+    EXPECT_GT(durable->channel().evict(UINT64_MAX, {}), 0U);
     EXPECT_EQ(peeked(MessageState::quarantined), (Lines{"2/1 b no", "3/1 c no", "4/1 d no", "5/1 e no"}));
     EXPECT_EQ(durable->channel().stats().bytes, 20U);
     EXPECT_EQ(retry_all(queue()), 4U);
@@ -310,11 +310,11 @@ TEST_F(AtRest, AMoveReadsWhatItTakes) {
     const MoveStep step = queue().begin_move(wish);
     ASSERT_EQ(step.parts.size(), 2U);
     EXPECT_EQ(words_of(step.parts[1].run.region()), Lines{"b"});
-    EXPECT_EQ(durable->channel().evict(UINT64_MAX, 0), 0U) << "its bytes are needed";
+    EXPECT_EQ(durable->channel().evict(UINT64_MAX, {}), 0U) << "its bytes are needed";
     queue().finish_move(1, true);
     queue().finish_move(2, false);
     EXPECT_EQ(queue().quarantined(), 1U);
-    EXPECT_GT(durable->channel().evict(UINT64_MAX, 0), 0U);
+    EXPECT_GT(durable->channel().evict(UINT64_MAX, {}), 0U);
     EXPECT_EQ(peeked(MessageState::quarantined), Lines{"2/1 b no"});
 }
 
@@ -333,7 +333,7 @@ TEST_F(AtRest, OfATopicOneSubscriptionHasItInQuarantineAndAnotherOneInFrontOfIt)
     settle(3, 1, Outcome::done);
     durable->channel().detach(link_of(9));
     static_cast<void>(durable->relocate());
-    EXPECT_GT(durable->channel().evict(UINT64_MAX, 0), 0U);
+    EXPECT_GT(durable->channel().evict(UINT64_MAX, {}), 0U);
     EXPECT_EQ(resident(), 0U);
     const Lines held{"1/1 a no", "2/1 b no"};
     EXPECT_EQ(peeked(MessageState::quarantined, "fast"), held);
@@ -347,7 +347,7 @@ TEST_F(AtRest, OfATopicOneSubscriptionHasItInQuarantineAndAnotherOneInFrontOfIt)
     EXPECT_EQ(delivered(), (Lines{"a attempt 1", "b attempt 1", "c attempt 1"}));
     settle(1, 3, Outcome::done);
     EXPECT_EQ(durable->channel().stats().stored, 2U) << "the batch that the other one holds something of";
-    EXPECT_GT(durable->channel().evict(UINT64_MAX, 0), 0U);
+    EXPECT_GT(durable->channel().evict(UINT64_MAX, {}), 0U);
     EXPECT_EQ(peeked(MessageState::quarantined, "fast"), held);
     EXPECT_EQ(drop_all(*durable->channel().find_subscription("fast"), MessageState::quarantined), 2U);
     EXPECT_EQ(durable->channel().stats().stored, 0U);
@@ -397,7 +397,7 @@ TEST_F(AtRest, InAStreamItStaysInMemory) {
     static_cast<void>(durable->turn());
     settle(1, 1, Outcome::reject);
     static_cast<void>(durable->relocate());
-    EXPECT_EQ(durable->channel().evict(UINT64_MAX, 0), 0U);
+    EXPECT_EQ(durable->channel().evict(UINT64_MAX, {}), 0U);
     EXPECT_EQ(peeked(MessageState::quarantined, "s"), Lines{"1/1 a no"});
 }
 

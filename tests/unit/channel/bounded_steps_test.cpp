@@ -816,7 +816,7 @@ TEST(Relocations, AreOfBoundedManyBatchesAndGoOnBehindThoseThatStay) {
     };
     EXPECT_EQ(count(channel.begin_relocation(UINT64_MAX, std::nullopt, UINT64_MAX)), Channel::relocated_at_once);
     // Readers will want the first two thirds soon: what may move is found by a later look, behind those that were passed over.
-    const std::uint64_t keep = channel.stats().bytes / 3 * 2;
+    const KeepAhead keep{.bytes = channel.stats().bytes / 3 * 2};
     constexpr std::size_t at_once = Channel::looked_at_for_relocation;
     for (std::size_t looks = at_once; looks < batches / 3 * 2; looks += at_once) {
         EXPECT_EQ(count(channel.begin_relocation(UINT64_MAX, keep, UINT64_MAX)), 0U);

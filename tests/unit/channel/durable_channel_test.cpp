@@ -223,7 +223,7 @@ struct DurableBlocks : DurableChannel {
 
 TEST_F(DurableBlocks, LeaveMemoryAndComeBackForAReceiver) {
     publish_and_relocate({"a", "b"});
-    EXPECT_GT(channel().evict(1, 0), 0U);
+    EXPECT_GT(channel().evict(1, {}), 0U);
     EXPECT_EQ(channel().resident_bytes(), 0U);
     EXPECT_FALSE(channel().wants_blocks(1));
     world().attach_receiver(9);
@@ -235,9 +235,33 @@ TEST_F(DurableBlocks, LeaveMemoryAndComeBackForAReceiver) {
     EXPECT_EQ(durable.turn(), (Lines{"deliver 9 1-2 attempt 1"}));
 }
 
+TEST_F(DurableBlocks, WhatIsNextStaysInMemoryAndIfThatIsShortOnlyWhereItIsWanted) {
+    constexpr KeepAhead keep{.bytes = 1'000'000};
+    constexpr KeepAhead keep_wanted{.bytes = 1'000'000, .is_for_wanted_only = true};
+    world().attach_sender(1, 5);
+    world().publish(1, 1, {"a"});
+    static_cast<void>(durable.commit());
+    world().attach_receiver(9, {1, 1'000'000});
+    EXPECT_TRUE(durable.relocate(keep).empty());
+    EXPECT_TRUE(durable.relocate(keep_wanted).empty()) << "it has credit";
+    EXPECT_EQ(durable.turn(), (Lines{"deliver 9 1 attempt 1"}));
+    world().publish(1, 2, {"b"});
+    static_cast<void>(durable.commit());
+    EXPECT_TRUE(durable.relocate(keep).empty());
+    refs = durable.relocate(keep_wanted);
+    ASSERT_EQ(refs.size(), 1U) << "it has none any more";
+    EXPECT_EQ(channel().evict(1, keep), 0U);
+    EXPECT_GT(channel().evict(1, keep_wanted), 0U);
+    channel().set_credit(link_of(9), {2, 1'000'000});
+    ASSERT_EQ(channel().take_wanted_blocks(1), refs);
+    channel().on_block_read(refs[0], durable.store.read(refs[0]));
+    EXPECT_EQ(channel().evict(1, keep_wanted), 0U);
+    EXPECT_EQ(durable.turn(), (Lines{"deliver 9 2 attempt 1"}));
+}
+
 TEST_F(DurableBlocks, APurgeWhileOneIsReadForgetsIt) {
     publish_and_relocate({"a", "b"});
-    channel().evict(1, 0);
+    channel().evict(1, {});
     world().attach_receiver(9);
     ASSERT_EQ(channel().take_wanted_blocks(1), refs);
     EXPECT_EQ(test::purge(channel()), 2U);
@@ -249,7 +273,7 @@ TEST_F(DurableBlocks, APurgeWhileOneIsReadForgetsIt) {
 
 TEST_F(DurableBlocks, OneThatCannotBeReadQuarantinesTheChannel) {
     publish_and_relocate({"a", "b"});
-    channel().evict(1, 0);
+    channel().evict(1, {});
     world().attach_receiver(9);
     ASSERT_EQ(channel().take_wanted_blocks(1), refs);
     static_cast<void>(world().events.take());

@@ -297,15 +297,18 @@ protected:
         }
     }
 
+    KeepAhead keep_within(std::uint64_t bytes_max) {
+        return {.bytes = prng_.below(bytes_max), .is_for_wanted_only = prng_.chance(1, 3)};
+    }
+
     void relocate() {
         if (channel_->is_relocating()) {
             return;
         }
         const auto below = prng_.chance(1, 2) ? UINT64_MAX : prng_.range(1, log_->submitted() + 1);
-        const auto keep_ahead =
-            prng_.chance(1, 2) ? std::nullopt : std::optional<std::uint64_t>{prng_.below(500)};
+        const auto keep_ahead = prng_.chance(1, 2) ? std::nullopt : std::optional{keep_within(500)};
         plan_ = channel_->begin_relocation(below, keep_ahead, prng_.chance(1, 3) ? UINT64_MAX : prng_.range(1, 800));
-        trace("relocate below " + std::to_string(below) + " keep " + std::to_string(keep_ahead.value_or(0)) + ": " +
+        trace("relocate below " + std::to_string(below) + " keep " + std::to_string(keep_ahead.value_or(KeepAhead{}).bytes) + ": " +
               std::to_string(plan_.blocks.size()) + " blocks");
         EXPECT_EQ(channel_->is_relocating(), !plan_.blocks.empty());
     }
@@ -349,7 +352,7 @@ protected:
     }
 
     void evict() {
-        const std::uint64_t keep = prng_.chance(1, 2) ? 0 : prng_.below(400);
+        const KeepAhead keep = prng_.chance(1, 2) ? KeepAhead{} : keep_within(400);
         const std::uint64_t before = channel_->resident_bytes();
         const std::uint64_t evicted = channel_->evict(prng_.range(1, 1000), keep);
         trace("evict: " + std::to_string(evicted));

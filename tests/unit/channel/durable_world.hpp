@@ -36,7 +36,7 @@ struct DurableWorld {
         world->channel.on_condition();
     }
     /// Moves everything that is committed into blocks.
-    std::vector<storage::BlockRef> relocate(std::optional<std::uint64_t> keep_ahead = {}) {
+    std::vector<storage::BlockRef> relocate(std::optional<KeepAhead> keep_ahead = {}) {
         const auto refs = store.write(world->channel.begin_relocation(UINT64_MAX, keep_ahead, UINT64_MAX));
         world->channel.finish_relocation(refs);
         return refs;

@@ -98,8 +98,8 @@ TEST_F(MessageLogReaders, ABlockLeavesMemoryOnlyIfNobodyIsInTheMiddleOfItAndCome
     StoredBatch& second = append(3);
     const auto ref = put_away({&first, &second});
     const MessageLog::RunsAtRest nobody = [](Offset, Offset, std::vector<channel::Run*>&) {};
-    ASSERT_EQ(log.evictable(0, UINT64_MAX).size(), 1U);
-    EXPECT_EQ(log.evict(*log.evictable(0, UINT64_MAX).front(), nobody), 50U);
+    ASSERT_EQ(log.evictable({}, UINT64_MAX).size(), 1U);
+    EXPECT_EQ(log.evict(*log.evictable({}, UINT64_MAX).front(), nobody), 50U);
     EXPECT_EQ(log.resident_bytes(), 10U);
     EXPECT_EQ(log.readable(one), 0U);
     EXPECT_EQ(log.readable(other), 1U);
@@ -109,7 +109,7 @@ TEST_F(MessageLogReaders, ABlockLeavesMemoryOnlyIfNobodyIsInTheMiddleOfItAndCome
     ASSERT_TRUE(log.restore_block(ref, Payload::copy_of(pool, body), nobody));
     EXPECT_EQ(log.readable(one), 5U);
     log.forget(take(one, 1));
-    EXPECT_TRUE(log.evictable(0, UINT64_MAX).empty());
+    EXPECT_TRUE(log.evictable({}, UINT64_MAX).empty());
     log.forget(take(one, 1));
     log.forget(take(one, 3));
     log.forget(held);

@@ -387,8 +387,7 @@ private:
         switch (prng_.below(8)) {
             case 0:
             case 1: {
-                const std::optional<std::uint64_t> keep =
-                    prng_.chance(1, 2) ? std::nullopt : std::optional<std::uint64_t>{prng_.below(300)};
+                const auto keep = prng_.chance(1, 2) ? std::nullopt : std::optional<KeepAhead>{{.bytes = prng_.below(300)}};
                 const auto plan = channel_->begin_relocation(UINT64_MAX, keep, prng_.range(1, 800));
                 trace("relocate " + std::to_string(plan.blocks.size()));
                 if (prng_.chance(1, 2)) {
@@ -401,7 +400,7 @@ private:
             }
             case 2:
             case 3: {
-                const std::uint64_t bytes = channel_->evict(prng_.range(1, 1'000), 0);
+                const std::uint64_t bytes = channel_->evict(prng_.range(1, 1'000), {});
                 trace("evict " + std::to_string(bytes));
                 reached_["evicted"] += bytes;
                 reached_["evicted with something in quarantine"] += bytes > 0 && channel_->stats().quarantined > 0 ? 1 : 0;

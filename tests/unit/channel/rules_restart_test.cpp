@@ -207,7 +207,7 @@ TEST_F(Rules, WhatCompactionRemovedFromABlockDoesNotComeBackWithTheBatchOfTheLog
     static_cast<void>(durable->turn());
     const auto blocks = durable->relocate();      // and the block has the batch in two pieces, around the second message.
     ASSERT_EQ(blocks.size(), 1U);
-    ASSERT_GT(durable->channel().evict(1, 0), 0U);
+    ASSERT_GT(durable->channel().evict(1, {}), 0U);
     publish("2", {.key = "a"});
     durable->channel().on_block_read(blocks[0], durable->store.read(blocks[0]));  // Of the first piece nothing is left.
     static_cast<void>(durable->turn());

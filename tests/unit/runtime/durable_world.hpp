@@ -53,7 +53,7 @@ public:
 
 class DurableWorld {
 public:
-    DurableWorld() {
+    explicit DurableWorld(const Limits& limits = {}) : state{limits, 1, clock} {
         state.is_durable_by_default = true;
         StorageStart start{disk};
         EXPECT_TRUE(start.recover(pool));
@@ -100,10 +100,10 @@ public:
     }
 
     ManualClock clock;
-    BrokerState state{Limits{}, 1, clock};
+    BrokerState state;
     NoMail mail;
     sim::SimDisk disk;
-    ChunkPool pool;
+    ChunkPool pool{256 * 1024, 64, &state.memory};
     StartQueue sync;
     StartQueue bulk;
     Answers listener;
