@@ -1,4 +1,7 @@
 // DELIVER, SETTLE, CREDIT of a receiver and STATE (docs/protocol.md, sections 8 and 10).
+#include <algorithm>
+#include <iterator>
+
 #include "tests/unit/session/dialogue.hpp"
 
 namespace baton::session::test {
@@ -193,7 +196,9 @@ TEST_P(Receiving, ManyExceptionsTravelInSeveralFrames) {
         receipts.push_back(heard.header.sequence);
     }
     EXPECT_EQ(exceptions, 5'000U);
-    EXPECT_EQ(receipts, (std::vector<std::uint64_t>{0, 0, 6}));
+    ASSERT_GE(receipts.size(), 3U);  // More, if they are found in several steps.
+    EXPECT_EQ(receipts.back(), 6U);
+    EXPECT_EQ(std::ranges::count(receipts, 0U), std::ssize(receipts) - 1);
 }
 
 TEST_P(Receiving, ASliceThatIsLongerThanAFrameComesInSeveral) {
