@@ -458,6 +458,16 @@ private:
     [[nodiscard]] SubscriptionContext subscription_context() noexcept;
     Subscription& add_reader(SubscriptionSettings settings, const StartPosition& from);
     void remove_reader(Subscription& reader);
+    /// Whoever holds messages: also what is left of those that have ended.
+    template <class Visit>
+    void visit_holders(Visit visit) const {
+        for (const auto& reader : readers_) {
+            visit(*reader);
+        }
+        for (const auto& reader : leaving_) {
+            visit(*reader);
+        }
+    }
     void forget_leaving(std::uint64_t& items);
     [[nodiscard]] std::error_code check_request(const ReceiverRequest& request) const;
     [[nodiscard]] Offset offset_of(const StartPosition& from) const noexcept;

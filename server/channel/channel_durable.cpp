@@ -301,12 +301,7 @@ constexpr std::size_t awaited_blocks_max = 64;
 
 MessageLog::RunsAtRest Channel::runs_at_rest() {
     return [this](Offset first, Offset end, std::vector<Run*>& runs) {
-        for (const auto& reader : readers_) {
-            reader->add_at_rest(first, end, runs);
-        }
-        for (const auto& reader : leaving_) {
-            reader->add_at_rest(first, end, runs);
-        }
+        visit_holders([&](Subscription& reader) { reader.add_at_rest(first, end, runs); });
     };
 }
 

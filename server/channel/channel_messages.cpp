@@ -407,12 +407,7 @@ void Channel::pack_remnants(const MessageLog::RemnantLimits& limits) {
     }
     std::uint64_t budget = remnants_budget;
     log_.pack_remnants(limits, budget, [&](const StoredBatch& batch, std::vector<Run>& held) {
-        for (const auto& reader : readers_) {
-            reader->add_held(batch, held);
-        }
-        for (const auto& reader : leaving_) {
-            reader->add_held(batch, held);
-        }
+        visit_holders([&](const Subscription& reader) { reader.add_held(batch, held); });
         const std::uint64_t looked_at = options_.fair_by.empty() ? 0 : batch.count;
         budget -= std::min<std::uint64_t>(budget, all + held.size() + looked_at);
     });

@@ -370,7 +370,7 @@ private:
     };
     [[nodiscard]] std::optional<std::vector<BlockEntry>> entries_of(const commit::BlockRef& ref, const Payload& body) const;
     [[nodiscard]] static bool count_runs(std::vector<BlockEntry>& entries, const std::vector<Run*>& runs) noexcept;
-    StoredBatch& add_restored(BlockEntry& entry, const StoredBatch& stand_in, std::uint64_t wanted) noexcept;
+    StoredBatch& add_restored(BlockEntry& entry, StoredBatch& stand_in, std::uint64_t wanted) noexcept;
     void enter_restored(StoredBatch& stand_in, StoredBatch& first) noexcept;
 
     const Keep keep_;

@@ -412,7 +412,7 @@ bool MessageLog::count_runs(std::vector<BlockEntry>& entries, const std::vector<
     return true;
 }
 
-StoredBatch& MessageLog::add_restored(BlockEntry& entry, const StoredBatch& stand_in, std::uint64_t wanted) noexcept {
+StoredBatch& MessageLog::add_restored(BlockEntry& entry, StoredBatch& stand_in, std::uint64_t wanted) noexcept {
     StoredBatch& batch = *new_batch();
     batch.base = entry.header.base_offset;
     batch.count = entry.header.count;
@@ -435,7 +435,7 @@ StoredBatch& MessageLog::add_restored(BlockEntry& entry, const StoredBatch& stan
     batch.index = stand_in.index;
     batch.block = stand_in.block;
     ++stand_in.block->batches;
-    batches_.insert(batch, const_cast<StoredBatch*>(&stand_in));
+    batches_.insert(batch, &stand_in);
     resident_bytes_ += batch.size;
     if (batch.held > 0 && wanted == 0) {
         note_remnant(batch);

@@ -238,9 +238,6 @@ std::uint64_t Subscription::drop_ready(Sweep& sweep, std::uint64_t& runs) {
 
 // Some of what it holds, in no order.
 std::optional<Run> Subscription::take_any() {
-    const auto take_first = [](auto& held) -> std::optional<Run> {
-        return held.empty() ? std::nullopt : std::optional{held.extract(held.begin()).mapped().run};
-    };
     while (!coming_back_.empty() && coming_back_.back().empty()) {
         coming_back_.pop_back();
     }
@@ -252,12 +249,13 @@ std::optional<Run> Subscription::take_any() {
     if (!schedule_.waiting().empty()) {
         return schedule_.take(schedule_.waiting().begin()->first)->run;
     }
-    if (const auto run = take_first(quarantine_)) {
-        MessageLog::end_rest(*run->batch, run->count);
-        return run;
+    if (!quarantine_.empty()) {
+        return take_out_of_quarantine(quarantine_.begin()->first)->run;
     }
-    std::optional<Run> run = take_first(moving_);
-    run = run ? run : keys_.take_before(UINT64_MAX);
+    if (!moving_.empty()) {
+        return moving_.extract(moving_.begin()).mapped().run;
+    }
+    const auto run = keys_.take_before(UINT64_MAX);
     return run ? run : ready_.take_before(UINT64_MAX);
 }
 
@@ -282,11 +280,7 @@ bool Subscription::forget_some(std::uint64_t& items) {
 bool Subscription::dismantle(std::uint64_t& items) {
     forget_ruled();
     for (; items > 0; --items) {
-        if (!quarantine_.empty()) {
-            quarantine_.erase(quarantine_.begin());
-        } else if (!schedule_.waiting().empty()) {
-            static_cast<void>(schedule_.take(schedule_.waiting().begin()->first));
-        } else if (!keys_.take_before(UINT64_MAX) && !ready_.take_before(UINT64_MAX)) {
+        if (!take_any()) {
             return true;
         }
     }

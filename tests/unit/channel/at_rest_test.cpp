@@ -84,6 +84,12 @@ struct AtRest : testing::Test {
             durable->store.reader());
         return lines;
     }
+    void receive_from(const std::string& subscription) {
+        ReceiverRequest request;
+        request.subscription = subscription;
+        durable->world->attach_reader(9, request);
+        static_cast<void>(durable->turn());
+    }
     [[nodiscard]] Subscription& queue() { return *durable->channel().find_subscription(""); }
     [[nodiscard]] std::uint64_t resident() { return durable->channel().resident_bytes(); }
 
@@ -325,10 +331,7 @@ TEST_F(AtRest, OfATopicOneSubscriptionHasItInQuarantineAndAnotherOneInFrontOfIt)
     }
     publish({"a", "b"});
     publish({"c"});
-    ReceiverRequest request;
-    request.subscription = "fast";
-    durable->world->attach_reader(9, request);
-    static_cast<void>(durable->turn());
+    receive_from("fast");
     settle(1, 2, Outcome::reject);
     settle(3, 1, Outcome::done);
     durable->channel().detach(link_of(9));
@@ -340,9 +343,7 @@ TEST_F(AtRest, OfATopicOneSubscriptionHasItInQuarantineAndAnotherOneInFrontOfIt)
     restart();
     EXPECT_EQ(resident(), 0U);
     EXPECT_EQ(peeked(MessageState::quarantined, "fast"), held);
-    request.subscription = "slow";
-    durable->world->attach_reader(9, request);
-    static_cast<void>(durable->turn());
+    receive_from("slow");
     EXPECT_EQ(read(), 1U);
     EXPECT_EQ(delivered(), (Lines{"a attempt 1", "b attempt 1", "c attempt 1"}));
     settle(1, 3, Outcome::done);
@@ -358,10 +359,7 @@ TEST_F(AtRest, ASubscriptionThatGoesTakesItAlong) {
     begin({.kind = Kind::topic});
     ASSERT_FALSE(durable->channel().subscribe({.name = "s", .filter{}}, {}));
     publish({"a", "b"});
-    ReceiverRequest request;
-    request.subscription = "s";
-    durable->world->attach_reader(9, request);
-    static_cast<void>(durable->turn());
+    receive_from("s");
     settle(1, 2, Outcome::reject);
     static_cast<void>(put_away());
     EXPECT_EQ(resident(), 0U);
@@ -391,10 +389,7 @@ TEST_F(AtRest, InAStreamItStaysInMemory) {
     begin({.kind = Kind::stream});
     ASSERT_FALSE(durable->channel().subscribe({.name = "s", .filter{}}, {}));
     publish({"a"});
-    ReceiverRequest request;
-    request.subscription = "s";
-    durable->world->attach_reader(9, request);
-    static_cast<void>(durable->turn());
+    receive_from("s");
     settle(1, 1, Outcome::reject);
     static_cast<void>(durable->relocate());
     EXPECT_EQ(durable->channel().evict(UINT64_MAX, {}), 0U);
