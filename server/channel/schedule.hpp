@@ -9,6 +9,7 @@
 
 #include "common/base/clock.hpp"
 #include "server/channel/message_log.hpp"
+#include "server/channel/on_demand.hpp"
 #include "server/channel/waiting_heap.hpp"
 
 namespace baton::channel {
@@ -38,7 +39,7 @@ public:
     }
     [[nodiscard]] std::uint64_t messages() const noexcept { return waiting_.size(); }
     [[nodiscard]] const Waiting* find(Offset offset) const noexcept;
-    [[nodiscard]] const std::map<Offset, Waiting>& waiting() const noexcept { return waiting_; }
+    [[nodiscard]] const std::map<Offset, Waiting>& waiting() const noexcept { return waiting_.map(); }
     /// When the wait ends, as wall time.
     [[nodiscard]] static WallTime wall_of(const Due& due, const Clock& clock) noexcept;
 
@@ -56,7 +57,7 @@ private:
     [[nodiscard]] bool is_current(const Entry<MonotonicTime>& entry) const noexcept;
     [[nodiscard]] bool is_current(const Entry<WallTime>& entry) const noexcept;
 
-    std::map<Offset, Waiting> waiting_;
+    OnDemandMap<std::map<Offset, Waiting>> waiting_;
     // Entries of messages that were taken stay until their time comes.
     WaitingHeap<Entry<MonotonicTime>> by_time_;
     WaitingHeap<Entry<WallTime>> by_wall_;
