@@ -506,7 +506,7 @@ private:
     // Questions.
     /// Of a queue; else of the reader that has most.
     [[nodiscard]] std::uint64_t ready() const noexcept;
-    [[nodiscard]] ReadyCount ready_count() const {
+    [[nodiscard]] auto ready_count() const noexcept {
         return [this] { return ready(); };
     }
     [[nodiscard]] Room room() const noexcept;

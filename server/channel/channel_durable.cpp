@@ -26,7 +26,8 @@ bool Channel::has_notes() const noexcept {
     if (journal_ == nullptr || !damage_->text.empty()) {
         return false;
     }
-    return journal_->has_receipts() || !noted_removed_.empty() || (options_->kind == Kind::stream && noted_trim_ != trimmed_end()) ||
+    return journal_->has_receipts() || !noted_removed_.empty() ||
+           (options_->kind == Kind::stream && noted_trim_ != trimmed_end()) ||
            std::ranges::any_of(turns_.changed(), [](const Subscription* reader) { return reader->has_notes(); });
 }
 

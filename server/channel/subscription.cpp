@@ -333,10 +333,13 @@ void Subscription::dispatch(StepBudget& budget) {
     do {
         absorb(budget.messages);
         const auto given = dispatcher_.run(ready_, budget.slices, now);
-        in_flight_ += given.messages;
-        counters_.edit().delivered += given.messages;
-        counters_.edit().redelivered += given.redelivered;
-        note_lease_end(given.messages > 0 ? given.lease_end : UINT32_MAX);
+        if (given.messages > 0) {
+            in_flight_ += given.messages;
+            SubscriptionCounters& counters = counters_.edit();
+            counters.delivered += given.messages;
+            counters.redelivered += given.redelivered;
+            note_lease_end(given.lease_end);
+        }
     } while (ready_.is_absorbing() && !budget.is_spent() && ready_.taken() == 0 && log_.readable(cursor()) > 0 &&
              dispatcher_.has_candidates());
     if (cursor().offset() != before) {

@@ -24,8 +24,8 @@ SettleRange Subscription::settle(Receiver& receiver, const SettleRange& range, s
     switch (range.outcome) {
         case Outcome::done:
             count = held.take(range, settlement, limit);
+            counters_.edit().settled += held_before - held.messages();
             for (const Run& run : settlement.held) {
-                counters_.edit().settled += run.count;
                 forget(run, Key::held);
             }
             break;
