@@ -20,11 +20,11 @@ class Subscription;
 
 /// What one step of a shard may still give, in all its channels: others get their turn before the rest.
 struct StepBudget {
-    /// Each is a frame, of a reader that may not have been looked at for long: two milliseconds.
-    static constexpr std::uint32_t slices_max = 512;
-    /// To be looked at one by one, or put somewhere else, which may take two microseconds each: four milliseconds.
-    static constexpr std::uint64_t messages_max = 2'048;
-    /// Of those, what may be done at once when it comes, and not at the end of the turn.
+    /// Each is a frame, of a reader that may not have been looked at for long: a millisecond, and three on a machine that is busy.
+    static constexpr std::uint32_t slices_max = 256;
+    /// To be looked at one by one, or put somewhere else, which may take two microseconds each: two milliseconds.
+    static constexpr std::uint64_t messages_max = 1'024;
+    /// What may be done at once when it comes, and not at the end of the turn.
     static constexpr std::uint64_t messages_at_once = 1'024;
 
     std::uint32_t slices = slices_max;

@@ -14,9 +14,9 @@ namespace {
 /// A turn's dispatch can free credit that allows more dispatch. After so many rounds others get their turn.
 constexpr int rounds_per_turn_max = 8;
 /// Each is a system call of 5 µs, or of 20 if its socket has not been used for long.
-constexpr std::size_t writes_per_turn_max = 128;
+constexpr std::size_t writes_per_turn_max = 64;
 /// Of those that did not come to their turn in the one before.
-constexpr std::size_t old_writes_per_turn = 32;
+constexpr std::size_t old_writes_per_turn = 16;
 
 /// At the end: for what was settled last to reach the disk.
 constexpr Duration storage_end_timeout = std::chrono::seconds{5};
