@@ -541,7 +541,7 @@ private:
     Prng prng_;
     ReaderTurns turns_;  // Before the readers, which refer to it.
     std::vector<std::unique_ptr<Subscription>> readers_;  // Of a queue exactly one.
-    Ring<std::unique_ptr<Subscription>> leaving_;        // Nobody's any more; what they held goes in steps.
+    OnDemandRing<std::unique_ptr<Subscription>> leaving_;  // Nobody's any more; what they held goes in steps.
     std::size_t fan_out_next_ = 0;  // Of many readers, who is told next that more has become visible;
     std::size_t fan_out_left_ = 0;  // so many are not told yet.
     OnDemandMap<std::unordered_map<std::string, Subscription*>> by_name_;  // Those that have one.
@@ -562,7 +562,7 @@ private:
     LinkTable<Sender> senders_;
     LinkTable<Receiver> receivers_;
 
-    Ring<LinkAddress> closing_;  // Of a channel that is closed: links that have not heard of it.
+    OnDemandRing<LinkAddress> closing_;  // Of a channel that is closed: links that have not heard of it.
     Errc close_reason_{};
 
     Wait head_wait_;

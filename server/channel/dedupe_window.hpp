@@ -49,7 +49,7 @@ private:
     };
 
     Duration window_{};
-    Ring<Known> by_age_;
+    OnDemandRing<Known> by_age_;
     std::uint64_t first_number_ = 0;  // Of the oldest.
     using Counts = std::unordered_map<std::string, std::uint64_t, Hash, std::equal_to<>>;
     OnDemandMap<Counts> known_;  // How often it is in by_age_.

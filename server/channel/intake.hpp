@@ -130,7 +130,7 @@ private:
     RoomMaker& room_maker_;
     IntakeLimits limits_;
     IntakeCounters counters_;
-    Ring<Pending> parked_;
+    OnDemandRing<Pending> parked_;
     std::uint64_t parked_messages_ = 0;
     std::uint64_t parked_bytes_ = 0;
     std::uint64_t aside_messages_ = 0;  // Room that is set aside.

@@ -48,7 +48,7 @@ struct Receiver {
     Credit delivered;  ///< Since it was attached. Bytes are those of message regions, lengths included.
     bool is_slow = false;
     InFlight in_flight;
-    Ring<LateSettlement> late_settlements;  ///< In order. While there are some no lease of the receiver ends.
+    OnDemandRing<LateSettlement> late_settlements;  ///< In order. While there are some no lease of the receiver ends.
     std::optional<std::error_code> ending;  ///< Why it ends, when these are applied: it gets nothing more, and is asked nothing.
     Wait wait;
 

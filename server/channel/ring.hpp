@@ -197,4 +197,36 @@ private:
     std::uint32_t size_ = 0;
 };
 
+/// A ring that hardly anybody uses: it costs a pointer until something comes. The part of Ring's interface that this needs.
+template <class T>
+class OnDemandRing {
+public:
+    [[nodiscard]] bool empty() const noexcept { return !made_ || made_->empty(); }
+    [[nodiscard]] std::size_t size() const noexcept { return made_ ? made_->size() : 0; }
+
+    // What is there.
+    [[nodiscard]] T& operator[](std::size_t index) noexcept { return (*made_)[index]; }
+    [[nodiscard]] const T& operator[](std::size_t index) const noexcept { return (*made_)[index]; }
+    [[nodiscard]] T& front() noexcept { return made_->front(); }
+    [[nodiscard]] const T& front() const noexcept { return made_->front(); }
+    [[nodiscard]] T& back() noexcept { return made_->back(); }
+
+    void push_back(T value) noexcept {
+        if (!made_) {
+            made_ = std::make_unique<Ring<T>>();
+        }
+        made_->push_back(std::move(value));
+    }
+    void pop_front() noexcept { erase(0, 1); }
+    void erase(std::size_t index, std::size_t count) noexcept {
+        if (made_) {
+            made_->erase(index, count);
+        }
+    }
+    void clear() noexcept { made_.reset(); }
+
+private:
+    std::unique_ptr<Ring<T>> made_;
+};
+
 }  // namespace baton::channel

@@ -385,7 +385,7 @@ private:
         }
     };
     std::vector<Ring<Run>> coming_back_;  // Out of their receivers' hands, each in the order of offsets; counted as in flight.
-    Ring<StoredBatch*> ruled_;            // Pinned, not looked at yet;
+    OnDemandRing<StoredBatch*> ruled_;    // Pinned, not looked at yet;
     Cut ruled_done_;                      // of the first one so much is.
 
     WaitingHeap<Expiry> expiries_;      // Of messages with a TTL; may be settled meanwhile.

@@ -79,6 +79,24 @@ TEST(Ring, WhatIsMovedAwayLeavesAnEmptyOne) {
     EXPECT_EQ(other.back(), 1'999);
 }
 
+TEST(OnDemandRing, IsARingOfWhatCame) {
+    OnDemandRing<int> ring;
+    EXPECT_TRUE(ring.empty());
+    ring.erase(0, 0);
+    ring.clear();
+    for (int i = 0; i < 10; ++i) {
+        ring.push_back(i);
+    }
+    ring.pop_front();
+    ring.erase(1, 7);
+    ASSERT_EQ(ring.size(), 2u);
+    EXPECT_EQ(ring.front(), 1);
+    EXPECT_EQ(ring[1], 9);
+    EXPECT_EQ(ring.back(), 9);
+    ring.clear();
+    EXPECT_EQ(ring.size(), 0u);
+}
+
 TEST(Ring, ReleasesWhatARemovedElementOwned) {
     const auto owned = std::make_shared<int>(1);
     Ring<std::shared_ptr<int>> ring;
