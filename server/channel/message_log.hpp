@@ -133,7 +133,7 @@ public:
         note_rules(batch, true);
         ruled_.push_back(&batch);
     }
-    /// Batches with rules that became visible since the last call, in order.
+    /// Batches with rules that became visible since the last call, in order, or of a stream came into memory again.
     [[nodiscard]] std::vector<StoredBatch*> take_ruled() noexcept { return std::exchange(ruled_, {}); }
     [[nodiscard]] bool has_ruled() const noexcept { return !ruled_.empty(); }
     /// Visible batches with rules of which something is fresh for this reader, in order. Linear in the batches behind it

@@ -440,6 +440,9 @@ StoredBatch& MessageLog::add_restored(BlockEntry& entry, StoredBatch& stand_in, 
     if (batch.held > 0 && wanted == 0) {
         note_remnant(batch);
     }
+    if (keep_ == Keep::until_trimmed && batch.has_rules) {
+        ruled_.push_back(&batch);  // For readers that have come since it left memory.
+    }
     return batch;
 }
 
