@@ -28,11 +28,11 @@ bool ReadyMessages::is_plain_before_fresh() const noexcept {
 }
 
 std::uint64_t ReadyMessages::count_before_awaited() const noexcept {
-    const std::uint64_t here = taken_ - awaited_.messages();
+    const std::uint64_t here = taken_ - awaited_->messages();
     if (!fair_.empty() || !high_.empty()) {
         return here;
     }
-    const Offset barrier = awaited_.head().first;
+    const Offset barrier = awaited_->in_place.empty() ? UINT64_MAX : awaited_->in_place.head().first;
     const bool is_plain_next = here > 0 && plain_.head().first < barrier;
     const bool is_fresh_next = !is_absorbing_ && cursor_.offset() < barrier;
     return (is_plain_next ? here : 0) + (is_fresh_next ? log_.readable(cursor_) : 0);
@@ -92,10 +92,19 @@ void ReadyMessages::put(const Run& run) {
 void ReadyMessages::put_awaited(Run run) {
     taken_ += run.count;
     log_.await(run.count);
+    awaited_ = awaited_ ? std::move(awaited_) : std::make_unique<Awaited>();
     while (run.count > 0) {
         Run one = run.take_one();
         one.position = UINT32_MAX;
-        awaited_.put(one);
+        (one.is_kept ? awaited_->in_place : awaited_->late).put(one);
+    }
+}
+
+// They were taken out of the sets.
+void ReadyMessages::awaited_taken(std::uint64_t count) noexcept {
+    log_.await(-static_cast<std::int64_t>(count));
+    if (awaited_->messages() == 0) {
+        awaited_.reset();
     }
 }
 
@@ -127,9 +136,10 @@ std::optional<Run> ReadyMessages::take_from_sets(Take take) {
     };
     try_lanes(high_);
     try_lanes(fair_);
-    if (!taken && !awaited_.empty()) {
-        taken = take(awaited_);
-        log_.await(taken ? -std::int64_t{taken->count} : 0);
+    if (!taken && awaited_) {
+        taken = take(awaited_->in_place);
+        taken = taken ? taken : take(awaited_->late);
+        awaited_taken(taken ? taken->count : 0);
     }
     taken_ -= taken ? taken->count : 0;
     return taken;
@@ -147,7 +157,10 @@ std::optional<Run> ReadyMessages::take_oldest(std::uint64_t limit) {
         }
     };
     offer(plain_);
-    offer(awaited_);
+    if (awaited_) {
+        offer(awaited_->in_place);
+        offer(awaited_->late);
+    }
     for (const auto& lane : high_) {
         offer(lane.second);
     }
@@ -171,7 +184,10 @@ std::optional<Run> ReadyMessages::take_before(Offset end) {
 std::vector<Run> ReadyMessages::runs(Offset from, std::size_t limit) const {
     RunMerge merge{from};
     merge.add(plain_.runs());
-    merge.add(awaited_.runs());
+    if (awaited_) {
+        merge.add(awaited_->in_place.runs());
+        merge.add(awaited_->late.runs());
+    }
     for (const auto& lane : high_) {
         merge.add(lane.second.runs());
     }
@@ -220,15 +236,22 @@ std::vector<Run> ReadyMessages::take_all() {
     plain_ = {};
     high_.clear();
     fair_.clear();
-    log_.await(-static_cast<std::int64_t>(awaited_.messages()));
-    awaited_ = {};
+    log_.await(awaited_ ? -static_cast<std::int64_t>(awaited_->messages()) : 0);
+    awaited_.reset();
     taken_ = 0;
     return all;
 }
 
+void ReadyMessages::add_awaited(Offset first, Offset end, std::vector<Run*>& runs) {
+    if (awaited_) {
+        awaited_->in_place.add(first, end, runs);
+        awaited_->late.add(first, end, runs);
+    }
+}
+
 std::vector<Run> ReadyMessages::take_arrived(Offset first, Offset end) {
     std::vector<Run*> runs;
-    awaited_.add(first, end, runs);
+    add_awaited(first, end, runs);
     std::vector<Run> arrived;
     for (const Run* run : runs) {
         if (run->batch->is_resident) {
@@ -236,10 +259,12 @@ std::vector<Run> ReadyMessages::take_arrived(Offset first, Offset end) {
         }
     }
     for (const Run& run : arrived) {
-        static_cast<void>(awaited_.take_at(run.first));
+        static_cast<void>((run.is_kept ? awaited_->in_place : awaited_->late).take_at(run.first));
     }
     taken_ -= arrived.size();
-    log_.await(-static_cast<std::int64_t>(arrived.size()));
+    if (!arrived.empty()) {
+        awaited_taken(arrived.size());
+    }
     return arrived;
 }
 

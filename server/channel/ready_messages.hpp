@@ -3,8 +3,8 @@
 //
 // In the ordinary case messages stay in the log until they are given. Where each has to be looked at (order by key,
 // fairness, a filter) the subscription *absorbs* them first: only what it has put here is given.
-// What is put here and is not in memory is *awaited*, one by one: until it has been read, nothing with a higher offset is given,
-// unless it has a priority.
+// What is put here and is not in memory is *awaited*, one by one. What an administrator has retried keeps its place: until it has
+// been read, nothing with a higher offset is given, unless it has a priority. What was due is *late*: the others go on.
 // One owner, the subscription. Next file: dispatcher.hpp.
 #pragma once
 
@@ -37,7 +37,7 @@ public:
 
     /// In memory; 0 exactly if there is nothing to give, otherwise perhaps more than there are.
     [[nodiscard]] std::uint64_t count() const noexcept {
-        return awaited_.empty() ? taken_ + (is_absorbing_ ? 0 : log_.readable(cursor_)) : count_before_awaited();
+        return !awaited_ ? taken_ + (is_absorbing_ ? 0 : log_.readable(cursor_)) : count_before_awaited();
     }
     /// All that nobody holds, also what is on the disk or was not looked at yet.
     [[nodiscard]] std::uint64_t total() const noexcept { return taken_ + log_.fresh(cursor_); }
@@ -64,8 +64,15 @@ public:
     [[nodiscard]] std::vector<Run> take_all();
 
     /// Those that are not in memory.
-    [[nodiscard]] const ReadySet& awaited() const noexcept { return awaited_; }
-    void add_awaited(Offset first, Offset end, std::vector<Run*>& runs) { awaited_.add(first, end, runs); }
+    struct Awaited {
+        ReadySet in_place;
+        ReadySet late;
+        [[nodiscard]] std::uint64_t messages() const noexcept { return in_place.messages() + late.messages(); }
+        [[nodiscard]] bool has(Offset offset) const noexcept { return in_place.has(offset) || late.has(offset); }
+    };
+    /// Null: there are none.
+    [[nodiscard]] const Awaited* awaited() const noexcept { return awaited_.get(); }
+    void add_awaited(Offset first, Offset end, std::vector<Run*>& runs);
     /// Removes and returns the awaited messages first .. end - 1 that are in memory now.
     [[nodiscard]] std::vector<Run> take_arrived(Offset first, Offset end);
 
@@ -73,6 +80,7 @@ private:
     [[nodiscard]] bool is_plain_before_fresh() const noexcept;
     [[nodiscard]] std::uint64_t count_before_awaited() const noexcept;
     void put_awaited(Run run);
+    void awaited_taken(std::uint64_t count) noexcept;
     void put_one(const Run& message);
     void visit_fair(const StoredBatch& batch, const std::function<void(const Run&)>& visitor) const;
     /// take(set) returns what it took out of one; the first that has any.
@@ -88,7 +96,7 @@ private:
     ReadySet plain_;                                             // Priority 0.
     std::map<std::uint8_t, ReadySet, std::greater<>> high_;      // Others; none is empty.
     std::map<std::uint8_t, FairLane, std::greater<>> fair_;      // Instead of both where the channel is fair.
-    ReadySet awaited_;
+    std::unique_ptr<Awaited> awaited_;  // Null: there are none.
 };
 
 }  // namespace baton::channel
