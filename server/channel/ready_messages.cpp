@@ -76,7 +76,7 @@ Run ReadyMessages::take(Cut cut) noexcept {
 
 void ReadyMessages::put(const Run& run) {
     if (!run.batch->is_resident) {
-        return put_awaited(run);
+        return run.is_kept ? put_awaited(run) : put_late(run);
     }
     if (fair_by_.empty() && (!run.batch->has_rules || (run.batch->flags & batch_has_properties) == 0)) {
         taken_ += run.count;
@@ -88,15 +88,24 @@ void ReadyMessages::put(const Run& run) {
     }
 }
 
-// One by one, because each may be in another batch of the block. None is the continuation of another.
+// One by one, because each may be in another batch of the block.
 void ReadyMessages::put_awaited(Run run) {
     taken_ += run.count;
     log_.await(run.count);
     awaited_ = awaited_ ? std::move(awaited_) : std::make_unique<Awaited>();
     while (run.count > 0) {
-        Run one = run.take_one();
-        one.position = UINT32_MAX;
-        (one.is_kept ? awaited_->in_place : awaited_->late).put(one);
+        awaited_->in_place.put_alone(run.take_one());
+    }
+}
+
+void ReadyMessages::put_late(Run run) {
+    taken_ += run.count;
+    log_.await(run.count);
+    awaited_ = awaited_ ? std::move(awaited_) : std::make_unique<Awaited>();
+    awaited_->is_late_here = awaited_->is_late_here || run.batch->is_resident;
+    MessageLog::rest(*run.batch, run.count);
+    while (run.count > 0) {
+        awaited_->late.put_alone(run.take_one());
     }
 }
 
@@ -138,7 +147,9 @@ std::optional<Run> ReadyMessages::take_from_sets(Take take) {
     try_lanes(fair_);
     if (!taken && awaited_) {
         taken = take(awaited_->in_place);
-        taken = taken ? taken : take(awaited_->late);
+        if (!taken && (taken = take(awaited_->late))) {
+            MessageLog::end_rest(*taken->batch, taken->count);
+        }
         awaited_taken(taken ? taken->count : 0);
     }
     taken_ -= taken ? taken->count : 0;
@@ -199,6 +210,9 @@ std::vector<Run> ReadyMessages::runs(Offset from, std::size_t limit) const {
 
 void ReadyMessages::visit(const StoredBatch& batch, const std::function<void(const Run&)>& visitor) const {
     plain_.visit(batch.base, batch.end(), visitor);
+    if (awaited_) {
+        awaited_->late.visit(batch.base, batch.end(), visitor);
+    }
     for (const auto& lane : high_) {
         lane.second.visit(batch.base, batch.end(), visitor);
     }
@@ -236,8 +250,13 @@ std::vector<Run> ReadyMessages::take_all() {
     plain_ = {};
     high_.clear();
     fair_.clear();
-    log_.await(awaited_ ? -static_cast<std::int64_t>(awaited_->messages()) : 0);
-    awaited_.reset();
+    if (awaited_) {
+        for (const auto& entry : awaited_->late.runs()) {
+            MessageLog::end_rest(*entry.second.batch, entry.second.count);
+        }
+        log_.await(-static_cast<std::int64_t>(awaited_->messages()));
+        awaited_.reset();
+    }
     taken_ = 0;
     return all;
 }
@@ -258,14 +277,47 @@ std::vector<Run> ReadyMessages::take_arrived(Offset first, Offset end) {
             arrived.push_back(*run);
         }
     }
-    for (const Run& run : arrived) {
-        static_cast<void>((run.is_kept ? awaited_->in_place : awaited_->late).take_at(run.first));
-    }
-    taken_ -= arrived.size();
-    if (!arrived.empty()) {
-        awaited_taken(arrived.size());
-    }
+    take_awaited(arrived);
     return arrived;
+}
+
+void ReadyMessages::take_awaited(const std::vector<Run>& runs) noexcept {
+    for (const Run& run : runs) {
+        if (awaited_->late.take_at(run.first)) {
+            MessageLog::end_rest(*run.batch, 1);
+        } else {
+            static_cast<void>(awaited_->in_place.take_at(run.first));
+        }
+    }
+    taken_ -= runs.size();
+    if (!runs.empty()) {
+        awaited_taken(runs.size());
+    }
+}
+
+std::vector<Run> ReadyMessages::take_late_here(std::uint64_t limit) {
+    std::vector<Run> here;
+    awaited_->is_late_here = false;
+    const std::map<Offset, Run>& late = awaited_->late.runs();
+    for (auto at = late.begin(); at != late.end();) {
+        const StoredBatch& batch = *at->second.batch;
+        if (!batch.is_resident) {
+            at = late.lower_bound(batch.block->ref.end);
+        } else if (here.size() == limit) {
+            awaited_->is_late_here = true;
+            break;
+        } else {
+            here.push_back(at++->second);
+        }
+    }
+    take_awaited(here);
+    return here;
+}
+
+void ReadyMessages::count_resting(Offset first, Offset end) const noexcept {
+    if (awaited_) {
+        awaited_->late.visit(first, end, [](const Run& run) { MessageLog::rest(*run.batch, run.count); });
+    }
 }
 
 }  // namespace baton::channel

@@ -297,7 +297,7 @@ bool Subscription::needs_dispatch() const noexcept {
     if (ready_.is_absorbing() && log_.readable(cursor()) > 0) {
         return dispatcher_.has_candidates() || absorbs_at_once_;
     }
-    return dispatcher_.has_candidates() && ready_.count() > 0;
+    return dispatcher_.has_candidates() && (ready_.count() > 0 || ready_.has_late_here());
 }
 
 void Subscription::messages_visible() {
@@ -312,7 +312,7 @@ void Subscription::dispatch(StepBudget& budget) {
         return;
     }
     may_dispatch_ = false;
-    if (!look_ahead(budget.messages)) {
+    if (!look_ahead(budget.messages) || !admit_late(budget.messages)) {
         return;
     }
     const Offset before = cursor().offset();
@@ -427,15 +427,39 @@ bool Subscription::release_due(std::uint64_t& budget) {
         }
         wake();
         const Run& run = waiting->run;
-        if (!run.batch->is_resident) {
-            ready_.put(run);  // It is late, and looked at when it is there.
-            continue;
-        }
-        if (run.batch->has_rules && run.batch->accepted == MonotonicTime{}) {
+        if (run.batch->is_resident && run.batch->has_rules && run.batch->accepted == MonotonicTime{}) {
             schedule_expiry(run);  // It was on the disk during a restart, and nobody has looked at it.
+        }
+        if (!run.batch->is_resident || may_leave(run)) {
+            ready_.put_late(run);  // Looked at when it is there, and wanted.
+            continue;
         }
         waiting->has_key ? put_if_young(run) : admit(run, properties_of(run));
     }
+    return false;
+}
+
+// What is due, and wanted by nobody now: its order among others is asked for when somebody comes.
+bool Subscription::may_leave(const Run& message) const noexcept {
+    const StoredBatch& batch = *message.batch;
+    const bool is_on_disk = batch.index != 0 || batch.block != nullptr;
+    return is_on_disk && context_.options.kind != Kind::stream && !is_ordered() && !wants_messages() &&
+           (!batch.has_rules || rules_of(properties_of(message)).priority == 0);
+}
+
+// False: there is more, and nothing is given before.
+bool Subscription::admit_late(std::uint64_t& messages) {
+    if (!ready_.has_late_here() || !dispatcher_.has_candidates()) {
+        return true;
+    }
+    for (const Run& run : ready_.take_late_here(messages)) {
+        --messages;
+        admit(run, properties_of(run));
+    }
+    if (!ready_.has_late_here()) {
+        return true;
+    }
+    wake();
     return false;
 }
 

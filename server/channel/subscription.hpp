@@ -318,6 +318,8 @@ private:
     [[nodiscard]] Schedule::Now now() const noexcept { return {context_.clock.now(), context_.clock.wall_now()}; }
     bool release_due(std::uint64_t& budget);
     bool end_rests(std::uint64_t& budget);
+    [[nodiscard]] bool may_leave(const Run& message) const noexcept;
+    bool admit_late(std::uint64_t& messages);
     void forget_wanted() noexcept;
     void end_leases();
     bool expire_due(std::uint64_t& budget);

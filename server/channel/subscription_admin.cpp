@@ -137,6 +137,7 @@ void Subscription::count_at_rest(Offset first, Offset end) noexcept {
         MessageLog::rest(*at->second.run.batch, at->second.run.count);
     }
     schedule_.count_resting(first, end);
+    ready_.count_resting(first, end);
 }
 
 void Subscription::block_arrived(Offset first, Offset end) {
@@ -198,7 +199,8 @@ std::vector<StoredBlock*> Subscription::awaited_blocks(std::uint64_t bytes, std:
         ready_.count() == 0 ? choice.make_room_for_one() : void();
         choice.add_all(awaited->in_place);
     }
-    if (awaited != nullptr && !awaited->late.empty() && (!is_memory_short || in_flight() < held_while_short)) {
+    const bool may_read_late = !is_memory_short || in_flight() < held_while_short;
+    if (awaited != nullptr && !awaited->late.empty() && !awaited->is_late_here && may_read_late) {
         here == 0 ? choice.make_room_for_one() : void();
         choice.add_all(awaited->late);
     }

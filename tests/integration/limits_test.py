@@ -440,6 +440,34 @@ class MemoryTest(BrokerTest):
         self.receive_in_time(server, receiver, expected)
         self.assertEqual(0, peer.show(b"q")["delayed"])
 
+    def test_what_was_due_and_nobody_takes_is_larger_than_memory(self):
+        settings = {"limits_memory_max": "24m", "limits_message_size_max": "1m", "data_dir": self.data_dir()}
+        server = self.broker(shards=self.shards, **settings)
+        peer = self.peer(server)
+        rounds, count, size = 48, 100, 10_000
+        self.assertTrue(peer.admin("channel.create", b"q", storage="durable")["created"])
+        for number in range(rounds):
+            link = number + 1  # What was granted to another one is not for this.
+            bodies = [(b"%d.%d" % (number, index)).ljust(size, b".") for index in range(count)]
+            peer.attach_sender(link, b"q")
+            self.assertEqual([], peer.publish_all(link, 1, bodies, properties=struct.pack("<BHQ", 4, 8, 50_000)))
+            peer.detach(link)
+        eventually(lambda: peer.show(b"q")["ready"] == rounds * count, "all of them are due")
+        eventually(lambda: peer.show(b"q")["resident_bytes"] < 12 * MIB, "they leave memory")
+        server.kill()
+        server = self.broker(shards=self.shards, **settings)
+        peer = self.peer(server)
+        self.assertEqual(rounds * count, peer.show(b"q")["ready"])
+        peer.attach_receiver(1, b"q", credit=(count, 1 << 40))
+        got = {}
+        while len(got) < rounds * count:
+            for message in peer.deliveries(1, 1):
+                got[message.offset] = message.body
+                peer.settle(1, message.offset)
+            peer.give_credit(1, len(got) + count)
+        self.assertEqual([b"%d.%d" % divmod(offset - 1, count) for offset in sorted(got)],
+                         [got[offset].rstrip(b".") for offset in sorted(got)])
+
     def receive_in_time(self, server, receiver, expected):
         """All of these, none before its time; memory stays within its bounds."""
         got, used, resident, late = set(), 0, 0, 0

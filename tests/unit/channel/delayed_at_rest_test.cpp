@@ -98,6 +98,84 @@ TEST_F(DelayedAtRest, WhatIsNotInMemoryInTimeIsLateAndHoldsUpNobody) {
     EXPECT_EQ(durable->channel().stats().stored, 0U);
 }
 
+TEST_F(DelayedAtRest, WhatIsDueWhileNobodyWantsItLeavesMemory) {
+    begin();
+    publish({"a", "b"}, {.delay = seconds{1}});
+    publish({"c"}, {.delay = milliseconds{1'500}});
+    pass(seconds{2});
+    EXPECT_EQ(queue().ready(), 3U);
+    EXPECT_EQ(put_away(), 1U);
+    EXPECT_EQ(resident(), 0U);
+    EXPECT_EQ(peeked(MessageState::ready), (Lines{"1/1 a", "2/1 b", "3/1 c"}));
+    restart();
+    EXPECT_EQ(resident(), 0U);
+    EXPECT_EQ(queue().ready(), 3U);
+    durable->world->attach_receiver(9);
+    EXPECT_EQ(read(0), 1U);
+    EXPECT_EQ(delivered(), (Lines{"a attempt 1", "b attempt 1", "c attempt 1"}));
+    settle(1, 3, Outcome::done);
+    EXPECT_EQ(durable->channel().stats().stored, 0U);
+}
+
+TEST_F(DelayedAtRest, WhatIsStillInMemoryComesInItsPlaceWhenSomebodyWantsIt) {
+    begin();
+    publish({"a", "b"}, {.delay = seconds{1}});
+    publish({"first"}, {.priority = 3, .delay = seconds{1}});
+    publish({"gone"}, {.ttl = seconds{2}, .delay = seconds{1}});
+    publish({"dropped"}, {.delay = seconds{1}});
+    pass(milliseconds{1'100});
+    publish({"later"});
+    durable->channel().pack_remnants({.factor = 0, .slack = 0});
+    EXPECT_EQ(peeked(MessageState::ready), (Lines{"1/1 a", "2/1 b", "3/1 first", "4/1 gone", "5/1 dropped", "6/1 later"}));
+    const Offset one[] = {5};
+    EXPECT_EQ(queue().drop(MessageState::ready, one), 1U);
+    pass(seconds{1});
+    EXPECT_EQ(queue().ready(), 4U);
+    durable->world->attach_receiver(9, {3, 1'000'000});
+    EXPECT_EQ(delivered(), (Lines{"first attempt 1", "a attempt 1", "b attempt 1"}));
+    publish({"x"}, {.delay = milliseconds{10}});
+    pass(milliseconds{20});
+    durable->channel().set_credit(link_of(9), {9, 1'000'000});
+    EXPECT_EQ(delivered(), (Lines{"later attempt 1", "x attempt 1"}));
+    settle(1, 7, Outcome::done);
+    EXPECT_EQ(durable->channel().stats().stored, 0U);
+    EXPECT_EQ(durable->channel().stats().bytes, 0U);
+}
+
+TEST_F(DelayedAtRest, VeryManyComeBackInStepsAndNothingOvertakes) {
+    begin();
+    constexpr std::size_t count = 5'000;
+    for (int i = 0; i < 10; ++i) {
+        publish(Lines(count / 10, "a"), {.delay = seconds{1}});
+    }
+    for (int i = 0; i < 5; ++i) {
+        pass(seconds{1});
+    }
+    publish({"later"});
+    ASSERT_EQ(queue().ready(), count + 1);
+    durable->world->attach_receiver(9, {10'000, 1'000'000'000});
+    EXPECT_EQ(delivered(), Lines{});
+    EXPECT_TRUE(durable->channel().needs_dispatch());
+    Lines all;
+    for (int i = 0; i < 20; ++i) {
+        const Lines some = delivered();
+        all.insert(all.end(), some.begin(), some.end());
+    }
+    ASSERT_EQ(all.size(), count + 1);
+    EXPECT_EQ(all.back(), "later attempt 1");
+}
+
+TEST_F(DelayedAtRest, InAMemoryChannelNothingWaitsForADisk) {
+    ChannelWorld world;
+    world.attach_sender(1);
+    builder.append(as_bytes("a"), encode_properties({.delay = seconds{1}}).value());
+    world.channel.publish(link_of(1), 1, builder.take(pool));
+    world.clock.advance(seconds{2});
+    world.channel.tick();
+    EXPECT_GT(world.channel.next_pulse(), MonotonicTime{});
+    EXPECT_EQ(world.channel.stats().ready, 1U);
+}
+
 TEST_F(DelayedAtRest, WhereMemoryIsShortOnlyWhatIsLateIsReadAndLittleOfIt) {
     begin();
     for (int i = 0; i < 40; ++i) {
