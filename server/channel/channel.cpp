@@ -11,11 +11,15 @@ namespace baton::channel {
 
 namespace {
 
-ChannelOptions usable(ChannelOptions options) noexcept {
+/// The same if they are usable as they are, so that channels go on sharing them.
+SharedOptions usable(const SharedOptions& wanted, Kind kind, bool is_durable) {
+    ChannelOptions options = *wanted;
+    options.kind = kind;
+    options.is_durable = is_durable;
     options.messages_max = std::max<std::uint64_t>(options.messages_max, 1);
     options.bytes_max = std::max<std::uint64_t>(options.bytes_max, 1);
     options.lease_max = std::max(options.lease_max, options.lease);
-    return options;
+    return options == *wanted ? wanted : SharedOptions{options};
 }
 
 IntakeLimits intake_limits(const ChannelOptions& options) noexcept {
@@ -29,23 +33,22 @@ std::uint64_t seed_of(const std::string& name, const Clock& clock) noexcept {
 
 }  // namespace
 
-Channel::Channel(std::string name, const ChannelOptions& options, ChannelEvents& events, const Clock& clock,
+Channel::Channel(std::string name, const SharedOptions& options, ChannelEvents& events, const Clock& clock,
                  MemoryBudget& budget, const Durability& durability)
     : name_{std::move(name)},
-      options_{usable(options)},
+      options_{usable(options, options->kind, durability.log != nullptr)},
       events_{events},
       clock_{clock},
       budget_{budget},
       journal_{durability.log != nullptr ? std::make_unique<Journal>(*durability.log, durability.stream) : nullptr},
-      log_{options_.kind == Kind::stream ? MessageLog::Keep::until_trimmed : MessageLog::Keep::until_settled},
-      intake_{log_, journal_.get(), events, clock, dedupe_, *this, intake_limits(options_)},
+      log_{options_->kind == Kind::stream ? MessageLog::Keep::until_trimmed : MessageLog::Keep::until_settled},
+      intake_{log_, journal_.get(), events, clock, dedupe_, *this, intake_limits(*options_)},
       prng_{seed_of(name_, clock)},
-      producers_{options_.producers_max},
-      gate_{events, budget, options_.sender_window},
+      producers_{options_->producers_max},
+      gate_{events, budget, options_->sender_window},
       head_wait_{WaitReason::none, clock.now()} {
-    options_.is_durable = journal_ != nullptr;
-    dedupe_.set_window(options_.dedupe_window);
-    if (options_.kind == Kind::queue) {
+    dedupe_.set_window(options_->dedupe_window);
+    if (options_->kind == Kind::queue) {
         add_reader({}, {});
     }
     set_compaction();
@@ -131,8 +134,8 @@ std::error_code Channel::attach_receiver(const LinkAddress& link, const Receiver
     auto receiver = std::make_unique<Receiver>();
     receiver->address = link;
     receiver->name = request.name;
-    receiver->lease = request.lease > Duration{} ? request.lease : options_.lease;
-    receiver->lease_max = std::max(options_.lease_max, receiver->lease);
+    receiver->lease = request.lease > Duration{} ? request.lease : options_->lease;
+    receiver->lease_max = std::max(options_->lease_max, receiver->lease);
     receiver->is_exclusive = request.is_exclusive;
     reader->attach(*receiver);
     receivers_.add(std::move(receiver));
@@ -152,7 +155,7 @@ void Channel::announce_credit(const LinkAddress& link) {
         end_sender(*sender, Errc::too_many_producers);
         return;
     }
-    gate_.examine(*sender, room(), ready_count_, clock_.now());
+    gate_.examine(*sender, room(), ready_count(), clock_.now());
 }
 
 void Channel::detach(const LinkAddress& link) {
@@ -217,7 +220,7 @@ void Channel::begin_drain() {
     is_draining_ = true;
     intake_.refuse_parked(Errc::draining);
     for (const LinkAddress& link : senders_.addresses()) {
-        gate_.examine(*find_sender(link), room(), ready_count_, clock_.now());
+        gate_.examine(*find_sender(link), room(), ready_count(), clock_.now());
     }
     for (const auto& reader : readers_) {
         reader->begin_drain();
@@ -227,7 +230,7 @@ void Channel::begin_drain() {
 
 void Channel::close(Errc reason) {
     for (const auto& links : {senders_.addresses(), receivers_.addresses()}) {
-        closing_.insert(closing_.end(), links.begin(), links.end());
+        std::ranges::for_each(links, [this](const LinkAddress& link) { closing_.push_back(link); });
     }
     close_reason_ = reason;
     for (const auto& reader : readers_) {
@@ -260,8 +263,8 @@ bool Channel::dismantle(std::uint64_t& items) {
             return false;
         }
     }
-    for (const auto& reader : leaving_) {
-        if (!reader->dismantle(items)) {
+    for (std::size_t i = 0; i < leaving_.size(); ++i) {
+        if (!leaving_[i]->dismantle(items)) {
             return false;
         }
     }
@@ -280,18 +283,15 @@ void Channel::close_all(std::error_code reason) {
 
 // --- Administration --------------------------------------------------------------------------------------------------
 
-void Channel::reconfigure(const ChannelOptions& options) {
-    const Kind kind = options_.kind;
-    options_ = usable(options);
-    options_.kind = kind;
-    options_.is_durable = journal_ != nullptr;
+void Channel::reconfigure(const SharedOptions& options) {
+    options_ = usable(options, options_->kind, journal_ != nullptr);
     if (journal_ != nullptr) {
         submit_settings();
     }
-    intake_.set_limits(intake_limits(options_));
-    gate_.set_window_max(options_.sender_window);
-    producers_.set_max(options_.producers_max);
-    dedupe_.set_window(options_.dedupe_window);
+    intake_.set_limits(intake_limits(*options_));
+    gate_.set_window_max(options_->sender_window);
+    producers_.set_max(options_->producers_max);
+    dedupe_.set_window(options_->dedupe_window);
     for (const auto& reader : readers_) {
         reader->options_changed();
     }
@@ -303,12 +303,12 @@ void Channel::reconfigure(const ChannelOptions& options) {
 }
 
 void Channel::set_compaction() {
-    const bool is_on = options_.is_compacted && options_.kind == Kind::stream;
+    const bool is_on = options_->is_compacted && options_->kind == Kind::stream;
     if (is_on && !compaction_) {
         compaction_ = std::make_unique<Compaction>(log_, clock_, [this](Offset offset) { on_removed(offset); });
     }
     if (compaction_) {
-        compaction_->set(is_on, options_.tombstone_age);
+        compaction_->set(is_on, options_->tombstone_age);
     }
 }
 
@@ -316,13 +316,13 @@ void Channel::examine_senders() {
     for (const LinkAddress& link : senders_.addresses()) {
         Sender& sender = *find_sender(link);
         if (sender.window != Credit{} || sender.is_short) {  // Its credit has been announced.
-            gate_.examine(sender, room(), ready_count_, clock_.now());
+            gate_.examine(sender, room(), ready_count(), clock_.now());
         }
     }
 }
 
 void Channel::purge_some(Purge& purge, std::uint64_t runs, const BlockReader& read) {
-    while (purge.readers > 0 && runs > 0 && damage_.empty()) {
+    while (purge.readers > 0 && runs > 0 && damage_->text.empty()) {
         purge.readers = std::min(purge.readers, readers_.size());
         if (purge.readers == 0) {
             break;
@@ -330,14 +330,14 @@ void Channel::purge_some(Purge& purge, std::uint64_t runs, const BlockReader& re
         purge.of_reader += drop_some(*readers_[purge.readers - 1], MessageState::ready, purge.sweep, runs, read);
         if (purge.sweep.is_over) {
             const std::uint64_t of_reader = std::exchange(purge.of_reader, 0);
-            purge.messages = options_.kind == Kind::stream ? 0 : std::max(purge.messages, of_reader);
+            purge.messages = options_->kind == Kind::stream ? 0 : std::max(purge.messages, of_reader);
             purge.sweep = {.end = purge.sweep.end};
             --purge.readers;
             runs -= std::min<std::uint64_t>(runs, 1);
         }
     }
     purge.is_over = purge.readers == 0;
-    if (purge.is_over && options_.kind == Kind::stream) {
+    if (purge.is_over && options_->kind == Kind::stream) {
         trim_purged(purge, runs);
     }
     room_changed();
@@ -357,7 +357,7 @@ void Channel::trim_purged(Purge& purge, std::uint64_t runs) {
 std::uint64_t Channel::drop_some(Subscription& reader, MessageState state, Sweep& sweep, std::uint64_t& runs,
                                  const BlockReader& read) {
     std::uint64_t dropped = reader.drop_some(state, sweep, runs);
-    while (sweep.wanted && damage_.empty()) {
+    while (sweep.wanted && damage_->text.empty()) {
         on_block_read(*sweep.wanted, read(*sweep.wanted));
         dropped += reader.drop_some(state, sweep, runs);
     }

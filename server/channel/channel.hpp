@@ -14,7 +14,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -36,8 +35,10 @@
 #include "server/channel/intake.hpp"
 #include "server/channel/journal.hpp"
 #include "server/channel/link_table.hpp"
+#include "server/channel/on_demand.hpp"
 #include "server/channel/producer_table.hpp"
 #include "server/channel/relocation.hpp"
+#include "server/channel/ring.hpp"
 #include "server/channel/sender_gate.hpp"
 #include "server/channel/state_slices.hpp"
 #include "server/channel/subscription.hpp"
@@ -158,7 +159,7 @@ using BlockReader = std::function<Payload(const commit::BlockRef&)>;
 class Channel final : private RoomMaker {
 public:
     /// `events`, `clock` and `budget` outlive the channel. With a log it is durable, whatever the options say.
-    Channel(std::string name, const ChannelOptions& options, ChannelEvents& events, const Clock& clock,
+    Channel(std::string name, const SharedOptions& options, ChannelEvents& events, const Clock& clock,
             MemoryBudget& budget, const Durability& durability = {});
     Channel(const Channel&) = delete;
     Channel& operator=(const Channel&) = delete;
@@ -253,13 +254,13 @@ public:
     // --- Questions and administration -----------------------------------------------------------------------------
 
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
-    [[nodiscard]] const ChannelOptions& options() const noexcept { return options_; }
+    [[nodiscard]] const ChannelOptions& options() const noexcept { return *options_; }
     [[nodiscard]] ChannelStats stats() const;
     [[nodiscard]] static SubscriptionReport report_of(const Subscription& reader);
     /// Messages that receivers hold.
     [[nodiscard]] std::uint64_t in_flight() const noexcept;
     /// Applies new limits at once; lower ones do not drop anything, they block until there is room again.
-    void reconfigure(const ChannelOptions& options);
+    void reconfigure(const SharedOptions& options);
     /// Forgetting all ready messages (not those in flight) of every reader, of a stream all, in steps: what is visible when it
     /// begins.
     struct Purge {
@@ -293,7 +294,7 @@ public:
     /// The reader of a queue (empty name), or the subscription with this name; null if there is none.
     [[nodiscard]] Subscription* find_subscription(std::string_view name) noexcept;
     [[nodiscard]] const Subscription* queue_or_null() const noexcept {
-        return options_.kind == Kind::queue && !readers_.empty() ? readers_.front().get() : nullptr;
+        return options_->kind == Kind::queue && !readers_.empty() ? readers_.front().get() : nullptr;
     }
     /// Makes a named subscription, or gives an existing one these settings (another filter: `incompatible_options`).
     /// `settings.id` does not matter. Errors as for attach_receiver.
@@ -313,7 +314,7 @@ public:
     [[nodiscard]] bool is_durable() const noexcept { return journal_ != nullptr; }
     [[nodiscard]] commit::StreamId stream() const noexcept { return journal_->stream(); }
     /// Not empty: the channel is quarantined, and why. It must not be attached to.
-    [[nodiscard]] const std::string& damage() const noexcept { return damage_; }
+    [[nodiscard]] const std::string& damage() const noexcept { return damage_->text; }
     /// Quarantines it: closes its links with `Errc::damaged`; from now on nothing is given or taken.
     void mark_damaged(const std::string& reason);
 
@@ -359,7 +360,7 @@ public:
                                                   std::uint64_t bytes_max);
     /// Where the blocks of the plan are now, in its order; none if they could not be written.
     void finish_relocation(std::span<const commit::BlockRef> blocks);
-    [[nodiscard]] bool is_relocating() const noexcept { return !relocating_.empty(); }
+    [[nodiscard]] bool is_relocating() const noexcept { return !relocation_->batches.empty(); }
     /// The index of the oldest record that must stay in the log; UINT64_MAX if none.
     [[nodiscard]] commit::Index oldest_record() const noexcept;
     /// Bytes of messages whose records are before `below`, at most `bytes_max` (then there may be more).
@@ -444,7 +445,7 @@ private:
     [[nodiscard]] std::uint64_t compaction_budget() const noexcept;
     void on_removed(Offset offset);
     [[nodiscard]] bool has_to_compact() const noexcept {
-        return compaction_ && !is_draining_ && damage_.empty() && compaction_->has_more();
+        return compaction_ && !is_draining_ && damage_->text.empty() && compaction_->has_more();
     }
     void cut_off(Subscription& reader);
     void trim(std::uint64_t& batches);
@@ -464,8 +465,8 @@ private:
         for (const auto& reader : readers_) {
             visit(*reader);
         }
-        for (const auto& reader : leaving_) {
-            visit(*reader);
+        for (std::size_t i = 0; i < leaving_.size(); ++i) {
+            visit(*leaving_[i]);
         }
     }
     void forget_leaving(std::uint64_t& items);
@@ -490,7 +491,7 @@ private:
     void install_entries(const ChannelImage& image);
     [[nodiscard]] MessageLog::RunsAtRest runs_at_rest();
     [[nodiscard]] bool may_want_blocks() const noexcept {
-        return damage_.empty() && (log_.has_awaited() || log_.has_evicted_ahead());
+        return damage_->text.empty() && (log_.has_awaited() || log_.has_evicted_ahead());
     }
     StoredBatch& install_batch(const BatchHeader& header, Payload messages);
 
@@ -505,36 +506,45 @@ private:
     // Questions.
     /// Of a queue; else of the reader that has most.
     [[nodiscard]] std::uint64_t ready() const noexcept;
+    [[nodiscard]] auto ready_count() const noexcept {
+        return [this] { return ready(); };
+    }
     [[nodiscard]] Room room() const noexcept;
     [[nodiscard]] WaitReason head_reason() const noexcept;
     [[nodiscard]] Offset oldest_offset() const noexcept;
     void report_links(std::vector<LinkReport>& links) const;
 
     std::string name_;
-    ChannelOptions options_;
+    SharedOptions options_;
     ChannelEvents& events_;
     const Clock& clock_;
     MemoryBudget& budget_;
 
     const std::unique_ptr<Journal> journal_;  // Null: a memory channel.
-    std::string damage_;
-    std::shared_ptr<const ChannelState> frozen_;  // Of a channel that was damaged when it was installed.
+    struct Damage {
+        std::string text;
+        std::shared_ptr<const ChannelState> frozen;  // As it was when it was installed.
+    };
+    OnDemand<Damage> damage_;
 
     // Messages: everything that refers to stored batches comes after the log.
     MessageLog log_;
     std::unique_ptr<Compaction> compaction_;  // Null: the channel was never compacted in this life of the broker.
     OffsetSet noted_removed_;                 // What the disk does not know yet.
-    std::vector<std::vector<StoredBatch*>> relocating_;  // By block of the plan; pinned.
-    std::shared_ptr<LoggedPlace> relocation_place_;      // Where the next one with `keep_ahead` goes on. Null: at the oldest.
+    struct Relocation {
+        std::vector<std::vector<StoredBatch*>> batches;  // By block of the plan; pinned.
+        std::shared_ptr<LoggedPlace> place;  // Where the next one with `keep_ahead` goes on. Null: at the oldest.
+    };
+    OnDemand<Relocation> relocation_;
     DedupeWindow dedupe_;
     Intake intake_;
     Prng prng_;
     ReaderTurns turns_;  // Before the readers, which refer to it.
     std::vector<std::unique_ptr<Subscription>> readers_;  // Of a queue exactly one.
-    std::deque<std::unique_ptr<Subscription>> leaving_;   // Nobody's any more; what they held goes in steps.
+    Ring<std::unique_ptr<Subscription>> leaving_;        // Nobody's any more; what they held goes in steps.
     std::size_t fan_out_next_ = 0;  // Of many readers, who is told next that more has become visible;
     std::size_t fan_out_left_ = 0;  // so many are not told yet.
-    std::unordered_map<std::string, Subscription*> by_name_;
+    OnDemandMap<std::unordered_map<std::string, Subscription*>> by_name_;  // Those that have one.
     ReaderId next_lasting_ = 1;
     ReaderId next_of_link_ = first_link_reader;
     bool has_backlog_limits_ = false;  // Some reader has one.
@@ -543,7 +553,7 @@ private:
     Offset noted_trim_ = 1;    // As the disk knows it.
     std::uint64_t trimmed_ = 0;
 
-    std::map<StepId, StepPart> steps_;  // What is set aside.
+    OnDemandMap<std::map<StepId, StepPart>> steps_;  // What is set aside.
     std::vector<LinkAddress> settling_;  // Receivers with settlements that come later, in turn.
 
     // Links: senders refer to producers.
@@ -552,13 +562,12 @@ private:
     LinkTable<Sender> senders_;
     LinkTable<Receiver> receivers_;
 
-    std::deque<LinkAddress> closing_;  // Of a channel that is closed: links that have not heard of it.
+    Ring<LinkAddress> closing_;  // Of a channel that is closed: links that have not heard of it.
     Errc close_reason_{};
 
     Wait head_wait_;
     bool is_head_noted_ = true;
-    const ReadyCount ready_count_ = [this] { return ready(); };
-    SubscriptionCounters ended_;  // Of readers that are gone.
+    OnDemand<SubscriptionCounters> ended_;  // Of readers that are gone.
     std::uint64_t duplicates_ = 0;
     bool is_draining_ = false;
     bool may_dispatch_ = false;  // Something changed since the last dispatch.

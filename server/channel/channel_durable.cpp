@@ -11,7 +11,7 @@ namespace baton::channel {
 // ----------------------------------------------------------------------------------------------------
 
 SettingsRecord Channel::settings() const {
-    return {.name = name_, .options = options_, .damage = damage_};
+    return {.name = name_, .options = *options_, .damage = damage_->text};
 }
 
 void Channel::submit_settings() {
@@ -23,10 +23,11 @@ void Channel::submit_deleted() {
 }
 
 bool Channel::has_notes() const noexcept {
-    if (journal_ == nullptr || !damage_.empty()) {
+    if (journal_ == nullptr || !damage_->text.empty()) {
         return false;
     }
-    return journal_->has_receipts() || !noted_removed_.empty() || (options_.kind == Kind::stream && noted_trim_ != trimmed_end()) ||
+    return journal_->has_receipts() || !noted_removed_.empty() ||
+           (options_->kind == Kind::stream && noted_trim_ != trimmed_end()) ||
            std::ranges::any_of(turns_.changed(), [](const Subscription* reader) { return reader->has_notes(); });
 }
 
@@ -40,7 +41,7 @@ void Channel::write_notes() {
         }
     }
     turns_.clear_changed();
-    if (options_.kind == Kind::stream && noted_trim_ != trimmed_end()) {
+    if (options_->kind == Kind::stream && noted_trim_ != trimmed_end()) {
         noted_trim_ = trimmed_end();
         journal_->trimmed(noted_trim_);
     }
@@ -67,7 +68,7 @@ void Channel::on_committed() {
         messages_visible();
         state_changed();
     }
-    gate_.examine_short(room(), ready_count_, clock_.now());
+    gate_.examine_short(room(), ready_count(), clock_.now());
 }
 
 void Channel::on_condition() {
@@ -89,8 +90,8 @@ void Channel::on_condition() {
 }
 
 void Channel::mark_damaged(const std::string& reason) {
-    if (damage_.empty()) {
-        damage_ = reason;
+    if (damage_->text.empty()) {
+        damage_.edit().text = reason;
         submit_settings();
         close_all(Errc::damaged);
         note_head_wait();
@@ -218,7 +219,7 @@ OffsetSet Channel::wanted_soon(KeepAhead keep) const {
 std::vector<StoredBatch*> Channel::choose_to_relocate(commit::Index below, std::optional<KeepAhead> keep_ahead,
                                                       std::uint64_t bytes_max) {
     const OffsetSet wanted = keep_ahead ? wanted_soon(*keep_ahead) : OffsetSet{};
-    const std::shared_ptr<LoggedPlace> place = std::exchange(relocation_place_, {});
+    const std::shared_ptr<LoggedPlace> place = std::exchange(relocation_.edit().place, {});
     std::vector<StoredBatch*> batches;
     std::uint64_t bytes = 0;
     std::size_t looks = 0;
@@ -234,8 +235,8 @@ std::vector<StoredBatch*> Channel::choose_to_relocate(commit::Index below, std::
         }
     }
     if (keep_ahead && batch != nullptr && looks == looked_at_for_relocation) {
-        relocation_place_ = log_.begin_in_log();
-        relocation_place_->next = batch;
+        relocation_.edit().place = log_.begin_in_log();
+        relocation_->place->next = batch;
     }
     return batches;
 }
@@ -250,14 +251,14 @@ RelocationPlan Channel::begin_relocation(commit::Index below, std::optional<Keep
     for (StoredBatch* batch : batches) {
         const std::uint64_t bytes = batch_header_size + batch->size - batch->removed_bytes;
         const bool follows_on =
-            !plan.blocks.empty() && follows(*before, *batch, plan.blocks.back(), log_, options_.kind == Kind::stream);
+            !plan.blocks.empty() && follows(*before, *batch, plan.blocks.back(), log_, options_->kind == Kind::stream);
         if (!follows_on || block_bytes + bytes > block_size_wanted) {
             plan.blocks.push_back({.first = batch->base, .end = batch->base, .headers{}, .messages{}});
-            relocating_.emplace_back();
+            relocation_.edit().batches.emplace_back();
             block_bytes = 0;
         }
         PlannedBlock& block = plan.blocks.back();
-        if (options_.kind != Kind::stream && block.end < batch->base) {
+        if (options_->kind != Kind::stream && block.end < batch->base) {
             fill(block, batch->base, *batch);
         }
         add_to(block, *batch, log_);
@@ -266,21 +267,25 @@ RelocationPlan Channel::begin_relocation(commit::Index below, std::optional<Keep
         plan.bytes += batch_header_size + batch->messages.size();
         before = batch;
         MessageLog::pin(*batch);
-        relocating_.back().push_back(batch);
+        relocation_.edit().batches.back().push_back(batch);
     }
     return plan;
 }
 
 void Channel::finish_relocation(std::span<const commit::BlockRef> blocks) {
-    BATON_ASSERT(blocks.empty() || blocks.size() == relocating_.size());
-    for (std::size_t i = 0; i < relocating_.size(); ++i) {
-        std::erase_if(relocating_[i],
+    BATON_ASSERT(blocks.empty() || blocks.size() == relocation_->batches.size());
+    if (!is_relocating()) {
+        return;
+    }
+    std::vector<std::vector<StoredBatch*>>& all = relocation_.edit().batches;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+        std::erase_if(all[i],
                       [this](StoredBatch* batch) { return !log_.unpin(*batch) || batch->removed == batch->count; });
         if (!blocks.empty()) {
-            log_.set_block(relocating_[i], blocks[i]);
+            log_.set_block(all[i], blocks[i]);
         }
     }
-    relocating_.clear();
+    all.clear();
 }
 
 // --- Out of memory and back
@@ -376,8 +381,8 @@ void Channel::on_block_read(const commit::BlockRef& ref, const Payload& body) {
         for (const auto& reader : readers_) {
             reader->block_arrived(ref.first, ref.end);
         }
-        for (const auto& reader : leaving_) {
-            reader->count_at_rest(ref.first, ref.end);
+        for (std::size_t i = 0; i < leaving_.size(); ++i) {
+            leaving_[i]->count_at_rest(ref.first, ref.end);
         }
     }
     messages_visible();

@@ -334,8 +334,8 @@ std::uint64_t ChannelImage::live_messages() const noexcept {
     return reader != nullptr ? reader->live_messages(next_offset_) : 0;
 }
 
-std::map<Offset, Offset> ChannelImage::live_ranges() const {
-    std::map<Offset, Offset> ranges;
+OffsetSet ChannelImage::live_ranges() const {
+    OffsetSet ranges;
     if (settings_.options.kind == Kind::stream) {
         ranges.emplace(trimmed_end_, next_offset_);
         for (const auto& [first, end] : removed_) {

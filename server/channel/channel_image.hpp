@@ -82,7 +82,7 @@ public:
     /// The next attempt of this message; 0: nobody wants it. Of a topic or stream 1 or 0.
     [[nodiscard]] std::uint32_t attempt_of(Offset offset) const;
     /// Those of live_messages(): first -> end, in order.
-    [[nodiscard]] std::map<Offset, Offset> live_ranges() const;
+    [[nodiscard]] OffsetSet live_ranges() const;
     /// Whether somebody still wants one of these messages.
     [[nodiscard]] bool is_alive(Offset first, Offset end) const;
     /// Without the batches that are in log files.

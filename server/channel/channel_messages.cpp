@@ -72,13 +72,13 @@ void Channel::publish(const LinkAddress& link, std::uint64_t first_sequence, Pay
     if (journal_ == nullptr) {
         messages_visible();
     }
-    gate_.examine(*sender, room(), ready_count_, clock_.now());
+    gate_.examine(*sender, room(), ready_count(), clock_.now());
     state_changed();
 }
 
 // Readers whose place is at the end may go on; messages that do not take their turn are taken out.
 void Channel::messages_visible() {
-    if (options_.kind == Kind::stream) {
+    if (options_->kind == Kind::stream) {
         compact();  // First: it may make the room that is needed.
         trim_at_once();
     }
@@ -365,8 +365,8 @@ void Channel::dispatch(StepBudget& budget) {
 
 void Channel::tick() {
     const MonotonicTime now = clock_.now();
-    if (options_.producer_retention <= now.time_since_epoch()) {
-        producers_.forget_detached_before(now - options_.producer_retention);
+    if (options_->producer_retention <= now.time_since_epoch()) {
+        producers_.forget_detached_before(now - options_->producer_retention);
     }
     if (dedupe_.is_on()) {
         dedupe_.forget_old(now);
@@ -374,12 +374,12 @@ void Channel::tick() {
     std::uint64_t messages = StepBudget::messages_max;
     tick_due(messages);
     trim(messages);
-    if (compaction_ && !is_draining_ && damage_.empty()) {
+    if (compaction_ && !is_draining_ && damage_->text.empty()) {
         compaction_->tick(compaction_budget());
     }
     pack_remnants();
     apply_parked();
-    gate_.examine_short(room(), ready_count_, now);
+    gate_.examine_short(room(), ready_count(), now);
     turns_.drop_idle();
     may_dispatch_ = may_dispatch_ || turns_.woken() > 0;
     if (!is_head_noted_) {
@@ -408,7 +408,7 @@ void Channel::pack_remnants(const MessageLog::RemnantLimits& limits) {
     std::uint64_t budget = remnants_budget;
     log_.pack_remnants(limits, budget, [&](const StoredBatch& batch, std::vector<Run>& held) {
         visit_holders([&](const Subscription& reader) { reader.add_held(batch, held); });
-        const std::uint64_t looked_at = options_.fair_by.empty() ? 0 : batch.count;
+        const std::uint64_t looked_at = options_->fair_by.empty() ? 0 : batch.count;
         budget -= std::min<std::uint64_t>(budget, all + held.size() + looked_at);
     });
 }
@@ -420,8 +420,8 @@ MonotonicTime Channel::next_pulse() const noexcept {
         return {};
     }
     MonotonicTime next = std::min(turns_.next_due(), dedupe_.next_end());
-    if (options_.kind == Kind::stream && options_.age_max > Duration{} && log_.oldest_kept() != nullptr) {
-        next = std::min(next, clock_.now() + (options_.age_max - age_of(*log_.oldest_kept(), clock_)));
+    if (options_->kind == Kind::stream && options_->age_max > Duration{} && log_.oldest_kept() != nullptr) {
+        next = std::min(next, clock_.now() + (options_->age_max - age_of(*log_.oldest_kept(), clock_)));
     }
     return next;
 }
@@ -432,13 +432,13 @@ MonotonicTime Channel::next_pulse() const noexcept {
 // these; so the last one stays, rather than that nothing does.
 void Channel::trim(std::uint64_t& batches) {
     has_to_trim_ = false;
-    if (options_.kind != Kind::stream) {
+    if (options_->kind != Kind::stream) {
         return;
     }
     for (const StoredBatch* oldest = log_.oldest_kept(); oldest != nullptr && oldest->end() <= log_.visible_end();
          oldest = log_.oldest_kept()) {
-        const bool is_old = options_.age_max > Duration{} && age_of(*oldest, clock_) >= options_.age_max;
-        const bool is_too_much = log_.messages() > options_.messages_max || log_.bytes() > options_.bytes_max;
+        const bool is_old = options_->age_max > Duration{} && age_of(*oldest, clock_) >= options_->age_max;
+        const bool is_too_much = log_.messages() > options_->messages_max || log_.bytes() > options_->bytes_max;
         if (!is_old && (!is_too_much || log_.messages() == oldest->live())) {
             return;
         }
@@ -472,10 +472,10 @@ std::uint64_t Channel::make_room(std::uint64_t messages, std::uint64_t bytes) {
     std::uint64_t all = UINT64_MAX;
     forget_leaving(all);  // That is room, too.
     std::uint64_t dropped = before - log_.messages();
-    while (log_.messages() + messages > options_.messages_max || log_.bytes() + bytes > options_.bytes_max) {
+    while (log_.messages() + messages > options_->messages_max || log_.bytes() + bytes > options_->bytes_max) {
         std::uint64_t step = 0;
-        const std::uint64_t excess = log_.messages() + messages > options_.messages_max
-                                         ? log_.messages() + messages - options_.messages_max
+        const std::uint64_t excess = log_.messages() + messages > options_->messages_max
+                                         ? log_.messages() + messages - options_->messages_max
                                          : 1;
         for (const auto& reader : readers_) {
             step += reader->drop_oldest(excess);
@@ -502,7 +502,7 @@ void Channel::apply_parked() {
 
 void Channel::room_changed() {
     apply_parked();
-    gate_.examine_short(room(), ready_count_, clock_.now());
+    gate_.examine_short(room(), ready_count(), clock_.now());
     state_changed();
 }
 

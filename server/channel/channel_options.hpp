@@ -2,9 +2,12 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "common/base/clock.hpp"
 #include "server/channel/types.hpp"
@@ -54,6 +57,29 @@ struct ChannelOptions {
     std::string fair_by{};                          ///< "", "key" or "header:NAME".
     std::map<std::string, std::uint32_t> fair_weights{};  ///< By tenant; 1 if it is not there.
     friend bool operator==(const ChannelOptions&, const ChannelOptions&) = default;
+};
+
+/// Options that do not change any more, shared by channels that have the same: there may be a hundred thousand of those.
+class SharedOptions {
+public:
+    SharedOptions(const ChannelOptions& options)  // NOLINT(google-explicit-constructor): a value becomes one of its own.
+        : options_{std::make_shared<const ChannelOptions>(options)} {}
+
+    [[nodiscard]] const ChannelOptions& operator*() const noexcept { return *options_; }
+    [[nodiscard]] const ChannelOptions* operator->() const noexcept { return options_.get(); }
+
+private:
+    std::shared_ptr<const ChannelOptions> options_;
+};
+
+/// Finds those that were shared last. Most brokers have a few kinds of channels. Not thread-safe.
+class OptionsPool {
+public:
+    [[nodiscard]] SharedOptions share(const ChannelOptions& options);
+
+private:
+    static constexpr std::size_t remembered_max = 16;
+    std::vector<SharedOptions> remembered_;  // The one that was used last is the first.
 };
 
 }  // namespace baton::channel

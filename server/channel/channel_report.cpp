@@ -199,28 +199,14 @@ ChannelStats Channel::stats() const {
     stats.compacted = compaction_ ? compaction_->removed() : 0;
     stats.keys = compaction_ ? compaction_->keys() : 0;
     stats.unwanted = intake_.counters().unwanted;
-    SubscriptionCounters sum = ended_;
+    SubscriptionCounters sum = *ended_;
     for (const auto& reader : readers_) {
-        const SubscriptionCounters& counters = reader->counters();
-        sum.delivered += counters.delivered;
-        sum.redelivered += counters.redelivered;
-        sum.settled += counters.settled;
-        sum.purged += counters.purged;
-        sum.retried += counters.retried;
-        sum.rejected += counters.rejected;
-        sum.expired += counters.expired;
-        sum.dropped += counters.dropped;
-        sum.leases_ended += counters.leases_ended;
-        sum.moved += counters.moved;
-        if (counters.last_dropped_count > 0) {
-            stats.last_dropped_first = counters.last_dropped_first;
-            stats.last_dropped_count = counters.last_dropped_count;
-        }
+        sum.add(reader->counters());
         stats.ready = std::max(stats.ready, reader->ready());
         stats.in_flight += reader->in_flight();
         stats.delayed = std::max(stats.delayed, reader->delayed());
         stats.quarantined = std::max(stats.quarantined, reader->quarantined());
-        if (options_.kind != Kind::queue && stats.subscriptions.size() < subscriptions_reported_max) {
+        if (options_->kind != Kind::queue && stats.subscriptions.size() < subscriptions_reported_max) {
             stats.subscriptions.push_back(report_of(*reader));
         }
     }
@@ -234,6 +220,8 @@ ChannelStats Channel::stats() const {
     stats.dropped = sum.dropped + intake_.counters().dropped;
     stats.leases_ended = sum.leases_ended;
     stats.moved = sum.moved;
+    stats.last_dropped_first = sum.last_dropped_first;
+    stats.last_dropped_count = sum.last_dropped_count;
     stats.next_offset = log_.next_offset();
     stats.oldest_offset = oldest_offset();
     stats.oldest_time = log_.front() != nullptr ? log_.front()->time : WallTime{};
@@ -279,7 +267,7 @@ Offset Channel::oldest_offset() const noexcept {
     if (log_.messages() == 0) {
         return 0;
     }
-    if (options_.kind == Kind::queue) {
+    if (options_->kind == Kind::queue) {
         return readers_.front()->oldest_offset();
     }
     const StoredBatch* oldest = log_.oldest_kept();
@@ -288,10 +276,10 @@ Offset Channel::oldest_offset() const noexcept {
 
 // Why ready messages are not given out.
 WaitReason Channel::head_reason() const noexcept {
-    if (!damage_.empty()) {
+    if (!damage_->text.empty()) {
         return WaitReason::damaged;
     }
-    if (options_.kind == Kind::queue) {
+    if (options_->kind == Kind::queue) {
         return readers_.front()->head_wait().reason;
     }
     // Of the reader that has most to do.

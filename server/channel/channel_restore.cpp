@@ -13,19 +13,21 @@ bool Channel::install(const ChannelImage& image, const BlockReader& read) {
     for (const auto& [id, last_sequence] : image.producers()) {
         producers_.restore(id, last_sequence, clock_.now());
     }
-    damage_ = image.settings().damage;
+    if (!image.settings().damage.empty()) {
+        damage_.edit().text = image.settings().damage;
+    }
     install_readers(image);
-    if (damage_.empty() && !install_contents(image, read)) {
-        damage_ = "a block of a segment cannot be read";
+    if (damage_->text.empty() && !install_contents(image, read)) {
+        damage_.edit().text = "a block of a segment cannot be read";
         for (const auto& reader : readers_) {
             reader->clear();
         }
         log_.clear();
     }
-    if (!damage_.empty()) {
+    if (!damage_->text.empty()) {
         auto frozen = std::make_shared<ChannelState>(image.state());
-        frozen->settings.damage = damage_;
-        frozen_ = std::move(frozen);
+        frozen->settings.damage = damage_->text;
+        damage_.edit().frozen = std::move(frozen);
         submit_settings();
         note_head_wait();
         return false;
@@ -132,7 +134,7 @@ struct Part {
 }  // namespace
 
 void Channel::install_entries(const ChannelImage& image) {
-    const bool is_stream = options_.kind == Kind::stream;
+    const bool is_stream = options_->kind == Kind::stream;
     const WallTime newest = log_.newest_time();
     struct Place {
         Subscription* reader;

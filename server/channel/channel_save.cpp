@@ -9,8 +9,8 @@ namespace baton::channel {
 
 StateSlices Channel::begin_state() const {
     StateSlices slices;
-    if (frozen_) {
-        slices.frozen = frozen_;
+    if (damage_->frozen) {
+        slices.frozen = damage_->frozen;
         slices.is_over = true;
         return slices;
     }
@@ -18,7 +18,7 @@ StateSlices Channel::begin_state() const {
     state.settings = settings();
     state.next_offset = log_.next_offset();
     state.cursor = log_.next_offset();
-    state.trimmed_end = options_.kind == Kind::stream ? trimmed_end() : 1;
+    state.trimmed_end = options_->kind == Kind::stream ? trimmed_end() : 1;
     state.producers.reserve(producers_.size());
     producers_.for_each([&](const Producer& producer) {
         if (producer.last_stored > 0) {
@@ -87,7 +87,7 @@ bool Channel::add_blocks(StateSlices& slices, std::uint64_t& entries) const {
             return true;
         }
         state.blocks.push_back(block->ref);
-        if (options_.kind == Kind::stream) {
+        if (options_->kind == Kind::stream) {
             state.block_times.push_back(block->time);
         }
         if (block->has_rules) {

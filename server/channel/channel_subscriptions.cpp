@@ -15,7 +15,7 @@ SubscriptionContext Channel::subscription_context() noexcept {
 Subscription& Channel::add_reader(SubscriptionSettings settings, const StartPosition& from) {
     auto owned = std::make_unique<Subscription>(subscription_context(), std::move(settings));
     Subscription& reader = *owned;
-    if (options_.kind == Kind::stream) {
+    if (options_->kind == Kind::stream) {
         log_.add_cursor_at(reader.cursor(), offset_of(from));
     } else {
         log_.add_cursor(reader.cursor());
@@ -30,7 +30,7 @@ Subscription& Channel::add_reader(SubscriptionSettings settings, const StartPosi
         }
         reader.begin_notes();
     }
-    if (options_.kind == Kind::stream) {
+    if (options_->kind == Kind::stream) {
         reader.add_ruled(log_.ruled_ahead(reader.cursor()));
         std::uint64_t at_once = StepBudget::messages_at_once;
         static_cast<void>(reader.look_ahead(at_once));
@@ -40,13 +40,7 @@ Subscription& Channel::add_reader(SubscriptionSettings settings, const StartPosi
 
 void Channel::remove_reader(Subscription& reader) {
     BATON_ASSERT(reader.receivers().empty());
-    const SubscriptionCounters& counters = reader.counters();
-    for (auto member : {&SubscriptionCounters::delivered, &SubscriptionCounters::redelivered,
-                        &SubscriptionCounters::settled, &SubscriptionCounters::purged, &SubscriptionCounters::retried,
-                        &SubscriptionCounters::rejected, &SubscriptionCounters::expired, &SubscriptionCounters::dropped,
-                        &SubscriptionCounters::leases_ended}) {
-        ended_.*member += counters.*member;
-    }
+    ended_.edit().add(reader.counters());
     if (journal_ != nullptr && reader.is_lasting()) {
         journal_->unsubscribed(reader.id());
     }
@@ -60,7 +54,7 @@ void Channel::remove_reader(Subscription& reader) {
     }
     std::uint64_t at_once = leaving_.size() == 1 ? StepBudget::messages_at_once : 0;
     if (leaving_.back()->forget_some(at_once)) {
-        leaving_.pop_back();
+        leaving_.erase(leaving_.size() - 1, 1);
     }
 }
 
@@ -78,7 +72,7 @@ Offset Channel::offset_of(const StartPosition& from) const noexcept {
         case StartPosition::Kind::first:
             return 1;
         case StartPosition::Kind::last:
-            return options_.kind == Kind::stream && log_.last_kept() > 0 ? log_.last_kept() : log_.visible_end();
+            return options_->kind == Kind::stream && log_.last_kept() > 0 ? log_.last_kept() : log_.visible_end();
         case StartPosition::Kind::next:
             return log_.next_offset();
         case StartPosition::Kind::offset:
@@ -91,8 +85,8 @@ Offset Channel::offset_of(const StartPosition& from) const noexcept {
 }
 
 std::error_code Channel::check_request(const ReceiverRequest& request) const {
-    const bool is_queue = options_.kind == Kind::queue;
-    const bool is_topic = options_.kind == Kind::topic;
+    const bool is_queue = options_->kind == Kind::queue;
+    const bool is_topic = options_->kind == Kind::topic;
     const auto position = request.from.kind;
     if (is_queue && (!request.subscription.empty() || !request.filter.empty() ||
                      position != StartPosition::Kind::standard)) {
@@ -114,7 +108,7 @@ std::error_code Channel::check_request(const ReceiverRequest& request) const {
 }
 
 Subscription* Channel::find_subscription(std::string_view name) noexcept {
-    if (options_.kind == Kind::queue) {
+    if (options_->kind == Kind::queue) {
         return name.empty() ? readers_.front().get() : nullptr;
     }
     const auto found = name.empty() ? by_name_.end() : by_name_.find(std::string{name});

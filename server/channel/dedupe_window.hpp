@@ -10,6 +10,7 @@
 
 #include "common/base/clock.hpp"
 #include "server/channel/channel_state.hpp"
+#include "server/channel/on_demand.hpp"
 #include "server/channel/ring.hpp"
 
 namespace baton::channel {
@@ -50,7 +51,8 @@ private:
     Duration window_{};
     Ring<Known> by_age_;
     std::uint64_t first_number_ = 0;  // Of the oldest.
-    std::unordered_map<std::string, std::uint64_t, Hash, std::equal_to<>> known_;  // How often it is in by_age_.
+    using Counts = std::unordered_map<std::string, std::uint64_t, Hash, std::equal_to<>>;
+    OnDemandMap<Counts> known_;  // How often it is in by_age_.
 };
 
 }  // namespace baton::channel

@@ -49,8 +49,9 @@ void InFlight::add(const Run& run) noexcept {
     BATON_ASSERT(run.count > 0 && !run.is_started);
     messages_ += run.count;
     bytes_ += run.bytes;
-    if (!runs_.empty() && runs_.back().end() <= run.first) {
-        if (!runs_.back().try_append(run)) {
+    Run* const last = runs_.empty() ? nullptr : &runs_.back();
+    if (last != nullptr && last->end() <= run.first) {
+        if (!last->try_append(run)) {
             runs_.push_back(run);
         }
         return;
@@ -77,8 +78,8 @@ std::size_t InFlight::isolate(std::size_t index, Offset first, Offset end) noexc
         insert(index, front);
         ++index;
     }
-    if (end < runs_[index].end()) {
-        const Run front = runs_[index].take_front(static_cast<std::uint32_t>(end - first));
+    if (Run& run = runs_[index]; end < run.end()) {
+        const Run front = run.take_front(static_cast<std::uint32_t>(end - first));
         insert(index, front);
     }
     return index;
@@ -105,12 +106,13 @@ std::uint32_t InFlight::visit(const SettleRange& range, Settlement& out, SettleL
             --limit.left;
             return range.count;
         }
-        if (runs_[index].first > at) {
-            add_lost(out, range, at, runs_[index].first);
-            at = runs_[index].first;
+        const Run& run = runs_[index];
+        if (run.first > at) {
+            add_lost(out, range, at, run.first);
+            at = run.first;
         }
-        Offset stop = std::min(runs_[index].end(), end);
-        if (runs_[index].attempt == range.attempt) {
+        Offset stop = std::min(run.end(), end);
+        if (run.attempt == range.attempt) {
             if (limit.is_by_message && stop - at > limit.left) {
                 stop = at + limit.left;
             }
@@ -144,8 +146,9 @@ std::uint32_t InFlight::take(const SettleRange& range, Settlement& out, SettleLi
         }
         dead_from = dead == 0 ? index : dead_from;
         ++dead;
-        uncount(runs_[index]);
-        out.held.push_back(runs_[index]);
+        const Run& run = runs_[index];
+        uncount(run);
+        out.held.push_back(run);
         return index + 1;
     });
     erase(dead_from, dead);

@@ -64,7 +64,7 @@ private:
             auto node = few_.extract(few_.begin());
             table_of(node.key()).insert(std::move(node));
         }
-        few_ = {};
+        few_ = Table{};
     }
 
     Table few_;  // Until there are too many.

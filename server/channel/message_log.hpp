@@ -35,6 +35,7 @@
 #include "common/base/batch.hpp"
 #include "server/channel/linked_list.hpp"
 #include "server/channel/offset_set.hpp"
+#include "server/channel/on_demand.hpp"
 #include "server/channel/stored_batch.hpp"
 
 namespace baton::channel {
@@ -398,17 +399,17 @@ private:
     Offset rest_turn_ = 0;  // Where blocks are looked at next whether they are at rest.
     std::vector<StoredBatch*> ruled_;
     std::uint64_t ruled_batches_ = 0;         // All that are there.
-    std::map<Offset, StoredBatch*> marks_;    // Of a stream, by base.
+    OnDemandMap<std::map<Offset, StoredBatch*>> marks_;    // Of a stream, by base.
     std::size_t unmarked_ = 0;                // Batches that came behind the last of them.
     std::vector<StoredBatch*> free_;  // Nodes to use again, so that a steady state allocates nothing.
     LinkedList<StoredBatch, &StoredBatch::older, &StoredBatch::newer> in_log_;  // Only there.
     std::vector<std::shared_ptr<LoggedPlace>> logged_places_;
-    std::map<Offset, StoredBatch*> evicted_;          // By base: not in memory, and perhaps fresh for somebody.
-    std::map<Offset, StoredBatch*> at_rest_;          // The others that are not in memory, also in front of cursors.
-    std::map<Offset, StoredBlock*> resident_blocks_;  // By first offset: written and in memory.
+    OnDemandMap<std::map<Offset, StoredBatch*>> evicted_;          // By base: not in memory, and perhaps fresh for somebody.
+    OnDemandMap<std::map<Offset, StoredBatch*>> at_rest_;          // The others that are not in memory, also in front of cursors.
+    OnDemandMap<std::map<Offset, StoredBlock*>> resident_blocks_;  // By first offset: written and in memory.
     std::vector<commit::BlockRef> dead_blocks_;
     OffsetSet removed_;
-    std::map<Offset, StoredBatch*> tracked_;  // By base.
+    OnDemandMap<std::map<Offset, StoredBatch*>> tracked_;  // By base.
     std::uint64_t dead_bytes_ = 0;
     // Those that were noted since they were looked at are the first ones.
     LinkedList<StoredBatch, &StoredBatch::previous_remnant, &StoredBatch::next_remnant> remnant_list_;

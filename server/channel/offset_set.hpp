@@ -5,12 +5,13 @@
 #include <cstdint>
 #include <map>
 
+#include "server/channel/on_demand.hpp"
 #include "server/channel/types.hpp"
 
 namespace baton::channel {
 
 /// Ranges of offsets, without overlaps: first -> end.
-using OffsetSet = std::map<Offset, Offset>;
+using OffsetSet = OnDemandMap<std::map<Offset, Offset>>;
 /// Adds a range that touches none of the others, and joins it with its neighbours.
 void add_range(OffsetSet& set, Offset first, Offset end);
 /// The first range that reaches beyond `from`: it contains it or begins behind it.

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "server/channel/errc.hpp"
+#include "server/channel/on_demand.hpp"
 #include "server/channel/types.hpp"
 
 namespace baton::channel {
@@ -77,7 +78,7 @@ private:
     void forget_oldest() noexcept;
 
     std::uint32_t producers_max_;
-    std::unordered_map<ProducerId, Producer, Hash> producers_;
+    OnDemandMap<std::unordered_map<ProducerId, Producer, Hash>> producers_;
     Producer* oldest_ = nullptr;  // Of the detached ones.
     Producer* newest_ = nullptr;
 };

@@ -51,7 +51,7 @@ void ReaderTurns::clear_changed() noexcept {
 void ReaderTurns::note_due(Subscription& reader, MonotonicTime at) {
     MonotonicTime& due = reader.turn().due;
     if (at < due) {
-        due_.erase({due, reader.id()});
+        due_.erase(std::pair{due, reader.id()});
         due_.emplace(std::pair{at, reader.id()}, &reader);
         due = at;
     }
@@ -76,7 +76,7 @@ void ReaderTurns::remove(Subscription& reader) noexcept {
     if (reader.turn().is_changed) {
         std::erase(changed_, &reader);
     }
-    due_.erase({reader.turn().due, reader.id()});
+    due_.erase(std::pair{reader.turn().due, reader.id()});
     reader.turn() = {};
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "common/base/clock.hpp"
+#include "server/channel/on_demand.hpp"
 #include "server/channel/reader_state.hpp"
 #include "server/channel/ring.hpp"
 
@@ -76,7 +77,7 @@ private:
     std::size_t woken_count_ = 0;  // Without the gaps. The first one is none.
     std::uint64_t next_place_ = 1;
     std::vector<Subscription*> changed_;
-    std::map<std::pair<MonotonicTime, ReaderId>, Subscription*> due_;  // One entry a reader, if any.
+    OnDemandMap<std::map<std::pair<MonotonicTime, ReaderId>, Subscription*>> due_;  // One entry a reader, if any.
 };
 
 }  // namespace baton::channel

@@ -11,13 +11,16 @@ namespace baton::channel {
 
 void ReadyMessages::set_mode(bool is_absorbing, std::string fair_by, TenantWeights weights) {
     is_absorbing_ = is_absorbing;
-    weights_ = std::move(weights);
-    if (fair_by != fair_by_) {
-        auto all = take_all();
-        fair_by_ = std::move(fair_by);
-        for (const Run& run : all) {
-            put(run);
+    if (fair_by == (fairness_ ? fairness_->by : std::string{})) {
+        if (fairness_) {
+            fairness_->weights = std::move(weights);
         }
+        return;
+    }
+    const auto all = take_all();
+    fairness_ = fair_by.empty() ? nullptr : std::make_unique<Fairness>(std::move(fair_by), std::move(weights));
+    for (const Run& run : all) {
+        put(run);
     }
 }
 
@@ -78,7 +81,7 @@ void ReadyMessages::put(const Run& run) {
     if (!run.batch->is_resident) {
         return run.is_kept ? put_awaited(run) : put_late(run);
     }
-    if (fair_by_.empty() && (!run.batch->has_rules || (run.batch->flags & batch_has_properties) == 0)) {
+    if (!fairness_ && (!run.batch->has_rules || (run.batch->flags & batch_has_properties) == 0)) {
         taken_ += run.count;
         return plain_.put(run);
     }
@@ -121,9 +124,9 @@ void ReadyMessages::put_one(const Run& message) {
     taken_ += message.count;
     const Bytes properties = properties_of(message);
     const std::uint8_t priority = message.batch->has_rules ? rules_of(properties).priority : 0;
-    if (!fair_by_.empty()) {
-        const std::uint64_t tenant = number_of(tenant_of(properties, fair_by_));
-        fair_.try_emplace(priority, weights_).first->second.put(message, tenant);
+    if (fairness_) {
+        const std::uint64_t tenant = number_of(tenant_of(properties, fairness_->by));
+        fair_.try_emplace(priority, fairness_->weights).first->second.put(message, tenant);
     } else if (priority > 0) {
         high_[priority].put(message);
     } else {
@@ -237,7 +240,7 @@ void ReadyMessages::visit_fair(const StoredBatch& batch, const std::function<voi
                           .position = part.before.bytes,
                           .bytes = end - part.before.bytes};
             const auto lane = fair_.find(batch.has_rules ? rules_of(view.properties).priority : std::uint8_t{0});
-            if (lane != fair_.end() && lane->second.has(number_of(tenant_of(view.properties, fair_by_)), one.first)) {
+            if (lane != fair_.end() && lane->second.has(number_of(tenant_of(view.properties, fairness_->by)), one.first)) {
                 visitor(one);
             }
             part.before = {part.before.count + 1, end};

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "server/channel/fair_lane.hpp"
+#include "server/channel/on_demand.hpp"
 #include "server/channel/ready_set.hpp"
 
 namespace baton::channel {
@@ -101,12 +102,17 @@ private:
     MessageLog& log_;
     LogCursor cursor_;
     bool is_absorbing_ = false;
-    std::string fair_by_;
-    TenantWeights weights_;
+    struct Fairness {
+        std::string by;
+        TenantWeights weights;
+    };
+    std::unique_ptr<Fairness> fairness_;  // Null: not fair.
     std::uint64_t taken_ = 0;
     ReadySet plain_;                                             // Priority 0.
-    std::map<std::uint8_t, ReadySet, std::greater<>> high_;      // Others; none is empty.
-    std::map<std::uint8_t, FairLane, std::greater<>> fair_;      // Instead of both where the channel is fair.
+    template <class Lane>
+    using ByPriority = OnDemandMap<std::map<std::uint8_t, Lane, std::greater<>>>;
+    ByPriority<ReadySet> high_;  // Others; none is empty.
+    ByPriority<FairLane> fair_;  // Instead of both where the channel is fair.
     std::unique_ptr<Awaited> awaited_;  // Null: there are none.
 };
 

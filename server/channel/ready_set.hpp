@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "server/channel/message_log.hpp"
+#include "server/channel/on_demand.hpp"
 
 namespace baton::channel {
 
@@ -53,10 +54,10 @@ public:
     [[nodiscard]] bool empty() const noexcept { return runs_.empty(); }
     [[nodiscard]] std::uint64_t messages() const noexcept { return messages_; }
     /// By first offset.
-    [[nodiscard]] const std::map<Offset, Run>& runs() const noexcept { return runs_; }
+    [[nodiscard]] const std::map<Offset, Run>& runs() const noexcept { return runs_.map(); }
 
 private:
-    std::map<Offset, Run> runs_;
+    OnDemandMap<std::map<Offset, Run>> runs_;
     std::uint64_t messages_ = 0;
 };
 

@@ -1,48 +1,72 @@
-// A double-ended queue in one block of memory: cheap at both ends, and in the middle it moves the shorter side.
-// std::deque would allocate and free as it travels; this allocates only when it grows, and nothing while it is empty
-// and new, so that an idle receiver costs nothing.
+// A double-ended queue with places that are numbered: cheap at both ends, and in the middle it moves the shorter side.
+// A short one is one block of memory. A long one is a table of blocks that stay where they are when it grows: a million
+// elements that moved at once would hold everything up for tens of milliseconds. Other than std::deque it keeps the blocks
+// it travels through, and allocates nothing while it is empty and new, so that an idle receiver costs nothing.
 // Not thread-safe. Next file: message_log.hpp.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <type_traits>
 #include <utility>
-#include <vector>
 
 #include "common/base/assert.hpp"
 
 namespace baton::channel {
 
-/// T is default constructible and movable; a removed element is overwritten by T{} so that what it owns is released.
+/// T is default constructible and movable; what a removed element owns is released.
+/// Has 2^31 elements at most. When the last one goes, all blocks but one are given back.
 template <class T>
 class Ring {
 public:
+    Ring() = default;
+    Ring(Ring&& other) noexcept { swap(other); }
+    Ring& operator=(Ring&& other) noexcept {
+        Ring{std::move(other)}.swap(*this);
+        return *this;
+    }
+    Ring(const Ring&) = delete;
+    Ring& operator=(const Ring&) = delete;
+    ~Ring() = default;
+
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
     [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
 
-    [[nodiscard]] T& operator[](std::size_t index) noexcept { return slots_[slot(index)]; }
-    [[nodiscard]] const T& operator[](std::size_t index) const noexcept { return slots_[slot(index)]; }
+    [[nodiscard]] T& operator[](std::size_t index) noexcept { return at(slot(index)); }
+    [[nodiscard]] const T& operator[](std::size_t index) const noexcept { return at(slot(index)); }
     [[nodiscard]] T& front() noexcept { return (*this)[0]; }
     [[nodiscard]] const T& front() const noexcept { return (*this)[0]; }
     [[nodiscard]] T& back() noexcept { return (*this)[size_ - 1]; }
     [[nodiscard]] const T& back() const noexcept { return (*this)[size_ - 1]; }
 
-    void push_back(T value) noexcept { insert(size_, std::move(value)); }
+    void push_back(T value) noexcept {
+        if (size_ == slots_) {
+            grow();
+        }
+        provide(slot(size_));
+        (*this)[size_++] = std::move(value);
+    }
 
-    void pop_front() noexcept { erase(0, 1); }
+    void pop_front() noexcept { erase_front(1); }
 
     /// Puts `value` in front of the element that has this index now.
     void insert(std::size_t index, T value) noexcept {
         BATON_ASSERT(index <= size_);
-        if (size_ == slots_.size()) {
+        if (size_ == slots_) {
             grow();
         }
         if (index < size_ / 2) {
-            head_ = (head_ + slots_.size() - 1) & (slots_.size() - 1);
+            head_ = (head_ + slots_ - 1) & (slots_ - 1);
             ++size_;
+            provide(head_);
             for (std::size_t i = 0; i < index; ++i) {
                 (*this)[i] = std::move((*this)[i + 1]);
             }
         } else {
+            provide(slot(size_));
             ++size_;
             for (std::size_t i = size_ - 1; i > index; --i) {
                 (*this)[i] = std::move((*this)[i - 1]);
@@ -54,56 +78,123 @@ public:
     /// Removes `count` elements from `index` on.
     void erase(std::size_t index, std::size_t count) noexcept {
         BATON_ASSERT(index <= size_ && count <= size_ - index);
+        if (index == 0) {
+            return erase_front(count);
+        }
         const std::size_t after = size_ - index - count;
         if (index < after) {
             for (std::size_t i = index; i-- > 0;) {
                 (*this)[i + count] = std::move((*this)[i]);
             }
-            for (std::size_t i = 0; i < count; ++i) {
-                (*this)[i] = T{};
-            }
-            head_ = slots_.empty() ? 0 : slot(count);
+            release(0, count);
+            head_ = slot(count);
         } else {
             for (std::size_t i = index; i < index + after; ++i) {
                 (*this)[i] = std::move((*this)[i + count]);
             }
-            for (std::size_t i = size_ - count; i < size_; ++i) {
-                (*this)[i] = T{};
-            }
+            release(size_ - count, size_);
         }
-        size_ -= count;
+        size_ -= static_cast<std::uint32_t>(count);
     }
 
     /// Gives the memory back, too.
-    void clear() noexcept {
-        slots_ = {};
-        head_ = 0;
-        size_ = 0;
-    }
+    void clear() noexcept { Ring{}.swap(*this); }
 
     void swap(Ring& other) noexcept {
-        slots_.swap(other.slots_);
+        only_.swap(other.only_);
+        blocks_.swap(other.blocks_);
+        std::swap(slots_, other.slots_);
         std::swap(head_, other.head_);
         std::swap(size_, other.size_);
     }
 
 private:
-    static constexpr std::size_t size_min = 4;
+    using Block = std::unique_ptr<T[]>;
 
-    [[nodiscard]] std::size_t slot(std::size_t index) const noexcept { return (head_ + index) & (slots_.size() - 1); }
+    static constexpr std::uint32_t slots_min = 4;
+    static constexpr std::uint32_t block_slots = 512;
+
+    [[nodiscard]] std::uint32_t slot(std::size_t index) const noexcept {
+        return (head_ + static_cast<std::uint32_t>(index)) & (slots_ - 1);
+    }
+    [[nodiscard]] T& at(std::uint32_t slot) const noexcept {
+        return slots_ <= block_slots ? only_[slot] : blocks_[slot / block_slots][slot % block_slots];
+    }
+
+    /// Has the block of a slot that is about to be used for the first time.
+    void provide(std::uint32_t slot) {
+        if (slots_ > block_slots && !blocks_[slot / block_slots]) {
+            blocks_[slot / block_slots] = std::make_unique<T[]>(block_slots);
+        }
+    }
+
+    /// What these elements own.
+    void release(std::size_t first, std::size_t end) noexcept {
+        if constexpr (!std::is_trivially_destructible_v<T>) {
+            for (; first < end; ++first) {
+                (*this)[first] = T{};
+            }
+        }
+    }
+
+    void erase_front(std::size_t count) noexcept {
+        BATON_ASSERT(count <= size_);
+        release(0, count);
+        size_ -= static_cast<std::uint32_t>(count);
+        if (size_ == 0 && slots_ > block_slots) {
+            keep_one_block();
+        } else if (size_ > 0) {
+            head_ = slot(count);
+        }
+    }
 
     void grow() noexcept {
-        std::vector<T> bigger(slots_.empty() ? size_min : slots_.size() * 2);
-        for (std::size_t i = 0; i < size_; ++i) {
+        BATON_ASSERT(slots_ <= std::numeric_limits<std::uint32_t>::max() / 4);
+        if (slots_ < block_slots) {
+            grow_block();
+        } else {
+            grow_table();
+        }
+        slots_ = std::max(slots_min, slots_ * 2);
+    }
+
+    void grow_block() {
+        Block bigger = std::make_unique<T[]>(std::max(slots_min, slots_ * 2));
+        for (std::uint32_t i = 0; i < size_; ++i) {
             bigger[i] = std::move((*this)[i]);
         }
-        slots_.swap(bigger);
+        only_ = std::move(bigger);
         head_ = 0;
     }
 
-    std::vector<T> slots_;  // A power of two of them, or none.
-    std::size_t head_ = 0;
-    std::size_t size_ = 0;
+    /// Of a full ring: the block with the first element becomes the first one, and what it has of the last elements moves into a
+    /// new one.
+    void grow_table() {
+        const std::uint32_t blocks = slots_ / block_slots;
+        std::unique_ptr<Block[]> table = std::make_unique<Block[]>(std::size_t{blocks} * 2);
+        for (std::uint32_t i = 0; i < blocks; ++i) {
+            table[i] = std::move(blocks == 1 ? only_ : blocks_[(head_ / block_slots + i) % blocks]);
+        }
+        head_ %= block_slots;
+        if (head_ > 0) {
+            table[blocks] = std::make_unique<T[]>(block_slots);
+            std::move(&table[0][0], &table[0][0] + head_, &table[blocks][0]);
+        }
+        blocks_ = std::move(table);
+    }
+
+    void keep_one_block() noexcept {
+        only_ = std::move(blocks_[head_ / block_slots]);
+        blocks_.reset();
+        slots_ = block_slots;
+        head_ = 0;
+    }
+
+    Block only_;                       // Of a short ring: all slots.
+    std::unique_ptr<Block[]> blocks_;  // Of a long one, of block_slots each; null: not used yet.
+    std::uint32_t slots_ = 0;          // A power of two, or none.
+    std::uint32_t head_ = 0;
+    std::uint32_t size_ = 0;
 };
 
 }  // namespace baton::channel

@@ -15,6 +15,7 @@
 
 #include "common/base/clock.hpp"
 #include "server/channel/message_log.hpp"
+#include "server/channel/on_demand.hpp"
 #include "server/channel/waiting_heap.hpp"
 
 namespace baton::channel {
@@ -50,7 +51,7 @@ public:
     [[nodiscard]] MonotonicTime next_time(MonotonicTime now) const noexcept;
     [[nodiscard]] std::uint64_t messages() const noexcept { return waiting_.size(); }
     [[nodiscard]] const Waiting* find(Offset offset) const noexcept;
-    [[nodiscard]] const std::map<Offset, Waiting>& waiting() const noexcept { return waiting_; }
+    [[nodiscard]] const std::map<Offset, Waiting>& waiting() const noexcept { return waiting_.map(); }
     /// Adds the runs of first .. end - 1, to be changed but for their offsets.
     void add(Offset first, Offset end, std::vector<Run*>& runs);
     /// Their batches have come into memory: what rests is counted there.
@@ -92,7 +93,7 @@ private:
     [[nodiscard]] bool is_current(const Entry<MonotonicTime>& entry) const noexcept;
     [[nodiscard]] bool is_current(const Entry<WallTime>& entry) const noexcept;
 
-    std::map<Offset, Waiting> waiting_;
+    OnDemandMap<std::map<Offset, Waiting>> waiting_;
     // Entries of messages that were taken stay until their time comes.
     WaitingHeap<Entry<MonotonicTime>> by_time_;
     WaitingHeap<Entry<WallTime>> by_wall_;

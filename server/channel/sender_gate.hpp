@@ -12,7 +12,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <vector>
 
 #include "common/base/memory_budget.hpp"
@@ -30,8 +29,19 @@ struct Room {
     Credit free;
 };
 
-/// How many messages are ready. Asked only when somebody is told: with many readers it is not at hand.
-using ReadyCount = std::function<std::uint64_t()>;
+/// How many messages are ready. Asked only when somebody is told: with many readers it is not at hand. Refers to a function
+/// object that lives as long as the call it is passed to.
+class ReadyCount {
+public:
+    template <class Count>
+    ReadyCount(const Count& count) noexcept  // NOLINT(google-explicit-constructor): a parameter, as std::function.
+        : count_{&count}, call_{[](const void* of) -> std::uint64_t { return (*static_cast<const Count*>(of))(); }} {}
+    [[nodiscard]] std::uint64_t operator()() const { return call_(count_); }
+
+private:
+    const void* count_;
+    std::uint64_t (*call_)(const void* of);
+};
 
 class SenderGate {
 public:

@@ -33,6 +33,20 @@ Bytes properties_of(const Run& message) noexcept {
     return cursor.next(view) ? view.properties : Bytes{};
 }
 
+void SubscriptionCounters::add(const SubscriptionCounters& other) noexcept {
+    for (const auto member : {&SubscriptionCounters::delivered, &SubscriptionCounters::redelivered,
+                              &SubscriptionCounters::settled, &SubscriptionCounters::purged, &SubscriptionCounters::retried,
+                              &SubscriptionCounters::rejected, &SubscriptionCounters::quarantined,
+                              &SubscriptionCounters::expired, &SubscriptionCounters::leases_ended,
+                              &SubscriptionCounters::dropped, &SubscriptionCounters::moved}) {
+        this->*member += other.*member;
+    }
+    if (other.last_dropped_count > 0) {
+        last_dropped_first = other.last_dropped_first;
+        last_dropped_count = other.last_dropped_count;
+    }
+}
+
 Subscription::Subscription(const SubscriptionContext& context, SubscriptionSettings settings)
     : context_{context},
       log_{context.log},
@@ -43,7 +57,6 @@ Subscription::Subscription(const SubscriptionContext& context, SubscriptionSetti
     if (!settings_.filter.empty()) {
         filter_ = KeyFilter::parse(settings_.filter).value_or(KeyFilter{});
     }
-    notes_.reader = settings_.id;
     apply_options();
 }
 
@@ -54,14 +67,14 @@ void Subscription::options_changed() {
 
 void Subscription::apply_options() {
     TenantWeights weights;
-    for (const auto& [tenant, weight] : context_.options.fair_weights) {
+    for (const auto& [tenant, weight] : context_.options->fair_weights) {
         weights[number_of(as_bytes(tenant))] = weight;
     }
-    const bool was_ordered = keys_.keys() > 0;
-    ready_.set_mode(is_ordered() || !context_.options.fair_by.empty() || !filter_.matches_all(),
-                    context_.options.fair_by, std::move(weights));
+    const bool was_ordered = keys_->keys() > 0;
+    ready_.set_mode(is_ordered() || !context_.options->fair_by.empty() || !filter_.matches_all(),
+                    context_.options->fair_by, std::move(weights));
     if (was_ordered && !is_ordered()) {
-        for (const Run& run : keys_.take_all()) {
+        for (const Run& run : keys_.edit().take_all()) {
             ready_.put(run);
         }
         keys_ = {};
@@ -86,7 +99,7 @@ void Subscription::detach(Receiver& receiver) {
     lease_turn_ -= static_cast<std::size_t>(place - receivers_.begin()) < lease_turn_ ? 1 : 0;
     receivers_.erase(place);
     exclusive_receivers_ -= receiver.is_exclusive ? 1 : 0;
-    if (receiver.is_exclusive || context_.options.is_exclusive) {
+    if (receiver.is_exclusive || context_.options->is_exclusive) {
         refresh_all();
     }
     wake();
@@ -128,7 +141,7 @@ bool Subscription::matches(Bytes properties) const noexcept {
 // Where each message has to be looked at this happens when it is absorbed.
 void Subscription::add_ruled(std::span<StoredBatch* const> batches) {
     wake();
-    if (is_ordered() || !context_.options.fair_by.empty()) {
+    if (is_ordered() || !context_.options->fair_by.empty()) {
         absorbs_at_once_ = true;
         return;
     }
@@ -214,7 +227,7 @@ void Subscription::route(const Run& message, const MessageView& view) {
 
 // Its time came while the broker was not there, as far as anybody can tell, and it was not given since.
 bool Subscription::is_late(const Run& message, const MessageRules& rules) const noexcept {
-    if (!present_until_ || !context_.options.drops_late || (!rules.delay && !rules.not_before) || message.attempt > 1) {
+    if (!present_until_ || !context_.options->drops_late || (!rules.delay && !rules.not_before) || message.attempt > 1) {
         return false;
     }
     const std::int64_t delay =
@@ -226,7 +239,7 @@ bool Subscription::is_late(const Run& message, const MessageRules& rules) const 
 void Subscription::admit(const Run& message, Bytes properties) {
     if (is_ordered()) {
         const std::uint64_t key = number_of(key_of(properties));
-        if (key != 0 && !keys_.admit(message, key)) {
+        if (key != 0 && !keys_.edit().admit(message, key)) {
             log_.note_remnant(*message.batch);
             return;
         }
@@ -238,12 +251,12 @@ void Subscription::absorb(std::uint64_t& budget) {
     if (!ready_.is_absorbing()) {
         return;
     }
-    const bool sees_everything = is_ordered() || !context_.options.fair_by.empty();
+    const bool sees_everything = is_ordered() || !context_.options->fair_by.empty();
     LogCursor& cursor = ready_.cursor();
     while (budget > 0 && log_.readable(cursor) > 0 && (sees_everything || ready_.taken() < filtered_ahead)) {
         Run head = log_.fresh_head(cursor);
         const bool has_properties = (head.batch->flags & batch_has_properties) != 0;
-        if (!has_properties && filter_.matches_all() && context_.options.fair_by.empty()) {
+        if (!has_properties && filter_.matches_all() && context_.options->fair_by.empty()) {
             ready_.put(log_.take_fresh(cursor, {head.count, head.bytes}));  // Without keys there is no order to keep.
             budget -= std::min<std::uint64_t>(budget, head.count);
             continue;
@@ -266,7 +279,7 @@ void Subscription::absorb(std::uint64_t& budget) {
 
 // Messages that were given to somebody, or wait, and can be given again. Their keys are theirs still.
 void Subscription::make_ready(const Run& run) {
-    if (!run.batch->has_rules && context_.options.age_max == Duration{}) {
+    if (!run.batch->has_rules && context_.options->age_max == Duration{}) {
         return ready_.put(run);
     }
     Run rest = run;
@@ -320,10 +333,13 @@ void Subscription::dispatch(StepBudget& budget) {
     do {
         absorb(budget.messages);
         const auto given = dispatcher_.run(ready_, budget.slices, now);
-        in_flight_ += given.messages;
-        counters_.delivered += given.messages;
-        counters_.redelivered += given.redelivered;
-        note_lease_end(given.messages > 0 ? given.lease_end : UINT32_MAX);
+        if (given.messages > 0) {
+            in_flight_ += given.messages;
+            SubscriptionCounters& counters = counters_.edit();
+            counters.delivered += given.messages;
+            counters.redelivered += given.redelivered;
+            note_lease_end(given.lease_end);
+        }
     } while (ready_.is_absorbing() && !budget.is_spent() && ready_.taken() == 0 && log_.readable(cursor()) > 0 &&
              dispatcher_.has_candidates());
     if (cursor().offset() != before) {
@@ -390,7 +406,7 @@ void Subscription::note_next_due() {
     }
     if (has_age_limit() && log_.readable(cursor()) > 0) {
         const Duration age = age_of(*log_.fresh_head(cursor()).batch, context_.clock);
-        next = std::min(next, now + std::max(context_.options.age_max - age, Duration{}));
+        next = std::min(next, now + std::max(context_.options->age_max - age, Duration{}));
     }
     if (has_age_limit() && ready_.taken() > 0) {
         next = std::min(next, next_age_check_);
@@ -443,7 +459,7 @@ bool Subscription::release_due(std::uint64_t& budget) {
 bool Subscription::may_leave(const Run& message) const noexcept {
     const StoredBatch& batch = *message.batch;
     const bool is_on_disk = batch.index != 0 || batch.block != nullptr;
-    return is_on_disk && context_.options.kind != Kind::stream && !is_ordered() && !wants_messages() &&
+    return is_on_disk && context_.options->kind != Kind::stream && !is_ordered() && !wants_messages() &&
            (!batch.has_rules || rules_of(properties_of(message)).priority == 0);
 }
 
@@ -496,7 +512,7 @@ void Subscription::end_leases() {
         Ring<Run> ended;
         const auto next = receiver.in_flight.take_ended(now, runs, ended);
         if (!ended.empty()) {
-            counters_.leases_ended += before - receiver.in_flight.messages();
+            counters_.edit().leases_ended += before - receiver.in_flight.messages();
             come_back_later(std::move(ended));
             refresh(receiver);
         }
@@ -516,8 +532,8 @@ std::optional<Duration> Subscription::life_left(const Run& message) const noexce
     if (message.batch->has_rules) {
         life = rules_of(properties_of(message)).ttl;
     }
-    if (context_.options.age_max > Duration{} && context_.options.kind != Kind::stream) {
-        life = std::min(life.value_or(Duration::max()), context_.options.age_max);
+    if (context_.options->age_max > Duration{} && context_.options->kind != Kind::stream) {
+        life = std::min(life.value_or(Duration::max()), context_.options->age_max);
     }
     return life ? std::optional{*life - age_of(*message.batch, context_.clock)} : std::nullopt;
 }
@@ -555,7 +571,7 @@ bool Subscription::expire_old(std::uint64_t& budget) {
     LogCursor& cursor = ready_.cursor();
     while (log_.readable(cursor) > 0) {
         Run head = log_.fresh_head(cursor);
-        if (age_of(*head.batch, context_.clock) < context_.options.age_max) {
+        if (age_of(*head.batch, context_.clock) < context_.options->age_max) {
             break;
         }
         if (budget == 0) {
@@ -592,7 +608,7 @@ bool Subscription::expire_old_ready(std::uint64_t& budget) {
         const std::vector<Run> oldest = ready_.runs(from, runs_max);
         for (const Run& run : oldest) {
             const bool is_age_known = run.batch->is_resident || run.batch->time != WallTime{};  // Else when it is read.
-            if (is_age_known && age_of(*run.batch, context_.clock) < context_.options.age_max) {
+            if (is_age_known && age_of(*run.batch, context_.clock) < context_.options->age_max) {
                 return false;
             }
             for (Offset offset = run.is_kept || !is_age_known ? run.end() : run.first; offset < run.end(); ++offset) {

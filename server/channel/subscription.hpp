@@ -27,6 +27,7 @@
 #include "server/channel/key_filter.hpp"
 #include "server/channel/key_order.hpp"
 #include "server/channel/message_rules.hpp"
+#include "server/channel/on_demand.hpp"
 #include "server/channel/reader_image.hpp"
 #include "server/channel/reader_turns.hpp"
 #include "server/channel/ready_messages.hpp"
@@ -41,7 +42,7 @@ struct SubscriptionContext {
     MessageLog& log;
     ChannelEvents& events;
     const Clock& clock;
-    const ChannelOptions& options;
+    const SharedOptions& options;  ///< May become others.
     Prng& prng;
     ReaderTurns& turns;
 };
@@ -59,6 +60,9 @@ struct SubscriptionCounters {
     std::uint64_t moved = 0;          ///< To another channel.
     Offset last_dropped_first = 0;    ///< The last range of those that were dropped for lack of room; 0: none.
     std::uint64_t last_dropped_count = 0;
+
+    /// The sums of both; the last range that was dropped is the other's, if it has one.
+    void add(const SubscriptionCounters& other) noexcept;
 };
 
 /// Work on all messages of a state with offsets below `end`, in steps: how far it has got. What comes to the state behind
@@ -211,12 +215,12 @@ public:
     // --- Questions -----------------------------------------------------------------------------------------------------
 
     /// Messages that nobody holds and whose time has come, also those behind a busy key.
-    [[nodiscard]] std::uint64_t ready() const noexcept { return ready_.total() + keys_.messages(); }
+    [[nodiscard]] std::uint64_t ready() const noexcept { return ready_.total() + keys_->messages(); }
     [[nodiscard]] std::uint64_t delayed() const noexcept { return schedule_.messages(); }
     [[nodiscard]] std::uint64_t quarantined() const noexcept { return quarantine_.size(); }
     /// With receivers, on their way back from them or to another channel, or about to be settled by a step.
     [[nodiscard]] std::uint64_t in_flight() const noexcept { return in_flight_ + moving_messages_; }
-    [[nodiscard]] const SubscriptionCounters& counters() const noexcept { return counters_; }
+    [[nodiscard]] const SubscriptionCounters& counters() const noexcept { return *counters_; }
     [[nodiscard]] bool wants_messages() const noexcept { return dispatcher_.has_candidates(); }
     [[nodiscard]] bool is_blocked_on_disk() const noexcept {
         return ready_.count() == 0 &&
@@ -226,19 +230,20 @@ public:
     void note_head_wait();
     [[nodiscard]] Offset oldest_offset() const noexcept;
     /// The subscription that has it to itself, if one has.
-    [[nodiscard]] bool is_exclusive() const noexcept { return context_.options.is_exclusive || exclusive_receivers_ > 0; }
+    [[nodiscard]] bool is_exclusive() const noexcept { return context_.options->is_exclusive || exclusive_receivers_ > 0; }
     /// For ReaderTurns.
     [[nodiscard]] ReaderTurn& turn() noexcept { return turn_; }
-    [[nodiscard]] bool is_ordered() const noexcept { return context_.options.is_ordered_by_key; }
+    [[nodiscard]] bool is_ordered() const noexcept { return context_.options->is_ordered_by_key; }
 
     // --- Durable channels ------------------------------------------------------------------------------------------------
 
-    [[nodiscard]] ReaderNotes& notes() noexcept { return notes_; }
-    [[nodiscard]] bool has_notes() const noexcept { return is_noting_ && notes_.is_needed(cursor().offset()); }
+    [[nodiscard]] ReaderNotes& notes() noexcept { return notes_.edit(); }
+    [[nodiscard]] bool has_notes() const noexcept { return is_noting_ && notes_->is_needed(cursor().offset()); }
     /// The reader's state is saved: from now on changes are noted.
     void begin_notes() noexcept {
         is_noting_ = true;
-        notes_.written_cursor = cursor().offset();
+        notes_.edit().reader = settings_.id;
+        notes_.edit().written_cursor = cursor().offset();
     }
     /// For a saved state with this cursor, which is the reader's or was: adds to `saved` what is different about the messages with
     /// offsets from `from` on and below `end`, as far as the budget of runs of messages allows. Returns where to go on; `end`: it
@@ -247,7 +252,7 @@ public:
                                      std::uint64_t& budget) const;
     /// About how many of them are of one message each.
     [[nodiscard]] std::size_t single_entries() const noexcept {
-        return schedule_.waiting().size() + quarantine_.size() + keys_.messages() + cursor().skipped().size();
+        return schedule_.waiting().size() + quarantine_.size() + keys_->messages() + cursor().skipped().size();
     }
     /// Restoring. `newest`: the time of the newest message: until then the broker was there.
     void begin_restore(WallTime newest) noexcept { present_until_ = newest; }
@@ -271,7 +276,7 @@ private:
     void note_next_due();
     void note_lease_end(std::uint32_t end);
     [[nodiscard]] bool has_age_limit() const noexcept {
-        return context_.options.age_max > Duration{} && context_.options.kind != Kind::stream;
+        return context_.options->age_max > Duration{} && context_.options->kind != Kind::stream;
     }
     void put_off(const Run& message, const Schedule::Due& due, bool has_key);
 
@@ -370,7 +375,7 @@ private:
     SubscriptionSettings settings_;
     KeyFilter filter_;
     ReadyMessages ready_;
-    KeyOrder keys_;
+    OnDemand<KeyOrder> keys_;
     Schedule schedule_;
     struct Quarantined {
         Run run;
@@ -378,8 +383,8 @@ private:
     };
     void put_into_quarantine(const Run& message, std::shared_ptr<const QuarantineNote> note);
     [[nodiscard]] std::optional<Quarantined> take_out_of_quarantine(Offset offset);
-    std::map<Offset, Quarantined> quarantine_;  // One message each.
-    std::map<Offset, Moving> moving_;           // By their first offsets. In flight: of steps.
+    OnDemandMap<std::map<Offset, Quarantined>> quarantine_;  // One message each.
+    OnDemandMap<std::map<Offset, Moving>> moving_;           // By their first offsets. In flight: of steps.
     std::uint64_t moving_messages_ = 0;
     Dispatcher dispatcher_;
     std::vector<Receiver*> receivers_;  // In the order in which they were attached.
@@ -403,18 +408,21 @@ private:
     std::uint32_t earliest_lease_end_ = UINT32_MAX;  // none of those before it ends before this.
     MonotonicTime next_age_check_{};
 
-    ReaderNotes notes_;
+    OnDemand<ReaderNotes> notes_;
     bool is_noting_ = false;
     std::optional<WallTime> present_until_;  // While it is restored.
     bool is_draining_ = false;
     bool has_left_ = false;  // Its cursor is gone.
     bool may_dispatch_ = true;  // Something has changed since the last dispatch.
     Wait head_wait_;
-    Settlement settlement_;      // Used during settle only.
-    std::vector<Run> released_;    // Their keys are free now; used during release_keys only.
+    struct Scratch {
+        Settlement settlement;      // During settle only.
+        std::vector<Run> released;  // Their keys are free now; during release_keys only.
+    };
+    OnDemand<Scratch> scratch_;
     bool is_releasing_ = false;
     bool absorbs_at_once_ = false;  // Something that came has a time.
-    SubscriptionCounters counters_;
+    OnDemand<SubscriptionCounters> counters_;
 };
 
 /// How long ago it was accepted.

@@ -42,7 +42,7 @@ std::vector<Subscription::Entry> Subscription::entries(std::optional<MessageStat
     };
     if (wants(MessageState::ready)) {
         add_runs(ready_.runs(from, limit + 1), MessageState::ready, nullptr);
-        add_runs(keys_.waiting(from, limit + 1), MessageState::ready, nullptr);
+        add_runs(keys_->waiting(from, limit + 1), MessageState::ready, nullptr);
     }
     if (wants(MessageState::in_flight)) {
         for (const Receiver* receiver : receivers_) {
@@ -118,7 +118,7 @@ void Subscription::add_held(const StoredBatch& batch, std::vector<Run>& held) co
     for (const Ring<Run>& runs : coming_back_) {
         add_from_ring(runs);
     }
-    keys_.visit_waiting(batch.base, end, add);
+    keys_->visit_waiting(batch.base, end, add);
     ready_.visit(batch, add);
 }
 
@@ -235,7 +235,7 @@ Offset Subscription::oldest_offset() const noexcept {
 
 // Also those that have not been looked at.
 std::optional<Subscription::Chosen> Subscription::take_ready_before(Sweep& sweep) {
-    if (const auto run = keys_.take_before(sweep.end)) {
+    if (const auto run = keys_.edit().take_before(sweep.end)) {
         return Chosen{*run, Key::free};
     }
     if (const auto run = ready_.take_before(sweep.end)) {
@@ -272,7 +272,7 @@ std::uint64_t Subscription::drop_ready(Sweep& sweep, std::uint64_t& runs) {
         count += chosen->run.count;
         forget(chosen->run, chosen->key);
     }
-    counters_.purged += count;
+    counters_.edit().purged += count;
     for (Receiver* receiver : receivers_) {
         receiver->is_passed_over = false;  // Nobody waits for byte credit for a message that is gone.
     }
@@ -299,7 +299,7 @@ std::optional<Run> Subscription::take_any() {
     if (!moving_.empty()) {
         return moving_.extract(moving_.begin()).mapped().run;
     }
-    const auto run = keys_.take_before(UINT64_MAX);
+    const auto run = keys_.edit().take_before(UINT64_MAX);
     return run ? run : ready_.take_before(UINT64_MAX);
 }
 
@@ -350,7 +350,7 @@ bool Subscription::retry_one(Offset offset) {
 void Subscription::put_retried(const Run& message) {
     const bool is_looked_at = is_ordered() && message.batch->is_resident;
     const std::uint64_t key = is_looked_at ? number_of(key_of(properties_of(message))) : 0;
-    if (key == 0 || keys_.admit(message, key)) {
+    if (key == 0 || keys_.edit().admit(message, key)) {
         ready_.put(message);
     }
 }
@@ -409,7 +409,7 @@ std::optional<Subscription::Chosen> Subscription::take_held(MessageState state, 
             if (const auto run = ready_.take_at(offset)) {
                 return Chosen{*run, key_of_ready(*run)};
             }
-            const auto run = keys_.take_at(offset);
+            const auto run = keys_.edit().take_at(offset);
             return run ? std::optional{Chosen{*run, Key::free}} : std::nullopt;
         }
         case MessageState::delayed: {
@@ -439,7 +439,7 @@ std::uint64_t Subscription::drop(MessageState state, std::span<const Offset> off
     for (const Offset offset : offsets) {
         if (const auto chosen = take_chosen(state, offset)) {
             ++count;
-            ++counters_.dropped;
+            ++counters_.edit().dropped;
             forget(chosen->run, chosen->key);
         }
     }
@@ -459,7 +459,7 @@ std::uint64_t Subscription::drop_some(MessageState state, Sweep& sweep, std::uin
             break;
         }
         const auto chosen = take_chosen(state, *next);
-        ++counters_.dropped;
+        ++counters_.edit().dropped;
         forget(chosen->run, chosen->key);
         sweep.next = *next + 1;
     }
@@ -470,7 +470,7 @@ std::uint64_t Subscription::drop_some(MessageState state, Sweep& sweep, std::uin
 // --- Durable channels ----------------------------------------------------------------------------------------------------
 
 void Subscription::clear() noexcept {
-    static_cast<void>(keys_.take_all());
+    static_cast<void>(keys_.edit().take_all());
     static_cast<void>(ready_.take_all());
     keys_ = {};
     schedule_ = {};
@@ -486,7 +486,7 @@ void Subscription::restore(const ReaderEntry& entry, StoredBatch& batch, Offset 
     Run run = log_.restored_run(batch, first, end, entry.attempt);
     run.is_kept = entry.kind == ReaderEntryKind::kept;
     const bool has_properties = (batch.flags & batch_has_properties) != 0;
-    const std::uint32_t attempts_max = context_.options.attempts_max;
+    const std::uint32_t attempts_max = context_.options->attempts_max;
     const bool has_attempts_left = attempts_max == 0 || entry.attempt <= attempts_max;
     if (entry.kind != ReaderEntryKind::quarantined && !has_attempts_left) {
         // It was started for the last time when the broker died. That attempt has failed.
@@ -536,7 +536,7 @@ void Subscription::restore_at_rest(const ReaderEntry& entry, const Run& message)
         waiting.was_delivered = !is_own_time;
         is_own_time ? put_off(waiting, {.at{}, .wall = entry.due}, false)
                     : put_off(waiting, {.at = context_.clock.now() + std::chrono::microseconds{left}, .wall{}}, true);
-    } else if (entry.kind == ReaderEntryKind::waiting && is_own_time && context_.options.drops_late && present_until_ &&
+    } else if (entry.kind == ReaderEntryKind::waiting && is_own_time && context_.options->drops_late && present_until_ &&
                present_until_->us < entry.due.us) {
         expire(message, Key::free);
     } else {
@@ -547,7 +547,7 @@ void Subscription::restore_at_rest(const ReaderEntry& entry, const Run& message)
 void Subscription::restore_waiting(const Run& message, Bytes properties, WallTime due) {
     const std::uint64_t key = is_ordered() ? number_of(key_of(properties)) : 0;
     const std::int64_t left = due.us - context_.clock.wall_now().us;
-    const bool has_key = key != 0 && keys_.try_claim(key);
+    const bool has_key = key != 0 && keys_.edit().try_claim(key);
     put_off(message,
             {.at = context_.clock.now() + std::chrono::microseconds{std::max<std::int64_t>(left, 0)}, .wall{}},
             has_key || key == 0);

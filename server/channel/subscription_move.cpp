@@ -173,7 +173,7 @@ void Subscription::take_out(const Run& message, MessageState state, MoveStep& st
         moving.run = *ready;
         moving.key = Key::held;
     } else {
-        const auto waiting = keys_.take_at(offset);
+        const auto waiting = keys_.edit().take_at(offset);
         BATON_ASSERT(waiting);
         moving.run = *waiting;
     }
@@ -214,7 +214,7 @@ void Subscription::finish_move(Offset offset, bool is_moved) {
     }
     --moving_messages_;
     if (is_moved) {
-        ++counters_.moved;
+        ++counters_.edit().moved;
         forget(one.run, one.key);
     } else {
         put_back(one);

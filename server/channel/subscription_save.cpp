@@ -98,7 +98,7 @@ std::vector<ReaderEntry> Subscription::held_entries(Offset from, std::uint64_t& 
     };
     const std::size_t one_more = std::min<std::uint64_t>(limit, SIZE_MAX - 1) + 1;
     add_ready(ready_.runs(from, one_more));
-    add_ready(keys_.waiting(from, one_more));
+    add_ready(keys_->waiting(from, one_more));
     RunMerge in_hand{from};
     for (const Receiver* receiver : receivers_) {
         in_hand.add(receiver->in_flight.runs());

@@ -15,29 +15,30 @@ SettleRange Subscription::settle(Receiver& receiver, const SettleRange& range, s
     if (range.count == 0) {
         return rest;
     }
-    settlement_.clear();
+    Settlement& settlement = scratch_.edit().settlement;
+    settlement.clear();
     SettleLimit limit{.left = work, .is_by_message = range.outcome != Outcome::done || is_ordered()};
     std::uint32_t count = 0;
     InFlight& held = receiver.in_flight;
     const std::uint64_t held_before = held.messages();
     switch (range.outcome) {
         case Outcome::done:
-            count = held.take(range, settlement_, limit);
-            for (const Run& run : settlement_.held) {
-                counters_.settled += run.count;
+            count = held.take(range, settlement, limit);
+            counters_.edit().settled += held_before - held.messages();
+            for (const Run& run : settlement.held) {
                 forget(run, Key::held);
             }
             break;
         case Outcome::give_back:
-            count = held.take(range, settlement_, limit);
-            for (const Run& run : settlement_.held) {
+            count = held.take(range, settlement, limit);
+            for (const Run& run : settlement.held) {
                 come_back(run);
             }
             break;
         case Outcome::retry:
-            count = held.take(range, settlement_, limit);
-            for (const Run& run : settlement_.held) {
-                counters_.retried += run.count;
+            count = held.take(range, settlement, limit);
+            for (const Run& run : settlement.held) {
+                counters_.edit().retried += run.count;
                 if (run.attempt < std::numeric_limits<std::uint32_t>::max() && has_attempts_left(run)) {
                     const Duration wait = range.argument == retry_by_back_off
                                               ? back_off(run.attempt)
@@ -50,9 +51,9 @@ SettleRange Subscription::settle(Receiver& receiver, const SettleRange& range, s
             }
             break;
         case Outcome::reject:
-            count = held.take(range, settlement_, limit);
-            for (const Run& run : settlement_.held) {
-                counters_.rejected += run.count;
+            count = held.take(range, settlement, limit);
+            for (const Run& run : settlement.held) {
+                counters_.edit().rejected += run.count;
                 quarantine(run, QuarantineReason::rejected, note, &receiver, Key::held);
             }
             break;
@@ -60,8 +61,8 @@ SettleRange Subscription::settle(Receiver& receiver, const SettleRange& range, s
             const Duration wished = std::chrono::milliseconds{range.argument};
             const std::uint32_t end = lease_end(context_.clock.now(), range.argument == 0 ? receiver.lease : wished);
             limit.is_by_message = false;
-            count = held.extend(range, end, settlement_, limit);
-            for (const Run& run : settlement_.held) {
+            count = held.extend(range, end, settlement, limit);
+            for (const Run& run : settlement.held) {
                 note_lease_end(run.lease_end);
                 log_.note_remnant(*run.batch);
             }
@@ -69,10 +70,10 @@ SettleRange Subscription::settle(Receiver& receiver, const SettleRange& range, s
         }
         case Outcome::started:
             limit.is_by_message = false;
-            count = held.start(range, settlement_, limit);
+            count = held.start(range, settlement, limit);
             if (is_noting_) {
-                for (const Run& run : settlement_.held) {
-                    notes_.note_started(run.first, run.count, run.attempt);
+                for (const Run& run : settlement.held) {
+                    notes_.edit().note_started(run.first, run.count, run.attempt);
                 }
                 note_change();
             }
@@ -86,7 +87,7 @@ SettleRange Subscription::settle(Receiver& receiver, const SettleRange& range, s
     rest.first += count;
     rest.count -= count;
     in_flight_ -= held_before - held.messages();
-    for (const SettleRange& lost : settlement_.lost) {
+    for (const SettleRange& lost : settlement.lost) {
         context_.events.settle_refused(receiver.address, lost, Errc::lost_lease);
     }
     refresh(receiver);
@@ -95,7 +96,7 @@ SettleRange Subscription::settle(Receiver& receiver, const SettleRange& range, s
 
 // Whether there may be one more attempt after the one that is under way.
 bool Subscription::has_attempts_left(const Run& run) const noexcept {
-    const std::uint32_t attempts_max = context_.options.attempts_max;
+    const std::uint32_t attempts_max = context_.options->attempts_max;
     return attempts_max == 0 || run.attempt < attempts_max;
 }
 
@@ -164,7 +165,7 @@ void Subscription::come_back_whole(Run run) {
 }
 
 Duration Subscription::back_off(std::uint32_t attempt) noexcept {
-    const ChannelOptions& options = context_.options;
+    const ChannelOptions& options = *context_.options;
     const double factor = std::max(options.retry_factor_percent, 100U) / 100.0;
     const double first = std::chrono::duration<double>{options.retry_first}.count();
     const double longest = std::chrono::duration<double>{options.retry_max}.count();
@@ -195,7 +196,7 @@ void Subscription::note_entry(const Run& run, ReaderEntryKind kind, WallTime due
                               std::shared_ptr<const QuarantineNote> note) {
     if (is_noting_) {
         note_change();
-        notes_.note({.first = run.first,
+        notes_.edit().note({.first = run.first,
                      .end = run.end(),
                      .kind = kind,
                      .attempt = run.attempt,
@@ -209,7 +210,7 @@ void Subscription::note_entry(const Run& run, ReaderEntryKind kind, WallTime due
 // This reader is done with it.
 void Subscription::forget(const Run& run, Key key) {
     if (is_noting_) {
-        notes_.note_settled(run.first, run.count);
+        notes_.edit().note_settled(run.first, run.count);
         note_change();
     }
     if (key == Key::held && is_ordered()) {
@@ -230,17 +231,17 @@ void Subscription::release_keys(const Run& run) {
         if (key == 0) {
             continue;
         }
-        if (const auto next = keys_.release(key)) {
-            released_.push_back(*next);
+        if (const auto next = keys_.edit().release(key)) {
+            scratch_.edit().released.push_back(*next);
         }
     }
     // Those that are too old release their keys in turn: here, and not one inside the other.
     if (std::exchange(is_releasing_, true)) {
         return;
     }
-    while (!released_.empty()) {
-        const Run next = released_.back();
-        released_.pop_back();
+    for (auto& released = scratch_.edit().released; !released.empty();) {
+        const Run next = released.back();
+        released.pop_back();
         wake();
         put_if_young(next);
     }
@@ -254,7 +255,7 @@ void Subscription::quarantine(const Run& run, QuarantineReason reason, std::stri
                        .time = context_.clock.wall_now(),
                        .note = std::string{text},
                        .receiver = receiver != nullptr ? receiver->name : std::string{}});
-    counters_.quarantined += run.count;
+    counters_.edit().quarantined += run.count;
     log_.note_remnant(*run.batch);
     note_entry(run, ReaderEntryKind::quarantined, {}, note);
     Run rest = run;
@@ -285,8 +286,8 @@ std::optional<Subscription::Quarantined> Subscription::take_out_of_quarantine(Of
 }
 
 void Subscription::expire(const Run& run, Key key) {
-    counters_.expired += run.count;
-    if (context_.options.quarantines_expired) {
+    counters_.edit().expired += run.count;
+    if (context_.options->quarantines_expired) {
         quarantine(run, QuarantineReason::expired, {}, nullptr, key);
     } else {
         forget(run, key);
@@ -294,12 +295,13 @@ void Subscription::expire(const Run& run, Key key) {
 }
 
 void Subscription::note_drop(const Run& run) {
-    counters_.dropped += run.count;
-    if (counters_.last_dropped_first + counters_.last_dropped_count != run.first) {
-        counters_.last_dropped_first = run.first;
-        counters_.last_dropped_count = 0;
+    SubscriptionCounters& counters = counters_.edit();
+    counters.dropped += run.count;
+    if (counters.last_dropped_first + counters.last_dropped_count != run.first) {
+        counters.last_dropped_first = run.first;
+        counters.last_dropped_count = 0;
     }
-    counters_.last_dropped_count += run.count;
+    counters.last_dropped_count += run.count;
 }
 
 std::uint64_t Subscription::drop_oldest(std::uint64_t count) {

@@ -9,18 +9,19 @@
 namespace baton::channel {
 
 bool Subscription::begin_step(Receiver& receiver, std::span<const SettleRange> ranges, std::vector<Offset>& held) {
-    settlement_.clear();
+    Settlement& settlement = scratch_.edit().settlement;
+    settlement.clear();
     InFlight& in_flight = receiver.in_flight;
     for (const SettleRange& range : ranges) {
-        in_flight.take(range, settlement_);
+        in_flight.take(range, settlement);
     }
-    if (!settlement_.lost.empty()) {
-        for (const Run& run : settlement_.held) {
+    if (!settlement.lost.empty()) {
+        for (const Run& run : settlement.held) {
             in_flight.put_back(run);
         }
         return false;
     }
-    for (const Run& run : settlement_.held) {
+    for (const Run& run : settlement.held) {
         held.push_back(run.first);
         in_flight_ -= run.count;
         moving_messages_ += run.count;
@@ -46,7 +47,7 @@ void Subscription::finish_step(std::span<const Offset> held, bool is_done) {
         const Run& run = moving.run;
         moving_messages_ -= run.count;
         if (is_done) {
-            counters_.settled += run.count;
+            counters_.edit().settled += run.count;
             forget(run, Key::held);
             continue;
         }

@@ -183,8 +183,7 @@ Json create_channel(ChannelDirectory& directory, std::string_view name, const Js
         }
         channel = *made;
     } else if (options != channel->options()) {
-        channel->reconfigure(options);
-        directory.touch(*channel);
+        directory.reconfigure(*channel, options);
     }
     return {{"ok", true}, {"created", is_new}, {"channel", settings_json(*channel)}};
 }

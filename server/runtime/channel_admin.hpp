@@ -29,6 +29,8 @@ public:
     [[nodiscard]] virtual Payload read_block(channel::Channel& channel, const storage::BlockRef& ref) = 0;
     /// Closes its links and forgets the channel.
     virtual void erase(std::string_view name) = 0;
+    /// The channel has these options from now on.
+    virtual void reconfigure(channel::Channel& channel, const channel::ChannelOptions& options) = 0;
     /// The channel may have something to dispatch.
     virtual void touch(channel::Channel& channel) = 0;
     [[nodiscard]] virtual std::vector<std::string> names() const = 0;

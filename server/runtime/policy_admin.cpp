@@ -183,8 +183,7 @@ Json policy_part(ChannelDirectory& directory, const Json& request) {
             }
             ++different;
             if (is_applying) {
-                channel.reconfigure(options);
-                directory.touch(channel);
+                directory.reconfigure(channel, options);
             }
         } catch (const Refusal& refusal) {
             ++refused;

@@ -574,7 +574,7 @@ ShardBroker::Slot& ShardBroker::add_slot(const std::string& name, const channel:
     auto slot = std::make_unique<Slot>();
     slot->id = ChannelId{next_channel_++};
     slot->channel =
-        std::make_unique<channel::Channel>(name, options, *this, clock_, state_.memory, durability);
+        std::make_unique<channel::Channel>(name, options_.share(options), *this, clock_, state_.memory, durability);
     if (is_draining_) {
         slot->channel->begin_drain();
     }
@@ -792,6 +792,11 @@ void ShardBroker::dismantle_some() {
     while (!dying_.empty() && dying_.front()->dismantle(items)) {
         dying_.pop_front();
     }
+}
+
+void ShardBroker::reconfigure(channel::Channel& channel, const channel::ChannelOptions& options) {
+    channel.reconfigure(options_.share(options));
+    touch(channel);
 }
 
 void ShardBroker::touch(channel::Channel& channel) { touch(*slot_of(by_name_.at(channel.name()))); }

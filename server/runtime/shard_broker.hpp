@@ -153,6 +153,7 @@ private:
                                                    const channel::ChannelOptions& options) override;
     [[nodiscard]] Payload read_block(channel::Channel& channel, const storage::BlockRef& ref) override;
     void erase(std::string_view name) override;
+    void reconfigure(channel::Channel& channel, const channel::ChannelOptions& options) override;
     void touch(channel::Channel& channel) override;
     [[nodiscard]] std::vector<std::string> names() const override;
     [[nodiscard]] const BrokerState& broker_state() const override { return state_; }
@@ -266,6 +267,7 @@ private:
     std::unique_ptr<ShardStore> store_;  ///< Null: no data directory. Outlives the channels, which refer to its log.
     std::unordered_map<channel::SessionId, SessionEvents*> sessions_;
     std::unordered_map<std::string, ChannelId> by_name_;
+    channel::OptionsPool options_;  // Of channels.
     std::unordered_map<std::string, Hidden> hidden_;
     std::unordered_map<ChannelId, std::unique_ptr<Slot>> slots_;
     std::vector<ChannelId> durable_;  ///< In the order of their making; some may be gone.

@@ -74,8 +74,8 @@ void Session::move_away() noexcept {
     Moved moved{.descriptor = {}, .unread = {}, .greeting = protocol_.greeting(), .peer = peer_, .id = protocol_.id()};
     auto descriptor = io_.release(moved.unread);
     if (!descriptor) {
-        close_text_ = descriptor.error().message();
-        spdlog::warn("session {} from {} is closed: {}", protocol_.id().value(), peer_, close_text_);
+        is_end_logged_ = true;
+        spdlog::warn("session {} from {} is closed: {}", protocol_.id().value(), peer_, descriptor.error().message());
         return;
     }
     has_moved_ = true;
@@ -150,7 +150,7 @@ void Session::on_turn_end() noexcept {
 void Session::on_write_progress(std::size_t unsent_bytes) noexcept { protocol_.on_write_progress(unsent_bytes); }
 
 void Session::on_closed(std::error_code reason) noexcept {
-    if (!close_text_.empty() || has_moved_) {
+    if (is_end_logged_ || has_moved_) {
         // Said when it was decided.
     } else if (!reason || reason == asio::error::eof) {
         spdlog::debug("session {} from {} ended", protocol_.id().value(), peer_);
@@ -171,7 +171,7 @@ void Session::close_after_flush(wire::Status reason, const std::string& text) no
     if (reason != wire::Status::draining) {
         spdlog::info("session {} from {} is closed: {}: {}", protocol_.id().value(), peer_, wire::to_string(reason), text);
     }
-    close_text_ = text;
+    is_end_logged_ = true;
     is_finishing_ = true;
     shard_.mark_dirty(*this);
 }

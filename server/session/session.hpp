@@ -70,12 +70,12 @@ private:
     SessionProtocol protocol_;
     net::ConnectionIo io_;
     runtime::Shard* next_shard_ = nullptr;  ///< Where it goes on.
-    bool has_moved_ = false;     ///< It goes on there: what ends here is no connection.
     std::vector<std::byte> unread_;  ///< Came with it.
-    bool is_finishing_ = false;  ///< Close once the outbox is written.
-    bool is_finished_ = false;   ///< The socket has been told.
     std::uint64_t bytes_heard_ = 0;  ///< Received when the last deadline came.
-    std::string close_text_;     ///< Why the broker closes, for the log.
+    bool has_moved_ = false;      ///< It goes on there: what ends here is no connection.
+    bool is_end_logged_ = false;  ///< It was said why the broker closes.
+    bool is_finishing_ = false;   ///< Close once the outbox is written.
+    bool is_finished_ = false;    ///< The socket has been told.
 };
 
 }  // namespace baton::session

@@ -35,7 +35,7 @@ struct TurnShape {
 class BrokerPath final : private channel::ChannelEvents {
 public:
     explicit BrokerPath(const TurnShape& shape = {})
-        : shape_{shape}, channel_{"bench", {}, *this, clock_, budget_}, links_(shape.receivers + 1U) {
+        : shape_{shape}, channel_{"bench", channel::ChannelOptions{}, *this, clock_, budget_}, links_(shape.receivers + 1U) {
         prepare_input();
         static_cast<void>(channel_.attach_sender(address(sender_link), {}));
         channel_.announce_credit(address(sender_link));

@@ -63,7 +63,7 @@ TEST(ChannelLife, DestructionTakesPromisesBack) {
     RecordingEvents events;
     const ManualClock clock;
     {
-        Channel channel{"c", {}, events, clock, budget};
+        Channel channel{"c", ChannelOptions{}, events, clock, budget};
         (void)channel.attach_sender(link_of(1), {});
         channel.announce_credit(link_of(1));
         EXPECT_GT(budget.used(), 0U);

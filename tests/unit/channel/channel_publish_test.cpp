@@ -159,7 +159,7 @@ TEST(ChannelPublish, ADuplicateOfAParkedMessageIsConfirmedWithIt) {
     world.publish(2, 1, {"x", "y"});
     world.publish(1, 1, {"a"});
     EXPECT_EQ(world.happened(), (Lines{"confirmed 2 2"}));
-    world.channel.reconfigure({.messages_max = 3});
+    world.channel.reconfigure(ChannelOptions{.messages_max = 3});
     EXPECT_EQ(world.happened(), (Lines{"confirmed 1 1"}));
 }
 

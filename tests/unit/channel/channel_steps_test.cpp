@@ -62,7 +62,7 @@ TEST_F(ChannelSteps, RoomThatIsGivenBackGoesToWhoWaits) {
 TEST_F(ChannelSteps, LimitsThatShrinkMeanwhileDoNotMatter) {
     open({.messages_max = 3});
     EXPECT_EQ(send({"a", "b"}), ok);
-    channel().reconfigure({.messages_max = 1});
+    channel().reconfigure(ChannelOptions{.messages_max = 1});
     channel().finish_step(id, true);
     EXPECT_EQ(channel().stats().stored, 2U);
 }

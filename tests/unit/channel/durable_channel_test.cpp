@@ -126,7 +126,7 @@ TEST_F(DurableChannel, ADiskThatIsFullRefusesBehindWhatWaitsAndRecovers) {
 }
 
 TEST_F(DurableChannel, WhatIsParkedWhenTheDiskIsFullIsRefusedBeforeWhatComesLater) {
-    channel().reconfigure({.messages_max = 1});
+    channel().reconfigure(ChannelOptions{.messages_max = 1});
     world().attach_sender(1, 5);
     world().attach_sender(2, 6);
     world().publish(2, 1, {"x"});

@@ -138,7 +138,7 @@ TEST_F(Kinds, RetentionKeepsTheNewestAlsoOfWhatIsSentTogether) {
         publish_together(1, 101);
     }
     EXPECT_EQ(kept().size(), 320U);
-    world->channel.reconfigure({.kind = Kind::stream, .messages_max = 1});
+    world->channel.reconfigure(ChannelOptions{.kind = Kind::stream, .messages_max = 1});
     EXPECT_EQ(kept(), (Lines{"91", "92", "93", "94", "95", "96", "97", "98", "99", "100"})) << "never nothing at all";
 }
 

@@ -34,6 +34,51 @@ TEST(Ring, EqualsADequeUnderRandomOperations) {
     }
 }
 
+// Longer than a block, so that there is a table of them: grows with the first element in any place of a block, empties, grows
+// again.
+TEST(Ring, ALongOneEqualsADequeToo) {
+    Prng prng{12};
+    Ring<std::unique_ptr<int>> ring;
+    std::deque<int> deque;
+    for (int i = 0; i < 60'000; ++i) {
+        const int phase = i % 12'000;
+        if (phase == 11'999) {
+            ring.erase(0, ring.size());
+            deque.clear();
+        } else if (prng.chance(phase < 8'000 ? 3 : 1, 4)) {
+            // Mostly at the ends, which is what travels through the blocks.
+            const std::size_t ends[] = {0, deque.size(), prng.below(deque.size() + 1)};
+            const std::size_t at = ends[prng.below(3)];
+            ring.insert(at, std::make_unique<int>(i));
+            deque.insert(deque.begin() + static_cast<std::ptrdiff_t>(at), i);
+        } else if (!deque.empty()) {
+            const std::size_t at = prng.chance(1, 2) ? 0 : prng.below(deque.size());
+            const std::size_t count = prng.below(std::min<std::size_t>(deque.size() - at, 3) + 1);
+            ring.erase(at, count);
+            const auto first = deque.begin() + static_cast<std::ptrdiff_t>(at);
+            deque.erase(first, first + static_cast<std::ptrdiff_t>(count));
+        }
+        ASSERT_EQ(ring.size(), deque.size());
+        for (std::size_t k = prng.below(97); k < deque.size(); k += 97) {
+            ASSERT_EQ(*ring[k], deque[k]) << "after " << i << " at " << k;
+        }
+    }
+}
+
+TEST(Ring, WhatIsMovedAwayLeavesAnEmptyOne) {
+    Ring<int> ring;
+    for (int i = 0; i < 2'000; ++i) {
+        ring.push_back(i);
+    }
+    Ring<int> other = std::move(ring);
+    ring = {};
+    EXPECT_TRUE(ring.empty());
+    ring.push_back(7);
+    EXPECT_EQ(ring.front(), 7);
+    ASSERT_EQ(other.size(), 2'000u);
+    EXPECT_EQ(other.back(), 1'999);
+}
+
 TEST(Ring, ReleasesWhatARemovedElementOwned) {
     const auto owned = std::make_shared<int>(1);
     Ring<std::shared_ptr<int>> ring;
