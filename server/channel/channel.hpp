@@ -373,8 +373,8 @@ public:
     std::uint64_t evict(std::uint64_t bytes, KeepAhead keep);
     [[nodiscard]] std::uint64_t resident_bytes() const noexcept { return log_.resident_bytes(); }
     /// Blocks that a receiver will want soon and that are not in memory. Each is returned once.
-    [[nodiscard]] std::vector<commit::BlockRef> take_wanted_blocks(std::uint64_t ahead_bytes);
-    [[nodiscard]] bool wants_blocks(std::uint64_t ahead_bytes) const;
+    [[nodiscard]] std::vector<commit::BlockRef> take_wanted_blocks(std::uint64_t ahead_bytes, bool is_memory_short = false);
+    [[nodiscard]] bool wants_blocks(std::uint64_t ahead_bytes, bool is_memory_short = false) const;
     /// A wanted block has been read; empty: it could not be, and the channel is damaged.
     void on_block_read(const commit::BlockRef& ref, const Payload& body);
     /// It could not be read for now, and is wanted again.

@@ -300,7 +300,7 @@ std::uint64_t Channel::evict(std::uint64_t bytes, KeepAhead keep) {
 }
 
 namespace {
-// Of what has been retried, to be read at once: small ones are many.
+// Of what has been retried, or is due, to be read at once: small ones are many.
 constexpr std::size_t awaited_blocks_max = 64;
 }  // namespace
 
@@ -310,7 +310,7 @@ MessageLog::RunsAtRest Channel::runs_at_rest() {
     };
 }
 
-bool Channel::wants_blocks(std::uint64_t ahead_bytes) const {
+bool Channel::wants_blocks(std::uint64_t ahead_bytes, bool is_memory_short) const {
     if (!may_want_blocks()) {
         return false;
     }
@@ -318,11 +318,12 @@ bool Channel::wants_blocks(std::uint64_t ahead_bytes) const {
     return (compaction_ && compaction_->cursor() != nullptr && is_missing(*compaction_->cursor())) ||
            std::ranges::any_of(readers_, [&](const auto& reader) {
                return reader->wants_messages() &&
-                      (is_missing(reader->cursor()) || !reader->awaited_blocks(ahead_bytes, awaited_blocks_max).empty());
+                      (is_missing(reader->cursor()) ||
+                       !reader->awaited_blocks(ahead_bytes, awaited_blocks_max, is_memory_short).empty());
            });
 }
 
-std::vector<commit::BlockRef> Channel::take_wanted_blocks(std::uint64_t ahead_bytes) {
+std::vector<commit::BlockRef> Channel::take_wanted_blocks(std::uint64_t ahead_bytes, bool is_memory_short) {
     std::vector<commit::BlockRef> refs;
     if (!may_want_blocks()) {
         return refs;
@@ -335,7 +336,7 @@ std::vector<commit::BlockRef> Channel::take_wanted_blocks(std::uint64_t ahead_by
     };
     for (const auto& reader : readers_) {
         if (reader->wants_messages()) {
-            take(reader->awaited_blocks(ahead_bytes, awaited_blocks_max));
+            take(reader->awaited_blocks(ahead_bytes, awaited_blocks_max, is_memory_short));
             take(log_.missing_ahead(reader->cursor(), ahead_bytes));
         }
     }

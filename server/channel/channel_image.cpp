@@ -242,15 +242,16 @@ bool ChannelImage::is_in_block(Offset first, Offset end) const {
     return after != blocks_.begin() && std::prev(after)->second.end > first;
 }
 
-bool ChannelImage::can_stay_on_disk(const commit::BlockRef& block) const {
+bool ChannelImage::can_stay_on_disk(const commit::BlockRef& block, bool has_rules) const {
     if (block.first < trimmed_end_) {
         return false;  // Of a stream: its first batches are given up.
     }
     const bool may_rest = settings_.options.kind != Kind::stream;
+    const bool may_wait = !settings_.options.is_ordered_by_key;  // Else the keys of those that wait have to be known.
     return std::ranges::all_of(readers_, [&](const auto& reader) {
         const bool is_one = (reader.first == queue_reader) == is_queue();
-        return !is_one || (may_rest && reader.second.is_at_rest(block.first, block.end)) ||
-               (!is_ruled(block) && reader.second.is_uniform(block.first, block.end));
+        return !is_one || (may_rest && reader.second.is_at_rest(block.first, block.end, may_wait)) ||
+               (!has_rules && reader.second.is_uniform(block.first, block.end));
     });
 }
 

@@ -60,9 +60,11 @@ public:
     /// Message ids of the duplicate window, and when they were accepted; oldest first.
     [[nodiscard]] const std::vector<ChannelState::KnownId>& ids() const noexcept { return ids_; }
     /// Whether a channel that is made of this image can leave the block on the disk until somebody wants it: every reader has all
-    /// of it in front of it, or all of it behind it and settled, and nothing of it is given up. Of the others the
-    /// batches have to be known one by one.
-    [[nodiscard]] bool can_stay_on_disk(const commit::BlockRef& block) const;
+    /// of it in front of it, or what it wants of it is at rest, and nothing of it is given up. Of the others the batches have to be
+    /// known one by one.
+    [[nodiscard]] bool can_stay_on_disk(const commit::BlockRef& block) const { return can_stay_on_disk(block, is_ruled(block)); }
+    /// Of a block that it does not know yet: whether it has rules.
+    [[nodiscard]] bool can_stay_on_disk(const commit::BlockRef& block, bool has_rules) const;
     /// Entries of all readers.
     [[nodiscard]] std::size_t entries() const noexcept;
     [[nodiscard]] bool is_ruled(const commit::BlockRef& block) const noexcept {

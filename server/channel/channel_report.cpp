@@ -61,6 +61,7 @@ bool visit_at_rest(const Subscription::Entry& entry, const MessageLog& log, cons
             PeekedMessage peeked = stored;
             peeked.attempt = entry.run.attempt;
             peeked.state = entry.state;
+            peeked.due = entry.due;
             peeked.note = entry.note;
             goes_on = visitor(peeked);
         }
@@ -147,7 +148,9 @@ void Channel::peek(const Subscription* reader, std::optional<MessageState> state
     // Of a block at rest not all is left.
     const Visitor wanted_only = [&](const PeekedMessage& peeked) {
         const bool is_wanted = std::ranges::any_of(readers_, [&](const auto& one) {
-            return one->has_at_rest(peeked.offset) || peeked.offset >= one->cursor().offset();
+            const bool is_ahead = peeked.offset >= one->cursor().offset();
+            return one->has_at_rest(peeked.offset) ||
+                   (is_ahead && !overlaps(one->cursor().skipped(), peeked.offset, peeked.offset + 1));
         });
         return !is_wanted || visitor(peeked);
     };

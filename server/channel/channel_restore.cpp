@@ -200,6 +200,7 @@ void Channel::install_entries(const ChannelImage& image) {
         add_range(removed, oldest->base, image.trimmed_end());
     }
     log_.restore_removed(removed);
+    log_.set_restored_at_rest();
     std::vector<StoredBatch*> ruled;
     for (StoredBatch* batch = log_.front(); batch != nullptr; batch = batch->next) {
         if (batch->has_rules && !batch->is_trimmed) {

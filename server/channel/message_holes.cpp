@@ -228,8 +228,10 @@ void MessageLog::visit_blocks(const std::function<void(const commit::BlockRef&, 
     for (const auto& entry : resident_blocks_) {
         visitor(entry.second->ref, entry.second->dead_bytes);
     }
-    for (const auto& entry : evicted_) {
-        visitor(entry.second->block->ref, entry.second->block->dead_bytes);
+    for (const auto* stand_ins : {&evicted_, &at_rest_}) {
+        for (const auto& entry : *stand_ins) {
+            visitor(entry.second->block->ref, entry.second->block->dead_bytes);
+        }
     }
 }
 

@@ -92,6 +92,7 @@ void MessageLog::clear() noexcept {
     marks_.clear();
     unmarked_ = 0;
     evicted_.clear();
+    at_rest_.clear();
     resident_blocks_.clear();
     dead_blocks_.clear();
     removed_.clear();
@@ -105,7 +106,7 @@ bool MessageLog::dismantle(std::uint64_t& items) noexcept {
         batches_.erase(*batch);
         leave_block(*batch);
         tracked_.erase(batch->base);
-        evicted_.erase(batch->base);
+        forget_stand_in(*batch);
         delete batch;
     }
     for (; !removed_.empty() && items > 0; --items) {
@@ -653,7 +654,7 @@ void MessageLog::unlink(StoredBatch* batch) noexcept {
     if (batch->is_resident) {
         resident_bytes_ -= batch->messages.size();
     } else {
-        evicted_.erase(batch->base);
+        forget_stand_in(*batch);
     }
     if (batch->remnant != Remnant::no) {
         unlink_remnant(*batch);

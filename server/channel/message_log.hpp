@@ -134,7 +134,7 @@ public:
         note_rules(batch, true);
         ruled_.push_back(&batch);
     }
-    /// Batches with rules that became visible since the last call, in order.
+    /// Batches with rules that became visible since the last call, in order, or of a stream came into memory again.
     [[nodiscard]] std::vector<StoredBatch*> take_ruled() noexcept { return std::exchange(ruled_, {}); }
     [[nodiscard]] bool has_ruled() const noexcept { return !ruled_.empty(); }
     /// Visible batches with rules of which something is fresh for this reader, in order. Linear in the batches behind it
@@ -266,7 +266,7 @@ public:
     [[nodiscard]] bool is_at_rest(const StoredBatch& batch) const noexcept {
         return keep_ == Keep::until_settled && batch.resting == batch.remaining;
     }
-    /// Messages of the batch that somebody holds are in quarantine, or not any more.
+    /// Messages of the batch that somebody holds are in quarantine or wait for a time that is not near, or not any more.
     static void rest(StoredBatch& batch, std::uint32_t count) noexcept { batch.resting += count; }
     static void end_rest(StoredBatch& batch, std::uint32_t count) noexcept { batch.resting -= count; }
     /// Messages that somebody holds are to be given when they are in memory again, or not any more.
@@ -283,15 +283,14 @@ public:
     void set_block(const std::vector<StoredBatch*>& batches, const commit::BlockRef& ref) noexcept;
     /// The block's batches leave memory; it is one of `evictable`. Returns the bytes.
     std::uint64_t evict(StoredBlock& block, const RunsAtRest& runs) noexcept;
-    /// Blocks with all their batches untouched and in memory: such as are behind all readers, as far as a look at some of them
-    /// finds any, and then, highest offsets first, those that do not begin among the `wanted`.
+    /// Blocks with all their batches untouched and in memory: such as are at rest, as far as a look at some of them finds any, and
+    /// then, highest offsets first, those that do not begin among the `wanted`.
     [[nodiscard]] std::vector<StoredBlock*> evictable(const OffsetSet& wanted, std::uint64_t bytes_max);
     /// Blocks that have to be read next for this reader, in order, as far as `bytes` reach from its cursor on. Not those under way.
     [[nodiscard]] std::vector<StoredBlock*> missing_ahead(const LogCursor& cursor, std::uint64_t bytes) const;
     /// The block at this place has been read: batches with their headers, as it was written. False: it is not what it
     /// should be, and nothing was changed. No block there (it was purged meanwhile): true.
     [[nodiscard]] bool restore_block(const commit::BlockRef& ref, const Payload& body, const RunsAtRest& runs) noexcept;
-    [[nodiscard]] bool has_evicted() const noexcept { return !evicted_.empty(); }
     /// Of a block that is not in memory something is fresh for a reader.
     [[nodiscard]] bool has_evicted_ahead() const noexcept {
         return !evicted_.empty() && evicted_.rbegin()->second->remaining > evicted_.rbegin()->second->held;
@@ -314,6 +313,8 @@ public:
     [[nodiscard]] bool dismantle(std::uint64_t& items) noexcept;
     /// Ends the building: the next offset.
     void finish_restore(Offset next_offset) noexcept;
+    /// Then readers have taken what they hold: blocks of which nothing is fresh do not lie in anybody's way.
+    void set_restored_at_rest();
     /// Where fresh messages begin for this reader, and what it has to pass over behind that.
     void place_restored(LogCursor& cursor, Offset offset, OffsetSet skipped) noexcept;
     /// The run of messages first .. end - 1 of a batch that was restored, held from now on.
@@ -362,8 +363,15 @@ private:
     void add_fresh(const LogCursor& cursor, StoredBatch& batch, std::vector<Run>& wanted) const;
     void keep_only(StoredBatch& batch, const std::vector<Run>& wanted) noexcept;
     void hold(StoredBatch& batch, std::uint32_t count) noexcept;
-    [[nodiscard]] bool is_evictable(const StoredBlock& block, Offset lowest_cursor) const noexcept;
+    [[nodiscard]] bool is_evictable(const StoredBlock& block) const noexcept;
     void add_at_rest(std::uint64_t bytes_max, std::uint64_t& bytes, std::vector<StoredBlock*>& found);
+    [[nodiscard]] bool begins_at_rest(const StoredBlock& block) const noexcept {
+        return keep_ == Keep::until_settled && block.first != nullptr && is_at_rest(*block.first);
+    }
+    [[nodiscard]] StoredBatch* stand_in(const commit::BlockRef& ref) const noexcept;
+    void forget_stand_in(const StoredBatch& batch) noexcept {
+        evicted_.erase(batch.base) == 0 ? static_cast<void>(at_rest_.erase(batch.base)) : void();
+    }
     struct BlockEntry {
         BatchHeader header;
         Payload messages;
@@ -388,7 +396,7 @@ private:
     std::uint64_t bytes_ = 0;
     std::uint64_t resident_bytes_ = 0;
     std::uint64_t awaited_ = 0;
-    Offset rest_turn_ = 0;  // Where blocks behind all readers are looked at next.
+    Offset rest_turn_ = 0;  // Where blocks are looked at next whether they are at rest.
     std::vector<StoredBatch*> ruled_;
     std::uint64_t ruled_batches_ = 0;         // All that are there.
     OnDemandMap<std::map<Offset, StoredBatch*>> marks_;    // Of a stream, by base.
@@ -396,7 +404,8 @@ private:
     std::vector<StoredBatch*> free_;  // Nodes to use again, so that a steady state allocates nothing.
     LinkedList<StoredBatch, &StoredBatch::older, &StoredBatch::newer> in_log_;  // Only there.
     std::vector<std::shared_ptr<LoggedPlace>> logged_places_;
-    OnDemandMap<std::map<Offset, StoredBatch*>> evicted_;          // By base.
+    OnDemandMap<std::map<Offset, StoredBatch*>> evicted_;          // By base: not in memory, and perhaps fresh for somebody.
+    OnDemandMap<std::map<Offset, StoredBatch*>> at_rest_;          // The others that are not in memory, also in front of cursors.
     OnDemandMap<std::map<Offset, StoredBlock*>> resident_blocks_;  // By first offset: written and in memory.
     std::vector<commit::BlockRef> dead_blocks_;
     OffsetSet removed_;

@@ -89,15 +89,18 @@ std::vector<const StoredBlock*> MessageLog::blocks(Offset from, std::uint64_t li
     std::vector<const StoredBlock*> blocks;
     auto resident = resident_blocks_.lower_bound(from);
     auto evicted = evicted_.lower_bound(from);
+    auto at_rest = at_rest_.lower_bound(from);
+    const auto place = [](const auto& at, const auto& all) { return at != all.end() ? at->first : UINT64_MAX; };
     for (; limit > 0; --limit) {
-        const bool has_resident = resident != resident_blocks_.end();
-        if (evicted != evicted_.end() && (!has_resident || evicted->first < resident->first)) {
-            blocks.push_back(evicted++->second->block);
-        } else if (has_resident) {
-            blocks.push_back(resident++->second);
-        } else {
+        const Offset of_resident = place(resident, resident_blocks_);
+        const Offset of_evicted = place(evicted, evicted_);
+        const Offset of_at_rest = place(at_rest, at_rest_);
+        const Offset lowest = std::min({of_resident, of_evicted, of_at_rest});
+        if (lowest == UINT64_MAX) {
             break;
         }
+        blocks.push_back(lowest == of_resident ? resident++->second
+                                               : (lowest == of_evicted ? evicted++ : at_rest++)->second->block);
     }
     return blocks;
 }
@@ -140,14 +143,14 @@ OffsetSet MessageLog::wanted_soon(std::vector<Offset> offsets, std::uint64_t kee
 }
 
 // Neighbours, each untouched, and wanted by equally many: so that one node can stand for all of them. Without a gap, unless
-// compaction made it, or all of it is behind all readers.
-bool MessageLog::is_evictable(const StoredBlock& block, Offset lowest_cursor) const noexcept {
+// compaction made it, or all of it is at rest: then nothing of it is fresh for anybody, nor is what was in the gaps.
+bool MessageLog::is_evictable(const StoredBlock& block) const noexcept {
     const StoredBatch* batch = block.first;
     const bool is_stream = keep_ == Keep::until_trimmed;
     if (batch == nullptr || (is_stream && (kept_ == nullptr || block.ref.first < kept_->base))) {
         return false;
     }
-    const bool is_behind = !is_stream && block.ref.end <= lowest_cursor;
+    const bool rests = begins_at_rest(block);
     const auto wanted_by = [](const StoredBatch& one) { return (one.remaining - one.resting) / one.count; };
     Offset at = block.ref.first;
     for (std::uint32_t left = block.batches; left > 0; --left, batch = batch->next) {
@@ -155,13 +158,13 @@ bool MessageLog::is_evictable(const StoredBlock& block, Offset lowest_cursor) co
             (batch != block.first && batch->cursors > 0) || batch->is_exact != block.first->is_exact) {
             return false;
         }
-        if (is_behind ? !is_at_rest(*batch)
-                      : !is_stream && (batch->base != at || is_at_rest(*batch) || wanted_by(*batch) != wanted_by(*block.first))) {
+        if (rests ? !is_at_rest(*batch)
+                  : !is_stream && (batch->base != at || is_at_rest(*batch) || wanted_by(*batch) != wanted_by(*block.first))) {
             return false;
         }
         at = batch->end();
     }
-    return is_stream || is_behind || (at == block.ref.end && !block.has_rules);
+    return is_stream || rests || (at == block.ref.end && !block.has_rules);
 }
 
 std::vector<StoredBlock*> MessageLog::evictable(const OffsetSet& wanted, std::uint64_t bytes_max) {
@@ -176,7 +179,7 @@ std::vector<StoredBlock*> MessageLog::evictable(const OffsetSet& wanted, std::ui
         if (keep_ == Keep::until_settled && block->ref.end <= lowest) {
             break;  // What all readers have behind them and still hold.
         }
-        if (!overlaps(wanted, block->ref.first, block->ref.first + 1) && is_evictable(*block, lowest)) {
+        if (!overlaps(wanted, block->ref.first, block->ref.first + 1) && !begins_at_rest(*block) && is_evictable(*block)) {
             found.push_back(block);
             bytes += block->ref.size;
         }
@@ -187,18 +190,10 @@ std::vector<StoredBlock*> MessageLog::evictable(const OffsetSet& wanted, std::ui
 // There may be very many, of which none can go.
 void MessageLog::add_at_rest(std::uint64_t bytes_max, std::uint64_t& bytes, std::vector<StoredBlock*>& found) {
     constexpr std::size_t looks_max = 1'024;
-    const Offset lowest = lowest_cursor();
     auto at = resident_blocks_.lower_bound(rest_turn_);
     for (std::size_t looks = std::min(resident_blocks_.size(), looks_max); looks > 0 && bytes < bytes_max; --looks) {
-        if (at == resident_blocks_.end() || at->second->ref.end > lowest) {
-            if (rest_turn_ == 0) {
-                break;  // It has looked at all of them.
-            }
-            at = resident_blocks_.begin();
-            rest_turn_ = 0;
-            continue;
-        }
-        if (is_evictable(*at->second, lowest)) {
+        at = at != resident_blocks_.end() ? at : resident_blocks_.begin();
+        if (begins_at_rest(*at->second) && is_evictable(*at->second)) {
             found.push_back(at->second);
             bytes += at->second->ref.size;
         }
@@ -268,7 +263,7 @@ std::uint64_t MessageLog::evict(StoredBlock& block, const RunsAtRest& runs) noex
     }
     resident_bytes_ -= bytes;
     resident_blocks_.erase(block.ref.first);
-    evicted_.emplace(first->base, first);
+    (begins_at_rest(block) ? at_rest_ : evicted_).emplace(first->base, first);
     return bytes;
 }
 
@@ -287,9 +282,19 @@ std::vector<StoredBlock*> MessageLog::missing_ahead(const LogCursor& cursor, std
     return missing;
 }
 
+StoredBatch* MessageLog::stand_in(const commit::BlockRef& ref) const noexcept {
+    for (const auto* stand_ins : {&evicted_, &at_rest_}) {
+        const auto found = stand_ins->find(ref.first);
+        if (found != stand_ins->end() && found->second->block->ref == ref) {
+            return found->second;
+        }
+    }
+    return nullptr;
+}
+
 StoredBlock* MessageLog::evicted_block(const commit::BlockRef& ref) const noexcept {
-    const auto found = evicted_.find(ref.first);
-    return found != evicted_.end() && found->second->block->ref == ref ? found->second->block : nullptr;
+    const StoredBatch* found = stand_in(ref);
+    return found != nullptr ? found->block : nullptr;
 }
 
 namespace {
@@ -313,11 +318,11 @@ std::uint64_t bring_back(std::span<Run* const> runs, StoredBatch& batch) noexcep
 }  // namespace
 
 bool MessageLog::restore_block(const commit::BlockRef& ref, const Payload& body, const RunsAtRest& runs_at_rest) noexcept {
-    StoredBlock* block = evicted_block(ref);
-    if (block == nullptr) {
+    StoredBatch* stand_in = this->stand_in(ref);
+    if (stand_in == nullptr) {
         return true;
     }
-    StoredBatch* stand_in = evicted_.find(ref.first)->second;
+    StoredBlock* block = stand_in->block;
     std::vector<Run*> runs;
     if (stand_in->held > 0) {
         runs_at_rest(ref.first, ref.end, runs);
@@ -367,7 +372,7 @@ bool MessageLog::restore_block(const commit::BlockRef& ref, const Payload& body,
     block->first = first;
     block->is_loading = false;
     stand_in->block = nullptr;
-    evicted_.erase(ref.first);
+    forget_stand_in(*stand_in);
     resident_blocks_.emplace(ref.first, block);
     // After a restart the size of a block's messages is only estimated.
     bytes_ = bytes_ - before + live_bytes;
@@ -440,6 +445,9 @@ StoredBatch& MessageLog::add_restored(BlockEntry& entry, StoredBatch& stand_in, 
     if (batch.held > 0 && wanted == 0) {
         note_remnant(batch);
     }
+    if (keep_ == Keep::until_trimmed && batch.has_rules) {
+        ruled_.push_back(&batch);  // For readers that have come since it left memory.
+    }
     return batch;
 }
 
@@ -496,6 +504,18 @@ void MessageLog::finish_restore(Offset next_offset) noexcept {
     visible_end_ = next_offset;
     for (LogCursor* cursor : ended_) {
         cursor->offset_ = next_offset;
+    }
+}
+
+void MessageLog::set_restored_at_rest() {
+    if (keep_ == Keep::until_trimmed) {
+        return;
+    }
+    for (auto at = evicted_.begin(); at != evicted_.end();) {
+        const auto entry = at++;
+        if (entry->second->remaining == entry->second->held) {
+            at_rest_.insert(evicted_.extract(entry));
+        }
     }
 }
 

@@ -118,20 +118,20 @@ bool ReaderImage::is_uniform(Offset first, Offset end) const {
     return !has_entry && (cursor_ <= first || cursor_ >= end);
 }
 
-bool ReaderImage::is_at_rest(Offset first, Offset end) const {
-    if (cursor_ < end) {
-        return false;
-    }
+bool ReaderImage::is_at_rest(Offset first, Offset end, bool may_wait) const {
+    Offset at = std::max(first, cursor_);  // Fresh from here on but for the entries.
     auto entry = entries_.lower_bound(first);
     if (entry != entries_.begin() && std::prev(entry)->second.end > first) {
         --entry;
     }
     for (; entry != entries_.end() && entry->first < end; ++entry) {
-        if (entry->second.kind != ReaderEntryKind::quarantined && entry->second.kind != ReaderEntryKind::kept) {
+        const ReaderEntryKind kind = entry->second.kind;
+        if (kind == ReaderEntryKind::ready || (kind == ReaderEntryKind::waiting && !may_wait) || (at < entry->first && at < end)) {
             return false;
         }
+        at = std::max(at, entry->second.end);
     }
-    return true;
+    return at >= end;
 }
 
 std::uint64_t ReaderImage::live_messages(Offset next_offset) const noexcept {

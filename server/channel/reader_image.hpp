@@ -27,7 +27,7 @@ public:
     /// Whether all of these messages are fresh, or all settled.
     [[nodiscard]] bool is_uniform(Offset first, Offset end) const;
     /// Whether all of these that are not settled are in quarantine, or an administrator has retried them.
-    [[nodiscard]] bool is_at_rest(Offset first, Offset end) const;
+    [[nodiscard]] bool is_at_rest(Offset first, Offset end, bool may_wait) const;
     [[nodiscard]] std::uint64_t live_messages(Offset next_offset) const noexcept;
     [[nodiscard]] const SubscriptionSettings& settings() const noexcept { return settings_; }
     [[nodiscard]] Offset cursor() const noexcept { return cursor_; }

@@ -31,11 +31,11 @@ bool ReadyMessages::is_plain_before_fresh() const noexcept {
 }
 
 std::uint64_t ReadyMessages::count_before_awaited() const noexcept {
-    const std::uint64_t here = taken_ - awaited_.messages();
+    const std::uint64_t here = taken_ - awaited_->messages();
     if (!fair_.empty() || !high_.empty()) {
         return here;
     }
-    const Offset barrier = awaited_.head().first;
+    const Offset barrier = awaited_->in_place.empty() ? UINT64_MAX : awaited_->in_place.head().first;
     const bool is_plain_next = here > 0 && plain_.head().first < barrier;
     const bool is_fresh_next = !is_absorbing_ && cursor_.offset() < barrier;
     return (is_plain_next ? here : 0) + (is_fresh_next ? log_.readable(cursor_) : 0);
@@ -79,7 +79,7 @@ Run ReadyMessages::take(Cut cut) noexcept {
 
 void ReadyMessages::put(const Run& run) {
     if (!run.batch->is_resident) {
-        return put_awaited(run);
+        return run.is_kept ? put_awaited(run) : put_late(run);
     }
     if (!fairness_ && (!run.batch->has_rules || (run.batch->flags & batch_has_properties) == 0)) {
         taken_ += run.count;
@@ -91,14 +91,32 @@ void ReadyMessages::put(const Run& run) {
     }
 }
 
-// One by one, because each may be in another batch of the block. None is the continuation of another.
+// One by one, because each may be in another batch of the block.
 void ReadyMessages::put_awaited(Run run) {
     taken_ += run.count;
     log_.await(run.count);
+    awaited_ = awaited_ ? std::move(awaited_) : std::make_unique<Awaited>();
     while (run.count > 0) {
-        Run one = run.take_one();
-        one.position = UINT32_MAX;
-        awaited_.put(one);
+        awaited_->in_place.put_alone(run.take_one());
+    }
+}
+
+void ReadyMessages::put_late(Run run) {
+    taken_ += run.count;
+    log_.await(run.count);
+    awaited_ = awaited_ ? std::move(awaited_) : std::make_unique<Awaited>();
+    awaited_->is_late_here = awaited_->is_late_here || run.batch->is_resident;
+    MessageLog::rest(*run.batch, run.count);
+    while (run.count > 0) {
+        awaited_->late.put_alone(run.take_one());
+    }
+}
+
+// They were taken out of the sets.
+void ReadyMessages::awaited_taken(std::uint64_t count) noexcept {
+    log_.await(-static_cast<std::int64_t>(count));
+    if (awaited_->messages() == 0) {
+        awaited_.reset();
     }
 }
 
@@ -130,9 +148,12 @@ std::optional<Run> ReadyMessages::take_from_sets(Take take) {
     };
     try_lanes(high_);
     try_lanes(fair_);
-    if (!taken && !awaited_.empty()) {
-        taken = take(awaited_);
-        log_.await(taken ? -std::int64_t{taken->count} : 0);
+    if (!taken && awaited_) {
+        taken = take(awaited_->in_place);
+        if (!taken && (taken = take(awaited_->late))) {
+            MessageLog::end_rest(*taken->batch, taken->count);
+        }
+        awaited_taken(taken ? taken->count : 0);
     }
     taken_ -= taken ? taken->count : 0;
     return taken;
@@ -150,7 +171,10 @@ std::optional<Run> ReadyMessages::take_oldest(std::uint64_t limit) {
         }
     };
     offer(plain_);
-    offer(awaited_);
+    if (awaited_) {
+        offer(awaited_->in_place);
+        offer(awaited_->late);
+    }
     for (const auto& lane : high_) {
         offer(lane.second);
     }
@@ -174,7 +198,10 @@ std::optional<Run> ReadyMessages::take_before(Offset end) {
 std::vector<Run> ReadyMessages::runs(Offset from, std::size_t limit) const {
     RunMerge merge{from};
     merge.add(plain_.runs());
-    merge.add(awaited_.runs());
+    if (awaited_) {
+        merge.add(awaited_->in_place.runs());
+        merge.add(awaited_->late.runs());
+    }
     for (const auto& lane : high_) {
         merge.add(lane.second.runs());
     }
@@ -186,6 +213,9 @@ std::vector<Run> ReadyMessages::runs(Offset from, std::size_t limit) const {
 
 void ReadyMessages::visit(const StoredBatch& batch, const std::function<void(const Run&)>& visitor) const {
     plain_.visit(batch.base, batch.end(), visitor);
+    if (awaited_) {
+        awaited_->late.visit(batch.base, batch.end(), visitor);
+    }
     for (const auto& lane : high_) {
         lane.second.visit(batch.base, batch.end(), visitor);
     }
@@ -223,27 +253,74 @@ std::vector<Run> ReadyMessages::take_all() {
     plain_ = {};
     high_.clear();
     fair_.clear();
-    log_.await(-static_cast<std::int64_t>(awaited_.messages()));
-    awaited_ = {};
+    if (awaited_) {
+        for (const auto& entry : awaited_->late.runs()) {
+            MessageLog::end_rest(*entry.second.batch, entry.second.count);
+        }
+        log_.await(-static_cast<std::int64_t>(awaited_->messages()));
+        awaited_.reset();
+    }
     taken_ = 0;
     return all;
 }
 
+void ReadyMessages::add_awaited(Offset first, Offset end, std::vector<Run*>& runs) {
+    if (awaited_) {
+        awaited_->in_place.add(first, end, runs);
+        awaited_->late.add(first, end, runs);
+    }
+}
+
 std::vector<Run> ReadyMessages::take_arrived(Offset first, Offset end) {
     std::vector<Run*> runs;
-    awaited_.add(first, end, runs);
+    add_awaited(first, end, runs);
     std::vector<Run> arrived;
     for (const Run* run : runs) {
         if (run->batch->is_resident) {
             arrived.push_back(*run);
         }
     }
-    for (const Run& run : arrived) {
-        static_cast<void>(awaited_.take_at(run.first));
-    }
-    taken_ -= arrived.size();
-    log_.await(-static_cast<std::int64_t>(arrived.size()));
+    take_awaited(arrived);
     return arrived;
+}
+
+void ReadyMessages::take_awaited(const std::vector<Run>& runs) noexcept {
+    for (const Run& run : runs) {
+        if (awaited_->late.take_at(run.first)) {
+            MessageLog::end_rest(*run.batch, 1);
+        } else {
+            static_cast<void>(awaited_->in_place.take_at(run.first));
+        }
+    }
+    taken_ -= runs.size();
+    if (!runs.empty()) {
+        awaited_taken(runs.size());
+    }
+}
+
+std::vector<Run> ReadyMessages::take_late_here(std::uint64_t limit) {
+    std::vector<Run> here;
+    awaited_->is_late_here = false;
+    const std::map<Offset, Run>& late = awaited_->late.runs();
+    for (auto at = late.begin(); at != late.end();) {
+        const StoredBatch& batch = *at->second.batch;
+        if (!batch.is_resident) {
+            at = late.lower_bound(batch.block->ref.end);
+        } else if (here.size() == limit) {
+            awaited_->is_late_here = true;
+            break;
+        } else {
+            here.push_back(at++->second);
+        }
+    }
+    take_awaited(here);
+    return here;
+}
+
+void ReadyMessages::count_resting(Offset first, Offset end) const noexcept {
+    if (awaited_) {
+        awaited_->late.visit(first, end, [](const Run& run) { MessageLog::rest(*run.batch, run.count); });
+    }
 }
 
 }  // namespace baton::channel

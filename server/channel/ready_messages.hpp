@@ -3,8 +3,9 @@
 //
 // In the ordinary case messages stay in the log until they are given. Where each has to be looked at (order by key,
 // fairness, a filter) the subscription *absorbs* them first: only what it has put here is given.
-// What is put here and is not in memory is *awaited*, one by one: until it has been read, nothing with a higher offset is given,
-// unless it has a priority.
+// What is put here and is not in memory is *awaited*, one by one. What an administrator has retried keeps its place: until it has
+// been read, nothing with a higher offset is given, unless it has a priority. What was due is *late*: the others go on. It rests
+// (MessageLog::rest); so what is due when nobody wants anything can be put there, too, and may leave memory.
 // One owner, the subscription. Next file: dispatcher.hpp.
 #pragma once
 
@@ -38,7 +39,7 @@ public:
 
     /// In memory; 0 exactly if there is nothing to give, otherwise perhaps more than there are.
     [[nodiscard]] std::uint64_t count() const noexcept {
-        return awaited_.empty() ? taken_ + (is_absorbing_ ? 0 : log_.readable(cursor_)) : count_before_awaited();
+        return !awaited_ ? taken_ + (is_absorbing_ ? 0 : log_.readable(cursor_)) : count_before_awaited();
     }
     /// All that nobody holds, also what is on the disk or was not looked at yet.
     [[nodiscard]] std::uint64_t total() const noexcept { return taken_ + log_.fresh(cursor_); }
@@ -59,14 +60,30 @@ public:
     [[nodiscard]] std::optional<Run> take_before(Offset end);
     /// Those that are here, in the order of offsets, from `from` on; the first `limit` of them.
     [[nodiscard]] std::vector<Run> runs(Offset from = 0, std::size_t limit = SIZE_MAX) const;
-    /// Those of this batch that are here, in no order.
+    /// Those of this batch that are here, in no order; of others with these offsets perhaps some that are late.
     void visit(const StoredBatch& batch, const std::function<void(const Run&)>& visitor) const;
     /// Removes them.
     [[nodiscard]] std::vector<Run> take_all();
 
     /// Those that are not in memory.
-    [[nodiscard]] const ReadySet& awaited() const noexcept { return awaited_; }
-    void add_awaited(Offset first, Offset end, std::vector<Run*>& runs) { awaited_.add(first, end, runs); }
+    struct Awaited {
+        ReadySet in_place;
+        ReadySet late;
+        bool is_late_here = false;  // Perhaps some of those are in memory.
+        [[nodiscard]] std::uint64_t messages() const noexcept { return in_place.messages() + late.messages(); }
+        [[nodiscard]] bool has(Offset offset) const noexcept { return in_place.has(offset) || late.has(offset); }
+    };
+    /// Null: there are none.
+    [[nodiscard]] const Awaited* awaited() const noexcept { return awaited_.get(); }
+    void add_awaited(Offset first, Offset end, std::vector<Run*>& runs);
+    /// Messages that can be given, whether they are in memory or not: they are late until take_late_here(), or until their blocks
+    /// have been read.
+    void put_late(Run run);
+    [[nodiscard]] bool has_late_here() const noexcept { return awaited_ && awaited_->is_late_here; }
+    /// Removes and returns late ones that are in memory, at most so many: has_late_here() says whether there may be more.
+    [[nodiscard]] std::vector<Run> take_late_here(std::uint64_t limit);
+    /// Batches with these messages have come into memory: what is late rests there.
+    void count_resting(Offset first, Offset end) const noexcept;
     /// Removes and returns the awaited messages first .. end - 1 that are in memory now.
     [[nodiscard]] std::vector<Run> take_arrived(Offset first, Offset end);
 
@@ -74,6 +91,8 @@ private:
     [[nodiscard]] bool is_plain_before_fresh() const noexcept;
     [[nodiscard]] std::uint64_t count_before_awaited() const noexcept;
     void put_awaited(Run run);
+    void awaited_taken(std::uint64_t count) noexcept;
+    void take_awaited(const std::vector<Run>& runs) noexcept;
     void put_one(const Run& message);
     void visit_fair(const StoredBatch& batch, const std::function<void(const Run&)>& visitor) const;
     /// take(set) returns what it took out of one; the first that has any.
@@ -94,7 +113,7 @@ private:
     using ByPriority = OnDemandMap<std::map<std::uint8_t, Lane, std::greater<>>>;
     ByPriority<ReadySet> high_;  // Others; none is empty.
     ByPriority<FairLane> fair_;  // Instead of both where the channel is fair.
-    ReadySet awaited_;
+    std::unique_ptr<Awaited> awaited_;  // Null: there are none.
 };
 
 }  // namespace baton::channel

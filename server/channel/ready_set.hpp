@@ -18,6 +18,11 @@ class ReadySet {
 public:
     /// None of its messages is in the set.
     void put(const Run& run);
+    /// The same, and it is joined with no other: neither now nor with one that is put in like this later.
+    void put_alone(const Run& run) {
+        messages_ += run.count;
+        runs_.emplace(run.first, run);
+    }
     /// The lowest run. Not if empty.
     [[nodiscard]] const Run& head() const noexcept { return runs_.begin()->second; }
     /// Removes and returns the first messages of the lowest run.

@@ -310,7 +310,7 @@ bool Subscription::needs_dispatch() const noexcept {
     if (ready_.is_absorbing() && log_.readable(cursor()) > 0) {
         return dispatcher_.has_candidates() || absorbs_at_once_;
     }
-    return dispatcher_.has_candidates() && ready_.count() > 0;
+    return dispatcher_.has_candidates() && (ready_.count() > 0 || ready_.has_late_here());
 }
 
 void Subscription::messages_visible() {
@@ -325,7 +325,7 @@ void Subscription::dispatch(StepBudget& budget) {
         return;
     }
     may_dispatch_ = false;
-    if (!look_ahead(budget.messages)) {
+    if (!look_ahead(budget.messages) || !admit_late(budget.messages)) {
         return;
     }
     const Offset before = cursor().offset();
@@ -389,6 +389,7 @@ WaitReason Subscription::head_reason() const noexcept {
 void Subscription::tick(std::uint64_t& messages) {
     bool has_more = !look_ahead(messages);
     has_more = release_due(messages) || has_more;
+    has_more = end_rests(messages) || has_more;
     end_leases();
     has_more = expire_due(messages) || has_more;
     has_more = expire_old(messages) || has_more;
@@ -425,27 +426,70 @@ void Subscription::note_lease_end(std::uint32_t end) {
 }
 
 void Subscription::put_off(const Run& message, const Schedule::Due& due, bool has_key) {
-    schedule_.put(message, due, has_key);
+    // The key of one that others wait for is asked for when it goes.
+    note_due(schedule_.put(message, due, has_key, !has_key || !is_ordered(), now()));
     log_.note_remnant(*message.batch);
-    note_due(due.wall ? context_.clock.now() : due.at);
 }
 
 bool Subscription::release_due(std::uint64_t& budget) {
-    const MonotonicTime now = context_.clock.now();
-    const WallTime wall = context_.clock.wall_now();
-    for (; schedule_.has_due(now, wall); --budget) {
+    const Schedule::Now time = now();
+    for (; schedule_.has_due(time); --budget) {
         if (budget == 0) {
             return true;
         }
-        const auto waiting = schedule_.take_due(now, wall);
+        const auto waiting = schedule_.take_due(time);
         if (!waiting) {
             break;
         }
         wake();
         const Run& run = waiting->run;
+        if (run.batch->is_resident && run.batch->has_rules && run.batch->accepted == MonotonicTime{}) {
+            schedule_expiry(run);  // It was on the disk during a restart, and nobody has looked at it.
+        }
+        if (!run.batch->is_resident || may_leave(run)) {
+            ready_.put_late(run);  // Looked at when it is there, and wanted.
+            continue;
+        }
         waiting->has_key ? put_if_young(run) : admit(run, properties_of(run));
     }
     return false;
+}
+
+// What is due, and wanted by nobody now: its order among others is asked for when somebody comes.
+bool Subscription::may_leave(const Run& message) const noexcept {
+    const StoredBatch& batch = *message.batch;
+    const bool is_on_disk = batch.index != 0 || batch.block != nullptr;
+    return is_on_disk && context_.options->kind != Kind::stream && !is_ordered() && !wants_messages() &&
+           (!batch.has_rules || rules_of(properties_of(message)).priority == 0);
+}
+
+// False: there is more, and nothing is given before.
+bool Subscription::admit_late(std::uint64_t& messages) {
+    if (!ready_.has_late_here() || !dispatcher_.has_candidates()) {
+        return true;
+    }
+    for (const Run& run : ready_.take_late_here(messages)) {
+        --messages;
+        admit(run, properties_of(run));
+    }
+    if (!ready_.has_late_here()) {
+        return true;
+    }
+    wake();
+    return false;
+}
+
+// True: there is more.
+bool Subscription::end_rests(std::uint64_t& budget) {
+    const std::size_t before = schedule_.wanted().size();
+    const bool is_all = schedule_.end_rests(now(), budget);
+    log_.await(static_cast<std::int64_t>(schedule_.wanted().size()) - static_cast<std::int64_t>(before));
+    return !is_all;
+}
+
+void Subscription::forget_wanted() noexcept {
+    log_.await(-static_cast<std::int64_t>(schedule_.wanted().size()));
+    schedule_.forget_wanted();
 }
 
 void Subscription::end_leases() {
@@ -513,7 +557,7 @@ bool Subscription::expire_due(std::uint64_t& budget) {
             run->is_kept ? ready_.put(*run) : expire(*run, key_of_ready(*run));
             wake();  // What comes next may fit a receiver that had too little byte credit for this one.
         } else if (const auto waiting = schedule_.take(offset)) {
-            expire(waiting->run, waiting->has_key ? Key::held : Key::free);
+            expire(waiting->run, key_of_waiting(*waiting));
         }
     }
     return false;
@@ -563,10 +607,11 @@ bool Subscription::expire_old_ready(std::uint64_t& budget) {
     while (true) {
         const std::vector<Run> oldest = ready_.runs(from, runs_max);
         for (const Run& run : oldest) {
-            if (age_of(*run.batch, context_.clock) < context_.options->age_max) {
+            const bool is_age_known = run.batch->is_resident || run.batch->time != WallTime{};  // Else when it is read.
+            if (is_age_known && age_of(*run.batch, context_.clock) < context_.options->age_max) {
                 return false;
             }
-            for (Offset offset = run.is_kept ? run.end() : run.first; offset < run.end(); ++offset) {
+            for (Offset offset = run.is_kept || !is_age_known ? run.end() : run.first; offset < run.end(); ++offset) {
                 if (budget == 0) {
                     return true;
                 }

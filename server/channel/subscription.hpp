@@ -193,18 +193,22 @@ public:
     };
     [[nodiscard]] std::vector<Entry> entries(std::optional<MessageState> state, Offset from, std::size_t limit) const;
     [[nodiscard]] std::optional<Entry> find(Offset offset) const;
-    /// Adds the runs with offsets first .. end - 1 that are in quarantine, or ready and not in memory, to be changed.
+    /// Adds the runs with offsets first .. end - 1 that are in quarantine, wait for a time, or are ready and not in memory, to be
+    /// changed.
     void add_at_rest(Offset first, Offset end, std::vector<Run*>& runs);
     [[nodiscard]] bool has_at_rest(Offset offset) const noexcept {
-        return quarantine_.contains(offset) || ready_.awaited().has(offset);
+        return quarantine_.contains(offset) || schedule_.find(offset) != nullptr ||
+               (ready_.awaited() != nullptr && ready_.awaited()->has(offset));
     }
     /// A block with these messages is in memory again: what was awaited of it can be given.
     void block_arrived(Offset first, Offset end);
     /// The same of one that ends: what it holds of them is only counted.
     void count_at_rest(Offset first, Offset end) noexcept;
-    /// Blocks that have to be read next for what is ready, in the order in which it is given: as far as `bytes` reach together
-    /// with what is ready in memory, at most so many, without those under way; one at least if nothing else can be given.
-    [[nodiscard]] std::vector<StoredBlock*> awaited_blocks(std::uint64_t bytes, std::size_t blocks_max) const;
+    /// Blocks that have to be read next for what is ready, in the order in which it is given, or will be soon: as far as `bytes`
+    /// reach together with what is ready in memory, at most so many, without those under way; one at least if nothing else can be
+    /// given. `is_memory_short`: nothing is read ahead of its time, and for what is late only while receivers hold little: whatever
+    /// they hold may keep a whole block.
+    [[nodiscard]] std::vector<StoredBlock*> awaited_blocks(std::uint64_t bytes, std::size_t blocks_max, bool is_memory_short) const;
     /// Adds the runs of this batch that it holds, in no order.
     void add_held(const StoredBatch& batch, std::vector<Run>& held) const;
 
@@ -220,7 +224,7 @@ public:
     [[nodiscard]] bool wants_messages() const noexcept { return dispatcher_.has_candidates(); }
     [[nodiscard]] bool is_blocked_on_disk() const noexcept {
         return ready_.count() == 0 &&
-               (!ready_.awaited().empty() || (log_.fresh(cursor()) > 0 && log_.readable(cursor()) == 0));
+               (ready_.awaited() != nullptr || (log_.fresh(cursor()) > 0 && log_.readable(cursor()) == 0));
     }
     [[nodiscard]] const Wait& head_wait() const noexcept { return head_wait_; }
     void note_head_wait();
@@ -316,7 +320,12 @@ private:
     // Time.
     [[nodiscard]] std::optional<Duration> life_left(const Run& message) const noexcept;
     void schedule_expiry(const Run& message);
+    [[nodiscard]] Schedule::Now now() const noexcept { return {context_.clock.now(), context_.clock.wall_now()}; }
     bool release_due(std::uint64_t& budget);
+    bool end_rests(std::uint64_t& budget);
+    [[nodiscard]] bool may_leave(const Run& message) const noexcept;
+    bool admit_late(std::uint64_t& messages);
+    void forget_wanted() noexcept;
     void end_leases();
     bool expire_due(std::uint64_t& budget);
     bool expire_old(std::uint64_t& budget);
@@ -333,6 +342,10 @@ private:
     void put_retried(const Run& message);
     /// What is ready and not in memory has not been admitted.
     [[nodiscard]] static Key key_of_ready(const Run& run) noexcept { return run.batch->is_resident ? Key::held : Key::free; }
+    /// Nor has what waits and is not in memory.
+    [[nodiscard]] static Key key_of_waiting(const Schedule::Waiting& waiting) noexcept {
+        return waiting.has_key ? key_of_ready(waiting.run) : Key::free;
+    }
     [[nodiscard]] std::optional<Chosen> take_ready_before(Sweep& sweep);
     std::uint64_t drop_ready(Sweep& sweep, std::uint64_t& runs);
     [[nodiscard]] std::optional<Offset> next_of(MessageState state, Offset from) const noexcept;
@@ -354,6 +367,7 @@ private:
     void put_back(const Moving& moving);
     [[nodiscard]] std::vector<ReaderEntry> held_entries(Offset from, std::uint64_t& budget, Offset& end) const;
     void restore_waiting(const Run& message, Bytes properties, WallTime due);
+    void restore_at_rest(const ReaderEntry& entry, const Run& message);
 
     SubscriptionContext context_;
     ReaderTurn turn_;

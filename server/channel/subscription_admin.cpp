@@ -128,6 +128,7 @@ void Subscription::add_at_rest(Offset first, Offset end, std::vector<Run*>& runs
     for (auto at = quarantine_.lower_bound(first); at != quarantine_.end() && at->first < end; ++at) {
         runs.push_back(&at->second.run);
     }
+    schedule_.add(first, end, runs);
     ready_.add_awaited(first, end, runs);
 }
 
@@ -135,38 +136,81 @@ void Subscription::count_at_rest(Offset first, Offset end) noexcept {
     for (auto at = quarantine_.lower_bound(first); at != quarantine_.end() && at->first < end; ++at) {
         MessageLog::rest(*at->second.run.batch, at->second.run.count);
     }
+    schedule_.count_resting(first, end);
+    ready_.count_resting(first, end);
 }
 
 void Subscription::block_arrived(Offset first, Offset end) {
     count_at_rest(first, end);
-    if (ready_.awaited().empty()) {
-        return;
-    }
     for (const Run& run : ready_.take_arrived(first, end)) {
         wake();
         if (run.batch->has_rules && rules_of(properties_of(run)).ttl) {
             schedule_expiry(run);  // After a restart nobody has looked at it.
         }
-        put_retried(run);
+        admit(run, properties_of(run));
     }
 }
 
-std::vector<StoredBlock*> Subscription::awaited_blocks(std::uint64_t bytes, std::size_t blocks_max) const {
-    std::vector<StoredBlock*> blocks;
-    const ReadySet& awaited = ready_.awaited();
-    const std::uint64_t here = ready_.taken() - awaited.messages();
-    const std::uint64_t bytes_here = here * (log_.bytes() / std::max<std::uint64_t>(log_.messages(), 1));
-    std::uint64_t left = bytes - std::min(bytes, bytes_here);
-    left = ready_.count() == 0 ? std::max<std::uint64_t>(left, 1) : left;
-    for (auto at = awaited.runs().begin(); at != awaited.runs().end() && left > 0 && blocks_max > 0; --blocks_max) {
-        StoredBlock* block = at->second.batch->block;
-        if (!block->is_loading) {
-            blocks.push_back(block);
+namespace {
+
+// Each block at most once.
+class BlockChoice {
+public:
+    BlockChoice(std::uint64_t bytes, std::size_t blocks_max) noexcept : left_{bytes}, blocks_left_{blocks_max} {}
+
+    [[nodiscard]] bool has_room() const noexcept { return left_ > 0 && blocks_left_ > 0; }
+    void make_room_for_one() noexcept { left_ = std::max<std::uint64_t>(left_, 1); }
+    void add(StoredBlock* block, std::uint32_t size) {
+        if (block != nullptr && std::ranges::find(blocks_, block) != blocks_.end()) {
+            return;
         }
-        left -= std::min<std::uint64_t>(left, block->ref.size);
-        at = awaited.runs().lower_bound(block->ref.end);
+        if (block != nullptr && !block->is_loading) {
+            blocks_.push_back(block);
+        }
+        left_ -= std::min<std::uint64_t>(left_, size);
+        --blocks_left_;
     }
-    return blocks;
+    void add_all(const ReadySet& awaited) {
+        for (auto at = awaited.runs().begin(); at != awaited.runs().end() && has_room();) {
+            StoredBlock* block = at->second.batch->block;
+            add(block, block->ref.size);
+            at = awaited.runs().lower_bound(block->ref.end);
+        }
+    }
+    [[nodiscard]] std::vector<StoredBlock*> take() noexcept { return std::move(blocks_); }
+
+private:
+    std::vector<StoredBlock*> blocks_;
+    std::uint64_t left_;
+    std::size_t blocks_left_;
+};
+
+// Messages with receivers while memory is short, of a subscription for which something is late.
+constexpr std::uint64_t held_while_short = 16;
+
+}  // namespace
+
+std::vector<StoredBlock*> Subscription::awaited_blocks(std::uint64_t bytes, std::size_t blocks_max, bool is_memory_short) const {
+    const ReadyMessages::Awaited* awaited = ready_.awaited();
+    const std::uint64_t here = ready_.taken() - (awaited != nullptr ? awaited->messages() : 0);
+    const std::uint64_t bytes_here = here * (log_.bytes() / std::max<std::uint64_t>(log_.messages(), 1));
+    BlockChoice choice{bytes - std::min(bytes, bytes_here), blocks_max};
+    if (awaited != nullptr && !awaited->in_place.empty()) {
+        ready_.count() == 0 ? choice.make_room_for_one() : void();
+        choice.add_all(awaited->in_place);
+    }
+    const bool may_read_late = !is_memory_short || in_flight() < held_while_short;
+    if (awaited != nullptr && !awaited->late.empty() && !awaited->is_late_here && may_read_late) {
+        here == 0 ? choice.make_room_for_one() : void();
+        choice.add_all(awaited->late);
+    }
+    for (const Schedule::Wanted& wanted : schedule_.wanted()) {
+        if (is_memory_short || !choice.has_room()) {
+            break;
+        }
+        choice.add(log_.evicted_block(wanted.ref), wanted.ref.size);
+    }
+    return choice.take();
 }
 
 Offset Subscription::oldest_offset() const noexcept {
@@ -260,6 +304,7 @@ std::optional<Run> Subscription::take_any() {
 }
 
 bool Subscription::forget_some(std::uint64_t& items) {
+    forget_wanted();
     has_left_ = has_left_ || log_.remove_cursor(cursor(), items);
     if (!has_left_) {
         return false;
@@ -369,7 +414,7 @@ std::optional<Subscription::Chosen> Subscription::take_held(MessageState state, 
         }
         case MessageState::delayed: {
             const auto waiting = schedule_.take(offset);
-            return waiting ? std::optional{Chosen{waiting->run, waiting->has_key ? Key::held : Key::free}} : std::nullopt;
+            return waiting ? std::optional{Chosen{waiting->run, key_of_waiting(*waiting)}} : std::nullopt;
         }
         case MessageState::quarantined: {
             const auto quarantined = take_out_of_quarantine(offset);
@@ -454,7 +499,7 @@ void Subscription::restore(const ReaderEntry& entry, StoredBatch& batch, Offset 
     while (run.count > 0) {
         const Run one = run.take_one();
         if (!batch.is_resident) {
-            entry.kind == ReaderEntryKind::quarantined ? put_into_quarantine(one, entry.note) : ready_.put(one);
+            restore_at_rest(entry, one);
             continue;
         }
         MessageCursor cursor{one.region(), has_properties};
@@ -462,7 +507,7 @@ void Subscription::restore(const ReaderEntry& entry, StoredBatch& batch, Offset 
         static_cast<void>(cursor.next(view));
         if (entry.kind == ReaderEntryKind::quarantined) {
             put_into_quarantine(one, entry.note);
-        } else if (entry.kind == ReaderEntryKind::waiting) {
+        } else if (entry.kind == ReaderEntryKind::waiting && entry.attempt > 1) {
             restore_waiting(one, view.properties, entry.due);
         } else if (entry.kind == ReaderEntryKind::kept) {
             admit(one, view.properties);
@@ -476,6 +521,26 @@ void Subscription::restore(const ReaderEntry& entry, StoredBatch& batch, Offset 
         if (batch.has_rules && rules_of(view.properties).ttl) {
             schedule_expiry(one);
         }
+    }
+}
+
+// Its block stays on the disk. A first attempt waits because of the message's own properties: whatever they are, until then.
+void Subscription::restore_at_rest(const ReaderEntry& entry, const Run& message) {
+    if (entry.kind == ReaderEntryKind::quarantined) {
+        return put_into_quarantine(message, entry.note);
+    }
+    const bool is_own_time = entry.attempt == 1;
+    const std::int64_t left = entry.due.us - context_.clock.wall_now().us;
+    if (entry.kind == ReaderEntryKind::waiting && left > 0) {
+        Run waiting = message;
+        waiting.was_delivered = !is_own_time;
+        is_own_time ? put_off(waiting, {.at{}, .wall = entry.due}, false)
+                    : put_off(waiting, {.at = context_.clock.now() + std::chrono::microseconds{left}, .wall{}}, true);
+    } else if (entry.kind == ReaderEntryKind::waiting && is_own_time && context_.options->drops_late && present_until_ &&
+               present_until_->us < entry.due.us) {
+        expire(message, Key::free);
+    } else {
+        ready_.put(message);
     }
 }
 

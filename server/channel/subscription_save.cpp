@@ -49,15 +49,20 @@ public:
             entries_.push_back(std::move(entry));
         }
     }
-    void add_ready(const Run& run) { add(run, ReaderEntryKind::ready, run.attempt); }
+    // Late ones, whose time has come before they were in memory, need not be read either.
+    void add_ready(const Run& run) {
+        const bool is_late = !run.batch->is_resident && !run.is_kept;
+        add(run, is_late ? ReaderEntryKind::waiting : ReaderEntryKind::ready, run.attempt);
+    }
     // What was started has an attempt behind it.
     void add_held(Run run) {
         run.is_kept = false;  // It is given this once.
         add(run, ReaderEntryKind::ready, run.attempt + (run.is_started ? 1 : 0));
     }
-    // A message that waits because of its own properties is ready for whoever reads them again.
+    // A message that waits because of its own properties is ready for whoever reads them again. It need not be read if it is in a
+    // block: then its time is in the state.
     void add_waiting(const Run& run, WallTime due) {
-        run.was_delivered ? add(run, ReaderEntryKind::waiting, run.attempt, due) : add_ready(run);
+        run.was_delivered || run.batch->block != nullptr ? add(run, ReaderEntryKind::waiting, run.attempt, due) : add_ready(run);
     }
 
 private:

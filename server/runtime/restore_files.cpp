@@ -340,7 +340,7 @@ RestoreTrouble RestoreCopy::step(storage::FileSystem& files) {
                 source.ruled.push_back(block.first);
             }
             const storage::BlockRef place{.segment = 0, .size = 0, .position = 0, .first = block.first, .end = block.end};
-            if (is_ruled || !source.image.can_stay_on_disk(place)) {
+            if (!source.image.can_stay_on_disk(place, is_ruled)) {
                 source.bodies.emplace(block.first, std::move(block.body));
             }
         }

@@ -366,7 +366,7 @@ void ShardBroker::touch(Slot& slot) {
     channel::Channel& channel = *slot.channel;
     const bool is_durable = channel.is_durable();
     if (!slot.is_dirty && (channel.needs_dispatch() ||
-                           (is_durable && (channel.has_notes() || channel.wants_blocks(store_->read_ahead()))))) {
+                           (is_durable && (channel.has_notes() || store_->wants_blocks(channel))))) {
         slot.is_dirty = true;
         dirty_.push_back(slot.id);
     }
@@ -389,7 +389,7 @@ void ShardBroker::end_turn_of(Slot& slot, channel::StepBudget& budget) {
     if (channel.has_notes()) {
         channel.write_notes();
     }
-    if (channel.wants_blocks(store_->read_ahead())) {
+    if (store_->wants_blocks(channel)) {
         store_->request_blocks(slot.id, channel);
     }
     touch(slot);

@@ -109,7 +109,7 @@ void ShardStore::fetch_block(commit::StreamId stream, const storage::BlockRef& r
 }
 
 void ShardStore::request_blocks(ChannelId id, channel::Channel& channel) {
-    for (const auto& ref : channel.take_wanted_blocks(read_ahead())) {
+    for (const auto& ref : channel.take_wanted_blocks(read_ahead(), is_memory_short())) {
         fetch_block(channel.stream(), ref, [this, id, ref](const Result<Payload>& body) {
             auto* reader = channels_.find_channel(id);
             if (reader == nullptr) {

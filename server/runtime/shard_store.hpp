@@ -94,6 +94,9 @@ public:
     void adopt(commit::StreamId stream, const std::vector<storage::BlockRef>& blocks);
     /// The channel's deletion was submitted: when it is committed its files go.
     void forget(commit::StreamId stream);
+    [[nodiscard]] bool wants_blocks(const channel::Channel& channel) const {
+        return channel.wants_blocks(read_ahead(), is_memory_short());
+    }
     /// Reads blocks that the channel wants; it hears of each.
     void request_blocks(ChannelId id, channel::Channel& channel);
     /// Reads one of a channel while the shard goes on; `done` is called in another turn.
@@ -104,6 +107,7 @@ public:
     [[nodiscard]] std::uint64_t read_ahead() const noexcept {
         return is_memory_short() ? settings_.read_ahead / 16 : settings_.read_ahead;
     }
+    [[nodiscard]] bool is_memory_short() const noexcept { return ports_.memory->used() > ports_.memory->limit() / 4 * 3; }
 
     // --- The shard's turns -----------------------------------------------------------------------------------------
 
@@ -168,7 +172,6 @@ private:
     void on_write_failed(const Error& error);
     void finish_plan(ChannelId id, commit::StreamId stream, const Result<std::vector<storage::BlockRef>>& written);
     void collect_dead_blocks(channel::Channel& channel);
-    [[nodiscard]] bool is_memory_short() const noexcept { return ports_.memory->used() > ports_.memory->limit() / 4 * 3; }
     void keep_memory_in_bounds();
     void look_for_memory(std::size_t count);
     void free_memory();

@@ -3,8 +3,10 @@ restores into a running broker: all channels as they were, or none;
 and what baton-inspect gets out of a channel that is quarantined. Next file: durable_test.py.
 """
 
+import base64
 import json
 import os
+import struct
 import subprocess
 import threading
 import time
@@ -252,6 +254,36 @@ class RestoreTest(InspectedBrokerTest):
             self.assertEqual(3000, len(self.bodies(peer, b"many", 3000)))
             self.assertEqual([], [name for name in os.listdir(data) if name.startswith("restore-")])
             again.kill()
+
+    def test_delayed_messages_on_the_disk_come_back_with_their_times(self):
+        settings = {"limits_memory_max": "16m", "limits_message_size_max": "1m"}
+        server = self.start(**settings)
+        peer = self.create(server, b"later")
+        rounds, count, expected = 24, 100, {}
+        for number in range(rounds):
+            due_us = int((time.time() + 3_600 - number) * 1e6)
+            bodies = [(b"%d.%d" % (number, index)).ljust(10_000, b".") for index in range(count)]
+            link = number + 1  # What was granted to another one is not for this.
+            peer.attach_sender(link, b"later")
+            self.assertEqual([], peer.publish_all(link, 1, bodies, properties=struct.pack("<BHq", 11, 8, due_us)))
+            peer.detach(link)
+            expected.update({number * count + index + 1: (body, due_us) for index, body in enumerate(bodies)})
+        eventually(lambda: peer.show(b"later")["resident_bytes"] < 8 << 20, "they leave memory")
+        directory = self.backup(server)
+        self.expect_inspect(0, directory, "verify")
+        self.assertEqual(rounds * count, len(self.rows(0, directory, "dump", "channel", "later")))
+        self.expect_exit(0, server, "restore", directory, "--as", "later=again")
+        for _ in range(2):
+            peer = self.peer(server)
+            eventually(lambda: peer.show(b"again")["resident_bytes"] < 8 << 20, "they leave memory, or stay on the disk")
+            for name in (b"later", b"again"):
+                self.assertEqual((rounds * count, 0), (peer.show(name)["delayed"], peer.show(name)["ready"]))
+                for offset in sorted(expected)[::233]:
+                    (row,) = peer.admin("channel.peek", name, state="delayed", count=1, **{"from": offset})["messages"]
+                    self.assertEqual((offset, 1, expected[offset][1]), (row["offset"], row["attempt"], row["due_us"]))
+                    self.assertEqual(expected[offset][0], base64.b64decode(row["body_base64"]))
+            server.kill()
+            server = self.start(**settings)
 
     def test_names_that_are_there_are_refused(self):
         server, directory = self.filled()

@@ -2,7 +2,9 @@
 
 import base64
 import os
+import struct
 import threading
+import time
 import unittest
 
 import wire
@@ -393,6 +395,110 @@ class MemoryTest(BrokerTest):
         self.assertLess(used, 24 * MIB)
         if "BATON_TEST_INSTRUMENTED" not in os.environ:
             self.assertLess(resident, 64 * MIB)
+
+    def test_delayed_messages_of_a_durable_channel_are_larger_than_memory(self):
+        """What waits for its time is in segments: senders go on, and it comes when it is due, also after a crash."""
+        settings = {"limits_memory_max": "24m", "limits_message_size_max": "1m", "data_dir": self.data_dir()}
+        server = self.broker(shards=self.shards, **settings)
+        sender = self.peer(server)
+        rounds, count, size, expected = 96, 100, 10_000, {}
+        start = time.time() + (120 if "BATON_TEST_INSTRUMENTED" in os.environ else 20)
+        self.assertTrue(sender.admin("channel.create", b"q", storage="durable")["created"])
+        sender.attach_sender(1_000, b"q")
+        self.assertEqual([], sender.publish_all(1_000, 1, [b"in front of them"]), "nobody takes it")
+        for number in range(rounds):
+            due_us = int((start + (rounds - number) * 0.1) * 1e6)  # The last ones come first.
+            bodies = [(b"%d.%d" % (number, index)).ljust(size, b".") for index in range(count)]
+            link = number + 1  # What was granted to another one is not for this.
+            sender.attach_sender(link, b"q")
+            self.assertEqual([], sender.publish_all(link, 1, bodies, properties=struct.pack("<BHq", 11, 8, due_us)))
+            sender.detach(link)
+            expected.update({number * count + index + 2: (body, due_us) for index, body in enumerate(bodies)})
+        shown = sender.show(b"q")
+        self.assertEqual((rounds * count, 1), (shown["delayed"], shown["ready"]))
+        eventually(lambda: sender.show(b"q")["resident_bytes"] < 12 * MIB, "they leave memory")
+        self.assertLess(sender.admin("broker.show")["memory_used"], 24 * MIB)
+        self.assert_delayed(sender, expected)
+        server.kill()
+
+        server = self.broker(shards=self.shards, **settings)
+        peer, receiver = self.peer(server), self.peer(server)
+        eventually(lambda: peer.show(b"q")["resident_bytes"] < 12 * MIB, "what came out of the log leaves memory, too")
+        self.assert_delayed(peer, expected)
+        dropped, moved = sorted(expected)[7::3_000], sorted(expected)[1_005::3_000]
+        self.assertEqual(len(dropped), peer.admin("channel.drop", b"q", state="delayed", offsets=dropped)["messages"])
+        reply = peer.admin("channel.move", b"q", to="other", state="delayed", offsets=moved)
+        self.assertEqual((True, len(moved)), (reply["ok"], reply["messages"]))
+        self.assertEqual(sorted(expected[offset][1] for offset in moved),
+                         sorted(message["due_us"] for message in
+                                peer.admin("channel.peek", b"other", state="delayed", count=9)["messages"]))
+        for offset in dropped + moved:
+            del expected[offset]
+        self.assertEqual(len(expected), peer.show(b"q")["delayed"], "it took too long until here")
+        receiver.attach_receiver(1, b"q", credit=(101, 1 << 40))
+        self.assertEqual(b"in front of them", receiver.deliveries(1, 1)[0].body)
+        self.receive_in_time(server, receiver, expected)
+        self.assertEqual(0, peer.show(b"q")["delayed"])
+
+    def test_what_was_due_and_nobody_takes_is_larger_than_memory(self):
+        settings = {"limits_memory_max": "24m", "limits_message_size_max": "1m", "data_dir": self.data_dir()}
+        server = self.broker(shards=self.shards, **settings)
+        peer = self.peer(server)
+        rounds, count, size = 48, 100, 10_000
+        self.assertTrue(peer.admin("channel.create", b"q", storage="durable")["created"])
+        for number in range(rounds):
+            link = number + 1  # What was granted to another one is not for this.
+            bodies = [(b"%d.%d" % (number, index)).ljust(size, b".") for index in range(count)]
+            peer.attach_sender(link, b"q")
+            self.assertEqual([], peer.publish_all(link, 1, bodies, properties=struct.pack("<BHQ", 4, 8, 50_000)))
+            peer.detach(link)
+        eventually(lambda: peer.show(b"q")["ready"] == rounds * count, "all of them are due")
+        eventually(lambda: peer.show(b"q")["resident_bytes"] < 12 * MIB, "they leave memory")
+        server.kill()
+        server = self.broker(shards=self.shards, **settings)
+        peer = self.peer(server)
+        self.assertEqual(rounds * count, peer.show(b"q")["ready"])
+        peer.attach_receiver(1, b"q", credit=(count, 1 << 40))
+        got = {}
+        while len(got) < rounds * count:
+            for message in peer.deliveries(1, 1):
+                got[message.offset] = message.body
+                peer.settle(1, message.offset)
+            peer.give_credit(1, len(got) + count)
+        self.assertEqual([b"%d.%d" % divmod(offset - 1, count) for offset in sorted(got)],
+                         [got[offset].rstrip(b".") for offset in sorted(got)])
+
+    def receive_in_time(self, server, receiver, expected):
+        """All of these, none before its time; memory stays within its bounds."""
+        got, used, resident, late = set(), 0, 0, 0
+        while time.time() * 1e6 < min(due for _, due in expected.values()):
+            receiver.ping()
+            time.sleep(0.05)
+        while len(got) < len(expected):
+            for message in receiver.deliveries(1, 1):
+                self.assertEqual((expected[message.offset][0], 1), (message.body, message.attempt))
+                self.assertNotIn(message.offset, got)
+                late = max(late, time.time() * 1e6 - expected[message.offset][1])
+                self.assertLessEqual(expected[message.offset][1], time.time() * 1e6, "it came early")
+                got.add(message.offset)
+                receiver.settle(1, message.offset)
+            receiver.give_credit(1, len(got) + 101)
+            used = max(used, receiver.admin("broker.show")["memory_used"])
+            resident = max(resident, server.memory())
+        print(f"\n{len(expected)} delayed messages came: at most {used / MIB:.1f} MiB of 24 in use, "
+              f"{resident / MIB:.1f} MiB resident, {late / 1e6:.2f} s late")
+        self.assertLess(used, 24 * MIB)
+        if "BATON_TEST_INSTRUMENTED" not in os.environ:
+            self.assertLess(resident, 64 * MIB)
+
+    def assert_delayed(self, peer, expected):
+        """Some of them, as they were sent."""
+        for offset in sorted(expected)[::997]:
+            reply = peer.admin("channel.peek", b"q", state="delayed", count=1, **{"from": offset})
+            message = reply["messages"][0]
+            self.assertEqual((offset, 1, "delayed", expected[offset][1]),
+                             (message["offset"], message["attempt"], message["state"], message["due_us"]))
+            self.assertEqual(expected[offset][0], base64.b64decode(message["body_base64"]))
 
     def assert_in_quarantine(self, peer, expected):
         """Some of them, as they were sent: the first of each round was given twice."""

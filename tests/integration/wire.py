@@ -280,20 +280,21 @@ class Peer:
             if frame.sequence >= sequence:
                 return exceptions
 
-    def publish_all(self, link, sequence, bodies):
+    def publish_all(self, link, sequence, bodies, properties=None):
         """Publishes within the broker's credit, in batches, and waits for the confirms. Counts from a fresh ATTACH."""
         queue, at = list(bodies), 0
+        head = 4 if properties is None else 6 + len(properties)
         limit, used = (0, 0), [0, 0]
         while at < len(queue):
             count, size = 0, BATCH.size
             room = min(limit[1] - used[1], self.welcome["frame_size_max"] - HEADER.size)
-            while at + count < len(queue) and used[0] + count < limit[0] and size + 4 + len(queue[at + count]) <= room:
-                size += 4 + len(queue[at + count])
+            while at + count < len(queue) and used[0] + count < limit[0] and size + head + len(queue[at + count]) <= room:
+                size += head + len(queue[at + count])
                 count += 1
             if count == 0:
                 limit = self.expect(CREDIT, link).credit()
                 continue
-            self.publish(link, sequence + at, *queue[at:at + count])
+            self.publish(link, sequence + at, *queue[at:at + count], properties=properties)
             at, used = at + count, [used[0] + count, used[1] + size]
         return self.confirmed(link, sequence + at - 1)
 

@@ -168,7 +168,10 @@ private:
                 properties.priority = static_cast<std::uint8_t>(prng_.below(3));
             }
             if (has_rules && prng_.chance(1, 3)) {
-                properties.delay = milliseconds{prng_.below(2'000)};
+                properties.delay = milliseconds{prng_.below(prng_.chance(1, 2) ? 2'000 : 9'000)};
+            } else if (has_rules && prng_.chance(1, 6)) {
+                const WallTime then = after(clock_.wall_now(), milliseconds{prng_.below(9'000)});
+                properties.not_before.emplace(std::chrono::microseconds{then.us});
             }
             if (has_rules && prng_.chance(1, 3)) {
                 properties.ttl = milliseconds{prng_.below(4'000)};
@@ -209,8 +212,9 @@ private:
             range.first += prng_.below(range.count);
             range.count = 1;
         }
-        range.argument = range.outcome == Outcome::retry && prng_.chance(1, 3) ? retry_by_back_off
-                                                                              : static_cast<std::uint32_t>(prng_.below(1'500));
+        range.argument = range.outcome == Outcome::retry && prng_.chance(1, 3)
+                             ? retry_by_back_off
+                             : static_cast<std::uint32_t>(prng_.below(prng_.chance(1, 2) ? 1'500 : 9'000));
         trace("settle link " + std::to_string(held.link) + " " + std::to_string(range.first) + "+" + std::to_string(range.count) +
               " outcome " + std::to_string(static_cast<int>(range.outcome)));
         // Perhaps the rest of it later, and everything behind it.
@@ -291,6 +295,7 @@ private:
             const std::uint64_t count = retry_all(*reader);
             trace("retry all: " + std::to_string(count));
             reached_["retried by an administrator"] += count;
+            is_administered_ = is_administered_ || count > 0;
         } else {
             constexpr MessageState states[] = {MessageState::ready, MessageState::delayed, MessageState::quarantined};
             const MessageState state = states[prng_.below(3)];
@@ -381,6 +386,26 @@ private:
         channel_->replace_block(ref, copy, dead);
     }
 
+    void count_on_the_disk() {
+        const ChannelState state = channel_->state();
+        std::vector<std::string> names;
+        for (const ReaderState& reader : state.subscriptions) {
+            names.push_back(reader.settings.name);
+        }
+        options_.kind == Kind::queue ? names.emplace_back() : names.emplace_back("none");
+        for (const std::string& name : names) {
+            const Subscription* reader = channel_->find_subscription(name);
+            if (reader == nullptr) {
+                continue;
+            }
+            for (const auto& entry : reader->entries(std::nullopt, 0, SIZE_MAX - 1)) {
+                const bool is_there = entry.run.batch->is_resident;
+                reached_["delayed on the disk"] += !is_there && entry.state == MessageState::delayed ? 1 : 0;
+                reached_["late"] += !is_there && entry.state == MessageState::ready && !entry.run.is_kept ? 1 : 0;
+            }
+        }
+    }
+
     // --- The disk --------------------------------------------------------------------------------------------------------
 
     void move_blocks() {
@@ -405,6 +430,7 @@ private:
                 reached_["evicted"] += bytes;
                 reached_["evicted with something in quarantine"] += bytes > 0 && channel_->stats().quarantined > 0 ? 1 : 0;
                 reached_["evicted of what is compacted"] += options_.is_compacted ? bytes : 0;
+                count_on_the_disk();
                 return;
             }
             case 4:
@@ -530,6 +556,7 @@ private:
             if (event.kind == Event::Kind::deliver) {
                 trace("    " + to_line(event));
                 held_.push_back({event.link.link, event.slice.first, event.slice.count, event.slice.attempt});
+                check_time(event.slice);
             } else if (event.kind == Event::Kind::closed) {
                 std::erase(receivers_, event.link.link);
                 std::erase_if(held_, [&](const Held& held) { return held.link == event.link.link; });
@@ -537,6 +564,21 @@ private:
         }
         if (held_.size() > 30) {
             held_.erase(held_.begin(), held_.end() - 30);
+        }
+    }
+
+    // Nothing is given before its time, unless an administrator wants it.
+    void check_time(const Slice& slice) {
+        MessageCursor cursor{slice.messages.bytes(), (slice.batch_flags & batch_has_properties) != 0};
+        MessageView view;
+        for (Offset offset = slice.first; cursor.next(view); ++offset) {
+            const MessageRules rules = rules_of(view.properties);
+            if (is_administered_ || (!rules.delay && !rules.not_before)) {
+                continue;
+            }
+            EXPECT_LE(rules.delay ? after(slice.time, *rules.delay) : WallTime{}, clock_.wall_now()) << offset << " came early";
+            EXPECT_LE(rules.not_before.value_or(WallTime{}), clock_.wall_now()) << offset << " came early";
+            ++reached_["came in time"];
         }
     }
 
@@ -662,6 +704,11 @@ private:
                     EXPECT_NE(found->second.state, MessageState::quarantined) << name << ": " << offset;
                     continue;  // Its time has come meanwhile, or will be looked at with the next tick.
                 }
+                if (options_.kind == Kind::stream && seen.state == MessageState::ready &&
+                    found->second.state == MessageState::delayed) {
+                    ++reached_["delayed in a block that was not read"];
+                    continue;  // For a new subscription, of what is on the disk only: nobody knows before it is read.
+                }
                 EXPECT_TRUE(seen == found->second)
                     << name << ": " << offset << "\n  was " << to_text(seen) << "\n  is  " << to_text(found->second);
             }
@@ -746,6 +793,7 @@ private:
     Reached& reached_;
     const bool is_plain_;  // Much of it waits in blocks.
     bool has_keys_ = false;
+    bool is_administered_ = false;  // Somebody has retried what was in quarantine.
     ChannelOptions options_;
     ManualClock clock_;
     ChunkPool pool_;

@@ -236,6 +236,25 @@ TEST_F(Rules, ANewSubscriptionOfAStreamDoesNotGetDelayedMessagesEarly) {
     EXPECT_EQ(delivered(), (Lines{"deliver 9 1 attempt 1"}));
 }
 
+TEST_F(Rules, NorWhereTheyHaveToBeReadFromTheDisk) {
+    begin({.kind = Kind::stream});
+    publish("a", {.delay = seconds{5}});
+    publish("b");
+    ASSERT_EQ(durable->relocate().size(), 1U);
+    durable->save();
+    restart();
+    ASSERT_EQ(durable->channel().resident_bytes(), 0U) << "nobody has anything of it";
+    durable->world->attach_reader(9, {.subscription = "s", .from{}, .filter{}, .name{}});
+    EXPECT_EQ(delivered(), Lines{});
+    for (const auto& ref : durable->channel().take_wanted_blocks(1'000)) {
+        durable->channel().on_block_read(ref, durable->store.read(ref));
+    }
+    EXPECT_EQ(delivered(), (Lines{"deliver 9 2 attempt 1"}));
+    durable->world->clock.advance(seconds{5});
+    durable->channel().tick();
+    EXPECT_EQ(delivered(), (Lines{"deliver 9 1 attempt 1"}));
+}
+
 TEST_F(Rules, AFilterHoldsWhereKeysAreOrderedAndWhereTheOldestAreDropped) {
     begin({.kind = Kind::topic, .messages_max = 3, .overflow = Overflow::drop_oldest, .is_ordered_by_key = true});
     durable->world->attach_reader(9, {.subscription = "s", .from{}, .filter = "a.*", .name{}});

@@ -1,0 +1,109 @@
+// A durable channel whose messages leave memory and come back, in the words of the tests about that.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "common/base/properties.hpp"
+#include "tests/unit/channel/durable_world.hpp"
+
+namespace baton::channel::test {
+
+struct AtRest : testing::Test {
+    void begin(const ChannelOptions& options = {}) {
+        durable = std::make_unique<DurableWorld>(options);
+        durable->world->attach_sender(1);
+        sequence = 0;
+    }
+    void publish(const Lines& words, const MessageProperties& properties = {}) {
+        for (const std::string& word : words) {
+            properties.empty() ? builder.append(as_bytes(word))
+                               : builder.append(as_bytes(word), encode_properties(properties).value());
+        }
+        durable->channel().publish(link_of(1), sequence + 1, builder.take(pool));
+        durable->channel().announce_credit(link_of(1));
+        sequence += words.size();
+        static_cast<void>(durable->commit());
+    }
+    void settle(Offset first, std::uint32_t count, Outcome outcome, std::uint32_t attempt = 1) {
+        const SettleRange range{first, count, attempt, outcome};
+        durable->channel().settle(link_of(9), {&range, 1}, 0, outcome == Outcome::reject ? "no" : "");
+        static_cast<void>(durable->turn());
+        static_cast<void>(durable->commit());
+    }
+    /// A receiver gets everything, and is gone when this has been settled.
+    void reject(Offset first, std::uint32_t count) {
+        durable->world->attach_receiver(9);
+        static_cast<void>(durable->turn());
+        settle(first, count, Outcome::reject);
+        durable->channel().detach(link_of(9));
+        static_cast<void>(durable->turn());
+        static_cast<void>(durable->commit());
+    }
+    /// What can leave memory does. How many blocks were written for it.
+    std::size_t put_away() {
+        const std::size_t blocks = durable->relocate(KeepAhead{}).size();
+        durable->channel().evict(UINT64_MAX, {});
+        return blocks;
+    }
+    void restart() {
+        durable->save();
+        ASSERT_TRUE(durable->restart()) << durable->damage;
+        durable->world->attach_sender(1);
+        sequence = 0;
+    }
+    /// Blocks that are wanted within so many bytes are read. How many.
+    std::size_t read(std::uint64_t bytes = UINT64_MAX) {
+        const auto wanted = durable->channel().take_wanted_blocks(bytes);
+        for (const auto& ref : wanted) {
+            durable->channel().on_block_read(ref, durable->store.read(ref));
+        }
+        return wanted.size();
+    }
+    [[nodiscard]] Lines delivered() {
+        Lines lines;
+        for (const Event& event : (durable->channel().dispatch(), durable->world->events.take())) {
+            if (event.kind == Event::Kind::deliver) {
+                const bool has_properties = (event.slice.batch_flags & batch_has_properties) != 0;
+                for (const std::string& word : words_of(event.slice.messages.bytes(), has_properties)) {
+                    lines.push_back(word + " attempt " + std::to_string(event.slice.attempt));
+                }
+            }
+        }
+        return lines;
+    }
+    /// Offset, attempt and body.
+    [[nodiscard]] Lines peeked(MessageState state, const std::string& name = "") {
+        Lines lines;
+        durable->channel().peek(
+            durable->channel().find_subscription(name), state, 0,
+            [&](const PeekedMessage& message) {
+                lines.push_back(std::to_string(message.offset) + "/" + std::to_string(message.attempt) + " " +
+                                std::string{as_text(message.message.payload)} + (message.note ? " " + message.note->note : ""));
+                return true;
+            },
+            durable->store.reader());
+        return lines;
+    }
+    void receive_from(const std::string& subscription) {
+        ReceiverRequest request;
+        request.subscription = subscription;
+        durable->world->attach_reader(9, request);
+        static_cast<void>(durable->turn());
+    }
+    void pass(Duration time) {
+        durable->world->clock.advance(time);
+        durable->channel().tick();
+    }
+    [[nodiscard]] Subscription& queue() { return *durable->channel().find_subscription(""); }
+    [[nodiscard]] std::uint64_t resident() { return durable->channel().resident_bytes(); }
+
+    std::unique_ptr<DurableWorld> durable;
+    ChunkPool pool;
+    BatchBuilder builder;
+    std::uint64_t sequence = 0;
+};
+
+}  // namespace baton::channel::test
