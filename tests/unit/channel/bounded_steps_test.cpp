@@ -271,7 +271,7 @@ TEST_F(BoundedSteps, NothingOfABatchWithRulesIsGivenBeforeItsTimeWhileOthersWait
     EXPECT_EQ(std::ranges::count_if(given, [](const auto& one) { return one.second % 2 == 0; }), 0) << "they are delayed";
     clock.clock.advance(seconds{2});
     std::size_t late = 0;
-    for (int i = 0; i < 10; ++i) {
+    for (int i = 0; i < 20; ++i) {
         channel->tick();
         late += finish().size();
         clock.clock.advance(milliseconds{20});
@@ -360,7 +360,7 @@ TEST_F(BoundedSteps, LeasesOfVeryManyMessagesEndInStepsAndEachOnce) {
     EXPECT_EQ(channel->stats().leases_ended, 50'000U);
     EXPECT_EQ(channel->stats().in_flight, 10'000U);
     clock.clock.advance(seconds{60});
-    for (int i = 0; i < 5; ++i) {
+    for (int i = 0; i < 10; ++i) {
         channel->tick();
         clock.clock.advance(milliseconds{20});
     }

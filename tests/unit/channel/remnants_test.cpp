@@ -53,10 +53,13 @@ struct Remnants : testing::Test {
         }
     }
     virtual Channel& channel() { return world->channel; }
-    void dispatch() {  // Everything that can be given.
+    void give() {  // Everything that can be given.
         for (int step = 0; step < 1'000 && (step == 0 || channel().needs_dispatch()); ++step) {
             channel().dispatch();
         }
+    }
+    void dispatch() {
+        give();
         static_cast<void>(world->events.take());
     }
     void ticks(int count = 50) {
@@ -68,7 +71,7 @@ struct Remnants : testing::Test {
     [[nodiscard]] std::uint64_t given_after_a_minute(const std::function<void(const Slice&)>& check) {
         world->clock.advance(seconds{61});
         ticks(1);
-        channel().dispatch();
+        give();
         std::uint64_t given = 0;
         for (const Event& event : world->events.take()) {
             if (event.kind == Event::Kind::deliver) {
@@ -234,7 +237,7 @@ TEST_F(Remnants, ALowPriorityThatNeverHasItsTurnDoesNotKeepWhatOvertookIt) {
     expect_in_proportion(300 * (message_bytes + 2));
     expect_left(is_hundredth, 200);
     channel().set_credit(link_of(9), plenty);
-    channel().dispatch();
+    give();
     std::uint64_t given = 0;
     for (const Event& event : world->events.take()) {
         given += event.kind == Event::Kind::deliver ? event.slice.count : 0;
