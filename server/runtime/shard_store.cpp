@@ -23,10 +23,6 @@ constexpr std::size_t small_disk_files_max = 8;  // A quarter of the file system
 /// Looked at in one turn, for memory.
 constexpr std::size_t channels_per_turn = 2048;
 constexpr Duration space_period = std::chrono::milliseconds{100};
-/// Bytes of free space that a rush takes in a microsecond: what is written, and as much again to be kept for the next start. It is
-/// asked for before that can have used it up: else a small disk is so full, before anybody looks, that the broker cannot start.
-constexpr std::uint64_t rush_per_us = 2'000;
-constexpr std::uint64_t rush_us_max = 1'000'000;
 /// Somebody who ends the broker does not wait longer than this for a log without space: enough for a log file to become free.
 constexpr Duration space_patience = std::chrono::seconds{1};
 
@@ -342,7 +338,7 @@ bool ShardStore::is_stuck() const noexcept { return full_since_ && ports_.clock-
 
 void ShardStore::watch_space() {
     const auto now = ports_.clock->now();
-    if (is_asking_space_ || now - space_asked_ < std::min(space_period, space_lasts_)) {
+    if (is_asking_space_ || now - space_asked_ < space_period) {
         return;
     }
     is_asking_space_ = true;
@@ -358,10 +354,7 @@ void ShardStore::ask_space(storage::IoQueue& queue, std::function<void()> done) 
                       if (*answer) {
                           const storage::Space& space = **answer;
                           const std::uint64_t least = settings_.disk_free_min.value_or(disk_free_min_auto(space.total));
-                          const std::uint64_t kept = least + space_to_go_on(space.total);
-                          log_.set_space_low(space.available < kept);
-                          const std::uint64_t left = space.available > kept ? space.available - kept : UINT64_MAX;
-                          space_lasts_ = std::chrono::microseconds{std::min(left / rush_per_us, rush_us_max)};
+                          log_.set_space_low(space.available < least + space_to_go_on(space.total));
                       }
                   }});
 }
@@ -384,9 +377,6 @@ void ShardStore::checkpoint(std::function<void()> done) { checkpointer_->request
 // --- Commits ---------------------------------------------------------------------------------------------------------------
 
 void ShardStore::on_committed(commit::Index) noexcept {
-    if (space_lasts_ < space_period) {
-        watch_space();
-    }
     if (!deleted_.empty()) {
         remove_deleted();
     }

@@ -203,7 +203,6 @@ private:
     ChannelId looked_at_{0};          ///< The last one.
     bool is_asking_space_ = false;
     MonotonicTime space_asked_{};
-    Duration space_lasts_{};  // At least, from then on.
     std::uint64_t space_file_ = 0;  ///< The last log file behind which it was asked.
     std::optional<MonotonicTime> full_since_;  ///< The log finds no space.
     std::string trouble_;
