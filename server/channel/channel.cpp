@@ -258,17 +258,9 @@ bool Channel::dismantle(std::uint64_t& items) {
         close_one();
     }
     finish_relocation({});
-    for (const auto& reader : readers_) {
-        if (!reader->dismantle(items)) {
-            return false;
-        }
-    }
-    for (std::size_t i = 0; i < leaving_.size(); ++i) {
-        if (!leaving_[i]->dismantle(items)) {
-            return false;
-        }
-    }
-    return log_.dismantle(items);
+    bool is_all = true;
+    visit_holders([&](Subscription& reader) { is_all = is_all && reader.dismantle(items); });
+    return is_all && log_.dismantle(items);
 }
 
 void Channel::close_all(std::error_code reason) {
@@ -322,7 +314,7 @@ void Channel::examine_senders() {
 }
 
 void Channel::purge_some(Purge& purge, std::uint64_t runs, const BlockReader& read) {
-    while (purge.readers > 0 && runs > 0 && damage_->text.empty()) {
+    while (purge.readers > 0 && runs > 0 && damage().empty()) {
         purge.readers = std::min(purge.readers, readers_.size());
         if (purge.readers == 0) {
             break;
@@ -357,7 +349,7 @@ void Channel::trim_purged(Purge& purge, std::uint64_t runs) {
 std::uint64_t Channel::drop_some(Subscription& reader, MessageState state, Sweep& sweep, std::uint64_t& runs,
                                  const BlockReader& read) {
     std::uint64_t dropped = reader.drop_some(state, sweep, runs);
-    while (sweep.wanted && damage_->text.empty()) {
+    while (sweep.wanted && damage().empty()) {
         on_block_read(*sweep.wanted, read(*sweep.wanted));
         dropped += reader.drop_some(state, sweep, runs);
     }

@@ -445,7 +445,7 @@ private:
     [[nodiscard]] std::uint64_t compaction_budget() const noexcept;
     void on_removed(Offset offset);
     [[nodiscard]] bool has_to_compact() const noexcept {
-        return compaction_ && !is_draining_ && damage_->text.empty() && compaction_->has_more();
+        return compaction_ && !is_draining_ && damage().empty() && compaction_->has_more();
     }
     void cut_off(Subscription& reader);
     void trim(std::uint64_t& batches);
@@ -491,7 +491,7 @@ private:
     void install_entries(const ChannelImage& image);
     [[nodiscard]] MessageLog::RunsAtRest runs_at_rest();
     [[nodiscard]] bool may_want_blocks() const noexcept {
-        return damage_->text.empty() && (log_.has_awaited() || log_.has_evicted_ahead());
+        return damage().empty() && (log_.has_awaited() || log_.has_evicted_ahead());
     }
     StoredBatch& install_batch(const BatchHeader& header, Payload messages);
 

@@ -11,7 +11,7 @@ namespace baton::channel {
 // ----------------------------------------------------------------------------------------------------
 
 SettingsRecord Channel::settings() const {
-    return {.name = name_, .options = *options_, .damage = damage_->text};
+    return {.name = name_, .options = *options_, .damage = damage()};
 }
 
 void Channel::submit_settings() {
@@ -23,7 +23,7 @@ void Channel::submit_deleted() {
 }
 
 bool Channel::has_notes() const noexcept {
-    if (journal_ == nullptr || !damage_->text.empty()) {
+    if (journal_ == nullptr || !damage().empty()) {
         return false;
     }
     return journal_->has_receipts() || !noted_removed_.empty() ||
@@ -90,7 +90,7 @@ void Channel::on_condition() {
 }
 
 void Channel::mark_damaged(const std::string& reason) {
-    if (damage_->text.empty()) {
+    if (damage().empty()) {
         damage_.edit().text = reason;
         submit_settings();
         close_all(Errc::damaged);

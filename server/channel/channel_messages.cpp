@@ -374,7 +374,7 @@ void Channel::tick() {
     std::uint64_t messages = StepBudget::messages_max;
     tick_due(messages);
     trim(messages);
-    if (compaction_ && !is_draining_ && damage_->text.empty()) {
+    if (compaction_ && !is_draining_ && damage().empty()) {
         compaction_->tick(compaction_budget());
     }
     pack_remnants();

@@ -276,7 +276,7 @@ Offset Channel::oldest_offset() const noexcept {
 
 // Why ready messages are not given out.
 WaitReason Channel::head_reason() const noexcept {
-    if (!damage_->text.empty()) {
+    if (!damage().empty()) {
         return WaitReason::damaged;
     }
     if (options_->kind == Kind::queue) {

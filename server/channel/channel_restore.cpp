@@ -17,16 +17,16 @@ bool Channel::install(const ChannelImage& image, const BlockReader& read) {
         damage_.edit().text = image.settings().damage;
     }
     install_readers(image);
-    if (damage_->text.empty() && !install_contents(image, read)) {
+    if (damage().empty() && !install_contents(image, read)) {
         damage_.edit().text = "a block of a segment cannot be read";
         for (const auto& reader : readers_) {
             reader->clear();
         }
         log_.clear();
     }
-    if (!damage_->text.empty()) {
+    if (!damage().empty()) {
         auto frozen = std::make_shared<ChannelState>(image.state());
-        frozen->settings.damage = damage_->text;
+        frozen->settings.damage = damage();
         damage_.edit().frozen = std::move(frozen);
         submit_settings();
         note_head_wait();

@@ -10,7 +10,7 @@
 namespace baton::channel {
 
 std::error_code Channel::check_step() const noexcept {
-    if (!damage_->text.empty()) {
+    if (!damage().empty()) {
         return Errc::damaged;
     }
     if (journal_ == nullptr || journal_->log().condition() == commit::Condition::open) {

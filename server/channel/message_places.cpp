@@ -134,7 +134,8 @@ OffsetSet MessageLog::wanted_soon(std::vector<Offset> offsets, std::uint64_t kee
     for (const Offset offset : offsets) {
         const Offset end = offset_ahead(offset, keep_bytes);
         if (!wanted.empty() && wanted.rbegin()->second >= offset) {
-            wanted.rbegin()->second = std::max(wanted.rbegin()->second, end);
+            Offset& last = std::prev(wanted.end())->second;
+            last = std::max(last, end);
         } else if (offset < end) {
             wanted.emplace_hint(wanted.end(), offset, end);
         }

@@ -9,7 +9,7 @@
 
 namespace baton::channel {
 
-/// A T that is made when it is changed for the first time. T is default constructible and copyable.
+/// A T that is made when it is changed for the first time. T is default constructible.
 template <class T>
 class OnDemand {
 public:
@@ -23,6 +23,8 @@ public:
         }
         return *made_;
     }
+    [[nodiscard]] bool is_made() const noexcept { return made_ != nullptr; }
+    /// Like new again.
     void reset() noexcept { made_.reset(); }
 
 private:
@@ -58,8 +60,6 @@ public:
     [[nodiscard]] const_iterator end() const noexcept { return map().end(); }
     [[nodiscard]] auto rbegin() const noexcept { return map().rbegin(); }
     [[nodiscard]] auto rend() const noexcept { return map().rend(); }
-    [[nodiscard]] auto rbegin() noexcept { return there().rbegin(); }
-    [[nodiscard]] auto rend() noexcept { return there().rend(); }
 
     template <class Key>
     [[nodiscard]] iterator find(const Key& key) {

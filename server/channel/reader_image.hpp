@@ -26,7 +26,8 @@ public:
     [[nodiscard]] bool is_alive(Offset first, Offset end) const;
     /// Whether all of these messages are fresh, or all settled.
     [[nodiscard]] bool is_uniform(Offset first, Offset end) const;
-    /// Whether all of these that are not settled are in quarantine, or an administrator has retried them.
+    /// Whether none of these is fresh, and all that are not settled are in quarantine, have been retried by an administrator, or,
+    /// if those `may_wait`, wait for a time.
     [[nodiscard]] bool is_at_rest(Offset first, Offset end, bool may_wait) const;
     [[nodiscard]] std::uint64_t live_messages(Offset next_offset) const noexcept;
     [[nodiscard]] const SubscriptionSettings& settings() const noexcept { return settings_; }

@@ -91,31 +91,32 @@ void ReadyMessages::put(const Run& run) {
     }
 }
 
-// One by one, because each may be in another batch of the block.
-void ReadyMessages::put_awaited(Run run) {
+// The run is counted, and is to be put into one of the sets: one by one, because each may be in another batch of the block.
+ReadyMessages::Awaited& ReadyMessages::await(const Run& run) {
     taken_ += run.count;
     log_.await(run.count);
-    awaited_ = awaited_ ? std::move(awaited_) : std::make_unique<Awaited>();
-    while (run.count > 0) {
-        awaited_->in_place.put_alone(run.take_one());
+    return awaited_.edit();
+}
+
+void ReadyMessages::put_awaited(Run run) {
+    for (Awaited& awaited = await(run); run.count > 0;) {
+        awaited.in_place.put_alone(run.take_one());
     }
 }
 
 void ReadyMessages::put_late(Run run) {
-    taken_ += run.count;
-    log_.await(run.count);
-    awaited_ = awaited_ ? std::move(awaited_) : std::make_unique<Awaited>();
-    awaited_->is_late_here = awaited_->is_late_here || run.batch->is_resident;
+    Awaited& awaited = await(run);
+    awaited.is_late_here = awaited.is_late_here || run.batch->is_resident;
     MessageLog::rest(*run.batch, run.count);
     while (run.count > 0) {
-        awaited_->late.put_alone(run.take_one());
+        awaited.late.put_alone(run.take_one());
     }
 }
 
 // They were taken out of the sets.
 void ReadyMessages::awaited_taken(std::uint64_t count) noexcept {
     log_.await(-static_cast<std::int64_t>(count));
-    if (awaited_->messages() == 0) {
+    if (awaited_->empty()) {
         awaited_.reset();
     }
 }
@@ -148,9 +149,9 @@ std::optional<Run> ReadyMessages::take_from_sets(Take take) {
     };
     try_lanes(high_);
     try_lanes(fair_);
-    if (!taken && awaited_) {
-        taken = take(awaited_->in_place);
-        if (!taken && (taken = take(awaited_->late))) {
+    if (!taken && awaited_.is_made()) {
+        taken = take(awaited_.edit().in_place);
+        if (!taken && (taken = take(awaited_.edit().late))) {
             MessageLog::end_rest(*taken->batch, taken->count);
         }
         awaited_taken(taken ? taken->count : 0);
@@ -171,10 +172,8 @@ std::optional<Run> ReadyMessages::take_oldest(std::uint64_t limit) {
         }
     };
     offer(plain_);
-    if (awaited_) {
-        offer(awaited_->in_place);
-        offer(awaited_->late);
-    }
+    offer(awaited_->in_place);
+    offer(awaited_->late);
     for (const auto& lane : high_) {
         offer(lane.second);
     }
@@ -198,10 +197,8 @@ std::optional<Run> ReadyMessages::take_before(Offset end) {
 std::vector<Run> ReadyMessages::runs(Offset from, std::size_t limit) const {
     RunMerge merge{from};
     merge.add(plain_.runs());
-    if (awaited_) {
-        merge.add(awaited_->in_place.runs());
-        merge.add(awaited_->late.runs());
-    }
+    merge.add(awaited_->in_place.runs());
+    merge.add(awaited_->late.runs());
     for (const auto& lane : high_) {
         merge.add(lane.second.runs());
     }
@@ -213,9 +210,7 @@ std::vector<Run> ReadyMessages::runs(Offset from, std::size_t limit) const {
 
 void ReadyMessages::visit(const StoredBatch& batch, const std::function<void(const Run&)>& visitor) const {
     plain_.visit(batch.base, batch.end(), visitor);
-    if (awaited_) {
-        awaited_->late.visit(batch.base, batch.end(), visitor);
-    }
+    awaited_->late.visit(batch.base, batch.end(), visitor);
     for (const auto& lane : high_) {
         lane.second.visit(batch.base, batch.end(), visitor);
     }
@@ -253,21 +248,19 @@ std::vector<Run> ReadyMessages::take_all() {
     plain_ = {};
     high_.clear();
     fair_.clear();
-    if (awaited_) {
-        for (const auto& entry : awaited_->late.runs()) {
-            MessageLog::end_rest(*entry.second.batch, entry.second.count);
-        }
-        log_.await(-static_cast<std::int64_t>(awaited_->messages()));
-        awaited_.reset();
+    for (const auto& entry : awaited_->late.runs()) {
+        MessageLog::end_rest(*entry.second.batch, entry.second.count);
     }
+    log_.await(-static_cast<std::int64_t>(awaited_->messages()));
+    awaited_.reset();
     taken_ = 0;
     return all;
 }
 
 void ReadyMessages::add_awaited(Offset first, Offset end, std::vector<Run*>& runs) {
-    if (awaited_) {
-        awaited_->in_place.add(first, end, runs);
-        awaited_->late.add(first, end, runs);
+    if (awaited_.is_made()) {
+        awaited_.edit().in_place.add(first, end, runs);
+        awaited_.edit().late.add(first, end, runs);
     }
 }
 
@@ -286,10 +279,10 @@ std::vector<Run> ReadyMessages::take_arrived(Offset first, Offset end) {
 
 void ReadyMessages::take_awaited(const std::vector<Run>& runs) noexcept {
     for (const Run& run : runs) {
-        if (awaited_->late.take_at(run.first)) {
+        if (awaited_.edit().late.take_at(run.first)) {
             MessageLog::end_rest(*run.batch, 1);
         } else {
-            static_cast<void>(awaited_->in_place.take_at(run.first));
+            static_cast<void>(awaited_.edit().in_place.take_at(run.first));
         }
     }
     taken_ -= runs.size();
@@ -300,14 +293,15 @@ void ReadyMessages::take_awaited(const std::vector<Run>& runs) noexcept {
 
 std::vector<Run> ReadyMessages::take_late_here(std::uint64_t limit) {
     std::vector<Run> here;
-    awaited_->is_late_here = false;
-    const std::map<Offset, Run>& late = awaited_->late.runs();
+    Awaited& awaited = awaited_.edit();
+    awaited.is_late_here = false;
+    const std::map<Offset, Run>& late = awaited.late.runs();
     for (auto at = late.begin(); at != late.end();) {
         const StoredBatch& batch = *at->second.batch;
         if (!batch.is_resident) {
             at = late.lower_bound(batch.block->ref.end);
         } else if (here.size() == limit) {
-            awaited_->is_late_here = true;
+            awaited.is_late_here = true;
             break;
         } else {
             here.push_back(at++->second);
@@ -318,9 +312,7 @@ std::vector<Run> ReadyMessages::take_late_here(std::uint64_t limit) {
 }
 
 void ReadyMessages::count_resting(Offset first, Offset end) const noexcept {
-    if (awaited_) {
-        awaited_->late.visit(first, end, [](const Run& run) { MessageLog::rest(*run.batch, run.count); });
-    }
+    awaited_->late.visit(first, end, [](const Run& run) { MessageLog::rest(*run.batch, run.count); });
 }
 
 }  // namespace baton::channel

@@ -39,7 +39,7 @@ public:
 
     /// In memory; 0 exactly if there is nothing to give, otherwise perhaps more than there are.
     [[nodiscard]] std::uint64_t count() const noexcept {
-        return !awaited_ ? taken_ + (is_absorbing_ ? 0 : log_.readable(cursor_)) : count_before_awaited();
+        return !awaited_.is_made() ? taken_ + (is_absorbing_ ? 0 : log_.readable(cursor_)) : count_before_awaited();
     }
     /// All that nobody holds, also what is on the disk or was not looked at yet.
     [[nodiscard]] std::uint64_t total() const noexcept { return taken_ + log_.fresh(cursor_); }
@@ -70,16 +70,16 @@ public:
         ReadySet in_place;
         ReadySet late;
         bool is_late_here = false;  // Perhaps some of those are in memory.
+        [[nodiscard]] bool empty() const noexcept { return in_place.empty() && late.empty(); }
         [[nodiscard]] std::uint64_t messages() const noexcept { return in_place.messages() + late.messages(); }
         [[nodiscard]] bool has(Offset offset) const noexcept { return in_place.has(offset) || late.has(offset); }
     };
-    /// Null: there are none.
-    [[nodiscard]] const Awaited* awaited() const noexcept { return awaited_.get(); }
+    [[nodiscard]] const Awaited& awaited() const noexcept { return *awaited_; }
     void add_awaited(Offset first, Offset end, std::vector<Run*>& runs);
     /// Messages that can be given, whether they are in memory or not: they are late until take_late_here(), or until their blocks
     /// have been read.
     void put_late(Run run);
-    [[nodiscard]] bool has_late_here() const noexcept { return awaited_ && awaited_->is_late_here; }
+    [[nodiscard]] bool has_late_here() const noexcept { return awaited_->is_late_here; }
     /// Removes and returns late ones that are in memory, at most so many: has_late_here() says whether there may be more.
     [[nodiscard]] std::vector<Run> take_late_here(std::uint64_t limit);
     /// Batches with these messages have come into memory: what is late rests there.
@@ -90,6 +90,7 @@ public:
 private:
     [[nodiscard]] bool is_plain_before_fresh() const noexcept;
     [[nodiscard]] std::uint64_t count_before_awaited() const noexcept;
+    [[nodiscard]] Awaited& await(const Run& run);
     void put_awaited(Run run);
     void awaited_taken(std::uint64_t count) noexcept;
     void take_awaited(const std::vector<Run>& runs) noexcept;
@@ -113,7 +114,7 @@ private:
     using ByPriority = OnDemandMap<std::map<std::uint8_t, Lane, std::greater<>>>;
     ByPriority<ReadySet> high_;  // Others; none is empty.
     ByPriority<FairLane> fair_;  // Instead of both where the channel is fair.
-    std::unique_ptr<Awaited> awaited_;  // Null: there are none.
+    OnDemand<Awaited> awaited_;  // Not made: there are none.
 };
 
 }  // namespace baton::channel

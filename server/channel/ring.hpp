@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "common/base/assert.hpp"
+#include "server/channel/on_demand.hpp"
 
 namespace baton::channel {
 
@@ -201,32 +202,26 @@ private:
 template <class T>
 class OnDemandRing {
 public:
-    [[nodiscard]] bool empty() const noexcept { return !made_ || made_->empty(); }
-    [[nodiscard]] std::size_t size() const noexcept { return made_ ? made_->size() : 0; }
+    [[nodiscard]] bool empty() const noexcept { return ring_->empty(); }
+    [[nodiscard]] std::size_t size() const noexcept { return ring_->size(); }
 
-    // What is there.
-    [[nodiscard]] T& operator[](std::size_t index) noexcept { return (*made_)[index]; }
-    [[nodiscard]] const T& operator[](std::size_t index) const noexcept { return (*made_)[index]; }
-    [[nodiscard]] T& front() noexcept { return made_->front(); }
-    [[nodiscard]] const T& front() const noexcept { return made_->front(); }
-    [[nodiscard]] T& back() noexcept { return made_->back(); }
+    [[nodiscard]] T& operator[](std::size_t index) noexcept { return ring_.edit()[index]; }
+    [[nodiscard]] const T& operator[](std::size_t index) const noexcept { return (*ring_)[index]; }
+    [[nodiscard]] T& front() noexcept { return ring_.edit().front(); }
+    [[nodiscard]] const T& front() const noexcept { return ring_->front(); }
+    [[nodiscard]] T& back() noexcept { return ring_.edit().back(); }
 
-    void push_back(T value) noexcept {
-        if (!made_) {
-            made_ = std::make_unique<Ring<T>>();
-        }
-        made_->push_back(std::move(value));
-    }
-    void pop_front() noexcept { erase(0, 1); }
+    void push_back(T value) noexcept { ring_.edit().push_back(std::move(value)); }
+    void pop_front() noexcept { ring_.edit().pop_front(); }
     void erase(std::size_t index, std::size_t count) noexcept {
-        if (made_) {
-            made_->erase(index, count);
+        if (count > 0) {
+            ring_.edit().erase(index, count);
         }
     }
-    void clear() noexcept { made_.reset(); }
+    void clear() noexcept { ring_.reset(); }
 
 private:
-    std::unique_ptr<Ring<T>> made_;
+    OnDemand<Ring<T>> ring_;
 };
 
 }  // namespace baton::channel

@@ -17,6 +17,9 @@ MonotonicTime monotonic(WallTime at, const Schedule::Now& now) noexcept {
     return now.time + std::chrono::microseconds{at.us - now.wall.us};
 }
 
+bool is_at(const Schedule::Due& due, MonotonicTime at) noexcept { return !due.wall && due.at == at; }
+bool is_at(const Schedule::Due& due, WallTime at) noexcept { return due.wall == at; }
+
 }  // namespace
 
 MonotonicTime Schedule::put(const Run& run, const Due& due, bool has_key, bool may_rest, const Now& now) {
@@ -27,13 +30,12 @@ MonotonicTime Schedule::put(const Run& run, const Due& due, bool has_key, bool m
     BATON_ASSERT(is_new);
     if (rests) {
         MessageLog::rest(*run.batch, 1);
-        resting_ = resting_ ? std::move(resting_) : std::make_unique<Resting>();
     }
     if (due.wall) {
-        (rests ? resting_->by_wall : by_wall_).push({*due.wall, run.first});
+        (rests ? resting_.edit().by_wall : by_wall_).push({*due.wall, run.first});
         return now.time;
     }
-    (rests ? resting_->by_time : by_time_).push({due.at, run.first});
+    (rests ? resting_.edit().by_time : by_time_).push({due.at, run.first});
     return rests ? due.at - soon : due.at;
 }
 
@@ -50,29 +52,25 @@ std::optional<Schedule::Waiting> Schedule::take(Offset offset) {
     if (waiting_.empty()) {
         by_time_.clear();
         by_wall_.clear();
-        if (resting_) {
-            resting_->by_time.clear();
-            resting_->by_wall.clear();
+        if (resting_.is_made()) {
+            resting_.edit().by_time.clear();
+            resting_.edit().by_wall.clear();
         }
     }
     return waiting;
 }
 
-bool Schedule::is_current(const Entry<MonotonicTime>& entry) const noexcept {
-    const Waiting* waiting = find(entry.offset);
-    return waiting != nullptr && !waiting->due.wall && waiting->due.at == entry.at;
-}
-
-bool Schedule::is_current(const Entry<WallTime>& entry) const noexcept {
-    const Waiting* waiting = find(entry.offset);
-    return waiting != nullptr && waiting->due.wall == entry.at;
+template <class Time>
+Schedule::Waiting* Schedule::current(const Entry<Time>& entry) noexcept {
+    const auto found = waiting_.find(entry.offset);
+    return found != waiting_.end() && is_at(found->second.due, entry.at) ? &found->second : nullptr;
 }
 
 template <class Time>
 std::optional<Schedule::Waiting> Schedule::pop(WaitingHeap<Entry<Time>>& heap, Time now) {
     while (!heap.empty() && heap.front().at <= now) {
         const Entry<Time> entry = heap.pop();
-        if (is_current(entry)) {
+        if (current(entry) != nullptr) {
             return take(entry.offset);
         }
     }
@@ -82,25 +80,25 @@ std::optional<Schedule::Waiting> Schedule::pop(WaitingHeap<Entry<Time>>& heap, T
 std::optional<Schedule::Waiting> Schedule::take_due(const Now& now) {
     std::optional<Waiting> waiting = pop(by_time_, now.time);
     waiting = waiting ? waiting : pop(by_wall_, now.wall);
-    if (!waiting && resting_) {  // Those for which no more blocks could be read ahead.
-        waiting = pop(resting_->by_time, now.time);
-        waiting = waiting ? waiting : pop(resting_->by_wall, now.wall);
+    if (!waiting && resting_.is_made()) {  // Those for which no more blocks could be read ahead.
+        waiting = pop(resting_.edit().by_time, now.time);
+        waiting = waiting ? waiting : pop(resting_.edit().by_wall, now.wall);
     }
     return waiting;
 }
 
 bool Schedule::has_due(const Now& now) const noexcept {
     const auto has = [](const auto& heap, auto time) { return !heap.empty() && heap.front().at <= time; };
-    return has(by_time_, now.time) || has(by_wall_, now.wall) ||
-           (resting_ && (has(resting_->by_time, now.time) || has(resting_->by_wall, now.wall)));
+    return has(by_time_, now.time) || has(by_wall_, now.wall) || has(resting_->by_time, now.time) ||
+           has(resting_->by_wall, now.wall);
 }
 
 MonotonicTime Schedule::next_time(MonotonicTime now) const noexcept {
-    if (!by_wall_.empty() || (resting_ && !resting_->by_wall.empty())) {
+    if (!by_wall_.empty() || !resting_->by_wall.empty()) {
         return now;
     }
     MonotonicTime next = !by_time_.empty() ? by_time_.front().at : MonotonicTime::max();
-    if (resting_ && !resting_->by_time.empty()) {
+    if (!resting_->by_time.empty()) {
         next = std::min(next, resting_->by_time.front().at - soon);
     }
     for (const Wanted& one : wanted()) {
@@ -138,12 +136,13 @@ WallTime Schedule::wall_of(const Due& due, const Clock& clock) noexcept {
 // --- Ahead of its time ---------------------------------------------------------------------------------------------------------
 
 bool Schedule::end_rests(const Now& now, std::uint64_t& messages) {
-    if (!resting_) {
+    if (!resting_.is_made()) {
         return true;
     }
-    std::erase_if(resting_->wanted, [&](const Wanted& one) { return one.until <= now.time; });
-    return end_rests(resting_->by_time, by_time_, now.time + soon, now, messages) &&
-           end_rests(resting_->by_wall, by_wall_, later(now.wall, soon), now, messages);
+    Resting& resting = resting_.edit();
+    std::erase_if(resting.wanted, [&](const Wanted& one) { return one.until <= now.time; });
+    return end_rests(resting.by_time, by_time_, now.time + soon, now, messages) &&
+           end_rests(resting.by_wall, by_wall_, later(now.wall, soon), now, messages);
 }
 
 template <class Time>
@@ -155,14 +154,13 @@ bool Schedule::end_rests(WaitingHeap<Entry<Time>>& resting, WaitingHeap<Entry<Ti
             return false;
         }
         --messages;
-        if (is_current(entry) && find(entry.offset)->rests) {
-            Waiting& waiting = waiting_.find(entry.offset)->second;
-            const StoredBatch& batch = *waiting.run.batch;
+        if (Waiting* waiting = current(entry); waiting != nullptr && waiting->rests) {
+            StoredBatch& batch = *waiting->run.batch;
             if (!batch.is_resident && !want(batch.block->ref, monotonic(entry.at, now))) {
                 return true;
             }
-            waiting.rests = false;
-            MessageLog::end_rest(*waiting.run.batch, 1);
+            waiting->rests = false;
+            MessageLog::end_rest(batch, 1);
             soon_due.push(entry);
         }
         static_cast<void>(resting.pop());
@@ -172,7 +170,7 @@ bool Schedule::end_rests(WaitingHeap<Entry<Time>>& resting, WaitingHeap<Entry<Ti
 
 // False: there are too many already.
 bool Schedule::want(const commit::BlockRef& ref, MonotonicTime until) {
-    std::vector<Wanted>& wanted = resting_->wanted;
+    std::vector<Wanted>& wanted = resting_.edit().wanted;
     const auto found = std::ranges::find(wanted, ref, &Wanted::ref);
     if (found != wanted.end()) {
         found->until = std::max(found->until, until);

@@ -8,7 +8,6 @@
 
 #include <cstdint>
 #include <map>
-#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -70,10 +69,8 @@ public:
         commit::BlockRef ref;
         MonotonicTime until{};
     };
-    [[nodiscard]] std::span<const Wanted> wanted() const noexcept {
-        return resting_ ? std::span<const Wanted>{resting_->wanted} : std::span<const Wanted>{};
-    }
-    void forget_wanted() noexcept { resting_ ? resting_->wanted.clear() : void(); }
+    [[nodiscard]] std::span<const Wanted> wanted() const noexcept { return resting_->wanted; }
+    void forget_wanted() noexcept { wanted().empty() ? void() : resting_.edit().wanted.clear(); }
 
 private:
     template <class Time>
@@ -90,8 +87,9 @@ private:
     [[nodiscard]] bool end_rests(WaitingHeap<Entry<Time>>& resting, WaitingHeap<Entry<Time>>& soon_due, Time end, const Now& now,
                                  std::uint64_t& messages);
     [[nodiscard]] bool want(const commit::BlockRef& ref, MonotonicTime until);
-    [[nodiscard]] bool is_current(const Entry<MonotonicTime>& entry) const noexcept;
-    [[nodiscard]] bool is_current(const Entry<WallTime>& entry) const noexcept;
+    /// The message for which the entry was made; null: it was taken meanwhile.
+    template <class Time>
+    [[nodiscard]] Waiting* current(const Entry<Time>& entry) noexcept;
 
     OnDemandMap<std::map<Offset, Waiting>> waiting_;
     // Entries of messages that were taken stay until their time comes.
@@ -102,7 +100,7 @@ private:
         WaitingHeap<Entry<WallTime>> by_wall;
         std::vector<Wanted> wanted;
     };
-    std::unique_ptr<Resting> resting_;  // Null until the first one comes.
+    OnDemand<Resting> resting_;
 };
 
 }  // namespace baton::channel

@@ -77,7 +77,7 @@ void Subscription::apply_options() {
         for (const Run& run : keys_.edit().take_all()) {
             ready_.put(run);
         }
-        keys_ = {};
+        keys_.reset();
     }
     refresh_all();
 }

@@ -197,8 +197,7 @@ public:
     /// changed.
     void add_at_rest(Offset first, Offset end, std::vector<Run*>& runs);
     [[nodiscard]] bool has_at_rest(Offset offset) const noexcept {
-        return quarantine_.contains(offset) || schedule_.find(offset) != nullptr ||
-               (ready_.awaited() != nullptr && ready_.awaited()->has(offset));
+        return quarantine_.contains(offset) || schedule_.find(offset) != nullptr || ready_.awaited().has(offset);
     }
     /// A block with these messages is in memory again: what was awaited of it can be given.
     void block_arrived(Offset first, Offset end);
@@ -224,7 +223,7 @@ public:
     [[nodiscard]] bool wants_messages() const noexcept { return dispatcher_.has_candidates(); }
     [[nodiscard]] bool is_blocked_on_disk() const noexcept {
         return ready_.count() == 0 &&
-               (ready_.awaited() != nullptr || (log_.fresh(cursor()) > 0 && log_.readable(cursor()) == 0));
+               (!ready_.awaited().empty() || (log_.fresh(cursor()) > 0 && log_.readable(cursor()) == 0));
     }
     [[nodiscard]] const Wait& head_wait() const noexcept { return head_wait_; }
     void note_head_wait();

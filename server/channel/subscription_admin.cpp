@@ -191,18 +191,18 @@ constexpr std::uint64_t held_while_short = 16;
 }  // namespace
 
 std::vector<StoredBlock*> Subscription::awaited_blocks(std::uint64_t bytes, std::size_t blocks_max, bool is_memory_short) const {
-    const ReadyMessages::Awaited* awaited = ready_.awaited();
-    const std::uint64_t here = ready_.taken() - (awaited != nullptr ? awaited->messages() : 0);
+    const ReadyMessages::Awaited& awaited = ready_.awaited();
+    const std::uint64_t here = ready_.taken() - awaited.messages();
     const std::uint64_t bytes_here = here * (log_.bytes() / std::max<std::uint64_t>(log_.messages(), 1));
     BlockChoice choice{bytes - std::min(bytes, bytes_here), blocks_max};
-    if (awaited != nullptr && !awaited->in_place.empty()) {
+    if (!awaited.in_place.empty()) {
         ready_.count() == 0 ? choice.make_room_for_one() : void();
-        choice.add_all(awaited->in_place);
+        choice.add_all(awaited.in_place);
     }
     const bool may_read_late = !is_memory_short || in_flight() < held_while_short;
-    if (awaited != nullptr && !awaited->late.empty() && !awaited->is_late_here && may_read_late) {
+    if (!awaited.late.empty() && !awaited.is_late_here && may_read_late) {
         here == 0 ? choice.make_room_for_one() : void();
-        choice.add_all(awaited->late);
+        choice.add_all(awaited.late);
     }
     for (const Schedule::Wanted& wanted : schedule_.wanted()) {
         if (is_memory_short || !choice.has_room()) {
@@ -470,9 +470,8 @@ std::uint64_t Subscription::drop_some(MessageState state, Sweep& sweep, std::uin
 // --- Durable channels ----------------------------------------------------------------------------------------------------
 
 void Subscription::clear() noexcept {
-    static_cast<void>(keys_.edit().take_all());
     static_cast<void>(ready_.take_all());
-    keys_ = {};
+    keys_.reset();
     schedule_ = {};
     quarantine_.clear();
     moving_.clear();
