@@ -6,7 +6,6 @@ and what baton-inspect gets out of a channel that is quarantined. Next file: dur
 import base64
 import json
 import os
-import struct
 import subprocess
 import threading
 import time
@@ -263,10 +262,7 @@ class RestoreTest(InspectedBrokerTest):
         for number in range(rounds):
             due_us = int((time.time() + 3_600 - number) * 1e6)
             bodies = [(b"%d.%d" % (number, index)).ljust(10_000, b".") for index in range(count)]
-            link = number + 1  # What was granted to another one is not for this.
-            peer.attach_sender(link, b"later")
-            self.assertEqual([], peer.publish_all(link, 1, bodies, properties=struct.pack("<BHq", 11, 8, due_us)))
-            peer.detach(link)
+            self.assertEqual([], peer.publish_on(number + 1, b"later", bodies, wire.not_before(due_us)))
             expected.update({number * count + index + 1: (body, due_us) for index, body in enumerate(bodies)})
         eventually(lambda: peer.show(b"later")["resident_bytes"] < 8 << 20, "they leave memory")
         directory = self.backup(server)

@@ -2,7 +2,6 @@
 
 import base64
 import os
-import struct
 import threading
 import time
 import unittest
@@ -409,10 +408,7 @@ class MemoryTest(BrokerTest):
         for number in range(rounds):
             due_us = int((start + (rounds - number) * 0.1) * 1e6)  # The last ones come first.
             bodies = [(b"%d.%d" % (number, index)).ljust(size, b".") for index in range(count)]
-            link = number + 1  # What was granted to another one is not for this.
-            sender.attach_sender(link, b"q")
-            self.assertEqual([], sender.publish_all(link, 1, bodies, properties=struct.pack("<BHq", 11, 8, due_us)))
-            sender.detach(link)
+            self.assertEqual([], sender.publish_on(number + 1, b"q", bodies, wire.not_before(due_us)))
             expected.update({number * count + index + 2: (body, due_us) for index, body in enumerate(bodies)})
         shown = sender.show(b"q")
         self.assertEqual((rounds * count, 1), (shown["delayed"], shown["ready"]))
@@ -447,11 +443,8 @@ class MemoryTest(BrokerTest):
         rounds, count, size = 48, 100, 10_000
         self.assertTrue(peer.admin("channel.create", b"q", storage="durable")["created"])
         for number in range(rounds):
-            link = number + 1  # What was granted to another one is not for this.
             bodies = [(b"%d.%d" % (number, index)).ljust(size, b".") for index in range(count)]
-            peer.attach_sender(link, b"q")
-            self.assertEqual([], peer.publish_all(link, 1, bodies, properties=struct.pack("<BHQ", 4, 8, 50_000)))
-            peer.detach(link)
+            self.assertEqual([], peer.publish_on(number + 1, b"q", bodies, wire.delay(50_000)))
         eventually(lambda: peer.show(b"q")["ready"] == rounds * count, "all of them are due")
         eventually(lambda: peer.show(b"q")["resident_bytes"] < 12 * MIB, "they leave memory")
         server.kill()

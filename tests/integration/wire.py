@@ -123,6 +123,16 @@ def encode_batch(bodies, properties=None):
     return BATCH.pack(len(bodies), 0 if properties is None else 1, 0, 0, 0, 0, len(region)) + region
 
 
+def delay(us):
+    """Properties of a message that waits for so many microseconds."""
+    return struct.pack("<BHQ", 4, 8, us)
+
+
+def not_before(us):
+    """Properties of a message that waits until then: microseconds since 1970."""
+    return struct.pack("<BHq", 11, 8, us)
+
+
 def encode_frame(kind, link=0, sequence=0, body=b"", flags=0):
     return HEADER.pack(len(body), kind, flags, link, sequence) + body
 
@@ -279,6 +289,13 @@ class Peer:
             exceptions += frame.exceptions()
             if frame.sequence >= sequence:
                 return exceptions
+
+    def publish_on(self, link, channel, bodies, properties=None):
+        """publish_all() on a link of its own: what was granted to another one is not for this."""
+        self.attach_sender(link, channel)
+        exceptions = self.publish_all(link, 1, bodies, properties)
+        self.detach(link)
+        return exceptions
 
     def publish_all(self, link, sequence, bodies, properties=None):
         """Publishes within the broker's credit, in batches, and waits for the confirms. Counts from a fresh ATTACH."""

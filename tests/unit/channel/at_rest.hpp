@@ -74,18 +74,28 @@ struct AtRest : testing::Test {
         }
         return lines;
     }
+    /// `line_of(message, body)` of each in this state.
+    template <class LineOf>
+    [[nodiscard]] Lines peeked(MessageState state, const std::string& name, LineOf line_of) {
+        Lines lines;
+        const auto visit = [&](const PeekedMessage& message) {
+            lines.push_back(line_of(message, std::string{as_text(message.message.payload)}));
+            return true;
+        };
+        durable->channel().peek(durable->channel().find_subscription(name), state, 0, visit, durable->store.reader());
+        return lines;
+    }
     /// Offset, attempt and body.
     [[nodiscard]] Lines peeked(MessageState state, const std::string& name = "") {
-        Lines lines;
-        durable->channel().peek(
-            durable->channel().find_subscription(name), state, 0,
-            [&](const PeekedMessage& message) {
-                lines.push_back(std::to_string(message.offset) + "/" + std::to_string(message.attempt) + " " +
-                                std::string{as_text(message.message.payload)} + (message.note ? " " + message.note->note : ""));
-                return true;
-            },
-            durable->store.reader());
-        return lines;
+        return peeked(state, name, [](const PeekedMessage& message, const std::string& body) {
+            return std::to_string(message.offset) + "/" + std::to_string(message.attempt) + " " + body +
+                   (message.note ? " " + message.note->note : "");
+        });
+    }
+    void subscribe(const Lines& names) {
+        for (const std::string& name : names) {
+            ASSERT_FALSE(durable->channel().subscribe({.name = name, .filter{}}, {}));
+        }
     }
     void receive_from(const std::string& subscription) {
         ReceiverRequest request;

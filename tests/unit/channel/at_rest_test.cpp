@@ -235,9 +235,7 @@ TEST_F(AtRest, AMoveReadsWhatItTakes) {
 
 TEST_F(AtRest, OfATopicOneSubscriptionHasItInQuarantineAndAnotherOneInFrontOfIt) {
     begin({.kind = Kind::topic});
-    for (const std::string name : {"fast", "slow"}) {
-        ASSERT_FALSE(durable->channel().subscribe({.name = name, .filter{}}, {}));
-    }
+    subscribe({"fast", "slow"});
     publish({"a", "b"});
     publish({"c"});
     receive_from("fast");
@@ -266,7 +264,7 @@ TEST_F(AtRest, OfATopicOneSubscriptionHasItInQuarantineAndAnotherOneInFrontOfIt)
 
 TEST_F(AtRest, ASubscriptionThatGoesTakesItAlong) {
     begin({.kind = Kind::topic});
-    ASSERT_FALSE(durable->channel().subscribe({.name = "s", .filter{}}, {}));
+    subscribe({"s"});
     publish({"a", "b"});
     receive_from("s");
     settle(1, 2, Outcome::reject);
@@ -296,7 +294,7 @@ TEST_F(AtRest, ABlockThatCannotBeReadDamagesTheChannelWhenItIsNeeded) {
 
 TEST_F(AtRest, InAStreamItStaysInMemory) {
     begin({.kind = Kind::stream});
-    ASSERT_FALSE(durable->channel().subscribe({.name = "s", .filter{}}, {}));
+    subscribe({"s"});
     publish({"a"});
     receive_from("s");
     settle(1, 1, Outcome::reject);

@@ -14,16 +14,10 @@ struct DelayedAtRest : AtRest {
     const std::string large = std::string(60'000, 'x');  ///< Four of them fill a block.
     /// Offset, body, and how long it still waits, in milliseconds.
     [[nodiscard]] Lines waiting(const std::string& name = "") {
-        Lines lines;
-        durable->channel().peek(
-            durable->channel().find_subscription(name), MessageState::delayed, 0,
-            [&](const PeekedMessage& message) {
-                lines.push_back(std::to_string(message.offset) + " " + std::string{as_text(message.message.payload)} + " " +
-                                std::to_string((message.due.us - durable->world->clock.wall_now().us) / 1'000));
-                return true;
-            },
-            durable->store.reader());
-        return lines;
+        return peeked(MessageState::delayed, name, [&](const PeekedMessage& message, const std::string& body) {
+            return std::to_string(message.offset) + " " + body + " " +
+                   std::to_string((message.due.us - durable->world->clock.wall_now().us) / 1'000);
+        });
     }
     [[nodiscard]] MessageProperties at(Duration from_now) const {
         MessageProperties properties;
@@ -430,9 +424,7 @@ TEST_F(DelayedAtRest, OrderByKeyKeepsARetriedMessageInMemoryAndAdmitsWhatIsLate)
 
 TEST_F(DelayedAtRest, ASubscriptionThatGoesTakesThemAlong) {
     begin({.kind = Kind::topic});
-    for (const std::string name : {"stays", "goes"}) {
-        ASSERT_FALSE(durable->channel().subscribe({.name = name, .filter{}}, {}));
-    }
+    subscribe({"stays", "goes"});
     publish({"a"}, {.delay = seconds{10}});
     static_cast<void>(put_away());
     EXPECT_EQ(resident(), 0U);
@@ -448,9 +440,7 @@ TEST_F(DelayedAtRest, ASubscriptionThatGoesTakesThemAlong) {
 
 TEST_F(DelayedAtRest, TimesAreTheSameForEachSubscriptionOfATopic) {
     begin({.kind = Kind::topic});
-    for (const std::string name : {"one", "two"}) {
-        ASSERT_FALSE(durable->channel().subscribe({.name = name, .filter{}}, {}));
-    }
+    subscribe({"one", "two"});
     publish({"a"}, {.delay = seconds{10}});
     static_cast<void>(put_away());
     pass(seconds{9});
