@@ -220,6 +220,7 @@ void Checkpointer::end_snapshot() {
     if (const auto steps = store_.channels_.steps_state(); !steps.empty()) {
         builder_->add(commit::shard_stream, store_.log_.number_of(commit::shard_stream), encode(steps));
     }
+    named_bytes_ = store_.copied_bytes_;
     snapshot_index_ = store_.log_.submitted();
     phase_ = Phase::committing;
     store_.log_.flush();
@@ -261,6 +262,7 @@ void Checkpointer::finish(const std::error_code& error) {
     if (error) {
         return give_up();
     }
+    store_.copied_bytes_ -= named_bytes_;
     store_.log_.recycle_before(first_file_);
     if (store_.condition() == commit::Condition::full) {
         store_.log_.drop_spares();

@@ -67,6 +67,7 @@ private:
     std::shared_ptr<storage::CheckpointBuilder> builder_;  ///< Of jobs of the bulk thread.
     std::optional<Taken> taking_;                           ///< The channel that is not done with yet.
     commit::Index snapshot_index_ = 0;
+    std::uint64_t named_bytes_ = 0;             ///< Of what had been copied to segments when the snapshot ended.
     std::vector<ShardStore::Garbage> garbage_;  ///< That the snapshot no longer names.
     std::uint64_t number_ = 0;                  ///< Of the last checkpoint file.
     MonotonicTime last_end_{};

@@ -87,6 +87,15 @@ public:
         }
     }
 
+    /// Before any record is read: those of the checkpoint.
+    void note_segments(SegmentNumbers& numbers) const {
+        for (const auto& [id, stream] : streams_) {
+            for (const auto& [first, block] : stream.image.blocks()) {
+                numbers[id].insert(block.segment);
+            }
+        }
+    }
+
     [[nodiscard]] const std::vector<std::string>& damaged_sections() const noexcept { return damaged_sections_; }
 
     /// Steps that are decided and perhaps not done, as records.
@@ -215,6 +224,7 @@ Result<void> recover_shard(storage::FileSystem& files, const storage::Manifest& 
                                                 std::to_string(header.shard));
     }
     ShardReader& reader = *readers.emplace_back(std::make_unique<ShardReader>(pool, found->checkpoint, progress));
+    reader.note_segments(recovery.checkpointed);
     recovery.damage.insert(recovery.damage.end(), reader.damaged_sections().begin(), reader.damaged_sections().end());
     const auto report = storage::read_wal(files,
                                           {.directory = directory,

@@ -6,7 +6,9 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -15,12 +17,16 @@
 
 namespace baton::runtime {
 
+/// Numbers of segment files, by stream.
+using SegmentNumbers = std::map<storage::StreamId, std::set<std::uint32_t>>;
+
 struct Recovery {
     std::optional<storage::Manifest> manifest;  ///< None: the directory is new.
     std::vector<channel::ChannelImage> channels;  ///< In the order of their names. Damaged ones say so.
     std::vector<std::string> damage;              ///< For people, one line each; the generation must be kept.
     std::vector<std::string> torn;                ///< Unfinished tails that were cut off, one line each. Not damage.
     std::vector<storage::StreamId> pending;       ///< Of restores that were not finished: no channels, their files may go.
+    SegmentNumbers checkpointed;                  ///< That the checkpoints name. The log names none.
     std::uint64_t log_bytes = 0;
     std::uint64_t log_records = 0;
 };

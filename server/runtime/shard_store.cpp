@@ -165,12 +165,12 @@ void ShardStore::write_plan(ChannelId id, channel::Channel& channel, channel::Re
              writing->written = writer->append(files, blocks);
          },
          [this, id, stream, writing, done = std::move(done)] {
-             finish_plan(id, stream, writing->written);
+             finish_plan(id, stream, writing->plan.bytes, writing->written);
              done(writing->written ? std::error_code{} : writing->written.error().code);
          }});
 }
 
-void ShardStore::finish_plan(ChannelId id, commit::StreamId stream,
+void ShardStore::finish_plan(ChannelId id, commit::StreamId stream, std::uint64_t bytes,
                              const Result<std::vector<storage::BlockRef>>& written) {
     auto* channel = channels_.find_channel(id);
     if (channel == nullptr) {
@@ -184,6 +184,7 @@ void ShardStore::finish_plan(ChannelId id, commit::StreamId stream,
             files.newest = ref.segment;  // Not the largest that ever was: when all are gone, numbers begin anew.
         }
         channel->finish_relocation(*written);
+        copied_bytes_ += bytes;
         return;
     }
     channel->finish_relocation({});
@@ -359,13 +360,15 @@ void ShardStore::ask_space(storage::IoQueue& queue, std::function<void()> done) 
                   }});
 }
 
-/// The next start writes once more what is alive in the log, before it removes anything, and a checkpoint moves it to segments
-/// before it does. A broker whose disk is so full that neither is possible could not be drained.
+/// The next start writes once more what is alive in the log, before it removes any of that, and a checkpoint copies it to
+/// segments before it does. A broker whose disk is so full that neither is possible could not be drained. What is copied already
+/// needs no second room: it is removed if the next start comes before the checkpoint.
 std::uint64_t ShardStore::space_to_go_on(std::uint64_t file_system_bytes) const {
     std::uint64_t bytes = 0;
     for (const auto& file : log_.wal().files()) {
         bytes += file.size;
     }
+    bytes -= std::min(bytes, copied_bytes_);
     // The other shards will have about as much. On a small file system not all of it can be set aside.
     bytes = std::min(bytes * settings_.shard_count, file_system_bytes / 2);
     // What waits for the log needs room in it, and then once more; and the last file of each log is not full.

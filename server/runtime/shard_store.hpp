@@ -170,7 +170,8 @@ private:
     void write_plan(ChannelId id, channel::Channel& channel, channel::RelocationPlan plan,
                     std::function<void(const std::error_code&)> done);
     void on_write_failed(const Error& error);
-    void finish_plan(ChannelId id, commit::StreamId stream, const Result<std::vector<storage::BlockRef>>& written);
+    void finish_plan(ChannelId id, commit::StreamId stream, std::uint64_t bytes,
+                     const Result<std::vector<storage::BlockRef>>& written);
     void collect_dead_blocks(channel::Channel& channel);
     void keep_memory_in_bounds();
     void look_for_memory(std::size_t count);
@@ -207,6 +208,7 @@ private:
     std::optional<MonotonicTime> full_since_;  ///< The log finds no space.
     std::string trouble_;
     std::uint64_t segment_bytes_written_ = 0;
+    std::uint64_t copied_bytes_ = 0;  ///< Of the log, to segments, that no checkpoint names yet.
     std::unique_ptr<Checkpointer> checkpointer_;
     std::unique_ptr<SegmentCompactor> compactor_;
 };

@@ -19,6 +19,20 @@ constexpr std::uint64_t flush_bytes = 4ULL << 20;
 /// Of a channel in the log and the checkpoint, besides its messages.
 constexpr std::uint64_t image_overhead = 512;
 
+/// Those of a stream that are not to be kept.
+Result<void> remove_segments(storage::FileSystem& files, storage::StreamId stream, const std::set<std::uint32_t>& kept) {
+    const auto names = files.list(storage::stream_directory(stream));
+    for (const auto& name : names ? *names : std::vector<std::string>{}) {
+        const auto number = storage::segment_file_number(name);
+        if (number && !kept.contains(*number)) {
+            if (auto removed = files.remove(storage::segment_path(stream, *number)); !removed) {
+                return removed;
+            }
+        }
+    }
+    return {};
+}
+
 void flush(const std::vector<ShardBroker*>& brokers, const std::function<bool()>& pump) {
     for (ShardBroker* broker : brokers) {
         broker->store()->flush();
@@ -76,7 +90,34 @@ Result<void> StorageStart::recover(ChunkPool& pool, const RecoveryProgress& prog
         return storage::store_manifest(files_, *recovery_.manifest);
     }
     generation_ = recovery_.manifest->generation + 1;
-    return storage::remove_leftovers(files_, *recovery_.manifest);
+    if (auto removed = storage::remove_leftovers(files_, *recovery_.manifest); !removed) {
+        return removed;
+    }
+    return remove_unnamed_copies();
+}
+
+// Whatever was being copied to segments when the broker died is still in the log, which is about to be written once more: on a
+// small file system there is no room for all three. What the checkpoint names stays until finish(): the log may say that
+// nothing lives in it, but the end of the log is perhaps not durable yet.
+Result<void> StorageStart::remove_unnamed_copies() {
+    if (has_damage_) {
+        return {};
+    }
+    for (std::uint32_t shard = 0; shard < recovery_.manifest->shards; ++shard) {
+        // The checkpoint that was read may be visible and yet not durable, and the one before it name other segments.
+        const auto directory = storage::shard_directory(recovery_.manifest->generation, shard);
+        if (auto synced = files_.sync_directory(directory); !synced) {
+            return synced;
+        }
+    }
+    for (const auto& image : recovery_.channels) {
+        // Most have none, and no directory either.
+        const auto& named = recovery_.checkpointed[image.stream()];
+        if (auto removed = remove_segments(files_, image.stream(), named); !removed) {
+            return removed;
+        }
+    }
+    return {};
 }
 
 Result<void> StorageStart::begin_generation(std::uint32_t shards) {
@@ -188,7 +229,7 @@ Result<void> StorageStart::finish() {
 // Segments that no channel knows: what was being written when the broker died, and what was about to be removed. Only if
 // nothing is damaged: then everything that is known is known.
 Result<void> StorageStart::remove_orphans() {
-    std::map<storage::StreamId, std::set<std::uint32_t>> known;
+    SegmentNumbers known;
     for (const auto& image : recovery_.channels) {
         if (!image.settings().damage.empty()) {
             return {};
@@ -214,14 +255,8 @@ Result<void> StorageStart::remove_orphans() {
             }
             continue;
         }
-        const auto segments = files_.list(storage::stream_directory(*stream));
-        for (const auto& segment : segments ? *segments : std::vector<std::string>{}) {
-            const auto number = storage::segment_file_number(segment);
-            if (number && !found->second.contains(*number)) {
-                if (auto removed = files_.remove(storage::segment_path(*stream, *number)); !removed) {
-                    return removed;
-                }
-            }
+        if (auto removed = remove_segments(files_, *stream, found->second); !removed) {
+            return removed;
         }
     }
     return {};

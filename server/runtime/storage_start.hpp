@@ -37,7 +37,7 @@ public:
     /// `files` outlives it. The directory is locked.
     explicit StorageStart(storage::FileSystem& files) noexcept : files_{files} {}
 
-    /// Messages that come from log files are in chunks of the pool.
+    /// Messages that come from log files are in chunks of the pool. What an interrupted checkpoint has copied is removed.
     [[nodiscard]] Result<void> recover(ChunkPool& pool, const RecoveryProgress& progress = {});
     [[nodiscard]] const Recovery& recovery() const noexcept { return recovery_; }
 
@@ -55,6 +55,7 @@ public:
 
 private:
     [[nodiscard]] Result<void> install_all(const std::vector<ShardBroker*>& brokers, const std::function<bool()>& pump);
+    [[nodiscard]] Result<void> remove_unnamed_copies();
     [[nodiscard]] Result<void> remove_orphans();
 
     storage::FileSystem& files_;

@@ -2,6 +2,7 @@
 // finds each channel as it is.
 #include "server/runtime/checkpointer.hpp"
 
+#include <algorithm>
 #include <map>
 #include <string>
 
@@ -78,6 +79,11 @@ protected:
         }
         ASSERT_EQ(found, expected);
     }
+    [[nodiscard]] static std::size_t segments_on(const sim::SimDisk& where) {
+        return static_cast<std::size_t>(std::ranges::count_if(where.all_files(), [](const std::string& path) {
+            return path.starts_with("channels/") && path.find("/segment-") != std::string::npos;
+        }));
+    }
     [[nodiscard]] std::string newest_checkpoint() const {
         std::string newest;
         for (const auto& path : disk.all_files()) {
@@ -117,6 +123,32 @@ TEST_F(CheckpointerTest, OfManyChannelsWhileTheyGoOn) {
     }
     EXPECT_GT(newest_checkpoint(), first);
     EXPECT_LT(broker.store()->local_log().wal().files().size(), 20U) << "log files are let go of";
+}
+
+TEST_F(CheckpointerTest, OneThatWasInterruptedLeavesNoCopies) {
+    make(1);
+    open(1);
+    run();
+    const auto before = newest_checkpoint();
+    while (broker.store()->local_log().wal().files().size() < 6) {
+        send_and_settle();
+    }
+    tick();
+    while (bulk.run_one(disk) && segments_on(disk) == 0) {
+        broker.end_turn();
+    }
+    ASSERT_GT(segments_on(disk), 0U);
+    ASSERT_EQ(newest_checkpoint(), before);
+
+    sim::SimDisk killed;
+    killed.restore(disk.snapshot());
+    StorageStart start{killed};
+    ASSERT_TRUE(start.recover(pool));
+    EXPECT_EQ(segments_on(killed), 0U) << "the room is needed for what is written once more";
+    ASSERT_EQ(start.recovery().channels.size(), 1U);
+    EXPECT_EQ(start.recovery().channels.front().live_messages(), expected[name(1)]);
+    run();
+    expect_recovery();
 }
 
 }  // namespace
