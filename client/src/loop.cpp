@@ -53,11 +53,13 @@ void Loop::run() {
 // After each handler of the I/O thread. True: with the lock, and until park() has it nobody can have taken the loop and given
 // it back.
 bool Loop::is_lent(std::unique_lock<std::mutex>& lock) {
-    if (waiters_ == 0) {
+    if (waiters_ == 0 && !is_asked_for_) {
         return false;  // Whoever was notified needs no more, or has not been waiting.
     }
     lock.lock();
-    if (std::exchange(is_lending_, false) && !is_missed_ && !is_kept_ && waiters_ <= 1 && !context_->stopped()) {
+    const bool is_asked_for = is_asked_for_.exchange(false);
+    const bool is_lending = std::exchange(is_lending_, false) && !is_missed_ && waiters_ <= 1;
+    if ((is_lending || (is_asked_for && waiters_ == 0)) && !is_kept_ && !context_->stopped()) {
         holder_ = Holder::nobody;
         if (!is_woken_) {
             return true;
@@ -65,6 +67,10 @@ bool Loop::is_lent(std::unique_lock<std::mutex>& lock) {
         holder_ = Holder::io;
     }
     lock.unlock();
+    if (is_asked_for && work_->has_uncollected()) {
+        const auto turn = enter_turn();  // Whoever asked waits already, and for us.
+        work_->take_turn();
+    }
     return false;
 }
 
@@ -137,6 +143,19 @@ bool Loop::ask_for_turn() {
     }
     is_turn_wanted_ = true;
     changed_.notify_one();
+    return true;
+}
+
+bool Loop::ask_for_loop() {
+    if (is_asked_for_) {
+        return true;
+    }
+    const std::lock_guard lock{mutex_};
+    if (context_ == nullptr || is_kept_ || holder_ != Holder::io || waiters_ != 0) {
+        return false;
+    }
+    is_asked_for_ = true;
+    asio::post(*context_, [] {});  // It may be waiting for an event.
     return true;
 }
 

@@ -4,7 +4,7 @@
 // nobody is in one, so that what it sends leaves at once (docs/adr/0018-waiting-threads-run-the-loop.md).
 // Not responsible for what a turn does: engine.hpp. Any thread, unless a comment says otherwise.
 //
-//   io --lend()--> nobody --Waiter--> user --end of its wait--> nobody ...
+//   io --lend(), ask_for_loop()--> nobody --Waiter--> user --end of its wait--> nobody ...
 //    ^                |  nobody came for a moment, or there is work    |
 //    +----------------+--------------- keep(), somebody else waits ----+
 //
@@ -78,6 +78,9 @@ public:
     // What users have left shall be collected soon, by whoever is nearest: if nobody runs the loop, by the I/O thread,
     // which does not take the loop for it. False: somebody runs the loop, and has to be told by other means.
     bool ask_for_turn();
+    // The thread that calls is about to wait, and would run the loop itself then: the I/O thread leaves it to nobody after
+    // what it is doing. False: it keeps the loop, or does not have it.
+    [[nodiscard]] bool ask_for_loop();
     // Work has been posted to the context: sees to it that somebody runs it.
     void attend();
     // Nobody runs the loop: a thread that begins to wait will, or the I/O thread in a moment.
@@ -135,6 +138,7 @@ private:
     std::uint64_t uses_ = 0;     // How often it has been taken.
 
     std::atomic<int> waiters_{0};
+    std::atomic<bool> is_asked_for_{false};  // ask_for_loop() was called and the I/O thread has not come to it.
     std::atomic<bool> is_woken_{false};  // Somebody has called attend() and what was posted has not begun.
 };
 

@@ -87,8 +87,7 @@ SenderEndpoint::Departure SenderEndpoint::departure_of_first() {
     if (pace_.interval() >= write_time) {
         return Departure::now;
     }
-    // Whoever has just found the window full fills it again, and waits again.
-    const bool will_wait = waited_at_ != 0 && accepted_ - waited_at_ <= window_.messages;
+    const bool will_wait = waited_at_ != 0 && accepted_ - waited_at_ <= windows_remembered * window_.messages;
     return will_wait ? Departure::with_wait : Departure::soon;
 }
 
@@ -106,7 +105,7 @@ void SenderEndpoint::depart(Departure departure) {
             }
             return;
         case Departure::with_wait:
-            if (!shared_->loop.is_free()) {
+            if (!shared_->loop.is_free() && !shared_->loop.ask_for_loop()) {
                 shared_->inbox.wake();
             }
             return;

@@ -61,6 +61,9 @@ public:
     // After so many messages whose confirm nobody asked about, nobody is taken to wait for the next ones.
     static constexpr std::uint64_t unwatched_min = 64;
 
+    // Whoever has found the window full fills it again, and waits again: expected for so many windows.
+    static constexpr std::uint64_t windows_remembered = 4;
+
     using SendDone = std::move_only_function<void(Expected<SendReceipt>)>;
 
     SenderEndpoint(std::shared_ptr<Shared> shared, std::string channel, const SendWindow& window);

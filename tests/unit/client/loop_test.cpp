@@ -1,7 +1,9 @@
 // Who runs the event loop, with real threads: answers come from outside, one user thread waits for them one after the other.
 #include "client/src/loop.hpp"
 
+#include <atomic>
 #include <condition_variable>
+#include <functional>
 #include <mutex>
 #include <thread>
 
@@ -12,11 +14,18 @@
 namespace baton::client {
 namespace {
 
-class NoWork final : public LoopWork {
+class Work final : public LoopWork {
 public:
-    void take_turn() noexcept override {}
+    void take_turn() noexcept override {
+        if (is_left.exchange(false)) {
+            collect();
+        }
+    }
     [[nodiscard]] bool is_ready_for_turn() const noexcept override { return true; }
-    [[nodiscard]] bool has_uncollected() noexcept override { return false; }
+    [[nodiscard]] bool has_uncollected() noexcept override { return is_left; }
+
+    std::atomic<bool> is_left{false};  // By a user, for the next turn.
+    std::function<void()> collect;
 };
 
 class LoopTest : public testing::Test {
@@ -36,11 +45,15 @@ protected:
     void answer(std::uint64_t number) {
         asio::post(context, [this, number] {
             const auto turn = loop.enter_turn();
-            const std::lock_guard lock{mutex};
-            answered = number;
-            changed.notify_all();
-            loop.lend();
+            set_answered(number);
         });
+    }
+    void set_answered(std::uint64_t number) {
+        const std::lock_guard lock{mutex};
+        answered = number;
+        answered_by = std::this_thread::get_id();
+        changed.notify_all();
+        loop.lend();
     }
     [[nodiscard]] bool wait_for_answer(std::uint64_t number) {
         const WaitLimit limit{std::chrono::seconds{20}};
@@ -50,13 +63,14 @@ protected:
 
     net::IoContext context;
     asio::executor_work_guard<net::Executor> guard{context.get_executor()};
-    NoWork work;
+    Work work;
     Loop loop;
     Board board{std::chrono::seconds{30}};
     std::thread io_thread;
     std::mutex mutex;
     std::condition_variable changed;
     std::uint64_t answered = 0;
+    std::thread::id answered_by;
 };
 
 TEST_F(LoopTest, AThreadThatComesBackAtOnceIsNotOvertakenByTheOneThatLentTheLoop) {
@@ -83,6 +97,53 @@ TEST_F(LoopTest, AThreadThatComesBackAtOnceIsNotOvertakenByTheOneThatLentTheLoop
         }
     }
     peer.join();
+}
+
+TEST_F(LoopTest, WhoAsksForTheLoopHasItWhenItWaits) {
+    std::uint64_t number = 0;
+    while (answered_by != std::this_thread::get_id()) {
+        // Nobody has waited yet, or the loop is the I/O thread's again: only the question makes it leave the loop.
+        loop.call_io_thread();
+        const auto give_up_at = std::chrono::steady_clock::now() + std::chrono::seconds{20};
+        while (!loop.is_free()) {
+            ASSERT_LT(std::chrono::steady_clock::now(), give_up_at) << "the I/O thread keeps the loop";
+            static_cast<void>(loop.ask_for_loop());
+            std::this_thread::yield();
+        }
+        answer(++number);
+        ASSERT_TRUE(wait_for_answer(number));
+        ASSERT_LT(number, 1'000U) << "it is never given to this thread";
+    }
+    loop.keep();
+    while (loop.ask_for_loop()) {
+        std::this_thread::yield();  // Of what was asked for before.
+    }
+    answer(++number);
+    ASSERT_TRUE(wait_for_answer(number));
+    EXPECT_NE(answered_by, std::this_thread::get_id());
+}
+
+// Whether the I/O thread comes to it before the wait begins or behind: what was left is collected.
+TEST_F(LoopTest, WhoAsksForTheLoopAndWaitsIsNotForgotten) {
+    std::uint64_t number = 0;
+    work.collect = [&] { set_answered(number); };
+    int times = 0;
+    for (number = 1; number <= 30'000; ++number) {
+        if (number % 3 == 0) {
+            loop.call_io_thread();
+        }
+        work.is_left = true;
+        if (loop.ask_for_loop()) {
+            ++times;
+        } else if (!loop.is_free()) {
+            asio::post(context, [this] {
+                const auto turn = loop.enter_turn();
+                work.take_turn();
+            });
+        }
+        ASSERT_TRUE(wait_for_answer(number)) << "what was left in round " << number << " is not collected";
+    }
+    EXPECT_GT(times, 100);
 }
 
 }  // namespace
