@@ -73,10 +73,12 @@ struct DeliveredSlice {
     const DeliveredBatch batch;
     const std::shared_ptr<ReceiverEndpoint> owner;
 
+    // --- Guarded by the owner's mutex, or by whoever has taken it out of the owner's hand
+    MessageCursor cursor;    // In front of `next`.
+    std::uint32_t next = 0;  // Index of the next message to hand out.
+    std::uint32_t end;       // Behind the last one.
+
     // --- Guarded by the owner's mutex
-    MessageCursor cursor;         // In front of `next`.
-    std::uint32_t next = 0;       // Index of the next message to hand out.
-    std::uint32_t end;            // Behind the last one.
     std::uint32_t given = 0;      // Deliveries made of it: up to `next`, without those that were lost before.
     std::uint32_t announced = 0;  // Of the messages before this one it has been said that they were started.
     std::uint32_t unaccounted;    // Neither told to be decided or lost, nor about to be.

@@ -18,17 +18,29 @@ ReceiverEndpoint::ReceiverEndpoint(std::shared_ptr<Shared> shared, std::string c
 
 Expected<std::optional<Delivery>> ReceiverEndpoint::receive(const std::shared_ptr<ReceiverEndpoint>& self,
                                                             const WaitLimit& limit) {
+    if (DeliveredSlice* slice = hand_.take()) {
+        auto delivery = take_next(*slice);
+        hand_.give_back(slice);
+        if (delivery) {
+            return delivery;
+        }
+    }
     WaitScope scope{shared_->board, mutex_, changed_, limit, &shared_->loop};
     if (auto delivery = take()) {
+        open_hand();
         return delivery;
     }
     ++threads_waiting_;
     wants_changed(self);
-    const Waited waited = scope.wait([this] { return queued_ != 0 || is_closing_ || end_; });
+    const Waited waited = scope.wait([this] {
+        close_hand();
+        return queued_ != 0 || is_closing_ || end_;
+    });
     --threads_waiting_;
     auto delivery = take();
     wants_changed(self);
     if (delivery) {
+        open_hand();
         return delivery;
     }
     if (end_) {
@@ -43,8 +55,45 @@ Expected<std::optional<Delivery>> ReceiverEndpoint::receive(const std::shared_pt
     return std::nullopt;
 }
 
+// What has been taken out of it is counted now.
+void ReceiverEndpoint::close_hand() noexcept {
+    DeliveredSlice* slice = hand_.close();
+    if (slice == nullptr) {
+        return;
+    }
+    BATON_ASSERT(&*queue_.front() == slice);
+    const std::uint32_t count = slice->next - hand_from_;
+    slice->given += count;
+    queued_ -= count;
+    unsettled_ += count;
+    if (slice->next == slice->end) {
+        queue_.pop_front();
+    }
+}
+
+void ReceiverEndpoint::open_hand() noexcept {
+    if (queued_ == 0 || window_.is_on_demand || !waiters_.empty() || is_closing_ || end_) {
+        return;
+    }
+    DeliveredSlice& slice = *queue_.front();
+    hand_from_ = slice.next;
+    hand_.open(slice);
+}
+
+std::optional<Delivery> ReceiverEndpoint::take_next(DeliveredSlice& slice) noexcept {
+    if (slice.next == slice.end || !slice.is_dirty.load(std::memory_order_relaxed) || !slice.open.contains(slice.next)) {
+        return std::nullopt;
+    }
+    MessageView message;
+    const bool has_next = slice.cursor.next(message);
+    BATON_ASSERT(has_next);
+    const std::uint32_t index = slice.next++;
+    return client_access::delivery(slice, slice.batch.header.base_offset + index, message.payload, message.properties);
+}
+
 // Handing out is what `started` means: if we die now, this message is the one that was being worked on.
 std::optional<Delivery> ReceiverEndpoint::take() {
+    close_hand();
     if (queued_ == 0) {
         return std::nullopt;
     }
@@ -104,6 +153,7 @@ void ReceiverEndpoint::cancel_receive(const std::shared_ptr<ReceiverEndpoint>& s
     ReceiveDone done;
     {
         const std::lock_guard lock{mutex_};
+        close_hand();
         const auto found = std::ranges::find(waiters_, id, &Waiter::id);
         if (found == waiters_.end()) {
             return;  // It has its message already; nothing is lost.
@@ -117,6 +167,7 @@ void ReceiverEndpoint::cancel_receive(const std::shared_ptr<ReceiverEndpoint>& s
 
 Expected<bool> ReceiverEndpoint::is_empty(const std::shared_ptr<ReceiverEndpoint>& self, const WaitLimit& limit) {
     WaitScope scope{shared_->board, mutex_, changed_, limit, &shared_->loop};
+    close_hand();
     if (queued_ != 0) {
         return false;
     }
@@ -125,6 +176,7 @@ Expected<bool> ReceiverEndpoint::is_empty(const std::shared_ptr<ReceiverEndpoint
     mark_for_turn(self);
     const Waited waited = scope.wait([&] { return answers_ >= question || is_closing_ || end_; });
     if (answers_ >= question) {
+        close_hand();
         // What came in front of the answer and went back is ready again, which the answer could not know.
         return queued_ == 0 && returned == returned_ && last_state_.ready == 0 && last_state_.delayed == 0;
     }
@@ -198,6 +250,7 @@ void ReceiverEndpoint::on_acked(DeliveredSlice& slice, std::uint32_t index) {
 // There is nothing to settle any more, but there is room again.
 void ReceiverEndpoint::settled_by_step(DeliveredSlice& slice, std::uint64_t offset) {
     const std::lock_guard lock{mutex_};
+    close_hand();
     if (!close_message(slice, slice.index_of(offset))) {
         return;
     }
@@ -290,6 +343,7 @@ wire::Settlement ReceiverEndpoint::close_or_extend(DeliveredSlice& slice, std::u
 
 bool ReceiverEndpoint::settle(DeliveredSlice& slice, std::uint64_t offset, const Decision& decision) {
     const std::lock_guard lock{mutex_};
+    close_hand();
     if (!slice.open.contains(slice.index_of(offset))) {
         return false;
     }
@@ -317,6 +371,7 @@ std::uint64_t ReceiverEndpoint::add_receipt(DeliveredSlice& slice, std::uint64_t
 Expected<SettleResult> ReceiverEndpoint::settle_and_wait(DeliveredSlice& slice, std::uint64_t offset,
                                                          const Decision& decision, const WaitLimit& limit) {
     WaitScope scope{shared_->board, mutex_, changed_, limit, &shared_->loop};
+    close_hand();
     if (!slice.open.contains(slice.index_of(offset))) {
         return SettleResult::lost_lease;
     }
@@ -343,6 +398,7 @@ std::uint64_t ReceiverEndpoint::settle_async(DeliveredSlice& slice, std::uint64_
                                              SettleDone done) {
     {
         const std::lock_guard lock{mutex_};
+        close_hand();
         if (slice.open.contains(slice.index_of(offset))) {
             return add_receipt(slice, offset, decision, std::move(done));
         }
@@ -370,13 +426,15 @@ bool ReceiverEndpoint::close_and_wait(const std::shared_ptr<ReceiverEndpoint>& s
     return scope.wait([this] { return end_.has_value(); }).end == WaitEnd::ready;
 }
 
-std::size_t ReceiverEndpoint::waiting() const {
+std::size_t ReceiverEndpoint::waiting() {
     const std::lock_guard lock{mutex_};
+    close_hand();
     return static_cast<std::size_t>(queued_);
 }
 
-std::size_t ReceiverEndpoint::unsettled() const {
+std::size_t ReceiverEndpoint::unsettled() {
     const std::lock_guard lock{mutex_};
+    close_hand();
     std::uint64_t done = 0;
     for (const DeliveredSlice* slice : dirty_) {
         done += slice->open.count_closed(slice->next);

@@ -14,6 +14,7 @@
 
 #include "client/src/delivered_slice.hpp"
 #include "client/src/endpoint.hpp"
+#include "client/src/hand.hpp"
 #include "client/src/receiver_link.hpp"
 #include "client/src/settlements.hpp"
 #include <baton/receiver.hpp>
@@ -38,6 +39,9 @@ inline constexpr std::uint32_t argument_back_off = 0xffff'ffff;  // Of a retry: 
 // with the first message that is handed out or done after a collection. An ack finds it there in the usual case and
 // takes no lock (delivered_slice.hpp). Other decisions are rare and noted at once. When deliveries are lost as a whole
 // (a new connection, close, the end) all their messages are closed, so that an ack has nothing else to look at.
+//
+// The slice that is handed out now is in a hand (hand.hpp): the next of its messages is taken without the mutex, as long as
+// it is on that list. Whoever works on slices or counts with the mutex closes the hand first; receive() opens it.
 //
 // Leases. Whatever is here and not decided is extended by the I/O thread before its lease ends, whether the application
 // works on it or has not asked for it yet, until lease_max has passed since its delivery. What still waits here shortly
@@ -82,8 +86,8 @@ public:
     void settled_by_step(DeliveredSlice& slice, std::uint64_t offset);
 
     [[nodiscard]] bool close_and_wait(const std::shared_ptr<ReceiverEndpoint>& self, const WaitLimit& limit);
-    [[nodiscard]] std::size_t waiting() const;
-    [[nodiscard]] std::size_t unsettled() const;
+    [[nodiscard]] std::size_t waiting();
+    [[nodiscard]] std::size_t unsettled();
 
     // --- The I/O thread. `self` is this.
     void hand_over(ClientProtocol& protocol, Completions& completions) override;
@@ -143,6 +147,10 @@ private:
     void lose_all(Lost& lost) noexcept;
     [[nodiscard]] std::uint32_t stride_of(const BatchHeader& header) const noexcept;
     [[nodiscard]] std::optional<Delivery> take();
+    // The same without the mutex, from what was in the hand. Nothing: it takes more than that.
+    [[nodiscard]] static std::optional<Delivery> take_next(DeliveredSlice& slice) noexcept;
+    void open_hand() noexcept;
+    void close_hand() noexcept;
     // Closed ones, from the front or the back of the queue.
     void give_back(DeliveredSlice& slice, std::uint32_t first, std::uint32_t count);
     void decide(const std::shared_ptr<ReceiverEndpoint>& self, const wire::Settlement& range, std::uint64_t room,
@@ -165,7 +173,10 @@ private:
 
     const ReceiverWindow window_;
 
+    Hand<DeliveredSlice> hand_;  // The first of queue_, or closed.
+
     // Guarded by the mutex:
+    std::uint32_t hand_from_ = 0;  // `next` of the slice when the hand was opened.
     std::deque<QueuedSlice> queue_;
     std::uint64_t queued_ = 0;     // Messages in it that are still ours.
     std::uint64_t unsettled_ = 0;  // Handed out in this epoch and not decided, or done and not collected yet.

@@ -11,6 +11,7 @@ namespace baton::client {
 
 void ReceiverEndpoint::hand_over(ClientProtocol& protocol, Completions&) {
     std::unique_lock lock{mutex_};
+    close_hand();
     is_marked_ = false;
     is_pending_ = false;
     is_paced_ = true;
@@ -88,6 +89,7 @@ void ReceiverEndpoint::on_delivered(const std::shared_ptr<ReceiverEndpoint>& sel
     const std::uint32_t stride = stride_of(batch.header);
     SliceRef slice{*new DeliveredSlice{std::move(batch), self, stride}};
     const std::lock_guard lock{mutex_};
+    close_hand();
     if (is_closing_ || end_) {
         return;  // DETACH gives it back.
     }
@@ -123,6 +125,7 @@ std::uint32_t ReceiverEndpoint::stride_of(const BatchHeader& header) const noexc
 void ReceiverEndpoint::on_deliveries_lost(Completions& completions) {
     Lost lost;  // Ends after the lock.
     const std::lock_guard lock{mutex_};
+    close_hand();
     ++epoch_;
     lose_all(lost);
     settlements_.clear();
@@ -156,6 +159,7 @@ void ReceiverEndpoint::lose_all(Lost& lost) noexcept {
 // What has been decided by now goes out before DETACH. The rest is not ours any more; how much of it had been handed
 // out can still be asked.
 void ReceiverEndpoint::on_closing() {
+    close_hand();
     for (const SliceRef& slice : held_) {
         slice->open.close_and_account_all();
         touch(*slice);
@@ -167,6 +171,7 @@ void ReceiverEndpoint::on_closing() {
 void ReceiverEndpoint::on_settled(const std::shared_ptr<ReceiverEndpoint>& self, std::uint64_t receipt,
                                   wire::RecordReader<wire::SettleException> exceptions, Completions& completions) {
     const std::lock_guard lock{mutex_};
+    close_hand();
     for (wire::SettleException exception; exceptions.next(exception);) {
         for (auto& [id, waiting] : receipts_) {
             const wire::Settlement& range = waiting.range;
@@ -230,6 +235,7 @@ Duration ReceiverEndpoint::renewal_interval() const {
 bool ReceiverEndpoint::renew_leases(ClientProtocol& protocol, MonotonicTime now) {
     std::vector<SliceRef> due;  // Ends after the lock.
     const std::lock_guard lock{mutex_};
+    close_hand();
     if (is_closing_ || end_ || lease_ == Duration{}) {
         return false;
     }
@@ -317,6 +323,7 @@ void ReceiverEndpoint::on_state(const wire::State& state) {
 void ReceiverEndpoint::end(ClientError error, Completions& completions) {
     Lost lost;  // Ends after the lock.
     const std::lock_guard lock{mutex_};
+    close_hand();
     if (end_) {
         return;
     }

@@ -28,11 +28,13 @@ Expected<SenderEndpoint::Encoded> SenderEndpoint::encode(const Message& message)
     return Encoded{.body = message.body(), .properties = std::move(*properties)};
 }
 
+std::uint64_t SenderEndpoint::size_max() const noexcept {
+    const std::uint64_t limit = shared_->board.message_size_max();
+    return message_size_max_ != 0 ? std::min(limit, message_size_max_) : limit;
+}
+
 std::optional<ClientError> SenderEndpoint::check_size(const Encoded& message) const {
-    std::uint64_t limit = shared_->board.message_size_max();
-    if (message_size_max_ != 0) {
-        limit = std::min(limit, message_size_max_);
-    }
+    const std::uint64_t limit = size_max();
     const std::uint64_t size = message.body.size() + message.properties.size();
     if (limit == 0 || size <= limit) {
         return std::nullopt;
@@ -62,20 +64,68 @@ bool SenderEndpoint::has_room(std::size_t size) const noexcept {
 std::uint64_t SenderEndpoint::accept(const std::shared_ptr<SenderEndpoint>& self, const Encoded& message) {
     append(message);
     ++accepted_;
-    const std::size_t size = message.size();
-    weight_ += size;
-    // One entry for many small messages: the window is released a batch at a time anyway.
-    constexpr std::size_t entry_bytes_max = 16 * 1024;
-    if (!weights_.empty() && weights_.back().last > confirmed_ && weights_.back().bytes + size <= entry_bytes_max) {
-        weights_.back().last = accepted_;
-        weights_.back().bytes += size;
-    } else {
-        weights_.push_back({.last = accepted_, .bytes = size});
-    }
+    add_weight(message.size());
     if (mark(self)) {
         departure_ = departure_of_first();
     }
     return accepted_;
+}
+
+// Of the messages up to the last one that was accepted.
+void SenderEndpoint::add_weight(std::size_t bytes) {
+    weight_ += bytes;
+    // One entry for many small messages: the window is released a batch at a time anyway.
+    constexpr std::size_t entry_bytes_max = 16 * 1024;
+    if (!weights_.empty() && weights_.back().last > confirmed_ && weights_.back().bytes + bytes <= entry_bytes_max) {
+        weights_.back().last = accepted_;
+        weights_.back().bytes += bytes;
+    } else {
+        weights_.push_back({.last = accepted_, .bytes = bytes});
+    }
+}
+
+std::uint64_t SenderEndpoint::accept_with_others(const Encoded& message) noexcept {
+    Filling* filling = hand_.take();
+    if (filling == nullptr) {
+        return 0;
+    }
+    std::uint64_t sequence = 0;
+    if (filling->count < filling->count_max && filling->bytes + message.size() <= filling->bytes_max &&
+        message.body.size() + message.properties.size() <= filling->size_max) {
+        filling->batch->append(message.body, message.properties);
+        sequence = filling->first + filling->count++;
+        filling->bytes += message.size();
+    }
+    hand_.give_back(filling);
+    return sequence;
+}
+
+// Behind accept(): so there is a batch that is not full, or no room.
+void SenderEndpoint::open_hand() noexcept {
+    const std::uint64_t limit = size_max();
+    const std::uint64_t unconfirmed = accepted_ - confirmed_;
+    if (!is_marked_ || batches_.empty() || limit == 0 || unconfirmed >= window_.messages || weight_ >= window_.bytes) {
+        return;
+    }
+    BatchBuilder& batch = batches_.back();
+    if (batch.count() >= window_.batch_messages || batch.size() >= batch_size_max) {
+        return;
+    }
+    filling_ = {.batch = &batch,
+                .first = accepted_ + 1,
+                .count_max = std::min<std::uint64_t>(window_.messages - unconfirmed, window_.batch_messages - batch.count()),
+                .bytes_max = std::min(window_.bytes - weight_, batch_size_max - batch.size()),
+                .size_max = limit};
+    hand_.open(filling_);
+}
+
+// What was accepted with it is counted now.
+void SenderEndpoint::close_hand() {
+    if (hand_.close() == nullptr || filling_.count == 0) {
+        return;
+    }
+    accepted_ += filling_.count;
+    add_weight(filling_.bytes);
 }
 
 // Decided for the first of those that leave together.
@@ -153,8 +203,12 @@ Expected<std::uint64_t> SenderEndpoint::accept_when_there_is_room(const std::sha
     if (!encoded) {
         return std::unexpected{encoded.error()};
     }
+    if (const std::uint64_t sequence = accept_with_others(*encoded); sequence != 0) {
+        return sequence;
+    }
     const std::size_t size = encoded->size();
     WaitScope scope{shared_->board, mutex_, changed_, limit, &shared_->loop};
+    close_hand();
     if (auto error = check_size_with_limits(*encoded, scope)) {
         return std::unexpected{std::move(*error)};
     }
@@ -162,7 +216,10 @@ Expected<std::uint64_t> SenderEndpoint::accept_when_there_is_room(const std::sha
         waited_at_ = accepted_;
         await_confirms(self);
     }
-    const Waited waited = scope.wait([&] { return end_ || is_closing_ || is_disk_full() || has_room(size); });
+    const Waited waited = scope.wait([&] {
+        close_hand();
+        return end_ || is_closing_ || is_disk_full() || has_room(size);
+    });
     if (end_) {
         return std::unexpected{*end_};
     }
@@ -177,6 +234,7 @@ Expected<std::uint64_t> SenderEndpoint::accept_when_there_is_room(const std::sha
     }
     const std::uint64_t sequence = accept(self, *encoded);
     departure = std::exchange(departure_, Departure::taken_care_of);
+    open_hand();
     return sequence;
 }
 
@@ -191,6 +249,7 @@ Expected<SendReceipt> SenderEndpoint::send(const std::shared_ptr<SenderEndpoint>
         leave();  // Otherwise the wait below begins with that.
     }
     WaitScope scope{shared_->board, mutex_, changed_, limit, &shared_->loop};
+    close_hand();
     await_confirms(self);
     const Waited waited = scope.wait([&] { return end_ || is_decided(*sequence); });
     if (is_decided(*sequence)) {
@@ -235,6 +294,7 @@ std::uint64_t SenderEndpoint::send_async(const std::shared_ptr<SenderEndpoint>& 
         error = encoded.error();
     } else {
         const std::lock_guard lock{mutex_};
+        close_hand();
         if (error = check_size(*encoded); error) {
             // Said below, without the lock.
         } else if (end_) {
@@ -275,6 +335,7 @@ void SenderEndpoint::cancel_send(std::uint64_t sequence) {
 
 Expected<FlushReport> SenderEndpoint::flush(const std::shared_ptr<SenderEndpoint>& self, const WaitLimit& limit) {
     WaitScope scope{shared_->board, mutex_, changed_, limit, &shared_->loop};
+    close_hand();
     await_confirms(self);
     const std::uint64_t target = accepted_;
     const Waited waited = scope.wait([&] { return end_ || confirmed_ >= target; });
@@ -290,14 +351,16 @@ Expected<FlushReport> SenderEndpoint::flush(const std::shared_ptr<SenderEndpoint
         wait_error(waited, std::to_string(target - confirmed_) + " messages not confirmed", blocked_text())};
 }
 
-std::size_t SenderEndpoint::unconfirmed() const {
+std::size_t SenderEndpoint::unconfirmed() {
     const std::lock_guard lock{mutex_};
+    close_hand();
     watched_at_ = accepted_;
     return static_cast<std::size_t>(accepted_ - confirmed_);
 }
 
-std::uint64_t SenderEndpoint::confirmed_up_to() const {
+std::uint64_t SenderEndpoint::confirmed_up_to() {
     const std::lock_guard lock{mutex_};
+    close_hand();
     watched_at_ = accepted_;
     return confirmed_;
 }
@@ -335,6 +398,7 @@ std::string SenderEndpoint::blocked_text() const {
 
 void SenderEndpoint::hand_over(ClientProtocol& protocol, Completions& completions) {
     std::unique_lock lock{mutex_};
+    close_hand();
     is_marked_ = false;
     if (is_disk_full()) {
         if (const std::uint64_t next = protocol.withdraw(link); next != 0) {
@@ -350,6 +414,7 @@ void SenderEndpoint::hand_over(ClientProtocol& protocol, Completions& completion
         const bool is_small = batch.size() <= 2 * batch_size_max;
         protocol.publish(link, batch.take(*pool_, BatchBuilder::Crc::off), confirm);
         lock.lock();
+        close_hand();
         if (is_small && spares_.size() < spares_max) {
             spares_.push_back(std::move(batch));
         }
@@ -367,6 +432,7 @@ void SenderEndpoint::hand_over(ClientProtocol& protocol, Completions& completion
 
 void SenderEndpoint::end(ClientError error, Completions& completions) {
     const std::lock_guard lock{mutex_};
+    close_hand();
     if (end_) {
         return;
     }
@@ -382,6 +448,7 @@ void SenderEndpoint::end(ClientError error, Completions& completions) {
 
 void SenderEndpoint::on_attached(std::uint64_t message_size_max) {
     const std::lock_guard lock{mutex_};
+    close_hand();
     message_size_max_ = message_size_max;
     blocked_reason_ = 0;
 }
@@ -493,6 +560,7 @@ void SenderEndpoint::advance(std::uint64_t up_to) {
 
 void SenderEndpoint::on_confirmed(std::uint64_t up_to, std::uint8_t level, Completions& completions) {
     const std::lock_guard lock{mutex_};
+    close_hand();
     level_ = static_cast<ConfirmLevel>(level);
     advance(number_of(up_to));
     while (!waiters_.empty() && waiters_.front().sequence <= confirmed_) {
@@ -507,6 +575,7 @@ void SenderEndpoint::on_confirmed(std::uint64_t up_to, std::uint8_t level, Compl
 
 bool SenderEndpoint::on_blocked(std::uint16_t reason, Duration waiting) {
     const std::lock_guard lock{mutex_};
+    close_hand();
     const bool is_news = reason != blocked_reason_;
     blocked_reason_ = reason;
     blocked_since_ = WaitLimit::Clock::now() - std::chrono::duration_cast<WaitLimit::Clock::duration>(waiting);

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "client/src/endpoint.hpp"
+#include "client/src/hand.hpp"
 #include "common/base/batch_builder.hpp"
 #include "common/base/payload.hpp"
 #include "common/wire/bodies.hpp"
@@ -78,8 +79,8 @@ public:
     void cancel_send(std::uint64_t sequence);
     [[nodiscard]] Expected<FlushReport> flush(const std::shared_ptr<SenderEndpoint>& self, const WaitLimit& limit);
 
-    [[nodiscard]] std::size_t unconfirmed() const;
-    [[nodiscard]] std::uint64_t confirmed_up_to() const;
+    [[nodiscard]] std::size_t unconfirmed();
+    [[nodiscard]] std::uint64_t confirmed_up_to();
     [[nodiscard]] std::string blocked() const;
 
     // --- The I/O thread
@@ -94,13 +95,25 @@ public:
     // True: it was not in this state before.
     bool on_blocked(std::uint16_t reason, Duration waiting);
     // What can be told about messages that nobody will confirm any more.
-    [[nodiscard]] std::size_t unconfirmed_at_end() const { return unconfirmed(); }
+    [[nodiscard]] std::size_t unconfirmed_at_end() { return unconfirmed(); }
 
 private:
     struct Encoded {  // Properties, ready to be copied into a batch; the body is still the caller's.
         Bytes body;
         std::vector<std::byte> properties;
         [[nodiscard]] std::size_t size() const noexcept { return 6 + properties.size() + body.size(); }
+    };
+    // The batch that grows, and how far it may without a look at anything else. It is in a hand (hand.hpp) as long as a
+    // turn is on its way that will take it: so most messages are accepted without the mutex. Whoever works on batches or
+    // counts with the mutex closes the hand first.
+    struct Filling {
+        BatchBuilder* batch = nullptr;
+        std::uint64_t first = 0;  // Number of the next message when the hand was opened.
+        std::uint64_t count = 0;  // Accepted since then, and their bytes.
+        std::size_t bytes = 0;
+        std::uint64_t count_max = 0;
+        std::size_t bytes_max = 0;
+        std::uint64_t size_max = 0;  // Of body and properties of one message.
     };
     // Bytes of the window, released when everything up to `last` is decided.
     struct Weight {
@@ -125,11 +138,18 @@ private:
         std::uint64_t count = 0;
     };
 
+    void on_closing() override { close_hand(); }
     [[nodiscard]] Expected<Encoded> encode(const Message& message) const;
     [[nodiscard]] std::optional<ClientError> check_size(const Encoded& message) const;
     [[nodiscard]] std::optional<ClientError> check_size_with_limits(const Encoded& message, WaitScope& scope) const;
     [[nodiscard]] bool has_room(std::size_t size) const noexcept;
     std::uint64_t accept(const std::shared_ptr<SenderEndpoint>& self, const Encoded& message);
+    // Without the mutex. 0: it takes more than that.
+    [[nodiscard]] std::uint64_t accept_with_others(const Encoded& message) noexcept;
+    void open_hand() noexcept;
+    void close_hand();
+    void add_weight(std::size_t bytes);
+    [[nodiscard]] std::uint64_t size_max() const noexcept;  // 0: unknown.
     void append(const Encoded& message);
     void begin_batch();
     [[nodiscard]] Expected<std::uint64_t> accept_when_there_is_room(const std::shared_ptr<SenderEndpoint>& self,
@@ -153,6 +173,8 @@ private:
 
     const SendWindow window_;
     ChunkPool* pool_ = nullptr;  // The I/O thread's.
+    Hand<Filling> hand_;         // filling_, or closed.
+    Filling filling_;
 
     // Guarded by the mutex:
     ChunkPool chunks_;                  // Of large batches. Allocated from with the mutex held.
@@ -163,7 +185,7 @@ private:
     SendPace pace_;
     std::uint64_t waited_at_ = 0;        // accepted_ when somebody last found the window full.
     Departure departure_ = Departure::taken_care_of;  // Of the message just accepted, for whoever accepted it.
-    mutable std::uint64_t watched_at_ = 0;  // accepted_ when somebody last waited for a confirm, or looked for one.
+    std::uint64_t watched_at_ = 0;  // accepted_ when somebody last waited for a confirm, or looked for one.
     bool is_confirm_later_ = false;         // The broker was told so with what was handed over last.
     bool is_awaited_ = false;               // The broker shall be told that somebody waits now.
     std::deque<Weight> weights_;

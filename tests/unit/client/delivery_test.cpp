@@ -1,4 +1,5 @@
 // The delivery guard and the endpoint behind it: every way in which a delivery can end, and who is told.
+#include <algorithm>
 #include <atomic>
 #include <stdexcept>
 #include <thread>
@@ -669,6 +670,47 @@ TEST_F(DeliveryGuard, ClosingEndsEveryWait) {
     world.run_completions();
     EXPECT_THAT(got, ElementsAre("closed"));
     EXPECT_TRUE(endpoint->close_and_wait(endpoint, WaitLimit::forever()));
+}
+
+TEST_F(DeliveryThreads, WhoReceivesAtOnceSharesTheMessages) {
+    attach({.messages = 10'000, .bytes = 1U << 20U});
+    std::atomic<bool> is_over{false};
+    const auto run = [&](std::vector<std::uint64_t>& offsets) {
+        while (!is_over) {
+            while (auto delivery = *endpoint->receive(endpoint, WaitLimit::no_wait())) {
+                offsets.push_back(delivery->offset());
+                EXPECT_EQ(delivery->text(), std::to_string(delivery->offset()));
+                EXPECT_TRUE(delivery->ack());
+            }
+        }
+    };
+    std::vector<std::uint64_t> one;
+    std::vector<std::uint64_t> other;
+    std::thread first{[&] { run(one); }};
+    std::thread second{[&] { run(other); }};
+    for (std::uint64_t batch = 0; batch < batches; ++batch) {
+        std::vector<std::string> texts;
+        for (std::uint64_t i = 1; i <= batch_size; ++i) {
+            texts.push_back(std::to_string(batch * batch_size + i));
+        }
+        deliver(1 + batch * batch_size, texts);
+        for (int turn = 0; turn < 20; ++turn) {
+            count(settled());
+            EXPECT_LE(endpoint->waiting() + endpoint->unsettled(), messages);
+        }
+    }
+    while (endpoint->waiting() + endpoint->unsettled() != 0) {
+        count(settled());
+    }
+    is_over = true;
+    first.join();
+    second.join();
+    count(settled());
+    for (const auto& offsets : {one, other}) {
+        EXPECT_TRUE(std::ranges::is_sorted(offsets)) << "a thread gets them in order";
+    }
+    EXPECT_EQ(one.size() + other.size(), messages);
+    EXPECT_EQ(std::ranges::count(done, 1), messages) << "each is settled once";
 }
 
 }  // namespace

@@ -1,4 +1,9 @@
 // What a user's thread sees of sending: the window, reports of what was refused, and the words of a timeout.
+#include <atomic>
+#include <string>
+#include <thread>
+#include <vector>
+
 #include <gmock/gmock.h>
 
 #include "tests/unit/client/endpoint_world.hpp"
@@ -58,6 +63,44 @@ TEST_F(SenderEndpointTest, MessagesOfOneTurnAreOneBatchAndOneWake) {
     EXPECT_EQ(endpoint->unconfirmed(), 100U);
     confirm(100);
     EXPECT_TRUE(endpoint->flush(endpoint, WaitLimit::no_wait())->all_stored());
+}
+
+TEST_F(SenderEndpointTest, SeveralThreadsPostWhileTurnsAreTaken) {
+    constexpr std::uint64_t each = 5'000;
+    attach({.messages = 300, .bytes = 1U << 20U});
+    world.dialogue.credit(1, 2 * each);
+    std::vector<std::string> posted(2 * each + 1);  // By number; a thread writes its own ones.
+    std::atomic<int> running{2};
+    const auto run = [&](char name) {
+        for (std::uint64_t i = 0; i < each; ++i) {
+            const std::string text = name + std::to_string(i);
+            auto number = post(text);
+            for (; !number; number = post(text)) {
+                std::this_thread::yield();  // The window is full.
+            }
+            ASSERT_LE(*number, 2 * each);
+            posted[*number] += text;
+        }
+        --running;
+    };
+    std::thread one{run, 'a'};
+    std::thread other{run, 'b'};
+    std::vector<std::string> sent{""};
+    do {
+        EXPECT_LE(endpoint->unconfirmed(), 300U);
+        world.run_io();
+        for (const Said& frame : world.dialogue.said()) {
+            if (frame.header.type == FrameType::publish) {
+                for (const auto& text : Dialogue::messages_of(frame.bytes())) {
+                    sent.emplace_back(text);
+                }
+            }
+        }
+        confirm(sent.size() - 1);
+    } while (running != 0 || endpoint->unconfirmed() != 0);
+    one.join();
+    other.join();
+    EXPECT_EQ(sent, posted) << "each under the number that its thread was told";
 }
 
 TEST_F(SenderEndpointTest, WhoNeverAsksIsConfirmedWhenItSuitsTheBroker) {
