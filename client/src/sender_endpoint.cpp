@@ -171,12 +171,20 @@ void SenderEndpoint::leave() {
 void SenderEndpoint::append(const Encoded& message) {
     if (batches_.empty() || batches_.back().count() >= window_.batch_messages ||
         (!batches_.back().empty() && batches_.back().size() + message.size() > batch_size_max)) {
-        begin_batch();
-        if (batches_.size() > 1 && shared_->loop.is_free()) {
-            departure_ = Departure::now;  // As much as leaves together anyway, and there may be nobody else to write it.
+        if (gathered_bytes() >= write_size && shared_->loop.is_free()) {
+            departure_ = Departure::now;  // There may be nobody else to write it.
         }
+        begin_batch();
     }
     batches_.back().append(message.body, message.properties);
+}
+
+std::size_t SenderEndpoint::gathered_bytes() const noexcept {
+    std::size_t bytes = 0;
+    for (const BatchBuilder& batch : batches_) {
+        bytes += batch.size();
+    }
+    return bytes;
 }
 
 void SenderEndpoint::begin_batch() {

@@ -55,6 +55,10 @@ class SenderEndpoint final : public Endpoint {
 public:
     static constexpr std::size_t batch_size_max = 64 * 1024;  // Beyond it a new batch begins; a large message is alone.
 
+    // Who fills batch after batch writes so much at once, itself if nobody else does: about what a broker reads at once.
+    // With less, broker and receiver are woken more often.
+    static constexpr std::size_t write_size = 4 * batch_size_max - 4 * 1024;
+
     // Buffers kept while nothing waits: a sender that runs ahead of the wire fills a few before the first is taken.
     static constexpr std::size_t spares_max = 8;
     // What a system call for a single message costs the sending thread, about. Who sends more often than that gathers.
@@ -151,6 +155,7 @@ private:
     void add_weight(std::size_t bytes);
     [[nodiscard]] std::uint64_t size_max() const noexcept;  // 0: unknown.
     void append(const Encoded& message);
+    [[nodiscard]] std::size_t gathered_bytes() const noexcept;
     void begin_batch();
     [[nodiscard]] Expected<std::uint64_t> accept_when_there_is_room(const std::shared_ptr<SenderEndpoint>& self,
                                                                     const Message& message, const WaitLimit& limit,
