@@ -91,6 +91,8 @@ public:
     /// True: the connection may read or write what is ready; end_turn_of() follows. False: others have their turn, then
     /// its go_on() is called; it is not removed before.
     [[nodiscard]] bool begin_turn_of(Connection& connection) noexcept;
+    /// Done at once, or behind the others that wait for their turn.
+    void take_turn(TurnLine::Work work);
     /// As end_turn(); the turn was about input of this connection.
     void end_turn_of(const Connection& connection) noexcept;
     /// Where a connection should live that talks to a channel of shard `wanted`; null: here. A shard that has many more
@@ -100,7 +102,6 @@ public:
 private:
     void send(std::uint32_t shard, EnvelopeBatch batch) override;
     void take_inbox();
-    void take_turn(TurnLine::Work work);
     void wait_in_line(TurnLine::Work work);
     void serve_line();
     void take(std::unique_ptr<Connection> connection);

@@ -58,6 +58,7 @@ private:
     void on_turn_end() noexcept override;
     void on_write_progress(std::size_t unsent_bytes) noexcept override;
     void on_closed(std::error_code reason) noexcept override;
+    void end(std::error_code reason) noexcept;
 
     // SessionHost
     void output_ready() noexcept override;
