@@ -18,8 +18,9 @@ constexpr std::size_t readers_noted_at_once = 16;
 constexpr std::size_t late_settlements_max = 16'384;
 // A reader that has little to do at a time.
 constexpr std::size_t due_per_step = 2048;
-// Of what they have to do. The other half of a step is for what is ready.
-constexpr std::uint64_t due_messages_per_step = StepBudget::messages_max / 2;
+// Of what they have to do: 1 to 2 ms where nobody has looked at it for long, as with the first of a million. The rest of a step is
+// for what is ready.
+constexpr std::uint64_t due_messages_per_step = StepBudget::messages_max / 4;
 /// What one step may look at and copy, a millisecond or so. Where there are more readers and receivers nobody is asked at all.
 constexpr std::uint64_t remnants_budget = 4096;
 constexpr std::size_t holders_asked_max = 16'384;

@@ -317,11 +317,11 @@ TEST_F(BoundedSteps, WhatReceiversHeldComesBackWithTheClockWhereNothingIsGivenAn
     channel->begin_drain();
     channel->detach(link_of(2));
     EXPECT_GT(channel->in_flight(), 0U);
-    for (std::uint64_t back = StepBudget::messages_at_once; back < 15'000; back += StepBudget::messages_max) {
+    for (std::uint64_t back = StepBudget::messages_at_once; back < 15'000; back += StepBudget::messages_max / 2) {
         EXPECT_EQ(channel->in_flight(), 15'000 - back);
         clock.clock.advance(milliseconds{20});
         channel->tick();
-        ASSERT_TRUE(channel->needs_dispatch());
+        ASSERT_EQ(channel->needs_dispatch(), channel->in_flight() > 0);
         channel->dispatch();
     }
     EXPECT_EQ(channel->in_flight(), 0U);
@@ -347,7 +347,7 @@ TEST_F(BoundedSteps, LeasesOfVeryManyMessagesEndInStepsAndEachOnce) {
     clock.clock.advance(seconds{6});
     std::uint64_t before = 0;
     int pulses = 0;
-    for (; channel->stats().in_flight > 10'000 && pulses < 100; ++pulses) {
+    for (; channel->stats().in_flight > 10'000 && pulses < 300; ++pulses) {
         channel->tick();
         const std::uint64_t ended = channel->stats().leases_ended;
         EXPECT_LE(ended - before, 8'192U);
@@ -362,7 +362,7 @@ TEST_F(BoundedSteps, LeasesOfVeryManyMessagesEndInStepsAndEachOnce) {
     EXPECT_EQ(channel->stats().leases_ended, 50'000U);
     EXPECT_EQ(channel->stats().in_flight, 10'000U);
     clock.clock.advance(seconds{60});
-    for (int i = 0; i < 20; ++i) {
+    for (int i = 0; i < 50; ++i) {
         channel->tick();
         clock.clock.advance(milliseconds{20});
     }
@@ -392,7 +392,7 @@ TEST_F(BoundedSteps, WhatIsDueTogetherGoesOnWithoutTheClockAndWhatIsReadyIsGiven
         given = channel->in_flight();
         const std::uint64_t left = channel->stats().delayed;
         ASSERT_LT(left, delayed);
-        EXPECT_LE(delayed - left, StepBudget::messages_max / 2);
+        EXPECT_LE(delayed - left, StepBudget::messages_max / 4);
         EXPECT_EQ(step.is_spent(), left > 0 || step.slices == 0) << "others have their turn before it goes on";
         delayed = left;
     }
