@@ -90,10 +90,12 @@ void ConnectionIo::start(Bytes unread) noexcept {
     reserve_remainder(unread.size());
     copy_bytes(remainder_.bytes(), unread);
     ++outstanding_;
-    asio::post(socket_.get_executor(), [this, size = unread.size()] {
+    unread_ = unread.size();
+    asio::post(socket_.get_executor(), [this] {
         const auto entered = events_.enter();
-        --outstanding_;
-        on_unread(size);
+        if (!puts_off(is_read_put_off_)) {
+            on_unread();
+        }
     });
 }
 
@@ -154,6 +156,25 @@ void ConnectionIo::operation_ended() noexcept {
     }
 }
 
+// The handler counts as outstanding until then, so nothing of this goes meanwhile. What ends is not put off.
+bool ConnectionIo::puts_off(bool& kind) noexcept {
+    const bool is_put_off = is_read_put_off_ || is_write_put_off_;
+    kind = is_put_off || (state_ != State::closing && !events_.on_turn_begin());
+    return kind;
+}
+
+void ConnectionIo::go_on() noexcept {
+    const auto entered = events_.enter();
+    const bool reads = std::exchange(is_read_put_off_, false);
+    BATON_ASSERT(reads || is_write_put_off_);
+    if (std::exchange(is_write_put_off_, false)) {
+        on_writable();  // With a read outstanding this lives on.
+    }
+    if (reads) {
+        unread_ > 0 ? on_unread() : on_readable();
+    }
+}
+
 // --- Reading ------------------------------------------------------------------------------------------------------
 
 void ConnectionIo::wait_readable() noexcept {
@@ -162,7 +183,9 @@ void ConnectionIo::wait_readable() noexcept {
     ++outstanding_;
     socket_.async_wait(Socket::wait_read, [this](std::error_code) {
         const auto entered = events_.enter();
-        on_readable();
+        if (!puts_off(is_read_put_off_)) {
+            on_readable();
+        }
     });
     if (send_error_) {
         std::error_code ignored;
@@ -195,7 +218,9 @@ void ConnectionIo::end_read_turn(bool was_open) noexcept {
 }
 
 // What another ConnectionIo had read, as if it had arrived now.
-void ConnectionIo::on_unread(std::size_t size) noexcept {
+void ConnectionIo::on_unread() noexcept {
+    --outstanding_;
+    const auto size = std::exchange(unread_, 0);
     if (state_ == State::closing) {
         operation_ended();
         return;
@@ -404,7 +429,9 @@ void ConnectionIo::wait_writable() noexcept {
     ++outstanding_;
     socket_.async_wait(Socket::wait_write, [this](std::error_code) {
         const auto entered = events_.enter();
-        on_writable();
+        if (!puts_off(is_write_put_off_)) {
+            on_writable();
+        }
     });
 }
 

@@ -27,6 +27,10 @@ public:
     // between; who has a thread of his own needs none.
     [[nodiscard]] virtual std::unique_lock<std::mutex> enter() noexcept { return {}; }
 
+    // Asked before what is ready is read or written. False: not yet, others have their turn; ConnectionIo::go_on() follows,
+    // exactly once and whatever has happened by then. Not asked again before that.
+    [[nodiscard]] virtual bool on_turn_begin() noexcept { return true; }
+
     // Bytes that arrived, in order; returns how many of them are done with. The rest is kept and comes again with more
     // bytes behind it. `readable` is never empty and is valid until the return; BorrowedBytes::retain() keeps parts of
     // it. After close() or shutdown_after_flush() (also from in here) it is not called again and the result is ignored.
@@ -85,6 +89,9 @@ public:
     // more. Meanwhile further calls do nothing. Call it once for each turn in which the Outbox got something.
     void flush() noexcept;
 
+    // The turn that on_turn_begin() put off. From the event loop; may destroy this, as every completion handler may.
+    void go_on() noexcept;
+
     // The orderly end: no further on_bytes, sends what is in the Outbox (nothing may be appended any more), then the
     // end-of-stream, waits for the peer's and closes. Bytes that still arrive are dropped; closing without reading them
     // would reset the connection and could cost the peer our last frames. A peer may take for ever: the caller sets a
@@ -117,8 +124,9 @@ private:
 
     void wait_readable() noexcept;
     void wait_writable() noexcept;
+    [[nodiscard]] bool puts_off(bool& kind) noexcept;
     void on_readable() noexcept;
-    void on_unread(std::size_t size) noexcept;
+    void on_unread() noexcept;
     // Answers leave before the next wait is armed.
     void end_read_turn(bool was_open) noexcept;
     void on_writable() noexcept;
@@ -156,6 +164,7 @@ private:
     std::size_t remainder_begin_ = 0;
     std::size_t remainder_size_ = 0;
     std::size_t wanted_ = 0;  // 0, or more than remainder_size_.
+    std::size_t unread_ = 0;  // Of another ConnectionIo: at the begin of the remainder, as if it had yet to arrive.
 
     std::uint64_t bytes_received_ = 0;
     std::uint64_t bytes_sent_ = 0;
@@ -166,6 +175,8 @@ private:
     std::uint8_t outstanding_ = 0;  // Completion handlers that will still be called.
     bool is_read_waiting_ = false;
     bool is_write_waiting_ = false;
+    bool is_read_put_off_ = false;  // Its handler has come and waits for go_on().
+    bool is_write_put_off_ = false;
     bool is_flushing_ = false;
     bool is_flush_wanted_ = false;  // flush() was called from inside flush().
     bool is_end_sent_ = false;

@@ -428,6 +428,7 @@ private:
     // Messages.
     void settle_late(Receiver& receiver, std::uint64_t& work);
     void tick_due(std::uint64_t& messages);
+    void give(StepBudget& budget);
     void settle_all_late(Receiver& receiver);
     void settle_some(std::uint64_t& work);
     void drop_late(Receiver& receiver);

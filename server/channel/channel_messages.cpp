@@ -18,6 +18,9 @@ constexpr std::size_t readers_noted_at_once = 16;
 constexpr std::size_t late_settlements_max = 16'384;
 // A reader that has little to do at a time.
 constexpr std::size_t due_per_step = 2048;
+// Of what they have to do: 1 to 2 ms where nobody has looked at it for long, as with the first of a million. The rest of a step is
+// for what is ready.
+constexpr std::uint64_t due_messages_per_step = StepBudget::messages_max / 4;
 /// What one step may look at and copy, a millisecond or so. Where there are more readers and receivers nobody is asked at all.
 constexpr std::uint64_t remnants_budget = 4096;
 constexpr std::size_t holders_asked_max = 16'384;
@@ -341,9 +344,19 @@ void Channel::query(const LinkAddress& link) {
 void Channel::dispatch(StepBudget& budget) {
     compact();
     settle_some(budget.messages);
-    if (has_due_ && budget.messages > 0) {
-        tick_due(budget.messages);
+    if (has_due_) {  // A part: what is ready is given meanwhile.
+        std::uint64_t part = std::min(budget.messages, due_messages_per_step);
+        budget.messages -= part;
+        tick_due(part);
+        budget.messages += part;
     }
+    give(budget);
+    if (has_due_) {
+        budget.messages = 0;
+    }
+}
+
+void Channel::give(StepBudget& budget) {
     if (has_to_trim_) {
         trim(budget.messages);
     }
@@ -371,8 +384,9 @@ void Channel::tick() {
     if (dedupe_.is_on()) {
         dedupe_.forget_old(now);
     }
-    std::uint64_t messages = StepBudget::messages_max;
+    std::uint64_t messages = due_messages_per_step;
     tick_due(messages);
+    messages += StepBudget::messages_max - due_messages_per_step;
     trim(messages);
     if (compaction_ && !is_draining_ && damage().empty()) {
         compaction_->tick(compaction_budget());

@@ -21,6 +21,8 @@ public:
     virtual void start() = 0;
     /// Writes what was collected in this turn, once.
     virtual void flush_turn() noexcept = 0;
+    /// Its turn has come: Shard::begin_turn_of() was false.
+    virtual void go_on() noexcept = 0;
     /// `deadline` has passed.
     virtual void on_deadline(MonotonicTime now) noexcept = 0;
     /// Tells the peer that the broker is going down.

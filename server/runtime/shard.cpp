@@ -29,6 +29,7 @@ Shard::Shard(std::uint32_t index, BrokerState& state, ConnectionFactory make_con
       make_connection_{std::move(make_connection)},
       pool_{256 * 1024, 64, &state.memory},
       broker_{index, state, *this},
+      line_{state.clock},
       ticker_{io_.get_executor(), [this] { tick(); }},
       thread_{io_, "shard-" + std::to_string(index)} {}
 
@@ -87,11 +88,17 @@ void Shard::start() {
 // --- Any thread ------------------------------------------------------------------------------------------------------
 
 void Shard::adopt(net::Descriptor socket) {
-    asio::post(io_, [this, socket = std::move(socket)]() mutable { take(make_connection_(*this, std::move(socket))); });
+    adopt([socket = std::move(socket)](Shard& shard) mutable { return shard.make_connection_(shard, std::move(socket)); });
 }
 
 void Shard::adopt(MakeConnection make) {
-    asio::post(io_, [this, make = std::move(make)]() mutable { take(make(*this)); });
+    asio::post(io_, [this, make = std::move(make)]() mutable {
+        take_turn([this, make = std::move(make)]() mutable {
+            if (!is_stopping_) {
+                take(make(*this));
+            }
+        });
+    });
 }
 
 void Shard::begin_drain(std::uint32_t reconnect_after_ms) {
@@ -118,6 +125,7 @@ void Shard::finish_connections() {
 void Shard::stop() {
     asio::post(io_, [this] {
         ticker_.stop();
+        is_stopping_ = true;
         for (auto& [raw, connection] : connections_) {
             connection->abort();
         }
@@ -228,6 +236,35 @@ std::size_t Shard::flush_dirty(std::size_t most) noexcept {
     return flushed;
 }
 
+bool Shard::begin_turn_of(Connection& connection) noexcept {
+    if (line_.begin()) {
+        return true;
+    }
+    wait_in_line([&connection] { connection.go_on(); });
+    return false;
+}
+
+void Shard::take_turn(TurnLine::Work work) {
+    if (!line_.begin()) {
+        return wait_in_line(std::move(work));
+    }
+    work();
+    line_.end();
+}
+
+void Shard::wait_in_line(TurnLine::Work work) {
+    if (line_.wait(std::move(work))) {
+        asio::post(io_, [this] { serve_line(); });
+    }
+}
+
+/// What is posted now is done behind the next look of the loop at what is ready, and in front of what that finds.
+void Shard::serve_line() {
+    if (line_.serve()) {
+        asio::post(io_, [this] { serve_line(); });
+    }
+}
+
 void Shard::note_served(const void* source) noexcept {
     if (sync_queue_) {
         sync_queue_->note_served(source);
@@ -237,6 +274,7 @@ void Shard::note_served(const void* source) noexcept {
 void Shard::end_turn_of(const Connection& connection) noexcept {
     note_served(&connection);
     end_turn();
+    line_.end();
 }
 
 void Shard::end_turn() noexcept {

@@ -1,6 +1,7 @@
 // A shard: one event loop with its thread, the broker core of its channels and sessions, and the memory they share. It works
 // in turns: whatever wakes it handles all that it was given, then end_turn() dispatches, sends batches to other shards
-// and writes each connection with output once.
+// and writes each connection with output once. Of the connections that are ready together, and new ones, some have their turn
+// and the others stand in line (turn_line.hpp).
 // Not responsible for what a connection is (server/session makes them through ConnectionFactory) or for rules.
 // Thread: everything is the shard's own except the functions marked "any thread". Next files: shard_broker.hpp,
 // connection.hpp.
@@ -27,6 +28,7 @@
 #include "server/runtime/shard_broker.hpp"
 #include "server/runtime/storage_start.hpp"
 #include "server/runtime/sync_queue.hpp"
+#include "server/runtime/turn_line.hpp"
 #include "server/storage/io_worker.hpp"
 
 namespace baton::runtime {
@@ -86,7 +88,12 @@ public:
     /// The connection has ended; destroys it.
     void remove(Connection& connection) noexcept;
     void end_turn() noexcept;
-    /// The same; the turn was about input of this connection.
+    /// True: the connection may read or write what is ready; end_turn_of() follows. False: others have their turn, then
+    /// its go_on() is called; it is not removed before.
+    [[nodiscard]] bool begin_turn_of(Connection& connection) noexcept;
+    /// Done at once, or behind the others that wait for their turn.
+    void take_turn(TurnLine::Work work);
+    /// As end_turn(); the turn was about input of this connection.
     void end_turn_of(const Connection& connection) noexcept;
     /// Where a connection should live that talks to a channel of shard `wanted`; null: here. A shard that has many more
     /// connections than the others gets no more: messages that change shards cost less than one thread for all.
@@ -95,6 +102,8 @@ public:
 private:
     void send(std::uint32_t shard, EnvelopeBatch batch) override;
     void take_inbox();
+    void wait_in_line(TurnLine::Work work);
+    void serve_line();
     void take(std::unique_ptr<Connection> connection);
     void stop_when_empty(MonotonicTime deadline);
     void note_served(const void* source) noexcept;
@@ -126,7 +135,9 @@ private:
     std::vector<Connection*> dirty_;
     std::vector<Connection*> flushing_;
     bool is_turn_posted_ = false;  ///< Another turn follows by itself.
+    TurnLine line_;
     net::Ticker ticker_;
+    bool is_stopping_ = false;
     bool is_draining_ = false;
     std::uint32_t reconnect_after_ms_ = 0;
     std::atomic<bool> is_quiet_{false};

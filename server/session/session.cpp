@@ -150,6 +150,11 @@ void Session::on_turn_end() noexcept {
 void Session::on_write_progress(std::size_t unsent_bytes) noexcept { protocol_.on_write_progress(unsent_bytes); }
 
 void Session::on_closed(std::error_code reason) noexcept {
+    shard_.take_turn([this, reason] { end(reason); });
+}
+
+/// Thousands may end together, each with links, leases and a socket.
+void Session::end(std::error_code reason) noexcept {
     if (is_end_logged_ || has_moved_) {
         // Said when it was decided.
     } else if (!reason || reason == asio::error::eof) {

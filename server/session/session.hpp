@@ -39,6 +39,7 @@ public:
     // runtime::Connection
     void start() override;
     void flush_turn() noexcept override;
+    void go_on() noexcept override { io_.go_on(); }
     void on_deadline(MonotonicTime now) noexcept override;
     void begin_drain(std::uint32_t reconnect_after_ms) override;
     void finish() noexcept override;
@@ -51,11 +52,13 @@ private:
     void move_away() noexcept;
 
     // net::ConnectionEvents
+    [[nodiscard]] bool on_turn_begin() noexcept override { return shard_.begin_turn_of(*this); }
     [[nodiscard]] std::size_t on_bytes(BorrowedBytes readable) noexcept override;
     [[nodiscard]] std::size_t bytes_wanted() const noexcept override { return protocol_.bytes_wanted(); }
     void on_turn_end() noexcept override;
     void on_write_progress(std::size_t unsent_bytes) noexcept override;
     void on_closed(std::error_code reason) noexcept override;
+    void end(std::error_code reason) noexcept;
 
     // SessionHost
     void output_ready() noexcept override;

@@ -317,10 +317,12 @@ TEST_F(BoundedSteps, WhatReceiversHeldComesBackWithTheClockWhereNothingIsGivenAn
     channel->begin_drain();
     channel->detach(link_of(2));
     EXPECT_GT(channel->in_flight(), 0U);
-    for (std::uint64_t back = StepBudget::messages_at_once; back < 15'000; back += StepBudget::messages_max) {
+    for (std::uint64_t back = StepBudget::messages_at_once; back < 15'000; back += StepBudget::messages_max / 2) {
         EXPECT_EQ(channel->in_flight(), 15'000 - back);
         clock.clock.advance(milliseconds{20});
         channel->tick();
+        ASSERT_EQ(channel->needs_dispatch(), channel->in_flight() > 0);
+        channel->dispatch();
     }
     EXPECT_EQ(channel->in_flight(), 0U);
     EXPECT_EQ(queue().ready(), 15'000U);
@@ -345,7 +347,7 @@ TEST_F(BoundedSteps, LeasesOfVeryManyMessagesEndInStepsAndEachOnce) {
     clock.clock.advance(seconds{6});
     std::uint64_t before = 0;
     int pulses = 0;
-    for (; channel->stats().in_flight > 10'000 && pulses < 100; ++pulses) {
+    for (; channel->stats().in_flight > 10'000 && pulses < 300; ++pulses) {
         channel->tick();
         const std::uint64_t ended = channel->stats().leases_ended;
         EXPECT_LE(ended - before, 8'192U);
@@ -360,13 +362,70 @@ TEST_F(BoundedSteps, LeasesOfVeryManyMessagesEndInStepsAndEachOnce) {
     EXPECT_EQ(channel->stats().leases_ended, 50'000U);
     EXPECT_EQ(channel->stats().in_flight, 10'000U);
     clock.clock.advance(seconds{60});
-    for (int i = 0; i < 10; ++i) {
+    for (int i = 0; i < 50; ++i) {
         channel->tick();
         clock.clock.advance(milliseconds{20});
     }
     EXPECT_EQ(channel->stats().leases_ended, 60'000U);
     EXPECT_EQ(channel->stats().in_flight, 0U);
     EXPECT_EQ(queue().ready(), 60'000U);
+}
+
+TEST_F(BoundedSteps, WhatIsDueTogetherGoesOnWithoutTheClockAndWhatIsReadyIsGivenMeanwhile) {
+    constexpr std::uint64_t count = 10'000;
+    begin({});
+    for (std::uint64_t i = 0; i < count; ++i) {
+        publish({.delay = seconds{1}});
+    }
+    attach(1);
+    ASSERT_EQ(channel->stats().delayed, count);
+    clock.clock.advance(seconds{2});
+    channel->tick();
+    std::uint64_t delayed = channel->stats().delayed;
+    EXPECT_LT(delayed, count);
+    std::uint64_t given = 0;
+    while (delayed > 0) {
+        ASSERT_TRUE(channel->needs_dispatch());
+        StepBudget step;
+        channel->dispatch(step);
+        EXPECT_GT(channel->in_flight(), given);
+        given = channel->in_flight();
+        const std::uint64_t left = channel->stats().delayed;
+        ASSERT_LT(left, delayed);
+        EXPECT_LE(delayed - left, StepBudget::messages_max / 4);
+        EXPECT_EQ(step.is_spent(), left > 0 || step.slices == 0) << "others have their turn before it goes on";
+        delayed = left;
+    }
+    EXPECT_EQ(finish().size(), count);
+}
+
+TEST_F(BoundedSteps, WhatExpiresTogetherGoesOnWithoutTheClock) {
+    constexpr std::uint64_t count = 5'000;
+    begin({});
+    for (std::uint64_t i = 0; i < count; ++i) {
+        publish({.ttl = seconds{1}});
+    }
+    finish();
+    clock.clock.advance(seconds{2});
+    channel->tick();
+    EXPECT_LT(channel->stats().expired, count);
+    finish();
+    EXPECT_EQ(channel->stats().expired, count);
+    EXPECT_FALSE(channel->needs_dispatch());
+}
+
+TEST_F(BoundedSteps, AMessageThatHasToFindItsKeyCountsTwice) {
+    begin({.is_ordered_by_key = true});
+    for (int i = 0; i < 200; ++i) {
+        publish({.key = std::to_string(i)});
+    }
+    ASSERT_FALSE(channel->attach_receiver(link_of(2), {}));
+    channel->set_credit(link_of(2), plenty);
+    StepBudget step{.messages = 100};
+    channel->dispatch(step);
+    EXPECT_EQ(channel->in_flight(), 50U);
+    finish();
+    EXPECT_EQ(channel->in_flight(), 200U);
 }
 
 TEST_F(BoundedSteps, LimitsOfThousandsOfSubscriptionsAreKeptInSteps) {

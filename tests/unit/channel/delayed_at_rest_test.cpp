@@ -142,7 +142,7 @@ TEST_F(DelayedAtRest, VeryManyComeBackInStepsAndNothingOvertakes) {
     for (int i = 0; i < 10; ++i) {
         publish(Lines(count / 10, "a"), {.delay = seconds{1}});
     }
-    for (int i = 0; i < 5; ++i) {
+    for (int i = 0; i < 20; ++i) {
         pass(seconds{1});
     }
     publish({"later"});

@@ -1,5 +1,6 @@
 // Containers that hold a million things and grow without a long pause: the same content as the simple ones, at every size
 // at which they change their shape.
+#include <algorithm>
 #include <map>
 #include <queue>
 
@@ -48,6 +49,20 @@ TEST(KeyTable, HoldsTheSameAsAMapWhileItGrowsAndShrinks) {
             ASSERT_EQ(table.size(), reference.size());
         }
     }
+}
+
+TEST(KeyTable, DealsOutAFewKeysAtATime) {
+    KeyTable<int> table;
+    Prng random{7};
+    while (table.size() < KeyTable<int>::few_max) {
+        table.try_emplace(random.next());
+    }
+    EXPECT_EQ(table.few(), table.size());
+    for (std::size_t left = table.few(); left > 0;) {
+        table.try_emplace(random.next());
+        EXPECT_EQ(table.few(), left -= std::min(left, KeyTable<int>::dealt_at_once));
+    }
+    EXPECT_EQ(table.size(), KeyTable<int>::few_max + KeyTable<int>::few_max / KeyTable<int>::dealt_at_once);
 }
 
 TEST(WaitingHeap, GivesTheEarliestFirst) {

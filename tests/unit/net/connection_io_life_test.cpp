@@ -233,6 +233,78 @@ TEST_P(ConnectionIoLife, MovesInTheMiddleOfAFrame) {
     ASSERT_TRUE(loop.run_until([&] { return second.is_closed(); }));
 }
 
+// --- Turns that are put off -----------------------------------------------------------------------------------------
+
+TEST_P(ConnectionIoLife, ReadsWhenItsTurnHasCome) {
+    peer->waits_for_turn = true;
+    const auto stream = frame(100);
+    ASSERT_EQ(send_some(theirs, stream), stream.size());
+    ASSERT_TRUE(loop.run_until([&] { return peer->put_off == 1; }));
+    ASSERT_EQ(send_some(theirs, stream), stream.size());
+    loop.poll();
+    EXPECT_EQ(peer->put_off, 1U) << "asked again";
+    EXPECT_EQ(peer->bytes_calls, 0U);
+    peer->waits_for_turn = false;
+    peer->io().go_on();
+    EXPECT_EQ(peer->frames_seen, 2U);
+    EXPECT_EQ(peer->turns, 1U);
+    ASSERT_EQ(send_some(theirs, stream), stream.size());
+    EXPECT_TRUE(loop.run_until([&] { return peer->frames_seen == 3; }));
+}
+
+TEST_P(ConnectionIoLife, ReadsAndWritesInOneTurnThatWasPutOff) {
+    for (int i = 0; i < 200; ++i) {
+        peer->send_frame(random_payload(50'000));
+    }
+    const auto size = peer->outbox().size_bytes();
+    peer->io().flush();
+    ASSERT_TRUE(peer->io().is_write_waiting());
+    const auto sent = peer->io().bytes_sent();
+    peer->waits_for_turn = true;
+    const auto stream = frame(100);
+    ASSERT_EQ(send_some(theirs, stream), stream.size());
+    auto received = receive_all(sent, 200'000);
+    ASSERT_TRUE(loop.run_until([&] { return peer->put_off == 1; }));
+    loop.poll();
+    EXPECT_EQ(peer->put_off, 1U);
+    EXPECT_EQ(peer->io().bytes_sent(), sent);
+    peer->waits_for_turn = false;
+    peer->io().go_on();
+    const auto rest = receive_all(size - sent, 200'000);
+    EXPECT_EQ(rest.size(), size - sent);
+    EXPECT_TRUE(loop.run_until([&] { return peer->frames_seen == 1; }));
+}
+
+TEST_P(ConnectionIoLife, EndsBehindATurnThatWasPutOff) {
+    peer->waits_for_turn = true;
+    const auto stream = frame(100);
+    ASSERT_EQ(send_some(theirs, stream), stream.size());
+    ASSERT_TRUE(loop.run_until([&] { return peer->put_off == 1; }));
+    peer->io().close();
+    loop.poll();
+    EXPECT_FALSE(peer->is_closed());
+    peer->io().go_on();
+    EXPECT_TRUE(peer->is_closed());
+    EXPECT_EQ(peer->bytes_calls, 0U);
+}
+
+TEST_P(ConnectionIoLife, BytesThatCameWithItWaitForItsTurnToo) {
+    auto pair = connected_pair(GetParam());
+    FramedPeer moved{loop, pool, read_buffer, std::move(pair.ours)};
+    moved.waits_for_turn = true;
+    const auto stream = frame(100);
+    moved.io().start(stream);
+    ASSERT_TRUE(loop.run_until([&] { return moved.put_off == 1; }));
+    EXPECT_EQ(moved.bytes_calls, 0U);
+    moved.waits_for_turn = false;
+    moved.io().go_on();
+    EXPECT_EQ(moved.frames_seen, 1U);
+    ASSERT_EQ(send_some(pair.theirs, stream), stream.size());
+    EXPECT_TRUE(loop.run_until([&] { return moved.frames_seen == 2; }));
+    pair.theirs.reset();
+    ASSERT_TRUE(loop.run_until([&] { return moved.is_closed(); }));
+}
+
 INSTANTIATE_TEST_SUITE_P(Families, ConnectionIoLife, ::testing::Values(Family::tcp, Family::unix_socket), family_name);
 
 TEST(PeerName, SaysWhoItIs) {

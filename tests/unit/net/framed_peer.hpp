@@ -47,12 +47,15 @@ public:
     std::function<void()> on_end_of_turn = [] {};
     // If set, bytes_wanted() says that it does not know.
     bool hides_wanted = false;
+    // If set, its turn does not come by itself: go_on() is up to the test.
+    bool waits_for_turn = false;
 
     std::vector<Payload> frames;
     std::vector<std::size_t> progress;  // unsent_bytes of each on_write_progress.
     std::size_t frames_seen = 0;
     std::size_t bytes_calls = 0;
     std::size_t turns = 0;
+    std::size_t put_off = 0;
     std::vector<std::error_code> closed;  // Of each on_closed.
 
     [[nodiscard]] ConnectionIo& io() { return *io_; }
@@ -68,6 +71,11 @@ public:
         outbox_.append(Bytes{length});
         outbox_.append(body);
         outbox_.end_frame();
+    }
+
+    [[nodiscard]] bool on_turn_begin() noexcept override {
+        put_off += waits_for_turn ? 1 : 0;
+        return !waits_for_turn;
     }
 
     [[nodiscard]] std::size_t on_bytes(BorrowedBytes readable) noexcept override {

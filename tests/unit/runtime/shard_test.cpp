@@ -6,6 +6,9 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <functional>
+#include <initializer_list>
+#include <iterator>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -32,6 +35,14 @@ public:
         const std::lock_guard lock{mutex_};
         return std::ranges::count(lines_, line);
     }
+    /// Of these only.
+    [[nodiscard]] std::vector<std::string> lines(std::initializer_list<std::string> which) {
+        const std::lock_guard lock{mutex_};
+        std::vector<std::string> result;
+        std::ranges::copy_if(lines_, std::back_inserter(result),
+                             [&](const auto& line) { return std::ranges::find(which, line) != which.end(); });
+        return result;
+    }
 
 private:
     std::mutex mutex_;
@@ -51,6 +62,7 @@ public:
         shard_.schedule(*this, shard_.state().clock.now() + std::chrono::seconds{5});
     }
     void flush_turn() noexcept override { diary_.write("flushed"); }
+    void go_on() noexcept override { diary_.write("went on"); }
     void on_deadline(MonotonicTime) noexcept override {
         diary_.write("deadline");
         shard_.mark_dirty(*this);
@@ -99,6 +111,24 @@ protected:
         for (auto& shard : shards) {
             shard->join();
         }
+    }
+    /// Connections that come while the shard is at work, each of which takes as long to begin as a round of the loop may take.
+    void adopt_together(Shard& shard, int count, const std::function<void()>& then) {
+        std::mutex gate;
+        std::unique_lock closed{gate};
+        shard.adopt([&gate](Shard&) {
+            const std::lock_guard lock{gate};
+            return std::unique_ptr<Connection>{};
+        });
+        for (int i = 0; i < count; ++i) {
+            shard.adopt([this](Shard& at) {
+                clock.advance(TurnLine::work_max);
+                return std::make_unique<FakeConnection>(at, diary);
+            });
+        }
+        then();
+        closed.unlock();
+        diary.wait_for("started");
     }
     static net::Descriptor socket() { return net::Descriptor{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)}; }
 
@@ -157,6 +187,19 @@ TEST_F(Shards, TellEverybodyOfADrain) {
         std::this_thread::yield();
     }
     EXPECT_EQ(diary.count("finished"), 2);
+}
+
+TEST_F(Shards, DoOtherThingsBetweenConnectionsThatComeTogether) {
+    adopt_together(*shards[0], 3, [this] { shards[0]->begin_drain(500); });
+    diary.wait_for("draining", 3);
+    EXPECT_EQ(diary.lines({"started", "draining"}),
+              (std::vector<std::string>{"started", "draining", "started", "draining", "started", "draining"}));
+}
+
+TEST_F(Shards, BeginNothingThatWaitsWhenTheyStop) {
+    adopt_together(*shards[0], 3, [this] { shards[0]->stop(); });
+    shards[0]->join();
+    EXPECT_EQ(diary.lines({"started", "aborted", "destroyed"}), (std::vector<std::string>{"started", "aborted", "destroyed"}));
 }
 
 TEST_F(Shards, StopEndsWhatIsLeft) {
