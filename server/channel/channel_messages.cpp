@@ -352,7 +352,7 @@ void Channel::dispatch(StepBudget& budget) {
     }
     give(budget);
     if (has_due_) {
-        budget.messages = 0;
+        budget.messages = 0;  // A step that is used up is followed by another turn.
     }
 }
 
