@@ -93,16 +93,13 @@ Result<void> StorageStart::recover(ChunkPool& pool, const RecoveryProgress& prog
     if (auto removed = storage::remove_leftovers(files_, *recovery_.manifest); !removed) {
         return removed;
     }
-    return remove_unnamed_copies();
+    return remove_unfinished_copies();
 }
 
 // Whatever was being copied to segments when the broker died is still in the log, which is about to be written once more: on a
 // small file system there is no room for all three. What the checkpoint names stays until finish(): the log may say that
 // nothing lives in it, but the end of the log is perhaps not durable yet.
-Result<void> StorageStart::remove_unnamed_copies() {
-    if (has_damage_) {
-        return {};
-    }
+Result<void> StorageStart::remove_unfinished_copies() {
     for (std::uint32_t shard = 0; shard < recovery_.manifest->shards; ++shard) {
         // The checkpoint that was read may be visible and yet not durable, and the one before it name other segments.
         const auto directory = storage::shard_directory(recovery_.manifest->generation, shard);
@@ -110,14 +107,7 @@ Result<void> StorageStart::remove_unnamed_copies() {
             return synced;
         }
     }
-    for (const auto& image : recovery_.channels) {
-        // Most have none, and no directory either.
-        const auto& named = recovery_.checkpointed[image.stream()];
-        if (auto removed = remove_segments(files_, image.stream(), named); !removed) {
-            return removed;
-        }
-    }
-    return {};
+    return remove_unnamed(recovery_.checkpointed);
 }
 
 Result<void> StorageStart::begin_generation(std::uint32_t shards) {
@@ -226,18 +216,23 @@ Result<void> StorageStart::finish() {
     return remove_orphans();
 }
 
-// Segments that no channel knows: what was being written when the broker died, and what was about to be removed. Only if
-// nothing is damaged: then everything that is known is known.
+// Segments that no channel knows: what was being written when the broker died, and what was about to be removed.
 Result<void> StorageStart::remove_orphans() {
     SegmentNumbers known;
     for (const auto& image : recovery_.channels) {
-        if (!image.settings().damage.empty()) {
-            return {};
-        }
         auto& segments = known[image.stream()];
         for (const auto& [first, block] : image.blocks()) {
             segments.insert(block.segment);
         }
+    }
+    return remove_unnamed(known);
+}
+
+// Only if nothing is damaged: then everything that is known is known. Unfinished restores are finish()'s.
+Result<void> StorageStart::remove_unnamed(const SegmentNumbers& named) {
+    const auto is_damaged = [](const channel::ChannelImage& image) { return !image.settings().damage.empty(); };
+    if (has_damage_ || std::ranges::any_of(recovery_.channels, is_damaged)) {
+        return {};
     }
     const auto directories = files_.list("channels");
     if (!directories) {
@@ -245,17 +240,13 @@ Result<void> StorageStart::remove_orphans() {
     }
     for (const auto& name : *directories) {
         const auto stream = storage::stream_of_directory(name);
-        if (!stream) {
+        if (!stream || std::ranges::binary_search(recovery_.pending, *stream)) {
             continue;
         }
-        const auto found = known.find(*stream);
-        if (found == known.end()) {
-            if (auto removed = storage::remove_tree(files_, storage::stream_directory(*stream)); !removed) {
-                return removed;
-            }
-            continue;
-        }
-        if (auto removed = remove_segments(files_, *stream, found->second); !removed) {
+        const auto found = named.find(*stream);
+        auto removed = found == named.end() ? storage::remove_tree(files_, storage::stream_directory(*stream))
+                                            : remove_segments(files_, *stream, found->second);
+        if (!removed) {
             return removed;
         }
     }

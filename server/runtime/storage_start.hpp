@@ -55,8 +55,10 @@ public:
 
 private:
     [[nodiscard]] Result<void> install_all(const std::vector<ShardBroker*>& brokers, const std::function<bool()>& pump);
-    [[nodiscard]] Result<void> remove_unnamed_copies();
+    [[nodiscard]] Result<void> remove_unfinished_copies();
     [[nodiscard]] Result<void> remove_orphans();
+    /// Segments that are not among these, and the directories of streams of which none is.
+    [[nodiscard]] Result<void> remove_unnamed(const SegmentNumbers& named);
 
     storage::FileSystem& files_;
     Recovery recovery_;
