@@ -28,10 +28,7 @@ void Loop::run() {
         holder_ = Holder::io;
         is_needed_ = false;
         lock.unlock();
-        if (work_->has_uncollected()) {
-            const auto turn = enter_turn();
-            work_->take_turn();
-        }
+        static_cast<void>(collect());
         while (context_->run_one() != 0 && !is_lent(lock)) {
         }
         if (lock.owns_lock()) {
@@ -48,6 +45,15 @@ void Loop::run() {
     lock.lock();
     work_ = nullptr;
     context_ = nullptr;
+}
+
+bool Loop::collect() {
+    if (!work_->has_uncollected()) {
+        return false;
+    }
+    const auto turn = enter_turn();
+    work_->take_turn();
+    return true;
 }
 
 // After each handler of the I/O thread. True: with the lock, and until park() has it nobody can have taken the loop and given
@@ -67,9 +73,8 @@ bool Loop::is_lent(std::unique_lock<std::mutex>& lock) {
         holder_ = Holder::io;
     }
     lock.unlock();
-    if (is_asked_for && work_->has_uncollected()) {
-        const auto turn = enter_turn();  // Whoever asked waits already, and for us.
-        work_->take_turn();
+    if (is_asked_for) {
+        static_cast<void>(collect());  // Whoever asked waits already, and for us.
     }
     return false;
 }
@@ -231,9 +236,7 @@ bool Loop::Waiter::take() {
 
 void Loop::Waiter::run_one(TimePoint until) {
     BATON_ASSERT(has_loop_);
-    if (std::exchange(is_first_, false) && loop_.work_->has_uncollected()) {
-        const auto turn = loop_.enter_turn();
-        loop_.work_->take_turn();
+    if (std::exchange(is_first_, false) && loop_.collect()) {
         return;  // It may have been what was waited for.
     }
     if (until == TimePoint::max()) {

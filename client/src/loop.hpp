@@ -114,6 +114,8 @@ public:
 private:
     enum class Holder : std::uint8_t { io, nobody, user };
 
+    // By whoever has the loop: a turn, if users have left something. True: there was one.
+    [[nodiscard]] bool collect();
     [[nodiscard]] bool is_lent(std::unique_lock<std::mutex>& lock);
     void park(std::unique_lock<std::mutex>& lock);
     // All with the mutex.

@@ -58,17 +58,16 @@ Expected<std::optional<Delivery>> ReceiverEndpoint::receive(const std::shared_pt
 // What has been taken out of it is counted now.
 void ReceiverEndpoint::close_hand() noexcept {
     DeliveredSlice* slice = hand_.close();
-    if (slice == nullptr) {
-        return;
+    if (slice != nullptr) {
+        BATON_ASSERT(&*queue_.front() == slice);
+        count_taken(*slice, slice->next - hand_from_);
     }
-    BATON_ASSERT(&*queue_.front() == slice);
-    const std::uint32_t count = slice->next - hand_from_;
-    slice->given += count;
-    queued_ -= count;
-    unsettled_ += count;
-    if (slice->next == slice->end) {
-        queue_.pop_front();
-    }
+}
+
+std::unique_lock<std::mutex> ReceiverEndpoint::lock_all() {
+    std::unique_lock lock{mutex_};
+    close_hand();
+    return lock;
 }
 
 void ReceiverEndpoint::open_hand() noexcept {
@@ -97,32 +96,33 @@ std::optional<Delivery> ReceiverEndpoint::take() {
     if (queued_ == 0) {
         return std::nullopt;
     }
-    MessageView message;
     for (;;) {
         BATON_ASSERT(!queue_.empty());
         DeliveredSlice& slice = *queue_.front();
         if (slice.next == slice.end) {
             queue_.pop_front();
-            continue;
+        } else if (!slice.open.contains(slice.next)) {  // It was lost while it waited here, and is not started.
+            announce(slice, slice.next);
+            MessageView lost;
+            const bool has_next = slice.cursor.next(lost);
+            BATON_ASSERT(has_next);
+            slice.announced = ++slice.next;
+        } else {
+            touch(slice);
+            auto delivery = take_next(slice);
+            count_taken(slice, 1);
+            return delivery;
         }
-        const bool has_next = slice.cursor.next(message);
-        BATON_ASSERT(has_next);
-        const std::uint32_t index = slice.next++;
-        if (!slice.open.contains(index)) {  // It was lost while it waited here, and is not started.
-            announce(slice, index);
-            slice.announced = slice.next;
-            continue;
-        }
-        ++slice.given;
-        --queued_;
-        ++unsettled_;
-        touch(slice);
-        std::optional<Delivery> delivery =
-            client_access::delivery(slice, slice.batch.header.base_offset + index, message.payload, message.properties);
-        if (slice.next == slice.end) {
-            queue_.pop_front();
-        }
-        return delivery;
+    }
+}
+
+// Of the first of queue_, which ends with its last one.
+void ReceiverEndpoint::count_taken(DeliveredSlice& slice, std::uint32_t count) noexcept {
+    slice.given += count;
+    queued_ -= count;
+    unsettled_ += count;
+    if (slice.next == slice.end) {
+        queue_.pop_front();
     }
 }
 
@@ -152,8 +152,7 @@ std::uint64_t ReceiverEndpoint::receive_async(const std::shared_ptr<ReceiverEndp
 void ReceiverEndpoint::cancel_receive(const std::shared_ptr<ReceiverEndpoint>& self, std::uint64_t id) {
     ReceiveDone done;
     {
-        const std::lock_guard lock{mutex_};
-        close_hand();
+        const auto lock = lock_all();
         const auto found = std::ranges::find(waiters_, id, &Waiter::id);
         if (found == waiters_.end()) {
             return;  // It has its message already; nothing is lost.
@@ -249,8 +248,7 @@ void ReceiverEndpoint::on_acked(DeliveredSlice& slice, std::uint32_t index) {
 
 // There is nothing to settle any more, but there is room again.
 void ReceiverEndpoint::settled_by_step(DeliveredSlice& slice, std::uint64_t offset) {
-    const std::lock_guard lock{mutex_};
-    close_hand();
+    const auto lock = lock_all();
     if (!close_message(slice, slice.index_of(offset))) {
         return;
     }
@@ -342,8 +340,7 @@ wire::Settlement ReceiverEndpoint::close_or_extend(DeliveredSlice& slice, std::u
 }
 
 bool ReceiverEndpoint::settle(DeliveredSlice& slice, std::uint64_t offset, const Decision& decision) {
-    const std::lock_guard lock{mutex_};
-    close_hand();
+    const auto lock = lock_all();
     if (!slice.open.contains(slice.index_of(offset))) {
         return false;
     }
@@ -397,8 +394,7 @@ Expected<SettleResult> ReceiverEndpoint::settle_and_wait(DeliveredSlice& slice, 
 std::uint64_t ReceiverEndpoint::settle_async(DeliveredSlice& slice, std::uint64_t offset, const Decision& decision,
                                              SettleDone done) {
     {
-        const std::lock_guard lock{mutex_};
-        close_hand();
+        const auto lock = lock_all();
         if (slice.open.contains(slice.index_of(offset))) {
             return add_receipt(slice, offset, decision, std::move(done));
         }
@@ -427,14 +423,12 @@ bool ReceiverEndpoint::close_and_wait(const std::shared_ptr<ReceiverEndpoint>& s
 }
 
 std::size_t ReceiverEndpoint::waiting() {
-    const std::lock_guard lock{mutex_};
-    close_hand();
+    const auto lock = lock_all();
     return static_cast<std::size_t>(queued_);
 }
 
 std::size_t ReceiverEndpoint::unsettled() {
-    const std::lock_guard lock{mutex_};
-    close_hand();
+    const auto lock = lock_all();
     std::uint64_t done = 0;
     for (const DeliveredSlice* slice : dirty_) {
         done += slice->open.count_closed(slice->next);

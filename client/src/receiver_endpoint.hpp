@@ -149,8 +149,11 @@ private:
     [[nodiscard]] std::optional<Delivery> take();
     // The same without the mutex, from what was in the hand. Nothing: it takes more than that.
     [[nodiscard]] static std::optional<Delivery> take_next(DeliveredSlice& slice) noexcept;
+    void count_taken(DeliveredSlice& slice, std::uint32_t count) noexcept;
     void open_hand() noexcept;
     void close_hand() noexcept;
+    // For all that works on slices or counts: the mutex, with the hand closed.
+    [[nodiscard]] std::unique_lock<std::mutex> lock_all();
     // Closed ones, from the front or the back of the queue.
     void give_back(DeliveredSlice& slice, std::uint32_t first, std::uint32_t count);
     void decide(const std::shared_ptr<ReceiverEndpoint>& self, const wire::Settlement& range, std::uint64_t room,

@@ -10,8 +10,7 @@
 namespace baton::client {
 
 void ReceiverEndpoint::hand_over(ClientProtocol& protocol, Completions&) {
-    std::unique_lock lock{mutex_};
-    close_hand();
+    auto lock = lock_all();
     is_marked_ = false;
     is_pending_ = false;
     is_paced_ = true;
@@ -88,8 +87,7 @@ void ReceiverEndpoint::on_delivered(const std::shared_ptr<ReceiverEndpoint>& sel
                                     Completions& completions) {
     const std::uint32_t stride = stride_of(batch.header);
     SliceRef slice{*new DeliveredSlice{std::move(batch), self, stride}};
-    const std::lock_guard lock{mutex_};
-    close_hand();
+    const auto lock = lock_all();
     if (is_closing_ || end_) {
         return;  // DETACH gives it back.
     }
@@ -124,8 +122,7 @@ std::uint32_t ReceiverEndpoint::stride_of(const BatchHeader& header) const noexc
 
 void ReceiverEndpoint::on_deliveries_lost(Completions& completions) {
     Lost lost;  // Ends after the lock.
-    const std::lock_guard lock{mutex_};
-    close_hand();
+    const auto lock = lock_all();
     ++epoch_;
     lose_all(lost);
     settlements_.clear();
@@ -170,8 +167,7 @@ void ReceiverEndpoint::on_closing() {
 // A receipt covers all earlier ones, and exceptions may be about any of them, or about what nobody waits for.
 void ReceiverEndpoint::on_settled(const std::shared_ptr<ReceiverEndpoint>& self, std::uint64_t receipt,
                                   wire::RecordReader<wire::SettleException> exceptions, Completions& completions) {
-    const std::lock_guard lock{mutex_};
-    close_hand();
+    const auto lock = lock_all();
     for (wire::SettleException exception; exceptions.next(exception);) {
         for (auto& [id, waiting] : receipts_) {
             const wire::Settlement& range = waiting.range;
@@ -234,8 +230,7 @@ Duration ReceiverEndpoint::renewal_interval() const {
 
 bool ReceiverEndpoint::renew_leases(ClientProtocol& protocol, MonotonicTime now) {
     std::vector<SliceRef> due;  // Ends after the lock.
-    const std::lock_guard lock{mutex_};
-    close_hand();
+    const auto lock = lock_all();
     if (is_closing_ || end_ || lease_ == Duration{}) {
         return false;
     }
@@ -322,8 +317,7 @@ void ReceiverEndpoint::on_state(const wire::State& state) {
 
 void ReceiverEndpoint::end(ClientError error, Completions& completions) {
     Lost lost;  // Ends after the lock.
-    const std::lock_guard lock{mutex_};
-    close_hand();
+    const auto lock = lock_all();
     if (end_) {
         return;
     }

@@ -100,6 +100,12 @@ std::uint64_t SenderEndpoint::accept_with_others(const Encoded& message) noexcep
     return sequence;
 }
 
+std::unique_lock<std::mutex> SenderEndpoint::lock_all() {
+    std::unique_lock lock{mutex_};
+    close_hand();
+    return lock;
+}
+
 // Behind accept(): so there is a batch that is not full, or no room.
 void SenderEndpoint::open_hand() noexcept {
     const std::uint64_t limit = size_max();
@@ -301,8 +307,7 @@ std::uint64_t SenderEndpoint::send_async(const std::shared_ptr<SenderEndpoint>& 
     if (!encoded) {
         error = encoded.error();
     } else {
-        const std::lock_guard lock{mutex_};
-        close_hand();
+        const auto lock = lock_all();
         if (error = check_size(*encoded); error) {
             // Said below, without the lock.
         } else if (end_) {
@@ -360,15 +365,13 @@ Expected<FlushReport> SenderEndpoint::flush(const std::shared_ptr<SenderEndpoint
 }
 
 std::size_t SenderEndpoint::unconfirmed() {
-    const std::lock_guard lock{mutex_};
-    close_hand();
+    const auto lock = lock_all();
     watched_at_ = accepted_;
     return static_cast<std::size_t>(accepted_ - confirmed_);
 }
 
 std::uint64_t SenderEndpoint::confirmed_up_to() {
-    const std::lock_guard lock{mutex_};
-    close_hand();
+    const auto lock = lock_all();
     watched_at_ = accepted_;
     return confirmed_;
 }
@@ -405,8 +408,7 @@ std::string SenderEndpoint::blocked_text() const {
 // ----------------------------------------------------------------------------------------------------
 
 void SenderEndpoint::hand_over(ClientProtocol& protocol, Completions& completions) {
-    std::unique_lock lock{mutex_};
-    close_hand();
+    auto lock = lock_all();
     is_marked_ = false;
     if (is_disk_full()) {
         if (const std::uint64_t next = protocol.withdraw(link); next != 0) {
@@ -439,8 +441,7 @@ void SenderEndpoint::hand_over(ClientProtocol& protocol, Completions& completion
 }
 
 void SenderEndpoint::end(ClientError error, Completions& completions) {
-    const std::lock_guard lock{mutex_};
-    close_hand();
+    const auto lock = lock_all();
     if (end_) {
         return;
     }
@@ -455,8 +456,7 @@ void SenderEndpoint::end(ClientError error, Completions& completions) {
 }
 
 void SenderEndpoint::on_attached(std::uint64_t message_size_max) {
-    const std::lock_guard lock{mutex_};
-    close_hand();
+    const auto lock = lock_all();
     message_size_max_ = message_size_max;
     blocked_reason_ = 0;
 }
@@ -567,8 +567,7 @@ void SenderEndpoint::advance(std::uint64_t up_to) {
 }
 
 void SenderEndpoint::on_confirmed(std::uint64_t up_to, std::uint8_t level, Completions& completions) {
-    const std::lock_guard lock{mutex_};
-    close_hand();
+    const auto lock = lock_all();
     level_ = static_cast<ConfirmLevel>(level);
     advance(number_of(up_to));
     while (!waiters_.empty() && waiters_.front().sequence <= confirmed_) {
@@ -582,8 +581,7 @@ void SenderEndpoint::on_confirmed(std::uint64_t up_to, std::uint8_t level, Compl
 }
 
 bool SenderEndpoint::on_blocked(std::uint16_t reason, Duration waiting) {
-    const std::lock_guard lock{mutex_};
-    close_hand();
+    const auto lock = lock_all();
     const bool is_news = reason != blocked_reason_;
     blocked_reason_ = reason;
     blocked_since_ = WaitLimit::Clock::now() - std::chrono::duration_cast<WaitLimit::Clock::duration>(waiting);

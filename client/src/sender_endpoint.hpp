@@ -152,6 +152,8 @@ private:
     [[nodiscard]] std::uint64_t accept_with_others(const Encoded& message) noexcept;
     void open_hand() noexcept;
     void close_hand();
+    // For all that works on batches or counts: the mutex, with the hand closed.
+    [[nodiscard]] std::unique_lock<std::mutex> lock_all();
     void add_weight(std::size_t bytes);
     [[nodiscard]] std::uint64_t size_max() const noexcept;  // 0: unknown.
     void append(const Encoded& message);
