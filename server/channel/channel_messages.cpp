@@ -344,11 +344,8 @@ void Channel::query(const LinkAddress& link) {
 void Channel::dispatch(StepBudget& budget) {
     compact();
     settle_some(budget.messages);
-    if (has_due_) {  // A part: what is ready is given meanwhile.
-        std::uint64_t part = std::min(budget.messages, due_messages_per_step);
-        budget.messages -= part;
-        tick_due(part);
-        budget.messages += part;
+    if (has_due_) {
+        tick_due(budget.messages);
     }
     give(budget);
     if (has_due_) {
@@ -384,9 +381,8 @@ void Channel::tick() {
     if (dedupe_.is_on()) {
         dedupe_.forget_old(now);
     }
-    std::uint64_t messages = due_messages_per_step;
+    std::uint64_t messages = StepBudget::messages_max;
     tick_due(messages);
-    messages += StepBudget::messages_max - due_messages_per_step;
     trim(messages);
     if (compaction_ && !is_draining_ && damage().empty()) {
         compaction_->tick(compaction_budget());
@@ -404,14 +400,17 @@ void Channel::tick() {
 // What is due together and is more than one step does goes on with the next turn.
 void Channel::tick_due(std::uint64_t& messages) {
     const MonotonicTime now = clock_.now();
-    for (std::size_t left = due_per_step; left > 0 && messages > 0; --left) {
+    std::uint64_t part = std::min(messages, due_messages_per_step);
+    messages -= part;
+    for (std::size_t left = due_per_step; left > 0 && part > 0; --left) {
         Subscription* reader = turns_.take_due(now);
         if (reader == nullptr) {
             break;
         }
-        reader->tick(messages);
+        reader->tick(part);
     }
-    has_due_ = messages == 0;
+    has_due_ = part == 0;
+    messages += part;
 }
 
 void Channel::pack_remnants(const MessageLog::RemnantLimits& limits) {
