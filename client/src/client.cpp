@@ -75,9 +75,15 @@ SendReceipt Sender::send(const Message& message, const WaitLimit& limit) {
 }
 
 Expected<std::uint64_t> Sender::post(const Message& message, const WaitLimit& limit, std::nothrow_t) noexcept {
+    if (const std::uint64_t sequence = endpoint_->post_with_others(message); sequence != 0) {
+        return sequence;
+    }
     return endpoint_->post(endpoint_, message, limit);
 }
 std::uint64_t Sender::post(const Message& message, const WaitLimit& limit) {
+    if (const std::uint64_t sequence = endpoint_->post_with_others(message); sequence != 0) {
+        return sequence;
+    }
     return value_or_throw(post(message, limit, std::nothrow));
 }
 
@@ -137,11 +143,20 @@ Receiver::~Receiver() {
 Delivery Receiver::receive() {
     return only_value(receive(WaitLimit::forever()));
 }
+// Each way out returns the same variable, so that a delivery is made where the caller wants it.
 std::optional<Delivery> Receiver::receive(const WaitLimit& limit) {
-    return value_or_throw(receive(limit, std::nothrow));
+    std::optional<Delivery> next;
+    if (!endpoint_->take_from_hand(next)) {
+        next = value_or_throw(endpoint_->receive(endpoint_, limit));
+    }
+    return next;
 }
 Expected<std::optional<Delivery>> Receiver::receive(const WaitLimit& limit, std::nothrow_t) noexcept {
-    return endpoint_->receive(endpoint_, limit);
+    Expected<std::optional<Delivery>> next;
+    if (!endpoint_->take_from_hand(*next)) {
+        next = endpoint_->receive(endpoint_, limit);
+    }
+    return next;
 }
 std::optional<Delivery> Receiver::try_receive() {
     return receive(WaitLimit::no_wait());

@@ -18,13 +18,6 @@ ReceiverEndpoint::ReceiverEndpoint(std::shared_ptr<Shared> shared, std::string c
 
 Expected<std::optional<Delivery>> ReceiverEndpoint::receive(const std::shared_ptr<ReceiverEndpoint>& self,
                                                             const WaitLimit& limit) {
-    if (DeliveredSlice* slice = hand_.take()) {
-        auto delivery = take_next(*slice);
-        hand_.give_back(slice);
-        if (delivery) {
-            return delivery;
-        }
-    }
     WaitScope scope{shared_->board, mutex_, changed_, limit, &shared_->loop};
     if (auto delivery = take()) {
         open_hand();
@@ -79,15 +72,16 @@ void ReceiverEndpoint::open_hand() noexcept {
     hand_.open(slice);
 }
 
-std::optional<Delivery> ReceiverEndpoint::take_next(DeliveredSlice& slice) noexcept {
+bool ReceiverEndpoint::take_next(DeliveredSlice& slice, std::optional<Delivery>& next) noexcept {
     if (slice.next == slice.end || !slice.is_dirty.load(std::memory_order_relaxed) || !slice.open.contains(slice.next)) {
-        return std::nullopt;
+        return false;
     }
     MessageView message;
     const bool has_next = slice.cursor.next(message);
     BATON_ASSERT(has_next);
     const std::uint32_t index = slice.next++;
-    return client_access::delivery(slice, slice.batch.header.base_offset + index, message.payload, message.properties);
+    next = client_access::delivery(slice, slice.batch.header.base_offset + index, message.payload, message.properties);
+    return true;
 }
 
 // Handing out is what `started` means: if we die now, this message is the one that was being worked on.
@@ -109,9 +103,11 @@ std::optional<Delivery> ReceiverEndpoint::take() {
             slice.announced = ++slice.next;
         } else {
             touch(slice);
-            auto delivery = take_next(slice);
+            std::optional<Delivery> next;
+            const bool is_taken = take_next(slice, next);
+            BATON_ASSERT(is_taken);
             count_taken(slice, 1);
-            return delivery;
+            return next;
         }
     }
 }

@@ -56,6 +56,17 @@ public:
     ReceiverEndpoint(std::shared_ptr<Shared> shared, std::string channel, const ReceiverWindow& window);
 
     // --- User threads. `self` is this.
+    // The usual case of a receive, in a small function of its own: the next message is at hand. False: it is not, and `next` is
+    // as it was.
+    [[nodiscard]] bool take_from_hand(std::optional<Delivery>& next) noexcept {
+        DeliveredSlice* slice = hand_.take();
+        if (slice == nullptr) {
+            return false;
+        }
+        const bool is_there = take_next(*slice, next);
+        hand_.give_back(slice);
+        return is_there;
+    }
     // Nothing: the limit was reached.
     [[nodiscard]] Expected<std::optional<Delivery>> receive(const std::shared_ptr<ReceiverEndpoint>& self,
                                                             const WaitLimit& limit);
@@ -147,8 +158,8 @@ private:
     void lose_all(Lost& lost) noexcept;
     [[nodiscard]] std::uint32_t stride_of(const BatchHeader& header) const noexcept;
     [[nodiscard]] std::optional<Delivery> take();
-    // The same without the mutex, from what was in the hand. Nothing: it takes more than that.
-    [[nodiscard]] static std::optional<Delivery> take_next(DeliveredSlice& slice) noexcept;
+    // The same without the mutex, from what was in the hand. False: it takes more than that.
+    [[nodiscard]] static bool take_next(DeliveredSlice& slice, std::optional<Delivery>& next) noexcept;
     void count_taken(DeliveredSlice& slice, std::uint32_t count) noexcept;
     void open_hand() noexcept;
     void close_hand() noexcept;

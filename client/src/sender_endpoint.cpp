@@ -84,17 +84,18 @@ void SenderEndpoint::add_weight(std::size_t bytes) {
     }
 }
 
-std::uint64_t SenderEndpoint::accept_with_others(const Encoded& message) noexcept {
+std::uint64_t SenderEndpoint::accept_with_others(Bytes body, Bytes properties) noexcept {
     Filling* filling = hand_.take();
     if (filling == nullptr) {
         return 0;
     }
+    const std::size_t size = size_of(body, properties);
     std::uint64_t sequence = 0;
-    if (filling->count < filling->count_max && filling->bytes + message.size() <= filling->bytes_max &&
-        message.body.size() + message.properties.size() <= filling->size_max) {
-        filling->batch->append(message.body, message.properties);
+    if (filling->count < filling->count_max && filling->bytes + size <= filling->bytes_max &&
+        body.size() + properties.size() <= filling->size_max) {
+        filling->batch->append(body, properties);
         sequence = filling->first + filling->count++;
-        filling->bytes += message.size();
+        filling->bytes += size;
     }
     hand_.give_back(filling);
     return sequence;
@@ -217,7 +218,7 @@ Expected<std::uint64_t> SenderEndpoint::accept_when_there_is_room(const std::sha
     if (!encoded) {
         return std::unexpected{encoded.error()};
     }
-    if (const std::uint64_t sequence = accept_with_others(*encoded); sequence != 0) {
+    if (const std::uint64_t sequence = accept_with_others(encoded->body, encoded->properties); sequence != 0) {
         return sequence;
     }
     const std::size_t size = encoded->size();

@@ -74,6 +74,11 @@ public:
     SenderEndpoint(std::shared_ptr<Shared> shared, std::string channel, const SendWindow& window);
 
     // --- User threads. `self` is this.
+    // The usual case of a post, in a small function of its own: the message has no properties, and there is room for it in the
+    // batch that grows. 0: post() has to look at it.
+    [[nodiscard]] std::uint64_t post_with_others(const Message& message) noexcept {
+        return message.properties() == nullptr ? accept_with_others(message.body(), {}) : 0;
+    }
     [[nodiscard]] Expected<std::uint64_t> post(const std::shared_ptr<SenderEndpoint>& self, const Message& message,
                                                const WaitLimit& limit);
     [[nodiscard]] Expected<SendReceipt> send(const std::shared_ptr<SenderEndpoint>& self, const Message& message,
@@ -102,10 +107,14 @@ public:
     [[nodiscard]] std::size_t unconfirmed_at_end() { return unconfirmed(); }
 
 private:
+    // In a batch, at most.
+    [[nodiscard]] static std::size_t size_of(Bytes body, Bytes properties) noexcept {
+        return 6 + properties.size() + body.size();
+    }
     struct Encoded {  // Properties, ready to be copied into a batch; the body is still the caller's.
         Bytes body;
         std::vector<std::byte> properties;
-        [[nodiscard]] std::size_t size() const noexcept { return 6 + properties.size() + body.size(); }
+        [[nodiscard]] std::size_t size() const noexcept { return size_of(body, properties); }
     };
     // The batch that grows, and how far it may without a look at anything else. It is in a hand (hand.hpp) as long as a
     // turn is on its way that will take it: so most messages are accepted without the mutex. Whoever works on batches or
@@ -149,7 +158,7 @@ private:
     [[nodiscard]] bool has_room(std::size_t size) const noexcept;
     std::uint64_t accept(const std::shared_ptr<SenderEndpoint>& self, const Encoded& message);
     // Without the mutex. 0: it takes more than that.
-    [[nodiscard]] std::uint64_t accept_with_others(const Encoded& message) noexcept;
+    [[nodiscard]] std::uint64_t accept_with_others(Bytes body, Bytes properties) noexcept;
     void open_hand() noexcept;
     void close_hand();
     // For all that works on batches or counts: the mutex, with the hand closed.
