@@ -1,10 +1,32 @@
 #include "server/runtime/channel_policy.hpp"
 
 #include <algorithm>
+#include <charconv>
 
 #include "server/runtime/channel_settings.hpp"
 
 namespace baton::runtime {
+
+namespace {
+
+/// What a pattern wants of one byte.
+struct Element {
+    bool is_any = false;
+    char byte = 0;
+    std::size_t size = 1;  ///< In the pattern.
+    [[nodiscard]] bool matches(char other) const noexcept { return is_any || byte == other; }
+};
+
+Element element_at(std::string_view pattern, std::size_t at) noexcept {
+    unsigned byte = 0;
+    const std::string_view digits = pattern.substr(at).substr(pattern[at] == '%' ? 1 : 0, 2);
+    if (pattern[at] == '%' && std::from_chars(digits.begin(), digits.end(), byte, 16).ptr == digits.begin() + 2) {
+        return {.byte = static_cast<char>(byte), .size = 3};
+    }
+    return {.is_any = pattern[at] == '?', .byte = pattern[at]};
+}
+
+}  // namespace
 
 /// Greedy: only the last `*` is ever taken back, so the time is at most pattern times name.
 bool matches(std::string_view pattern, std::string_view name) noexcept {
@@ -16,9 +38,8 @@ bool matches(std::string_view pattern, std::string_view name) noexcept {
         if (at_pattern < pattern.size() && pattern[at_pattern] == '*') {
             star = ++at_pattern;
             star_name = at_name;
-        } else if (at_pattern < pattern.size() &&
-                   (pattern[at_pattern] == '?' || pattern[at_pattern] == name[at_name])) {
-            ++at_pattern;
+        } else if (at_pattern < pattern.size() && element_at(pattern, at_pattern).matches(name[at_name])) {
+            at_pattern += element_at(pattern, at_pattern).size;
             ++at_name;
         } else if (star != std::string_view::npos) {
             at_pattern = star;

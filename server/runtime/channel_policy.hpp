@@ -15,7 +15,7 @@
 namespace baton::runtime {
 
 struct ChannelPolicy {
-    std::string match;  ///< Bytes: `*` is any run of bytes, `?` is one byte, everything else itself.
+    std::string match;  ///< Bytes: `*` is any run of bytes, `?` is one byte, "%2A" such a byte itself, every other byte itself.
     std::optional<bool> is_durable{};
     std::optional<std::uint64_t> messages_max{};
     std::optional<std::uint64_t> bytes_max{};

@@ -17,10 +17,10 @@ namespace {
 constexpr std::size_t refusals_shown_max = 20;
 constexpr std::uint64_t file_format = 1;
 
-std::string shown(const std::string& pattern) { return "\"" + name_text(as_bytes(pattern)) + "\""; }
+std::string shown(const std::string& pattern) { return "\"" + pattern_text(pattern) + "\""; }
 
 std::string pattern_of(const Json& request) {
-    const auto pattern = name_from_text(text_of(request, "match", ""));
+    const auto pattern = pattern_from_text(text_of(request, "match", ""));
     if (!pattern || pattern->empty()) {
         throw Refusal{"bad_request", "match is missing, or is not the text form of a pattern", {}};
     }

@@ -1,6 +1,6 @@
 #include "server/runtime/policy_json.hpp"
 
-#include <optional>
+#include <algorithm>
 
 #include "common/base/text_form.hpp"
 #include "common/base/units.hpp"
@@ -23,15 +23,29 @@ constexpr const char* allowed_storage = "memory or durable";
 constexpr const char* allowed_count = "a whole number of at least 1";
 constexpr const char* allowed_size = "a size of at least 1, such as 64k, 10m or 1g";
 
+// How a byte is written that would mean something else in a pattern; empty: as itself.
+std::string_view escape_of(char byte) {
+    switch (byte) {
+        case '*':
+            return "%2A";
+        case '?':
+            return "%3F";
+        case '%':
+            return "%25";
+        default:
+            return {};
+    }
+}
+
 bool set_match(ChannelPolicy& policy, const OrderedJson& value) {
     if (!value.is_string()) {
         return false;
     }
-    auto bytes = name_from_text(value.get<std::string>());
-    if (!bytes || bytes->empty() || bytes->size() > pattern_size_max) {
+    auto pattern = pattern_from_text(value.get<std::string>());
+    if (!pattern || pattern->empty() || pattern->size() > pattern_size_max) {
         return false;
     }
-    policy.match = std::move(*bytes);
+    policy.match = std::move(*pattern);
     return true;
 }
 
@@ -154,8 +168,35 @@ Result<std::vector<ChannelPolicy>> policies_from(const OrderedJson& json, const 
     return policies;
 }
 
+std::optional<std::string> pattern_from_text(std::string_view text) {
+    std::string pattern;
+    for (std::size_t at = 0; at < text.size();) {
+        const std::string_view one = text.substr(at, text[at] == '%' ? 3 : 1);
+        const auto byte = name_from_text(one);
+        if (!byte) {
+            return std::nullopt;
+        }
+        const std::string_view escape = one.size() == 1 ? "" : escape_of((*byte)[0]);
+        pattern += escape.empty() ? *byte : escape;
+        at += one.size();
+    }
+    return pattern;
+}
+
+std::string pattern_text(std::string_view pattern) {
+    std::string text;
+    while (!pattern.empty()) {
+        const std::size_t plain = std::min(pattern.find('%'), pattern.size());
+        const std::string_view kept = pattern.substr(plain, 3);
+        text += name_text(as_bytes(pattern.substr(0, plain)));
+        text += kept;
+        pattern.remove_prefix(plain + kept.size());
+    }
+    return text;
+}
+
 OrderedJson policy_json(const ChannelPolicy& policy) {
-    OrderedJson json{{"match", name_text(as_bytes(policy.match))}};
+    OrderedJson json{{"match", pattern_text(policy.match)}};
     if (policy.is_durable) {
         json["storage"] = *policy.is_durable ? "durable" : "memory";
     }

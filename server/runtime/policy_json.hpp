@@ -2,8 +2,10 @@
 // Not responsible for what a policy does (channel_policy.hpp). Control path. Any thread. Next file: policy_book.hpp.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -22,6 +24,11 @@ inline constexpr std::size_t policies_max = 1'000;
 [[nodiscard]] Result<std::vector<ChannelPolicy>> policies_from(const OrderedJson& json, const std::string& where);
 /// One of them. An error begins with `place`.
 [[nodiscard]] Result<ChannelPolicy> policy_from(const OrderedJson& json, const std::string& place);
+
+/// A pattern (ChannelPolicy::match) as it is written in JSON, where a byte may be "%XX", as in the text form of a name; and back.
+/// A star that is written so is a star, and not any run of bytes. Nothing if a '%' is not followed by two hexadecimal digits.
+[[nodiscard]] std::optional<std::string> pattern_from_text(std::string_view text);
+[[nodiscard]] std::string pattern_text(std::string_view pattern);
 
 /// What these read.
 [[nodiscard]] OrderedJson policies_json(std::span<const ChannelPolicy> policies);

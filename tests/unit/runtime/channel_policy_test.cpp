@@ -46,6 +46,13 @@ TEST(Pattern, StandsForNames) {
                                                     Case{"a?*", "a", false},
                                                     Case{"a?*", "ab", true},
                                                     Case{"[a]", "a", false},
+                                                    Case{"a%2Ab", "a*b", true},
+                                                    Case{"a%2Ab", "axb", false},
+                                                    Case{"*%3F", "x?", true},
+                                                    Case{"*%3F", "xy", false},
+                                                    Case{"%25", "%", true},
+                                                    Case{"%25", "%25", false},
+                                                    Case{"%2", "%2", true},
                                                     Case{"\\*", "*", false}}) {
         EXPECT_EQ(matches(pattern, name), does_match) << pattern << " and " << name;
     }

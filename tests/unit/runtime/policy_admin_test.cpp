@@ -124,7 +124,8 @@ TEST(PolicyFile, ComesBackAsItWasAndDamageIsNamed) {
     sim::SimDisk disk;
     EXPECT_TRUE(load_policies(disk)->empty());
     const PolicyBook::Policies policies{
-        {.match = "a\xff*", .is_durable = true, .messages_max = 5, .settings = R"({"attempts_max":3})"}, {.match = "b"}};
+        {.match = "a\xff*", .is_durable = true, .messages_max = 5, .settings = R"({"attempts_max":3})"}, {.match = "b"},
+        {.match = "a%2A?%25"}};
     ASSERT_TRUE(store_policies(disk, policies));
     EXPECT_EQ(load_policies(disk).value(), policies);
     for (const auto& [line, code] :
