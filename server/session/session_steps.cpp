@@ -1,7 +1,10 @@
 // SessionProtocol, part four: steps (docs/protocol.md, section 10b). A frame becomes a request whose sections name
 // channels by where they live; the answer becomes a frame.
 #include <algorithm>
+#include <optional>
+#include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "common/base/assert.hpp"
@@ -33,6 +36,18 @@ const char* reason_text(Status status) {
         default:
             return nullptr;
     }
+}
+
+// Each channel takes its messages of a step as one batch. Nothing: there is none.
+std::optional<std::uint32_t> second_section_of_a_channel(const runtime::StepRequest& request) {
+    std::set<std::string_view> names;
+    for (std::uint32_t i = 0; i < request.sections.size(); ++i) {
+        const runtime::StepSection& section = request.sections[i];
+        if (section.ranges.empty() && !section.name.empty() && !names.insert(section.name).second) {
+            return i;
+        }
+    }
+    return std::nullopt;
 }
 
 }  // namespace
@@ -82,6 +97,11 @@ void SessionProtocol::on_step_frame(const wire::Frame& frame, const BorrowedByte
             return answer_step(frame.header.sequence, *status, static_cast<std::uint32_t>(request->sections.size()),
                                reason_text(*status));
         }
+    }
+    if (const auto twice = second_section_of_a_channel(*request)) {
+        return answer_step(frame.header.sequence, Status::unsupported, *twice,
+                           "channel \"" + name_text(as_bytes(request->sections[*twice].name)) +
+                               "\": there are messages for it in an earlier section; put them into one batch");
     }
     steps_.push_back(request);
     broker_.step(std::move(request));

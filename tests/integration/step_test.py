@@ -85,6 +85,12 @@ class EveryStorage(StepTest):
         self.assertEqual((0, NO_SECTION), self.step(1, settle(2, 1, 3), send_to(b"log", b"c")))
         self.assertEqual((0, 0, 1), self.stored())
 
+    def test_each_channel_has_one_section_with_messages(self):
+        unsupported = 16
+        self.assertEqual((unsupported, 2), self.step(1, settle(2, 1), send_to(b"out", b"a"), send_to(b"out", b"b")))
+        self.assertEqual((3, 0, 0), self.stored())
+        self.assertEqual((0, NO_SECTION), self.step(2, settle(2, 1), send_to(b"out", b"a", b"b")))
+
     def test_a_lost_lease_fences(self):
         """The worker was too slow: somebody else has the message."""
         self.worker.close()
