@@ -134,8 +134,8 @@ std::error_code Channel::attach_receiver(const LinkAddress& link, const Receiver
     auto receiver = std::make_unique<Receiver>();
     receiver->address = link;
     receiver->name = request.name;
-    receiver->lease = request.lease > Duration{} ? request.lease : options_->lease;
-    receiver->lease_max = std::max(options_->lease_max, receiver->lease);
+    receiver->lease = lease_of(request);
+    receiver->lease_max = options_->lease_max;
     receiver->is_exclusive = request.is_exclusive;
     reader->attach(*receiver);
     receivers_.add(std::move(receiver));

@@ -179,6 +179,10 @@ public:
     /// Attaches a receiver without credit. Not done: `not_supported` (this kind has no such thing), `incompatible_options`
     /// (the subscription has another filter), `bad_filter`, `in_use` (too many subscriptions).
     [[nodiscard]] std::error_code attach_receiver(const LinkAddress& link, const ReceiverRequest& request);
+    /// How long a delivery belongs to such a receiver: what it asks for, at most as long as one can be extended.
+    [[nodiscard]] Duration lease_of(const ReceiverRequest& request) const noexcept {
+        return request.lease > Duration{} ? std::min(request.lease, options_->lease_max) : options_->lease;
+    }
     /// Sends the sender its first credit, or its `blocked` state.
     void announce_credit(const LinkAddress& sender);
     /// Ends a link: a receiver's messages go back to their old places (one attempt is counted for the started ones

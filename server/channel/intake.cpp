@@ -185,7 +185,9 @@ Credit Intake::free_room() const noexcept {
 
 // True if everything is decided; otherwise what is left waits for room.
 bool Intake::admit(Pending& pending) noexcept {
-    const bool is_deduped = dedupe_.is_on() && (pending.flags & batch_has_properties) != 0;
+    // What an administrator moves here is no duplicate, though the channel has seen it before: it would be gone.
+    const bool is_deduped =
+        dedupe_.is_on() && (pending.flags & batch_has_properties) != 0 && !pending.sender->must_store;
     while (pending.count > 0) {
         Cut wanted{pending.count, static_cast<std::uint32_t>(pending.messages.size())};
         if (is_deduped) {

@@ -284,9 +284,9 @@ void MessageLog::add_cursor_at(LogCursor& cursor, Offset from) noexcept {
     cursor.batch_ = batch;
     cursor.offset_ = batch->base;
     cursor.removed_ahead_ = next_offset_ - batch->base - live;
-    if (batch->base < from) {
-        // An evicted block is entered at its beginning: where its messages are is not known.
-        advance_to(cursor, batch->is_resident ? from : batch->base);
+    cursor.begin_ = from;
+    if (batch->base < from && batch->is_resident) {
+        advance_to(cursor, from);  // A block that is not there is entered at its beginning, until its messages are known.
     }
     pass_holes(cursor);
 }

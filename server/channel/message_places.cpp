@@ -470,6 +470,9 @@ void MessageLog::enter_restored(StoredBatch& stand_in, StoredBatch& first) noexc
             cursor->batch_ = &first;
             cursor->offset_ = first.base;
             count_passed(*cursor, from);
+            if (cursor->begin_ > cursor->offset_) {
+                advance_to(*cursor, cursor->begin_);
+            }
             pass_holes(*cursor);
         }
     }

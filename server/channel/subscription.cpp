@@ -93,14 +93,15 @@ void Subscription::attach(Receiver& receiver) {
 }
 
 void Subscription::detach(Receiver& receiver) {
+    const bool was_exclusive = is_exclusive();
     come_back_later(receiver.in_flight.take_all());
     dispatcher_.remove(receiver);
     const auto place = std::ranges::find(receivers_, &receiver);
     lease_turn_ -= static_cast<std::size_t>(place - receivers_.begin()) < lease_turn_ ? 1 : 0;
     receivers_.erase(place);
     exclusive_receivers_ -= receiver.is_exclusive ? 1 : 0;
-    if (receiver.is_exclusive || context_.options->is_exclusive) {
-        refresh_all();
+    if (was_exclusive) {
+        refresh_all();  // Perhaps it had it to itself, and another one stood by.
     }
     wake();
 }
@@ -279,6 +280,19 @@ void Subscription::absorb(std::uint64_t& budget) {
     }
 }
 
+// Fairness needs to see whom it is to be fair to: what is there when it begins is looked at before more is given. What comes
+// meanwhile is looked at in the next round, so that senders who are faster than that do not stop the giving. False: not all of it.
+bool Subscription::absorb_before_giving(std::uint64_t& budget) {
+    if (context_.options->fair_by.empty()) {
+        return true;
+    }
+    if (cursor().offset() >= absorb_goal_) {
+        absorb_goal_ = log_.visible_end();
+    }
+    absorb(budget);
+    return cursor().offset() >= absorb_goal_ || log_.readable(cursor()) == 0;
+}
+
 // Messages that were given to somebody, or wait, and can be given again. Their keys are theirs still.
 void Subscription::make_ready(const Run& run) {
     if (!run.batch->has_rules && context_.options->age_max == Duration{}) {
@@ -329,6 +343,9 @@ void Subscription::dispatch(StepBudget& budget) {
     may_dispatch_ = false;
     if (!look_ahead(budget.messages) || !admit_late(budget.messages)) {
         return;
+    }
+    if (expire_old(budget.messages) || !absorb_before_giving(budget.messages)) {
+        return wake();
     }
     const Offset before = cursor().offset();
     const MonotonicTime now = context_.clock.now();
@@ -448,6 +465,9 @@ bool Subscription::release_due(std::uint64_t& budget) {
         }
         wake();
         const Run& run = waiting->run;
+        if (context_.options->drops_late && run.attempt == 1) {
+            note_entry(run, ReaderEntryKind::waiting, {});  // Its time came while the broker was there.
+        }
         if (run.batch->is_resident && run.batch->has_rules && run.batch->accepted == MonotonicTime{}) {
             schedule_expiry(run);  // It was on the disk during a restart, and nobody has looked at it.
         }

@@ -286,6 +286,7 @@ private:
 
     // The way to ready.
     void absorb(std::uint64_t& budget);
+    bool absorb_before_giving(std::uint64_t& budget);
     void route(const Run& message, const MessageView& view);
     void admit(const Run& message, Bytes properties);
     [[nodiscard]] bool is_late(const Run& message, const MessageRules& rules) const noexcept;
@@ -421,6 +422,7 @@ private:
     OnDemand<Scratch> scratch_;
     bool is_releasing_ = false;
     bool absorbs_at_once_ = false;  // Something that came has a time.
+    Offset absorb_goal_ = 0;        // Where the channel is fair: what is in front of it is looked at before more is given.
     OnDemand<SubscriptionCounters> counters_;
 };
 

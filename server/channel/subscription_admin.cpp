@@ -490,7 +490,7 @@ void Subscription::restore(const ReaderEntry& entry, StoredBatch& batch, Offset 
     if (entry.kind != ReaderEntryKind::quarantined && !has_attempts_left) {
         // It was started for the last time when the broker died. That attempt has failed.
         run.attempt = attempts_max;
-        return quarantine(run, QuarantineReason::attempts, {}, nullptr, Key::free);
+        return quarantine(run, QuarantineReason::attempts, "the broker ended while it was being worked on", nullptr, Key::free);
     }
     if (entry.kind == ReaderEntryKind::ready && !batch.has_rules && !is_ordered() && filter_.matches_all()) {
         return ready_.put(run);
@@ -513,6 +513,8 @@ void Subscription::restore(const ReaderEntry& entry, StoredBatch& batch, Offset 
         } else if (!matches(view.properties)) {
             forget(one, Key::free);  // The cursor had passed it, and that it was forgotten is not known any more.
             continue;
+        } else if (entry.kind == ReaderEntryKind::waiting && entry.due == WallTime{}) {
+            admit(one, view.properties);  // Its time had come before.
         } else {
             route(one, view);
             continue;
@@ -543,13 +545,15 @@ void Subscription::restore_at_rest(const ReaderEntry& entry, const Run& message)
     }
 }
 
+// What is due by now is in its place before anybody can be given what is behind it.
 void Subscription::restore_waiting(const Run& message, Bytes properties, WallTime due) {
-    const std::uint64_t key = is_ordered() ? number_of(key_of(properties)) : 0;
     const std::int64_t left = due.us - context_.clock.wall_now().us;
+    if (left <= 0) {
+        return admit(message, properties);
+    }
+    const std::uint64_t key = is_ordered() ? number_of(key_of(properties)) : 0;
     const bool has_key = key != 0 && keys_.edit().try_claim(key);
-    put_off(message,
-            {.at = context_.clock.now() + std::chrono::microseconds{std::max<std::int64_t>(left, 0)}, .wall{}},
-            has_key || key == 0);
+    put_off(message, {.at = context_.clock.now() + std::chrono::microseconds{left}, .wall{}}, has_key || key == 0);
 }
 
 }  // namespace baton::channel

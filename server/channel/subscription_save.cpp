@@ -21,8 +21,9 @@ bool try_join(ReaderEntry& before, const ReaderEntry& entry) {
 // Entries of one place, in their order, up to where the others have come.
 class EntryCollector {
 public:
-    EntryCollector(std::vector<ReaderEntry>& entries, std::uint64_t limit, std::uint64_t& runs, Offset& end) noexcept
-        : entries_{entries}, limit_{limit}, runs_{runs}, end_{end} {}
+    EntryCollector(std::vector<ReaderEntry>& entries, std::uint64_t limit, std::uint64_t& runs, Offset& end,
+                   bool drops_late) noexcept
+        : entries_{entries}, limit_{limit}, runs_{runs}, end_{end}, drops_late_{drops_late} {}
 
     /// False: nothing behind it is wanted of this place.
     [[nodiscard]] bool takes(const Run& run) noexcept {
@@ -49,27 +50,35 @@ public:
             entries_.push_back(std::move(entry));
         }
     }
-    // Late ones, whose time has come before they were in memory, need not be read either.
+    // Late ones, whose time has come before they were in memory, need not be read either. Where what is late after a restart is
+    // dropped, the others say with the same time, 0, that theirs had come before.
     void add_ready(const Run& run) {
         const bool is_late = !run.batch->is_resident && !run.is_kept;
-        add(run, is_late ? ReaderEntryKind::waiting : ReaderEntryKind::ready, run.attempt);
+        add(run, is_late || has_come(run) ? ReaderEntryKind::waiting : ReaderEntryKind::ready, run.attempt);
     }
     // What was started has an attempt behind it.
     void add_held(Run run) {
         run.is_kept = false;  // It is given this once.
-        add(run, ReaderEntryKind::ready, run.attempt + (run.is_started ? 1 : 0));
+        const bool has_to_say = has_come(run) && !run.is_started;
+        add(run, has_to_say ? ReaderEntryKind::waiting : ReaderEntryKind::ready, run.attempt + (run.is_started ? 1 : 0));
     }
     // A message that waits because of its own properties is ready for whoever reads them again. It need not be read if it is in a
     // block: then its time is in the state.
     void add_waiting(const Run& run, WallTime due) {
-        run.was_delivered || run.batch->block != nullptr ? add(run, ReaderEntryKind::waiting, run.attempt, due) : add_ready(run);
+        const bool has_time = run.was_delivered || run.batch->block != nullptr;
+        add(run, has_time ? ReaderEntryKind::waiting : ReaderEntryKind::ready, run.attempt, has_time ? due : WallTime{});
     }
 
 private:
+    [[nodiscard]] bool has_come(const Run& run) const noexcept {
+        return drops_late_ && run.attempt == 1 && run.batch->has_rules && !run.is_kept;
+    }
+
     std::vector<ReaderEntry>& entries_;
     const std::uint64_t limit_;
     std::uint64_t& runs_;
     Offset& end_;
+    const bool drops_late_;
     std::uint64_t count_ = 0;
 };
 
@@ -81,7 +90,7 @@ std::vector<ReaderEntry> Subscription::held_entries(Offset from, std::uint64_t& 
     std::vector<ReaderEntry> held;
     const std::uint64_t limit = budget;
     std::uint64_t count = 0;
-    const auto collector = [&] { return EntryCollector{held, limit, count, end}; };
+    const auto collector = [&] { return EntryCollector{held, limit, count, end, context_.options->drops_late}; };
     auto waiting = collector();
     for (auto at = schedule_.waiting().lower_bound(from); at != schedule_.waiting().end() && waiting.takes(at->second.run); ++at) {
         waiting.add_waiting(at->second.run, Schedule::wall_of(at->second.due, context_.clock));

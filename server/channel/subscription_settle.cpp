@@ -162,7 +162,8 @@ bool Subscription::take_back(std::uint64_t& messages) {
 
 void Subscription::come_back_whole(Run run) {
     if (run.is_started && !has_attempts_left(run)) {
-        return quarantine(run, QuarantineReason::attempts, {}, nullptr, Key::held);
+        return quarantine(run, QuarantineReason::attempts,
+                          "it came back undecided: its lease or its receiver ended, or it was given back", nullptr, Key::held);
     }
     if (run.is_started && run.attempt < std::numeric_limits<std::uint32_t>::max()) {
         ++run.attempt;

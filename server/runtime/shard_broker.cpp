@@ -181,8 +181,8 @@ void ShardBroker::handle(AttachCommand& command) {
         return refuse(refused);
     } else {
         attachment.subscription = request.receiver.subscription;
-        attachment.lease = request.receiver.lease > Duration{} ? request.receiver.lease : options.lease;
-        attachment.lease_max = std::max(options.lease_max, attachment.lease);
+        attachment.lease = slot.channel->lease_of(request.receiver);
+        attachment.lease_max = options.lease_max;
         attachment.attempts_max = options.attempts_max;
         touch(slot);
     }

@@ -28,6 +28,9 @@ struct DelayedAtRest : AtRest {
     /// What a restart at another time makes of what was saved: the clock of a new world begins anew.
     void restart_after(Duration downtime) {
         durable->save();
+        restart_from_saved_after(downtime);
+    }
+    void restart_from_saved_after(Duration downtime) {
         const ChannelImage image = durable->image(durable->log->committed());
         const auto old_log = std::move(durable->log);
         const auto old_world = std::move(durable->world);
@@ -312,6 +315,54 @@ TEST_F(DelayedAtRest, OneThatIsThereAndMustNotBeDroppedWasDueBeforeTheRestart) {
     publish({"newest"});
     restart_after(seconds{50});
     EXPECT_EQ(queue().ready(), 2U);
+}
+
+TEST_F(DelayedAtRest, WhatCameDueWhileTheBrokerWasThereIsNotLateAfterARestart) {
+    for (const bool is_given : {false, true}) {
+        for (const bool is_saved : {false, true}) {
+            begin({.drops_late = true});
+            durable->save();
+            publish({"a"}, {.delay = seconds{10}});
+            publish({"b"}, {.delay = seconds{30}});
+            pass(seconds{11});
+            if (is_given) {
+                durable->world->attach_receiver(9);
+                EXPECT_EQ(delivered(), Lines{"a attempt 1"});
+            }
+            static_cast<void>(durable->turn());
+            static_cast<void>(durable->commit());
+            is_saved ? durable->save() : void();
+            restart_from_saved_after(seconds{50});
+            durable->channel().tick();
+            EXPECT_EQ(queue().ready(), 1U) << is_given << is_saved;
+            EXPECT_EQ(queue().delayed(), 0U) << "b came due while nobody was there";
+            durable->world->attach_receiver(9);
+            EXPECT_EQ(delivered(), Lines{"a attempt 1"});
+        }
+    }
+}
+
+TEST_F(DelayedAtRest, WhatIsTriedAgainAndDueHasItsPlaceAtOnceAfterARestart) {
+    begin();
+    publish({"a"});
+    publish({"b"});
+    durable->world->attach_receiver(9);
+    EXPECT_EQ(delivered(), (Lines{"a attempt 1", "b attempt 1"}));
+    settle(1, 1, Outcome::started);
+    settle(1, 1, Outcome::retry);
+    EXPECT_EQ(queue().delayed(), 1U);
+    restart_after(seconds{3'600});
+    durable->world->attach_receiver(9);
+    EXPECT_EQ(delivered(), (Lines{"a attempt 2", "b attempt 1"}));
+}
+
+TEST_F(DelayedAtRest, WhatIsTooOldAfterADowntimeIsNotGiven) {
+    begin({.age_max = seconds{10}});
+    publish({"a"});
+    restart_after(seconds{11});
+    durable->world->attach_receiver(9);
+    EXPECT_EQ(delivered(), Lines{}) << "before the first pulse of the clock, too";
+    EXPECT_EQ(queue().counters().expired, 1U);
 }
 
 TEST_F(DelayedAtRest, ScheduledOnesFollowTheWallClockAlsoOnTheDisk) {

@@ -1,4 +1,7 @@
 // Rules of messages over a restart, and at the edges where one rule meets another: each was wrong once.
+#include <algorithm>
+#include <iterator>
+
 #include <gtest/gtest.h>
 
 #include "common/base/properties.hpp"
@@ -253,6 +256,32 @@ TEST_F(Rules, NorWhereTheyHaveToBeReadFromTheDisk) {
     durable->world->clock.advance(seconds{5});
     durable->channel().tick();
     EXPECT_EQ(delivered(), (Lines{"deliver 9 1 attempt 1"}));
+}
+
+TEST_F(Rules, AnOffsetInABlockOnTheDiskIsWhereASubscriptionBegins) {
+    for (const bool is_restarted_between : {false, true}) {
+        begin({.kind = Kind::stream});
+        for (const char* word : {"a", "b", "c", "d"}) {
+            publish(word);
+        }
+        ASSERT_EQ(durable->relocate().size(), 1U);
+        durable->save();
+        restart();
+        ASSERT_EQ(durable->channel().resident_bytes(), 0U);
+        const ReceiverRequest request{
+            .subscription = "s", .from = {.kind = StartPosition::Kind::offset, .offset = 3}, .filter{}, .name{}};
+        durable->world->attach_reader(9, request);
+        if (is_restarted_between) {
+            restart();
+            durable->world->attach_reader(9, request);
+        }
+        Lines lines = delivered();
+        for (const auto& ref : durable->channel().take_wanted_blocks(1'000)) {
+            durable->channel().on_block_read(ref, durable->store.read(ref));
+        }
+        std::ranges::copy(delivered(), std::back_inserter(lines));
+        EXPECT_EQ(lines, (Lines{"deliver 9 3 attempt 1", "deliver 9 4 attempt 1"})) << is_restarted_between;
+    }
 }
 
 TEST_F(Rules, AFilterHoldsWhereKeysAreOrderedAndWhereTheOldestAreDropped) {

@@ -275,6 +275,46 @@ TEST_F(Life, AnExclusiveReceiverIsFollowedByTheNext) {
     EXPECT_EQ(delivered(), (Lines{"deliver 3 2 attempt 1 again"}));
 }
 
+TEST_F(Life, AnExclusiveReceiverFollowsOneThatWasNot) {
+    begin({});
+    world->attach_receiver(2);
+    world->attach_reader(3, {.subscription{}, .from{}, .filter{}, .is_exclusive = true, .name{}});
+    publish("a");
+    EXPECT_EQ(delivered(), (Lines{"deliver 2 1 attempt 1"}));
+    world->channel.detach(link_of(2));
+    EXPECT_EQ(delivered(), (Lines{"deliver 3 1 attempt 1 again"}));
+}
+
+TEST_F(Life, ATenantWithVeryManyMessagesDoesNotStarveOneThatCameBehindThem) {
+    begin({.messages_max = 1'000'000, .bytes_max = 1ULL << 40U, .fair_by = "key"});
+    constexpr int many = 10 * StepBudget::messages_max;
+    for (int i = 0; i < many; ++i) {
+        publish("x", {.key = "big"});
+    }
+    publish("y", {.key = "small"});
+    world->attach_receiver(2, {2, 1ULL << 40U});
+    Lines lines;
+    for (int step = 0; step < 100 && lines.size() < 2; ++step) {
+        StepBudget budget;
+        world->channel.dispatch(budget);
+        for (const Event& event : world->events.take()) {
+            event.kind == Event::Kind::deliver ? lines.push_back(to_line(event)) : void();
+        }
+    }
+    EXPECT_EQ(lines, (Lines{"deliver 2 1 attempt 1", "deliver 2 " + std::to_string(many + 1) + " attempt 1"}));
+}
+
+TEST_F(Life, NoReceiverHasALeaseThatIsLongerThanOneCanBeExtended) {
+    begin({.lease = seconds{1}, .lease_max = seconds{2}});
+    world->attach_reader(2, {.subscription{}, .from{}, .filter{}, .lease = std::chrono::hours{1}, .name{}});
+    publish("a");
+    EXPECT_EQ(delivered(), (Lines{"deliver 2 1 attempt 1"}));
+    pass(seconds{1});
+    EXPECT_EQ(delivered(), Lines{});
+    pass(seconds{2});
+    EXPECT_EQ(delivered(), (Lines{"deliver 2 1 attempt 1 again"}));
+}
+
 TEST_F(Life, AMillionDelayedMessagesDoNotHoldUpTheOthers) {
     begin({.messages_max = 1'000'000, .bytes_max = 1ULL << 40U});
     constexpr int count = 20'000;
@@ -339,9 +379,16 @@ TEST_F(Life, AMessageIdIsTakenOnceWithinTheWindow) {
     EXPECT_EQ(world->stored(), (Lines{"1/1 ready a", "2/1 ready c"}));
     EXPECT_EQ(stats().duplicates, 1U);
     EXPECT_EQ(world->happened().back(), "confirmed 1 3");
+    static_cast<void>(world->channel.attach_sender(link_of(5), {}, ConfirmLevel::durable, true));
+    world->channel.announce_credit(link_of(5));
+    builder.append(as_bytes("moved"), encode_properties(MessageProperties{.message_id = "8"}).value());
+    world->channel.publish(link_of(5), 1, builder.take(pool));
+    EXPECT_EQ(world->stored().back(), "3/1 ready moved") << "what an administrator moves here would be gone";
+    world->channel.detach(link_of(5));
+    static_cast<void>(world->happened());
     pass(seconds{60});
     publish("d", {.message_id = "7"});
-    EXPECT_EQ(stats().ready, 3U);
+    EXPECT_EQ(stats().ready, 4U);
 }
 
 }  // namespace
