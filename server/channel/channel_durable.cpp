@@ -317,8 +317,8 @@ bool Channel::wants_blocks(std::uint64_t ahead_bytes, bool is_memory_short) cons
     const auto is_missing = [&](const LogCursor& cursor) { return !log_.missing_ahead(cursor, ahead_bytes).empty(); };
     return (compaction_ && compaction_->cursor() != nullptr && is_missing(*compaction_->cursor())) ||
            std::ranges::any_of(readers_, [&](const auto& reader) {
-               return reader->wants_messages() &&
-                      (is_missing(reader->cursor()) ||
+               return (reader->wants_messages() && is_missing(reader->cursor())) ||
+                      (reader->wants_awaited() &&
                        !reader->awaited_blocks(ahead_bytes, awaited_blocks_max, is_memory_short).empty());
            });
 }
@@ -335,8 +335,10 @@ std::vector<commit::BlockRef> Channel::take_wanted_blocks(std::uint64_t ahead_by
         }
     };
     for (const auto& reader : readers_) {
-        if (reader->wants_messages()) {
+        if (reader->wants_awaited()) {
             take(reader->awaited_blocks(ahead_bytes, awaited_blocks_max, is_memory_short));
+        }
+        if (reader->wants_messages()) {
             take(log_.missing_ahead(reader->cursor(), ahead_bytes));
         }
     }

@@ -247,10 +247,13 @@ bool ChannelImage::can_stay_on_disk(const commit::BlockRef& block, bool has_rule
         return false;  // Of a stream: its first batches are given up.
     }
     const bool may_rest = settings_.options.kind != Kind::stream;
-    const bool may_wait = !settings_.options.is_ordered_by_key;  // Else the keys of those that wait have to be known.
+    // With order by key the keys of those that wait have to be known. What is ready is looked at later, in its order, unless it may
+    // have a time.
+    const ReaderEntryKind of_ordered = has_rules ? ReaderEntryKind::kept : ReaderEntryKind::ready;
+    const ReaderEntryKind others = settings_.options.is_ordered_by_key ? of_ordered : ReaderEntryKind::waiting;
     return std::ranges::all_of(readers_, [&](const auto& reader) {
         const bool is_one = (reader.first == queue_reader) == is_queue();
-        return !is_one || (may_rest && reader.second.is_at_rest(block.first, block.end, may_wait)) ||
+        return !is_one || (may_rest && reader.second.is_at_rest(block.first, block.end, others)) ||
                (!has_rules && reader.second.is_uniform(block.first, block.end));
     });
 }

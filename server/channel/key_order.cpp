@@ -34,6 +34,7 @@ bool KeyOrder::admit(const Run& message, std::uint64_t key) {
     if (!is_free) {
         insert(*line, message.first);
         waiting_.emplace(message.first, message);
+        MessageLog::rest(*message.batch, 1);
     }
     return is_free;
 }
@@ -47,6 +48,9 @@ std::optional<Run> KeyOrder::release(std::uint64_t key) {
         const Offset next = line->front();
         line->pop_front();
         if (auto message = take_at(next)) {
+            if (!message->batch->is_resident) {
+                away_.emplace(next, key);
+            }
             return message;
         }
     }
@@ -54,13 +58,32 @@ std::optional<Run> KeyOrder::release(std::uint64_t key) {
     return std::nullopt;
 }
 
+std::optional<std::uint64_t> KeyOrder::end_away(Offset offset) {
+    const auto node = away_.extract(offset);
+    return node.empty() ? std::nullopt : std::optional{node.mapped()};
+}
+
 std::optional<Run> KeyOrder::take_at(Offset offset) {
     const auto node = waiting_.extract(offset);
-    return node.empty() ? std::nullopt : std::optional{node.mapped()};
+    if (node.empty()) {
+        return std::nullopt;
+    }
+    MessageLog::end_rest(*node.mapped().batch, 1);
+    return node.mapped();
 }
 
 std::optional<Run> KeyOrder::take_before(Offset end) {
     return waiting_.empty() || waiting_.begin()->first >= end ? std::nullopt : take_at(waiting_.begin()->first);
+}
+
+void KeyOrder::add(Offset first, Offset end, std::vector<Run*>& runs) {
+    for (auto at = waiting_.lower_bound(first); at != waiting_.end() && at->first < end; ++at) {
+        runs.push_back(&at->second);
+    }
+}
+
+void KeyOrder::count_resting(Offset first, Offset end) const noexcept {
+    visit_waiting(first, end, [](const Run& run) { MessageLog::rest(*run.batch, 1); });
 }
 
 std::vector<Run> KeyOrder::waiting(Offset from, std::size_t limit) const {
@@ -73,6 +96,9 @@ std::vector<Run> KeyOrder::waiting(Offset from, std::size_t limit) const {
 
 std::vector<Run> KeyOrder::take_all() {
     std::vector<Run> all = waiting();
+    for (const Run& run : all) {
+        MessageLog::end_rest(*run.batch, 1);
+    }
     waiting_.clear();
     keys_.visit([](Ring<Offset>& line) { line.clear(); });
     return all;

@@ -268,7 +268,8 @@ public:
     [[nodiscard]] bool is_at_rest(const StoredBatch& batch) const noexcept {
         return keep_ == Keep::until_settled && batch.resting == batch.remaining;
     }
-    /// Messages of the batch that somebody holds are in quarantine or wait for a time that is not near, or not any more.
+    /// Messages of the batch that somebody holds are in quarantine or wait for a time that is not near or behind a busy key, or not
+    /// any more.
     static void rest(StoredBatch& batch, std::uint32_t count) noexcept { batch.resting += count; }
     static void end_rest(StoredBatch& batch, std::uint32_t count) noexcept { batch.resting -= count; }
     /// Messages that somebody holds are to be given when they are in memory again, or not any more.

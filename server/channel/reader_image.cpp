@@ -118,7 +118,7 @@ bool ReaderImage::is_uniform(Offset first, Offset end) const {
     return !has_entry && (cursor_ <= first || cursor_ >= end);
 }
 
-bool ReaderImage::is_at_rest(Offset first, Offset end, bool may_wait) const {
+bool ReaderImage::is_at_rest(Offset first, Offset end, ReaderEntryKind others) const {
     Offset at = std::max(first, cursor_);  // Fresh from here on but for the entries.
     auto entry = entries_.lower_bound(first);
     if (entry != entries_.begin() && std::prev(entry)->second.end > first) {
@@ -126,7 +126,8 @@ bool ReaderImage::is_at_rest(Offset first, Offset end, bool may_wait) const {
     }
     for (; entry != entries_.end() && entry->first < end; ++entry) {
         const ReaderEntryKind kind = entry->second.kind;
-        if (kind == ReaderEntryKind::ready || (kind == ReaderEntryKind::waiting && !may_wait) || (at < entry->first && at < end)) {
+        const bool may_rest = kind == others || (kind != ReaderEntryKind::ready && kind != ReaderEntryKind::waiting);
+        if (!may_rest || (at < entry->first && at < end)) {
             return false;
         }
         at = std::max(at, entry->second.end);

@@ -26,9 +26,9 @@ public:
     [[nodiscard]] bool is_alive(Offset first, Offset end) const;
     /// Whether all of these messages are fresh, or all settled.
     [[nodiscard]] bool is_uniform(Offset first, Offset end) const;
-    /// Whether none of these is fresh, and all that are not settled are in quarantine, have been retried by an administrator, or,
-    /// if those `may_wait`, wait for a time.
-    [[nodiscard]] bool is_at_rest(Offset first, Offset end, bool may_wait) const;
+    /// Whether none of these is fresh, and all that are not settled are in quarantine, have been retried by an administrator, or
+    /// are what `others` may be: wait for a time, or are ready.
+    [[nodiscard]] bool is_at_rest(Offset first, Offset end, ReaderEntryKind others) const;
     [[nodiscard]] std::uint64_t live_messages(Offset next_offset) const noexcept;
     [[nodiscard]] const SubscriptionSettings& settings() const noexcept { return settings_; }
     [[nodiscard]] Offset cursor() const noexcept { return cursor_; }

@@ -31,7 +31,7 @@ bool ReadyMessages::is_plain_before_fresh() const noexcept {
 }
 
 std::uint64_t ReadyMessages::count_before_awaited() const noexcept {
-    const std::uint64_t here = taken_ - awaited_->messages();
+    const std::uint64_t here = this->here();
     if (!fair_.empty() || !high_.empty()) {
         return here;
     }
@@ -78,6 +78,9 @@ Run ReadyMessages::take(Cut cut) noexcept {
 }
 
 void ReadyMessages::put(const Run& run) {
+    if (run.is_unseen) {
+        return put_unseen(run);
+    }
     if (!run.batch->is_resident) {
         return run.is_kept ? put_awaited(run) : put_late(run);
     }
@@ -111,6 +114,23 @@ void ReadyMessages::put_late(Run run) {
     while (run.count > 0) {
         awaited.late.put_alone(run.take_one());
     }
+}
+
+void ReadyMessages::put_unseen(Run message) {
+    BATON_ASSERT(message.count == 1);
+    message.is_unseen = true;
+    MessageLog::rest(*message.batch, 1);
+    await(message).unseen.put_alone(message);
+}
+
+Run ReadyMessages::take_unseen() {
+    ReadySet& unseen = awaited_.edit().unseen;
+    Run message = unseen.take({1, unseen.head().bytes});
+    MessageLog::end_rest(*message.batch, 1);
+    message.is_unseen = false;
+    --taken_;
+    awaited_taken(1);
+    return message;
 }
 
 // They were taken out of the sets.
@@ -151,8 +171,10 @@ std::optional<Run> ReadyMessages::take_from_sets(Take take) {
     try_lanes(fair_);
     if (!taken && awaited_.is_made()) {
         taken = take(awaited_.edit().in_place);
-        if (!taken && (taken = take(awaited_.edit().late))) {
-            MessageLog::end_rest(*taken->batch, taken->count);
+        for (ReadySet* resting : {&awaited_.edit().late, &awaited_.edit().unseen}) {
+            if (!taken && (taken = take(*resting))) {
+                MessageLog::end_rest(*taken->batch, taken->count);
+            }
         }
         awaited_taken(taken ? taken->count : 0);
     }
@@ -174,6 +196,7 @@ std::optional<Run> ReadyMessages::take_oldest(std::uint64_t limit) {
     offer(plain_);
     offer(awaited_->in_place);
     offer(awaited_->late);
+    offer(awaited_->unseen);
     for (const auto& lane : high_) {
         offer(lane.second);
     }
@@ -199,6 +222,7 @@ std::vector<Run> ReadyMessages::runs(Offset from, std::size_t limit) const {
     merge.add(plain_.runs());
     merge.add(awaited_->in_place.runs());
     merge.add(awaited_->late.runs());
+    merge.add(awaited_->unseen.runs());
     for (const auto& lane : high_) {
         merge.add(lane.second.runs());
     }
@@ -211,6 +235,7 @@ std::vector<Run> ReadyMessages::runs(Offset from, std::size_t limit) const {
 void ReadyMessages::visit(const StoredBatch& batch, const std::function<void(const Run&)>& visitor) const {
     plain_.visit(batch.base, batch.end(), visitor);
     awaited_->late.visit(batch.base, batch.end(), visitor);
+    awaited_->unseen.visit(batch.base, batch.end(), visitor);
     for (const auto& lane : high_) {
         lane.second.visit(batch.base, batch.end(), visitor);
     }
@@ -248,8 +273,10 @@ std::vector<Run> ReadyMessages::take_all() {
     plain_ = {};
     high_.clear();
     fair_.clear();
-    for (const auto& entry : awaited_->late.runs()) {
-        MessageLog::end_rest(*entry.second.batch, entry.second.count);
+    for (const ReadySet* resting : {&awaited_->late, &awaited_->unseen}) {
+        for (const auto& entry : resting->runs()) {
+            MessageLog::end_rest(*entry.second.batch, entry.second.count);
+        }
     }
     log_.await(-static_cast<std::int64_t>(awaited_->messages()));
     awaited_.reset();
@@ -261,6 +288,7 @@ void ReadyMessages::add_awaited(Offset first, Offset end, std::vector<Run*>& run
     if (awaited_.is_made()) {
         awaited_.edit().in_place.add(first, end, runs);
         awaited_.edit().late.add(first, end, runs);
+        awaited_.edit().unseen.add(first, end, runs);
     }
 }
 
@@ -269,7 +297,7 @@ std::vector<Run> ReadyMessages::take_arrived(Offset first, Offset end) {
     add_awaited(first, end, runs);
     std::vector<Run> arrived;
     for (const Run* run : runs) {
-        if (run->batch->is_resident) {
+        if (run->batch->is_resident && !run->is_unseen) {
             arrived.push_back(*run);
         }
     }
@@ -312,7 +340,9 @@ std::vector<Run> ReadyMessages::take_late_here(std::uint64_t limit) {
 }
 
 void ReadyMessages::count_resting(Offset first, Offset end) const noexcept {
-    awaited_->late.visit(first, end, [](const Run& run) { MessageLog::rest(*run.batch, run.count); });
+    for (const ReadySet* resting : {&awaited_->late, &awaited_->unseen}) {
+        resting->visit(first, end, [](const Run& run) { MessageLog::rest(*run.batch, run.count); });
+    }
 }
 
 }  // namespace baton::channel

@@ -5,7 +5,9 @@
 // fairness, a filter) the subscription *absorbs* them first: only what it has put here is given.
 // What is put here and is not in memory is *awaited*, one by one. What an administrator has retried keeps its place: until it has
 // been read, nothing with a higher offset is given, unless it has a priority. What was due is *late*: the others go on. It rests
-// (MessageLog::rest); so what is due when nobody wants anything can be put there, too, and may leave memory.
+// (MessageLog::rest); so what is due when nobody wants anything can be put there, too, and may leave memory. So does one whose key
+// has become free. What a restart finds ready in a channel with order by key is *unseen*: it is looked at, in the order of
+// offsets, before anything fresh is, because its key has to be known first. It rests as well.
 // One owner, the subscription. Next file: dispatcher.hpp.
 #pragma once
 
@@ -45,6 +47,8 @@ public:
     [[nodiscard]] std::uint64_t total() const noexcept { return taken_ + log_.fresh(cursor_); }
     /// Of those, the ones that are here and not in their place in the log.
     [[nodiscard]] std::uint64_t taken() const noexcept { return taken_; }
+    /// Of those, the ones that are in memory and have been looked at.
+    [[nodiscard]] std::uint64_t here() const noexcept { return taken_ - awaited_->messages(); }
 
     [[nodiscard]] Run head() const noexcept;
     /// The first messages of `head()`.
@@ -60,7 +64,7 @@ public:
     [[nodiscard]] std::optional<Run> take_before(Offset end);
     /// Those that are here, in the order of offsets, from `from` on; the first `limit` of them.
     [[nodiscard]] std::vector<Run> runs(Offset from = 0, std::size_t limit = SIZE_MAX) const;
-    /// Those of this batch that are here, in no order; of others with these offsets perhaps some that are late.
+    /// Those of this batch that are here, in no order; of others with these offsets perhaps some that are late or unseen.
     void visit(const StoredBatch& batch, const std::function<void(const Run&)>& visitor) const;
     /// Removes them.
     [[nodiscard]] std::vector<Run> take_all();
@@ -69,10 +73,15 @@ public:
     struct Awaited {
         ReadySet in_place;
         ReadySet late;
+        ReadySet unseen;            // Perhaps in memory.
         bool is_late_here = false;  // Perhaps some of those are in memory.
-        [[nodiscard]] bool empty() const noexcept { return in_place.empty() && late.empty(); }
-        [[nodiscard]] std::uint64_t messages() const noexcept { return in_place.messages() + late.messages(); }
-        [[nodiscard]] bool has(Offset offset) const noexcept { return in_place.has(offset) || late.has(offset); }
+        [[nodiscard]] bool empty() const noexcept { return in_place.empty() && late.empty() && unseen.empty(); }
+        [[nodiscard]] std::uint64_t messages() const noexcept {
+            return in_place.messages() + late.messages() + unseen.messages();
+        }
+        [[nodiscard]] bool has(Offset offset) const noexcept {
+            return in_place.has(offset) || late.has(offset) || unseen.has(offset);
+        }
     };
     [[nodiscard]] const Awaited& awaited() const noexcept { return *awaited_; }
     void add_awaited(Offset first, Offset end, std::vector<Run*>& runs);
@@ -82,9 +91,16 @@ public:
     [[nodiscard]] bool has_late_here() const noexcept { return awaited_->is_late_here; }
     /// Removes and returns late ones that are in memory, at most so many: has_late_here() says whether there may be more.
     [[nodiscard]] std::vector<Run> take_late_here(std::uint64_t limit);
-    /// Batches with these messages have come into memory: what is late rests there.
+    /// One message that nobody has looked at since the restart.
+    void put_unseen(Run message);
+    [[nodiscard]] bool has_unseen() const noexcept { return !awaited_->unseen.empty(); }
+    /// The first of them is in memory.
+    [[nodiscard]] bool has_unseen_here() const noexcept { return has_unseen() && awaited_->unseen.head().batch->is_resident; }
+    /// Removes and returns that one.
+    [[nodiscard]] Run take_unseen();
+    /// Batches with these messages have come into memory: what is late or unseen rests there.
     void count_resting(Offset first, Offset end) const noexcept;
-    /// Removes and returns the awaited messages first .. end - 1 that are in memory now.
+    /// Removes and returns the awaited messages first .. end - 1 that are in memory now, but for those that are unseen.
     [[nodiscard]] std::vector<Run> take_arrived(Offset first, Offset end);
 
 private:

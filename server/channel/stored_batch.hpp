@@ -40,7 +40,8 @@ enum class Remnant : std::uint8_t { no, noted, kept };
 
 /// A batch as it was published, or what was left of it when it had to be cut. Or, without messages in memory, several
 /// of them: everything that a block has (`is_resident` false). For each reader all of those are fresh, whole and without gaps,
-/// or none is: then what it wants of them is in its quarantine, waits for a time, or is to be given (`ReadyMessages`).
+/// or none is: then what it wants of them is in its quarantine, waits for a time or behind a busy key, or is to be given
+/// (`ReadyMessages`).
 struct StoredBatch {
     Offset base = 0;
     std::uint32_t count = 0;
@@ -49,7 +50,8 @@ struct StoredBatch {
     /// the log.
     std::uint64_t remaining = 0;
     std::uint64_t held = 0;       ///< Of those, the ones that are in somebody's Run: it refers to this node.
-    /// Of those, the ones that are in quarantine, or wait for a time that is not near: their bytes need not be in memory.
+    /// Of those, the ones that are in quarantine, or wait for a time that is not near, or behind a busy key: their bytes need not
+    /// be in memory.
     std::uint64_t resting = 0;
     std::uint32_t cursors = 0;    ///< Readers that will go on here.
     std::uint32_t removed = 0;        ///< Of its messages, the ones that compaction has removed (or gaps in a block at rest),
@@ -145,6 +147,7 @@ struct Run {
     bool is_started = false;  ///< Only while held.
     bool was_delivered = false;
     bool is_kept = false;  ///< However old it is, it will be given once more: an administrator wants it.
+    bool is_unseen = false;  ///< It was ready before a restart, and has not been looked at since (`ReadyMessages`).
 
     [[nodiscard]] Offset end() const noexcept { return first + count; }
     /// Only of a resident batch.

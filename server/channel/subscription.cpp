@@ -10,8 +10,10 @@ namespace baton::channel {
 
 namespace {
 
-// A filter is asked as far ahead as receivers may want soon; order and fairness need to see everything.
-constexpr std::uint64_t filtered_ahead = 4'096;
+// Where each message is looked at: as far as it takes to find one that can be given, and at most so many of them, or so many
+// bytes from there, at once. What they keep in memory lies that close together. Fairness needs to see everything.
+constexpr std::uint64_t absorbed_ahead = 4'096;
+constexpr std::uint64_t absorbed_bytes = 256 * 1024;
 // Whose leases are looked at with one clock pulse.
 constexpr std::size_t runs_per_step = 8'192;
 
@@ -71,8 +73,8 @@ void Subscription::apply_options() {
         weights[number_of(as_bytes(tenant))] = weight;
     }
     const bool was_ordered = keys_->keys() > 0;
-    ready_.set_mode(is_ordered() || !context_.options->fair_by.empty() || !filter_.matches_all(),
-                    context_.options->fair_by, std::move(weights));
+    const bool is_looked_at = is_ordered() || !context_.options->fair_by.empty() || !filter_.matches_all() || ready_.has_unseen();
+    ready_.set_mode(is_looked_at, context_.options->fair_by, std::move(weights));
     if (was_ordered && !is_ordered()) {
         for (const Run& run : keys_.edit().take_all()) {
             ready_.put(run);
@@ -143,7 +145,9 @@ bool Subscription::matches(Bytes properties) const noexcept {
 void Subscription::add_ruled(std::span<StoredBatch* const> batches) {
     wake();
     if (is_ordered() || !context_.options->fair_by.empty()) {
-        absorbs_at_once_ = true;
+        for (const StoredBatch* batch : batches) {
+            absorb_until_ = std::max(absorb_until_, batch->end());
+        }
         return;
     }
     for (StoredBatch* batch : batches) {
@@ -239,6 +243,10 @@ bool Subscription::is_late(const Run& message, const MessageRules& rules) const 
 // Its time has come; only its key can hold it up.
 void Subscription::admit(const Run& message, Bytes properties) {
     if (is_ordered()) {
+        if (present_until_) {
+            // Behind those whose keys are not known yet, and those to be tried again, which have theirs.
+            return ready_.put_unseen(message);
+        }
         const std::uint64_t key = number_of(key_of(properties));
         if (key != 0 && !keys_.edit().admit(message, key)) {
             log_.note_remnant(*message.batch);
@@ -248,34 +256,70 @@ void Subscription::admit(const Run& message, Bytes properties) {
     put_if_young(message);
 }
 
-void Subscription::absorb(std::uint64_t& budget) {
+// It is in memory again, and can be given as far as anybody knew.
+void Subscription::admit_arrived(const Run& message) {
+    if (keys_->is_away(message.first)) {
+        static_cast<void>(keys_.edit().end_away(message.first));
+        return put_if_young(message);
+    }
+    admit(message, properties_of(message));
+}
+
+void Subscription::absorb(std::uint64_t& budget, Reach reach) {
     if (!ready_.is_absorbing()) {
         return;
     }
-    const bool sees_everything = is_ordered() || !context_.options->fair_by.empty();
-    const std::uint64_t cost = is_ordered() ? 2 : 1;  // Its key is looked up among a million, and it gets a node.
-    LogCursor& cursor = ready_.cursor();
-    while (budget > 0 && log_.readable(cursor) > 0 && (sees_everything || ready_.taken() < filtered_ahead)) {
-        Run head = log_.fresh_head(cursor);
-        const bool has_properties = (head.batch->flags & batch_has_properties) != 0;
-        if (!has_properties && filter_.matches_all() && context_.options->fair_by.empty()) {
-            ready_.put(log_.take_fresh(cursor, {head.count, head.bytes}));  // Without keys there is no order to keep.
-            budget -= std::min<std::uint64_t>(budget, head.count);
-            continue;
+    const bool sees_everything = reach == Reach::everything || !context_.options->fair_by.empty();
+    std::uint64_t bytes = 0;
+    const auto wants = [&] {
+        const std::uint64_t here = ready_.here();
+        return sees_everything || here == 0 || cursor().offset() < absorb_until_ ||
+               (bytes > 0 && bytes < absorbed_bytes && here < absorbed_ahead);
+    };
+    while (budget > 0 && can_absorb() && wants()) {
+        if (ready_.has_unseen()) {
+            budget -= std::min<std::uint64_t>(budget, 2);
+            absorb_unseen(bytes);
+        } else {
+            absorb_head(budget, bytes, wants);
         }
-        MessageCursor messages{head.region(), has_properties};
-        MessageView view;
-        std::uint32_t position = 0;
-        for (std::uint32_t left = head.count; left > 0 && budget > 0 && messages.next(view); --left) {
-            budget -= std::min(budget, cost);
-            const Cut one{1, static_cast<std::uint32_t>(messages.position()) - position};
-            position += one.bytes;
-            const Run message = log_.take_fresh(cursor, one);
-            if (matches(view.properties)) {
-                route(message, view);
-            } else {
-                forget(message, Key::free);
-            }
+    }
+}
+
+// Its rules, if it has any, were looked at when it was restored.
+void Subscription::absorb_unseen(std::uint64_t& bytes) {
+    const Run message = ready_.take_unseen();
+    bytes += message.bytes;
+    const Bytes properties = properties_of(message);
+    matches(properties) ? admit(message, properties) : forget(message, Key::free);
+}
+
+// Of the batch at the cursor.
+template <class Wants>
+void Subscription::absorb_head(std::uint64_t& budget, std::uint64_t& bytes, Wants wants) {
+    LogCursor& cursor = ready_.cursor();
+    const Run head = log_.fresh_head(cursor);
+    const bool has_properties = (head.batch->flags & batch_has_properties) != 0;
+    if (!has_properties && filter_.matches_all() && context_.options->fair_by.empty()) {
+        ready_.put(log_.take_fresh(cursor, {head.count, head.bytes}));  // Without keys there is no order to keep.
+        budget -= std::min<std::uint64_t>(budget, head.count);
+        bytes += head.bytes;
+        return;
+    }
+    const std::uint64_t cost = is_ordered() ? 2 : 1;  // Its key is looked up among a million, and it gets a node.
+    MessageCursor messages{head.region(), has_properties};
+    MessageView view;
+    std::uint32_t position = 0;
+    for (std::uint32_t left = head.count; left > 0 && budget > 0 && wants() && messages.next(view); --left) {
+        budget -= std::min(budget, cost);
+        const Cut one{1, static_cast<std::uint32_t>(messages.position()) - position};
+        position += one.bytes;
+        bytes += one.bytes;
+        const Run message = log_.take_fresh(cursor, one);
+        if (matches(view.properties)) {
+            route(message, view);
+        } else {
+            forget(message, Key::free);
         }
     }
 }
@@ -290,7 +334,7 @@ bool Subscription::absorb_before_giving(std::uint64_t& budget) {
         absorb_goal_ = log_.visible_end();
     }
     absorb(budget);
-    return cursor().offset() >= absorb_goal_ || log_.readable(cursor()) == 0;
+    return cursor().offset() >= absorb_goal_ || !can_absorb();
 }
 
 // Messages that were given to somebody, or wait, and can be given again. Their keys are theirs still.
@@ -323,8 +367,8 @@ bool Subscription::needs_dispatch() const noexcept {
     if (!coming_back_.empty() || !ruled_.empty()) {
         return true;
     }
-    if (ready_.is_absorbing() && log_.readable(cursor()) > 0) {
-        return dispatcher_.has_candidates() || absorbs_at_once_;
+    if (can_absorb()) {
+        return dispatcher_.has_candidates() || cursor().offset() < absorb_until_;
     }
     return dispatcher_.has_candidates() && (ready_.count() > 0 || ready_.has_late_here());
 }
@@ -358,13 +402,13 @@ void Subscription::dispatch(StepBudget& budget) {
             counters.delivered += given.messages;
             counters.redelivered += given.redelivered;
             note_lease_end(given.lease_end);
+            owes_late_ = !ready_.awaited().late.empty();
         }
-    } while (ready_.is_absorbing() && !budget.is_spent() && ready_.taken() == 0 && log_.readable(cursor()) > 0 &&
-             dispatcher_.has_candidates());
+    } while (ready_.is_absorbing() && !budget.is_spent() && ready_.here() == 0 && can_absorb() && dispatcher_.has_candidates());
     if (cursor().offset() != before) {
         note_change();
     }
-    if ((budget.messages == 0 && log_.readable(cursor()) > 0) || (budget.slices == 0 && ready_.count() > 0)) {
+    if ((budget.messages == 0 && (log_.readable(cursor()) > 0 || can_absorb())) || (budget.slices == 0 && ready_.count() > 0)) {
         wake();  // The rest in the next turn.
     }
     note_head_wait();
@@ -495,7 +539,7 @@ bool Subscription::admit_late(std::uint64_t& messages) {
     }
     for (const Run& run : ready_.take_late_here(messages)) {
         --messages;
-        admit(run, properties_of(run));
+        admit_arrived(run);
     }
     if (!ready_.has_late_here()) {
         return true;

@@ -193,11 +193,12 @@ public:
     };
     [[nodiscard]] std::vector<Entry> entries(std::optional<MessageState> state, Offset from, std::size_t limit) const;
     [[nodiscard]] std::optional<Entry> find(Offset offset) const;
-    /// Adds the runs with offsets first .. end - 1 that are in quarantine, wait for a time, or are ready and not in memory, to be
-    /// changed.
+    /// Adds the runs with offsets first .. end - 1 that are in quarantine, wait for a time or behind a busy key, or are ready and
+    /// not in memory, to be changed.
     void add_at_rest(Offset first, Offset end, std::vector<Run*>& runs);
     [[nodiscard]] bool has_at_rest(Offset offset) const noexcept {
-        return quarantine_.contains(offset) || schedule_.find(offset) != nullptr || ready_.awaited().has(offset);
+        return quarantine_.contains(offset) || schedule_.find(offset) != nullptr || ready_.awaited().has(offset) ||
+               keys_->is_waiting(offset);
     }
     /// A block with these messages is in memory again: what was awaited of it can be given.
     void block_arrived(Offset first, Offset end);
@@ -221,6 +222,8 @@ public:
     [[nodiscard]] std::uint64_t in_flight() const noexcept { return in_flight_ + moving_messages_; }
     [[nodiscard]] const SubscriptionCounters& counters() const noexcept { return *counters_; }
     [[nodiscard]] bool wants_messages() const noexcept { return dispatcher_.has_candidates(); }
+    /// Also when it wants nothing now: others were given while something was late, whose turn comes next.
+    [[nodiscard]] bool wants_awaited() const noexcept { return wants_messages() || owes_late_; }
     [[nodiscard]] bool is_blocked_on_disk() const noexcept {
         return ready_.count() == 0 &&
                (!ready_.awaited().empty() || (log_.fresh(cursor()) > 0 && log_.readable(cursor()) == 0));
@@ -285,10 +288,19 @@ private:
     void refresh_all();
 
     // The way to ready.
-    void absorb(std::uint64_t& budget);
-    bool absorb_before_giving(std::uint64_t& budget);
+    /// How far: until there is something to give, or to the end.
+    enum class Reach : bool { as_wanted, everything };
+    void absorb(std::uint64_t& budget, Reach reach = Reach::as_wanted);
+    [[nodiscard]] bool can_absorb() const noexcept {
+        return ready_.is_absorbing() && (ready_.has_unseen() ? ready_.has_unseen_here() : log_.readable(cursor()) > 0);
+    }
+    void absorb_unseen(std::uint64_t& bytes);
+    template <class Wants>
+    void absorb_head(std::uint64_t& budget, std::uint64_t& bytes, Wants wants);
+    [[nodiscard]] bool absorb_before_giving(std::uint64_t& budget);
     void route(const Run& message, const MessageView& view);
     void admit(const Run& message, Bytes properties);
+    void admit_arrived(const Run& message);
     [[nodiscard]] bool is_late(const Run& message, const MessageRules& rules) const noexcept;
     void come_back(Run run);
     void come_back_whole(Run run);
@@ -308,6 +320,7 @@ private:
     enum class Key : bool { free, held };
     void forget(const Run& run, Key key);
     void release_keys(const Run& run);
+    void release_key(std::uint64_t key);
     void quarantine(const Run& run, QuarantineReason reason, std::string_view note, const Receiver* receiver, Key key);
     void expire(const Run& run, Key key);
     void note_drop(const Run& run);
@@ -340,10 +353,13 @@ private:
     [[nodiscard]] std::optional<Chosen> take_held(MessageState state, Offset offset);
     bool retry_one(Offset offset);
     void put_retried(const Run& message);
-    /// What is ready and not in memory has not been admitted.
-    [[nodiscard]] static Key key_of_ready(const Run& run) noexcept { return run.batch->is_resident ? Key::held : Key::free; }
+    /// What is ready and not in memory has not been admitted, unless its key became free while it was not.
+    [[nodiscard]] Key key_of_ready(const Run& run) const noexcept {
+        const bool is_admitted = run.batch->is_resident ? !run.is_unseen : keys_->is_away(run.first);
+        return is_admitted ? Key::held : Key::free;
+    }
     /// Nor has what waits and is not in memory.
-    [[nodiscard]] static Key key_of_waiting(const Schedule::Waiting& waiting) noexcept {
+    [[nodiscard]] Key key_of_waiting(const Schedule::Waiting& waiting) const noexcept {
         return waiting.has_key ? key_of_ready(waiting.run) : Key::free;
     }
     [[nodiscard]] std::optional<Chosen> take_ready_before(Sweep& sweep);
@@ -362,6 +378,7 @@ private:
     void begin_move_of_all(const MoveWish& wish, MoveStep& step);
     [[nodiscard]] bool move_fresh(const MoveWish& wish, Offset end, MoveStep& step);
     [[nodiscard]] bool move_one(const MoveWish& wish, Offset offset, MoveStep& step);
+    void note_unseen(MoveStep& step) const;
     void take_out(const Run& message, MessageState state, MoveStep& step);
     void add_moving(Moving moving, MoveStep& step);
     void put_back(const Moving& moving);
@@ -421,7 +438,8 @@ private:
     };
     OnDemand<Scratch> scratch_;
     bool is_releasing_ = false;
-    bool absorbs_at_once_ = false;  // Something that came has a time.
+    bool owes_late_ = false;
+    Offset absorb_until_ = 0;  // At once: something in front of it has a time.
     Offset absorb_goal_ = 0;        // Where the channel is fair: what is in front of it is looked at before more is given.
     OnDemand<SubscriptionCounters> counters_;
 };

@@ -130,6 +130,7 @@ void Subscription::add_at_rest(Offset first, Offset end, std::vector<Run*>& runs
     }
     schedule_.add(first, end, runs);
     ready_.add_awaited(first, end, runs);
+    keys_.is_made() ? keys_.edit().add(first, end, runs) : void();
 }
 
 void Subscription::count_at_rest(Offset first, Offset end) noexcept {
@@ -138,16 +139,18 @@ void Subscription::count_at_rest(Offset first, Offset end) noexcept {
     }
     schedule_.count_resting(first, end);
     ready_.count_resting(first, end);
+    keys_->count_resting(first, end);
 }
 
 void Subscription::block_arrived(Offset first, Offset end) {
     count_at_rest(first, end);
     for (const Run& run : ready_.take_arrived(first, end)) {
         wake();
+        owes_late_ = false;
         if (run.batch->has_rules && rules_of(properties_of(run)).ttl) {
             schedule_expiry(run);  // After a restart nobody has looked at it.
         }
-        admit(run, properties_of(run));
+        admit_arrived(run);
     }
 }
 
@@ -170,8 +173,9 @@ public:
         left_ -= std::min<std::uint64_t>(left_, size);
         --blocks_left_;
     }
+    /// Up to one that is in memory.
     void add_all(const ReadySet& awaited) {
-        for (auto at = awaited.runs().begin(); at != awaited.runs().end() && has_room();) {
+        for (auto at = awaited.runs().begin(); at != awaited.runs().end() && has_room() && !at->second.batch->is_resident;) {
             StoredBlock* block = at->second.batch->block;
             add(block, block->ref.size);
             at = awaited.runs().lower_bound(block->ref.end);
@@ -194,18 +198,22 @@ std::vector<StoredBlock*> Subscription::awaited_blocks(std::uint64_t bytes, std:
     const ReadyMessages::Awaited& awaited = ready_.awaited();
     const std::uint64_t here = ready_.taken() - awaited.messages();
     const std::uint64_t bytes_here = here * (log_.bytes() / std::max<std::uint64_t>(log_.messages(), 1));
+    if (!wants_messages()) {  // But for one that is late.
+        bytes = blocks_max = 1;
+    }
     BlockChoice choice{bytes - std::min(bytes, bytes_here), blocks_max};
-    if (!awaited.in_place.empty()) {
+    if (wants_messages()) {
         ready_.count() == 0 ? choice.make_room_for_one() : void();
         choice.add_all(awaited.in_place);
+        choice.add_all(awaited.unseen);
     }
     const bool may_read_late = !is_memory_short || in_flight() < held_while_short;
     if (!awaited.late.empty() && !awaited.is_late_here && may_read_late) {
-        here == 0 ? choice.make_room_for_one() : void();
+        here == 0 || owes_late_ ? choice.make_room_for_one() : void();
         choice.add_all(awaited.late);
     }
     for (const Schedule::Wanted& wanted : schedule_.wanted()) {
-        if (is_memory_short || !choice.has_room()) {
+        if (is_memory_short || !choice.has_room() || !wants_messages()) {
             break;
         }
         choice.add(log_.evicted_block(wanted.ref), wanted.ref.size);
@@ -478,6 +486,7 @@ void Subscription::clear() noexcept {
     moving_messages_ = 0;
     coming_back_.clear();
     forget_ruled();
+    absorb_until_ = 0;
     expiries_.clear();
 }
 
@@ -529,6 +538,9 @@ void Subscription::restore(const ReaderEntry& entry, StoredBatch& batch, Offset 
 void Subscription::restore_at_rest(const ReaderEntry& entry, const Run& message) {
     if (entry.kind == ReaderEntryKind::quarantined) {
         return put_into_quarantine(message, entry.note);
+    }
+    if (entry.kind == ReaderEntryKind::ready) {  // Its key is asked for when somebody wants messages.
+        return ready_.put_unseen(message);
     }
     const bool is_own_time = entry.attempt == 1;
     const std::int64_t left = entry.due.us - context_.clock.wall_now().us;

@@ -36,7 +36,9 @@ MoveStep Subscription::begin_move(const MoveWish& wish) {
     if (!look_ahead(budget)) {
         return step;
     }
-    absorb(budget);
+    if (!wish.state || *wish.state == MessageState::ready) {
+        absorb(budget, Reach::everything);
+    }
     if (wish.is_all) {
         begin_move_of_all(wish, step);
     } else {
@@ -100,8 +102,9 @@ bool Subscription::move_fresh(const MoveWish& wish, Offset end, MoveStep& step) 
             step.wanted = log_.fresh_head(cursor).batch->block->ref;
             return false;
         }
-        if (ready_.is_absorbing()) {
-            return false;  // Its turn comes when it has been looked at.
+        if (ready_.is_absorbing()) {  // Its turn comes when it has been looked at.
+            note_unseen(step);
+            return false;
         }
         const Run head = log_.fresh_head(cursor);
         Cut cut = cut_front(head.region(),
@@ -121,6 +124,13 @@ bool Subscription::move_fresh(const MoveWish& wish, Offset end, MoveStep& step) 
     return true;
 }
 
+// What has to be looked at in front of everything fresh has to be read for it.
+void Subscription::note_unseen(MoveStep& step) const {
+    if (ready_.has_unseen() && !ready_.has_unseen_here()) {
+        step.wanted = ready_.awaited().unseen.head().batch->block->ref;
+    }
+}
+
 // False: it has to wait for the next step.
 bool Subscription::move_one(const MoveWish& wish, Offset offset, MoveStep& step) {
     if (const auto entry = find(offset)) {
@@ -134,12 +144,16 @@ bool Subscription::move_one(const MoveWish& wish, Offset offset, MoveStep& step)
         take_out(one, entry->state, step);
         return true;
     }
-    if ((wish.state && *wish.state != MessageState::ready) || ready_.is_absorbing()) {
+    if (wish.state && *wish.state != MessageState::ready) {
         return true;
     }
     const auto fresh = log_.fresh_run(cursor(), nullptr, offset);
     if (!fresh || fresh->first > offset) {
         return true;
+    }
+    if (ready_.is_absorbing()) {
+        log_.readable(cursor()) > 0 ? note_unseen(step) : void(step.wanted = log_.fresh_head(cursor()).batch->block->ref);
+        return false;
     }
     if (!fresh->batch->is_resident) {
         step.wanted = fresh->batch->block->ref;
@@ -171,7 +185,7 @@ void Subscription::take_out(const Run& message, MessageState state, MoveStep& st
         moving.key = waiting->has_key ? Key::held : Key::free;
     } else if (auto ready = ready_.take_at(offset)) {
         moving.run = *ready;
-        moving.key = Key::held;
+        moving.key = key_of_ready(*ready);
     } else {
         const auto waiting = keys_.edit().take_at(offset);
         BATON_ASSERT(waiting);
@@ -232,6 +246,8 @@ void Subscription::put_back(const Moving& moving) {
     }
     if (moving.state == MessageState::delayed) {
         put_off(run, moving.due, moving.key == Key::held);
+    } else if (run.is_unseen) {
+        ready_.put_unseen(run);
     } else if (moving.key == Key::held || !is_ordered()) {
         put_if_young(run);
     } else {

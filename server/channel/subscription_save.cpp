@@ -51,9 +51,10 @@ public:
         }
     }
     // Late ones, whose time has come before they were in memory, need not be read either. Where what is late after a restart is
-    // dropped, the others say with the same time, 0, that theirs had come before.
-    void add_ready(const Run& run) {
-        const bool is_late = !run.batch->is_resident && !run.is_kept;
+    // dropped, the others say with the same time, 0, that theirs had come before. With order by key late ones are ready like all
+    // others that may have to wait behind one.
+    void add_ready(const Run& run, bool is_ordered) {
+        const bool is_late = !is_ordered && !run.batch->is_resident && !run.is_kept && !run.is_unseen;
         add(run, is_late || has_come(run) ? ReaderEntryKind::waiting : ReaderEntryKind::ready, run.attempt);
     }
     // What was started has an attempt behind it.
@@ -102,7 +103,7 @@ std::vector<ReaderEntry> Subscription::held_entries(Offset from, std::uint64_t& 
     const auto add_ready = [&](const std::vector<Run>& runs) {
         auto ready = collector();
         for (auto at = runs.begin(); at != runs.end() && ready.takes(*at); ++at) {
-            ready.add_ready(*at);
+            ready.add_ready(*at, is_ordered());
         }
     };
     const std::size_t one_more = std::min<std::uint64_t>(limit, SIZE_MAX - 1) + 1;
@@ -131,7 +132,7 @@ std::vector<ReaderEntry> Subscription::held_entries(Offset from, std::uint64_t& 
         } else if (state == MessageState::in_flight) {
             moving.add_held(run);
         } else {
-            moving.add_ready(run);
+            moving.add_ready(run, is_ordered());
         }
     }
     if (!std::ranges::is_sorted(held, {}, &ReaderEntry::first)) {

@@ -232,18 +232,15 @@ void Subscription::forget(const Run& run, Key key) {
 
 // These messages do not hold up the others with their keys any more.
 void Subscription::release_keys(const Run& run) {
-    if ((run.batch->flags & batch_has_properties) == 0) {
-        return;
-    }
-    MessageCursor cursor{run.region(), true};
-    MessageView view;
-    while (cursor.next(view)) {
-        const std::uint64_t key = number_of(key_of(view.properties));
-        if (key == 0) {
-            continue;
+    if (!run.batch->is_resident) {
+        if (const auto key = keys_.edit().end_away(run.first)) {
+            release_key(*key);
         }
-        if (const auto next = keys_.edit().release(key)) {
-            scratch_.edit().released.push_back(*next);
+    } else if ((run.batch->flags & batch_has_properties) != 0) {
+        MessageCursor cursor{run.region(), true};
+        MessageView view;
+        while (cursor.next(view)) {
+            release_key(number_of(key_of(view.properties)));
         }
     }
     // Those that are too old release their keys in turn: here, and not one inside the other.
@@ -254,9 +251,19 @@ void Subscription::release_keys(const Run& run) {
         const Run next = released.back();
         released.pop_back();
         wake();
-        put_if_young(next);
+        // What is not in memory holds up nobody but its key until it has been read.
+        next.batch->is_resident ? put_if_young(next) : ready_.put_late(next);
     }
     is_releasing_ = false;
+}
+
+void Subscription::release_key(std::uint64_t key) {
+    if (key == 0) {
+        return;
+    }
+    if (const auto next = keys_.edit().release(key)) {
+        scratch_.edit().released.push_back(*next);
+    }
 }
 
 void Subscription::quarantine(const Run& run, QuarantineReason reason, std::string_view text, const Receiver* receiver,
@@ -270,7 +277,7 @@ void Subscription::quarantine(const Run& run, QuarantineReason reason, std::stri
     log_.note_remnant(*run.batch);
     note_entry(run, ReaderEntryKind::quarantined, {}, note);
     Run rest = run;
-    rest.is_started = rest.is_kept = false;
+    rest.is_started = rest.is_kept = rest.is_unseen = false;
     rest.was_delivered = true;
     rest.lease_end = rest.lease_cap = 0;
     while (rest.count > 0) {

@@ -530,12 +530,14 @@ TEST_F(BoundedSteps, WhoNeedsRoomDoesNotWaitForASubscriptionThatHasEnded) {
 TEST_F(BoundedSteps, AMillionMessagesOfAKeyOrderAreFoundByTheirOffsets) {
     constexpr Offset keys = 200'000;
     KeyOrder order;
-    const auto message = [](Offset offset) {
-        return channel::Run{.batch = nullptr, .first = offset, .count = 1};
+    StoredBatch batch;
+    const auto message = [&](Offset offset) {
+        return channel::Run{.batch = &batch, .first = offset, .count = 1};
     };
     for (Offset offset = 1; offset <= 3 * keys; ++offset) {
         EXPECT_EQ(order.admit(message(offset), offset % keys), offset <= keys);
     }
+    EXPECT_EQ(batch.resting, 2 * keys);
     for (Offset offset = keys + 1; offset <= 2 * keys; ++offset) {  // With a look at each key this would not end.
         const auto taken = order.take_at(offset);
         ASSERT_TRUE(taken);
@@ -549,12 +551,14 @@ TEST_F(BoundedSteps, AMillionMessagesOfAKeyOrderAreFoundByTheirOffsets) {
         EXPECT_FALSE(order.release(offset % keys)) << "nobody is behind it";
     }
     EXPECT_EQ(order.keys(), 0U);
+    EXPECT_EQ(batch.resting, 0U);
 }
 
 TEST_F(BoundedSteps, AMessageThatIsPutBackStandsInItsOldPlaceBehindItsKey) {
     KeyOrder order;
+    StoredBatch batch;
     for (Offset offset = 1; offset <= 4; ++offset) {
-        static_cast<void>(order.admit({.batch = nullptr, .first = offset, .count = 1}, 7));
+        static_cast<void>(order.admit({.batch = &batch, .first = offset, .count = 1}, 7));
     }
     const auto second = order.take_at(2);
     const auto third = order.take_at(3);
@@ -566,7 +570,7 @@ TEST_F(BoundedSteps, AMessageThatIsPutBackStandsInItsOldPlaceBehindItsKey) {
     EXPECT_EQ(order.release(7)->first, 3U);
     EXPECT_EQ(order.release(7)->first, 4U);
     EXPECT_FALSE(order.release(7));
-    EXPECT_TRUE(order.admit({.batch = nullptr, .first = 9, .count = 1}, 7)) << "the key is free";
+    EXPECT_TRUE(order.admit({.batch = &batch, .first = 9, .count = 1}, 7)) << "the key is free";
 }
 
 TEST_F(BoundedSteps, AllQuarantinedMessagesAreRetriedInStepsOnceEach) {

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "common/base/prng.hpp"
+#include "common/base/properties.hpp"
 #include "tests/unit/channel/channel_world.hpp"
 #include "tests/unit/channel/durable_model.hpp"
 #include "tests/unit/channel/seeds.hpp"
@@ -17,7 +18,7 @@ namespace baton::channel::test {
 
 class DurableChecks {
 public:
-    explicit DurableChecks(Prng prng) : prng_{prng}, options_{random_options()} {
+    explicit DurableChecks(Prng prng) : prng_{prng}, is_ordered_{prng_.chance(1, 3)}, options_{random_options()} {
         for (std::uint8_t producer = 0; producer <= 3; ++producer) {
             clients_[producer].producer = producer;
         }
@@ -156,7 +157,8 @@ protected:
         BatchBuilder builder;
         for (const std::uint64_t number : numbers) {
             const std::string text = text_of(client, number);
-            builder.append(as_bytes(text));
+            is_ordered_ ? builder.append(as_bytes(text), encode_properties({.key = key_of(text)}).value())
+                        : builder.append(as_bytes(text));
             note_refusable(text);
         }
         const Payload batch = builder.take(pool_);
@@ -705,7 +707,7 @@ protected:
 
     void on_delivery(const Event& event) {
         const Slice& slice = event.slice;
-        const Lines words = words_of(slice.messages.bytes());
+        const Lines words = words_of(slice.messages.bytes(), (slice.batch_flags & batch_has_properties) != 0);
         ASSERT_EQ(words.size(), slice.count);
         for (std::uint32_t i = 0; i < slice.count; ++i) {
             const Offset offset = slice.first + i;
@@ -715,7 +717,9 @@ protected:
             EXPECT_TRUE(message.is_visible && !message.is_gone && message.holder == 0) << "offset " << offset;
             EXPECT_EQ(slice.attempt, message.attempt) << "offset " << offset;
             EXPECT_EQ(slice.redelivered, message.was_delivered) << "offset " << offset;
-            if (!message.was_delivered) {
+            if (is_ordered_) {
+                check_order(offset, message);
+            } else if (!message.was_delivered) {
                 EXPECT_GT(offset, newest_fresh_) << "out of order";
                 newest_fresh_ = offset;
             }
@@ -729,6 +733,16 @@ protected:
         EXPECT_LE(peer.delivered.messages, peer.limit.messages);
         reached_["redelivered"] += slice.redelivered ? slice.count : 0;
         reached_["later attempts"] += slice.attempt > 1 ? slice.count : 0;
+    }
+
+    // It is the oldest of its key that is left.
+    void check_order(Offset offset, const DurableModel::Message& message) {
+        for (auto before = model_.messages.begin(); before->first < offset; ++before) {
+            EXPECT_TRUE(before->second.is_gone || key_of(before->second.text) != key_of(message.text))
+                << "offset " << offset << " came before " << before->first << " of its key";
+        }
+        const auto found = model_.messages.upper_bound(offset);
+        reached_["in the order of keys"] += found != model_.messages.end() ? 1 : 0;
     }
 
     void on_receipt(std::uint16_t link, std::uint64_t receipt) {
@@ -769,6 +783,7 @@ protected:
     void trace(std::string line) { trace_.push_back(std::move(line)); }
 
     Prng prng_;
+    const bool is_ordered_;
     std::vector<std::string> trace_;
     ManualClock clock_;
     std::unique_ptr<FakeCommitLog> log_;
@@ -783,6 +798,7 @@ private:
         options.message_size_max = prng_.chance(1, 5) ? prng_.range(10, 40) : 1'000'000;
         options.producer_retention = std::chrono::hours{24 * 365};
         options.sender_window = {prng_.range(1, 200), prng_.range(1, 20'000)};
+        options.is_ordered_by_key = is_ordered_;
         return options;
     }
 
@@ -836,10 +852,13 @@ private:
         return text;
     }
 
+    // It follows from the text.
+    static std::string key_of(const std::string& text) { return std::string(1, static_cast<char>('a' + text.size() % 4)); }
+
     void note_refusable(const std::string& text) {
         const ChannelOptions& options = channel_->options();
-        if (log_->condition() == commit::Condition::full || text.size() > options.message_size_max ||
-            text.size() + 4 > options.bytes_max) {
+        const std::size_t size = text.size() + (is_ordered_ ? encode_properties({.key = key_of(text)}).value().size() + 2 : 0);
+        if (log_->condition() == commit::Condition::full || size > options.message_size_max || size + 4 > options.bytes_max) {
             refusable_[text] = life_;
         }
     }

@@ -1,7 +1,7 @@
 // Durable channels of every kind with every rule (retry, reject, attempts, delay, TTL, priority, order by key, fairness, ids,
 // named subscriptions, retention, compaction) under random operations, with blocks that move to segments and out of memory. At
 // moments when everything is noted the whole of the channel is written down; a crash then leaves an older saved state and the log
-// up to one of these moments, and what a restart makes of that must be what was written down.
+// up to one of these moments, and what a restart makes of that must be what was written down. Whatever is left at the end is given.
 // A failure prints its seed and the operations before it: BATON_MODEL_SEED=n repeats it.
 #include <map>
 #include <memory>
@@ -71,6 +71,7 @@ public:
         for (int life = 0; life < 4 && !failed(); ++life) {
             for (std::uint64_t i = prng_.range(1, 200); i > 0 && !failed(); --i) {
                 step();
+                check_order();
                 pack();
                 if (prng_.chance(1, 6)) {
                     end_turn();
@@ -79,6 +80,9 @@ public:
             if (!failed()) {
                 crash();
             }
+        }
+        if (!failed()) {
+            drain();
         }
         if (failed()) {
             std::string all;
@@ -101,12 +105,12 @@ private:
         options.overflow = prng_.chance(1, 2) ? Overflow::drop_oldest : Overflow::block;
         options.attempts_max = static_cast<std::uint32_t>(prng_.below(4));
         options.quarantines_expired = prng_.chance(1, 2);
-        options.is_ordered_by_key = !is_plain_ && prng_.chance(1, 3);
+        options.is_ordered_by_key = prng_.chance(1, 3);
         options.fair_by = prng_.chance(1, 4) ? "key" : "";
         options.dedupe_window = prng_.chance(1, 2) ? Duration{std::chrono::seconds{10}} : Duration{};
         options.lease = prng_.chance(1, 3) ? milliseconds{500} : milliseconds{30'000};
         options.age_max = prng_.chance(1, 4) ? milliseconds{prng_.range(1'000, 9'000)} : milliseconds{0};
-        has_keys_ = !is_plain_ || (options.kind == Kind::stream && prng_.chance(2, 3));
+        has_keys_ = !is_plain_ || options.is_ordered_by_key || (options.kind == Kind::stream && prng_.chance(2, 3));
         options.is_compacted = options.kind == Kind::stream && prng_.chance(2, 3);
         options.tombstone_age = milliseconds{prng_.range(0, 5'000)};
         if (options.is_compacted && prng_.chance(2, 3)) {
@@ -292,6 +296,9 @@ private:
         } else if (reader == nullptr) {
             return;
         } else if (dice < 4) {
+            for (const auto& entry : reader->entries(MessageState::quarantined, 0, SIZE_MAX - 1)) {
+                retried_.emplace(reader->settings().name, entry.run.first);
+            }
             const std::uint64_t count = retry_all(*reader);
             trace("retry all: " + std::to_string(count));
             reached_["retried by an administrator"] += count;
@@ -358,6 +365,116 @@ private:
         ++reached_["keys checked"];
     }
 
+    // What was sent, by offset.
+    void read_log() {
+        while (heard_ < log_->submitted()) {
+            const auto record = decode_record(log_->record(++heard_).body);
+            ASSERT_TRUE(record);
+            const auto* publish = std::get_if<PublishRecord>(&*record);
+            if (publish == nullptr) {
+                continue;
+            }
+            MessageCursor cursor{publish->messages, publish->header.has_properties()};
+            MessageView view;
+            for (Offset offset = publish->header.base_offset; cursor.next(view); ++offset) {
+                const MessageRules rules = rules_of(view.properties);
+                sent_[offset] = {std::string{as_text(key_of(view.properties))}, rules.delay || rules.not_before};
+            }
+        }
+    }
+
+    std::vector<std::string> reader_names() {
+        std::vector<std::string> names;
+        for (const ReaderState& reader : channel_->state().subscriptions) {
+            names.push_back(reader.settings.name);
+        }
+        if (options_.kind == Kind::queue) {
+            names.emplace_back();
+        }
+        return names;
+    }
+
+    // Of each key one message is with a receiver at most, and none that could be given is older, unless one of the two waited for
+    // a time of its own, or came back from quarantine.
+    void check_order() {
+        if (!options_.is_ordered_by_key) {
+            return;
+        }
+        read_log();
+        for (const std::string& name : reader_names()) {
+            std::map<std::string, Offset> held;
+            std::map<std::string, Offset> oldest;
+            for (const auto& entry : channel_->find_subscription(name)->entries(std::nullopt, 0, SIZE_MAX - 1)) {
+                for (Offset offset = entry.run.first; offset < entry.run.end(); ++offset) {
+                    const Sent& sent = sent_[offset];
+                    if (sent.key.empty()) {
+                        continue;
+                    }
+                    if (entry.state == MessageState::in_flight) {
+                        const auto [other, is_only] = held.emplace(sent.key, offset);
+                        EXPECT_TRUE(is_only) << other->second << " and " << offset << " of key " << sent.key << " are both given";
+                    }
+                    const bool has_order = !sent.is_delayed && !retried_.contains({name, offset});
+                    if (has_order && (entry.state == MessageState::in_flight || entry.state == MessageState::ready)) {
+                        oldest.emplace(sent.key, offset);
+                    }
+                }
+            }
+            for (const auto& [key, offset] : held) {
+                const auto before = oldest.find(key);
+                const bool has_order = !sent_[offset].is_delayed && !retried_.contains({name, offset});
+                EXPECT_TRUE(!has_order || before->second == offset)
+                    << offset << " was given before " << before->second << " of key " << key;
+                ++reached_["order checked"];
+            }
+        }
+    }
+
+    // Nothing is left to wait for what does not come.
+    void drain() {
+        trace("drain");
+        for (const std::string& name : reader_names()) {
+            ReceiverRequest request;
+            request.subscription = name;
+            request.filter = filter_of(name);
+            const std::uint16_t link = ++last_link_;
+            ASSERT_FALSE(channel_->attach_receiver(link_of(link), request));
+            receivers_.push_back(link);
+        }
+        for (const std::uint16_t link : receivers_) {
+            channel_->set_credit(link_of(link), plenty);
+        }
+        std::uint64_t left = 1;
+        for (int round = 0; round < 2'000 && left > 0 && !failed(); ++round) {
+            clock_.advance(milliseconds{100});
+            channel_->tick();
+            prng_.chance(1, 4) ? static_cast<void>(channel_->evict(prng_.range(1, 1'000), {})) : void();
+            prng_.chance(1, 4) ? move_blocks() : void();
+            for (const auto& ref : channel_->take_wanted_blocks(prng_.range(1, 2'000))) {
+                channel_->on_block_read(ref, store_.read(ref));
+            }
+            end_turn();
+            check_order();
+            left = settle_all();
+        }
+        EXPECT_EQ(left, 0U) << "it is never given";
+        ++reached_["drained"];
+    }
+
+    // What receivers hold is done. How many messages are left.
+    std::uint64_t settle_all() {
+        std::uint64_t left = 0;
+        for (const std::string& name : reader_names()) {
+            Subscription* reader = channel_->find_subscription(name);
+            for (const auto& entry : reader->entries(MessageState::in_flight, 0, SIZE_MAX - 1)) {
+                const SettleRange range{entry.run.first, entry.run.count, entry.run.attempt, Outcome::done};
+                entry.receiver != nullptr ? channel_->settle(entry.receiver->address, {&range, 1}, 0) : void();
+            }
+            left += reader->ready() + reader->delayed() + reader->in_flight();
+        }
+        return left;
+    }
+
     // What server/runtime/segment_compactor.cpp does.
     void copy_block() {
         std::vector<std::pair<storage::BlockRef, std::uint64_t>> blocks;
@@ -387,20 +504,12 @@ private:
     }
 
     void count_on_the_disk() {
-        const ChannelState state = channel_->state();
-        std::vector<std::string> names;
-        for (const ReaderState& reader : state.subscriptions) {
-            names.push_back(reader.settings.name);
-        }
-        options_.kind == Kind::queue ? names.emplace_back() : names.emplace_back("none");
-        for (const std::string& name : names) {
+        for (const std::string& name : reader_names()) {
             const Subscription* reader = channel_->find_subscription(name);
-            if (reader == nullptr) {
-                continue;
-            }
             for (const auto& entry : reader->entries(std::nullopt, 0, SIZE_MAX - 1)) {
                 const bool is_there = entry.run.batch->is_resident;
                 reached_["delayed on the disk"] += !is_there && entry.state == MessageState::delayed ? 1 : 0;
+                reached_["of ordered channels on the disk"] += !is_there && options_.is_ordered_by_key ? 1 : 0;
                 reached_["late"] += !is_there && entry.state == MessageState::ready && !entry.run.is_kept ? 1 : 0;
             }
         }
@@ -783,6 +892,7 @@ private:
         held_.clear();
         saved_.clear();
         saving_.reset();
+        heard_ = 0;
         saved_index_ = 0;
         first_ = 1;
         snapshots_.clear();
@@ -807,6 +917,13 @@ private:
     std::uint16_t last_link_ = 10;
     std::uint64_t sequence_ = 0, published_ = 0;
     std::map<std::string, std::pair<Offset, bool>> newest_;  // By key: its offset, and whether it is a tombstone.
+    struct Sent {
+        std::string key;
+        bool is_delayed = false;
+    };
+    std::map<Offset, Sent> sent_;
+    commit::Index heard_ = 0;
+    std::set<std::pair<std::string, Offset>> retried_;  // Out of quarantine: names of readers and offsets.
     std::vector<std::byte> saved_;
     commit::Index saved_index_ = 0, first_ = 1;
     struct Saving {
