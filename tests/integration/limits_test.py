@@ -461,6 +461,63 @@ class MemoryTest(BrokerTest):
         self.assertEqual([b"%d.%d" % divmod(offset - 1, count) for offset in sorted(got)],
                          [got[offset].rstrip(b".") for offset in sorted(got)])
 
+    def test_an_ordered_channel_is_larger_than_memory(self):
+        """What waits behind busy keys is in segments: senders and other keys go on, and each key keeps its order."""
+        settings = {"limits_memory_max": "24m", "limits_message_size_max": "1m", "data_dir": self.data_dir()}
+        server = self.broker(shards=self.shards, **settings)
+        sender, holder, receiver = self.peer(server), self.peer(server), self.peer(server)
+        rounds, count, size, keys = 104, 100, 10_000, 8
+        self.assertTrue(sender.admin("channel.create", b"q", storage="durable", ordered_by_key=True)["created"])
+        holder.attach_receiver(1, b"q", credit=(1, 1 << 40))
+        self.assertEqual([], sender.publish_on(1_000, b"q", [b"0.held"], wire.key(b"0")))
+        self.assertEqual(b"0.held", holder.deliveries(1, 1)[0].body)
+        receiver.attach_receiver(1, b"q", credit=(50, 1 << 40))  # It gets one of each other key, and wants more.
+        for number in range(rounds):
+            bodies = [(b"%d.%d.%d" % (number % keys, number, index)).ljust(size, b".") for index in range(count)]
+            self.assertEqual([], sender.publish_on(number + 1, b"q", bodies, wire.key(b"%d" % (number % keys))))
+        shown = sender.show(b"q")
+        self.assertEqual((rounds * count + 1, keys), (shown["ready"] + shown["in_flight"], shown["in_flight"]))
+        eventually(lambda: sender.show(b"q")["resident_bytes"] < 12 * MIB, "it leaves memory")
+        self.assertLess(sender.admin("broker.show")["memory_used"], 24 * MIB)
+        newest = {}
+        self.receive_in_order(server, receiver, newest, 2_000)
+        self.assertEqual({b"%d" % key for key in range(1, keys)}, set(newest), "one of them is busy")
+        server.kill()
+
+        server = self.broker(shards=self.shards, **settings)
+        peer, receiver = self.peer(server), self.peer(server)
+        print(f"\n{server.memory() / MIB:.1f} MiB resident after a restart")
+        if "BATON_TEST_INSTRUMENTED" not in os.environ:
+            self.assertLess(server.memory(), 64 * MIB)
+        self.assertEqual(rounds * count + 1 - 2_000, peer.show(b"q")["ready"])
+        self.assertEqual([], peer.publish_on(1, b"q", [b"9.new"], wire.key(b"9")))
+        receiver.attach_receiver(1, b"q", credit=(50, 1 << 40))
+        self.receive_in_order(server, receiver, newest, rounds * count + 2 - 2_000)
+        self.assertEqual(0, peer.show(b"q")["stored"])
+
+    def receive_in_order(self, server, receiver, newest, count):
+        """So many messages, each behind the `newest` of its key. They are settled for good."""
+        used, resident = 0, 0
+        messages = []
+        for number in range(1, count + 1):
+            if not messages:
+                messages = receiver.deliveries(1, 1)
+            message = messages.pop(0)
+            key = message.body.split(b".")[0]
+            self.assertLess(newest.get(key, 0), message.offset, "of its key")
+            self.assertEqual(1, message.attempt)
+            newest[key] = message.offset
+            receiver.settle(1, message.offset, receipt=count if number == count else 0)
+            receiver.give_credit(1, number + 50)
+            if number % 100 == 0:
+                used = max(used, receiver.admin("broker.show")["memory_used"])
+                resident = max(resident, server.memory())
+        self.assertEqual([], receiver.settled(1, count))
+        print(f"\n{count} messages in order: at most {used / MIB:.1f} MiB of 24 in use, {resident / MIB:.1f} MiB resident")
+        self.assertLess(used, 24 * MIB)
+        if "BATON_TEST_INSTRUMENTED" not in os.environ:
+            self.assertLess(resident, 64 * MIB)
+
     def receive_in_time(self, server, receiver, expected):
         """All of these, none before its time; memory stays within its bounds."""
         got, used, resident, late = set(), 0, 0, 0

@@ -123,6 +123,11 @@ def encode_batch(bodies, properties=None):
     return BATCH.pack(len(bodies), 0 if properties is None else 1, 0, 0, 0, 0, len(region)) + region
 
 
+def key(text):
+    """Properties of a message with a key."""
+    return struct.pack("<BH", 1, len(text)) + text
+
+
 def delay(us):
     """Properties of a message that waits for so many microseconds."""
     return struct.pack("<BHQ", 4, 8, us)
