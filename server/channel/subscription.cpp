@@ -388,10 +388,11 @@ void Subscription::dispatch(StepBudget& budget) {
     if (!look_ahead(budget.messages) || !admit_late(budget.messages)) {
         return;
     }
+    const Offset before = cursor().offset();
     if (expire_old(budget.messages) || !absorb_before_giving(budget.messages)) {
+        cursor().offset() != before ? note_change() : void();
         return wake();
     }
-    const Offset before = cursor().offset();
     const MonotonicTime now = context_.clock.now();
     do {
         absorb(budget.messages);
