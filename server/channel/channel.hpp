@@ -478,6 +478,10 @@ private:
     [[nodiscard]] std::error_code check_request(const ReceiverRequest& request) const;
     [[nodiscard]] Offset offset_of(const StartPosition& from) const noexcept;
     [[nodiscard]] std::uint64_t make_room(std::uint64_t messages, std::uint64_t bytes) override;
+    [[nodiscard]] bool can_drop() const noexcept;
+    [[nodiscard]] std::optional<Run> oldest_ready() const;
+    bool recount(StoredBatch& batch);
+    void keep_backlog_limit(Subscription& reader, std::vector<Subscription*>& too_slow);
 
     // Durable channels.
     [[nodiscard]] bool install_contents(const ChannelImage& image, const BlockReader& read);

@@ -181,8 +181,8 @@ void fill(PlannedBlock& block, Offset end, const StoredBatch& behind) {
 }
 
 // Without what was removed, unless somebody still holds something of a batch that is given up.
-void add_to(PlannedBlock& block, StoredBatch& batch, const MessageLog& log) {
-    if (batch.removed == 0 || batch.is_trimmed) {
+void add_to(PlannedBlock& block, StoredBatch& batch, const MessageLog& log, bool is_stream) {
+    if (!is_stream || batch.removed == 0 || batch.is_trimmed) {
         auto [header, messages] = batch.whole();
         baton::encode(header, block.headers.emplace_back());
         block.messages.push_back(std::move(messages));
@@ -261,7 +261,7 @@ RelocationPlan Channel::begin_relocation(commit::Index below, std::optional<Keep
         if (options_->kind != Kind::stream && block.end < batch->base) {
             fill(block, batch->base, *batch);
         }
-        add_to(block, *batch, log_);
+        add_to(block, *batch, log_, options_->kind == Kind::stream);
         block.end = batch->end();
         block_bytes += bytes;
         plan.bytes += batch_header_size + batch->messages.size();
@@ -317,7 +317,7 @@ bool Channel::wants_blocks(std::uint64_t ahead_bytes, bool is_memory_short) cons
     const auto is_missing = [&](const LogCursor& cursor) { return !log_.missing_ahead(cursor, ahead_bytes).empty(); };
     return (compaction_ && compaction_->cursor() != nullptr && is_missing(*compaction_->cursor())) ||
            std::ranges::any_of(readers_, [&](const auto& reader) {
-               return (reader->wants_messages() && is_missing(reader->cursor())) ||
+               return ((reader->wants_messages() || reader->has_backlog_to_read()) && is_missing(reader->cursor())) ||
                       (reader->wants_awaited() &&
                        !reader->awaited_blocks(ahead_bytes, awaited_blocks_max, is_memory_short).empty());
            });
@@ -338,7 +338,7 @@ std::vector<commit::BlockRef> Channel::take_wanted_blocks(std::uint64_t ahead_by
         if (reader->wants_awaited()) {
             take(reader->awaited_blocks(ahead_bytes, awaited_blocks_max, is_memory_short));
         }
-        if (reader->wants_messages()) {
+        if (reader->wants_messages() || reader->has_backlog_to_read()) {
             take(log_.missing_ahead(reader->cursor(), ahead_bytes));
         }
     }

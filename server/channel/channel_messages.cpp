@@ -136,14 +136,22 @@ void Channel::fan_out(std::uint64_t& messages) {
         if (!reader.look_ahead(messages)) {
             break;
         }
-        ++fan_out_next_;
-        if (reader.is_over_backlog()) {
-            reader.keep_backlog_limit();
-            reader.settings().overflow == Overflow::disconnect ? too_slow.push_back(&reader) : void();
+        const bool is_looked_at = reader.look_at_backlog(messages);
+        keep_backlog_limit(reader, too_slow);
+        if (!is_looked_at) {
+            break;
         }
+        ++fan_out_next_;
     }
     for (Subscription* reader : too_slow) {
         cut_off(*reader);
+    }
+}
+
+void Channel::keep_backlog_limit(Subscription& reader, std::vector<Subscription*>& too_slow) {
+    if (reader.is_over_backlog()) {
+        reader.keep_backlog_limit();
+        reader.settings().overflow == Overflow::disconnect ? too_slow.push_back(&reader) : void();
     }
 }
 
@@ -402,15 +410,20 @@ void Channel::tick_due(std::uint64_t& messages) {
     const MonotonicTime now = clock_.now();
     std::uint64_t part = std::min(messages, due_messages_per_step);
     messages -= part;
+    std::vector<Subscription*> too_slow;
     for (std::size_t left = due_per_step; left > 0 && part > 0; --left) {
         Subscription* reader = turns_.take_due(now);
         if (reader == nullptr) {
             break;
         }
         reader->tick(part);
+        keep_backlog_limit(*reader, too_slow);
     }
     has_due_ = part == 0;
     messages += part;
+    for (Subscription* reader : too_slow) {
+        cut_off(*reader);
+    }
 }
 
 void Channel::pack_remnants(const MessageLog::RemnantLimits& limits) {
@@ -480,25 +493,77 @@ std::uint64_t Channel::trim_oldest() {
     return messages;
 }
 
+// The oldest messages of the channel go, for each reader that has not been given them: below an offset all, and no more than are
+// in the way. Not of a subscription because of another one that is slower: its older ones are in nobody's way.
 std::uint64_t Channel::make_room(std::uint64_t messages, std::uint64_t bytes) {
     const std::uint64_t before = log_.messages();
     std::uint64_t all = UINT64_MAX;
     forget_leaving(all);  // That is room, too.
-    std::uint64_t dropped = before - log_.messages();
-    while (log_.messages() + messages > options_->messages_max || log_.bytes() + bytes > options_->bytes_max) {
-        std::uint64_t step = 0;
-        const std::uint64_t excess = log_.messages() + messages > options_->messages_max
-                                         ? log_.messages() + messages - options_->messages_max
-                                         : 1;
-        for (const auto& reader : readers_) {
-            step += reader->drop_oldest(excess);
+    if (log_.has_ruled()) {
+        give_ruled(log_.take_ruled());  // They came a moment ago.
+    }
+    for (const auto& reader : readers_) {
+        reader->look_before_drop();
+    }
+    const auto missing = [&]() -> std::uint64_t {
+        if (log_.messages() + messages > options_->messages_max) {
+            return log_.messages() + messages - options_->messages_max;
         }
-        if (step == 0) {
+        return log_.bytes() + bytes > options_->bytes_max ? 1 : 0;
+    };
+    if (log_.front() != nullptr) {
+        recount(*log_.front());
+    }
+    for (std::uint64_t count = missing(); count > 0 && can_drop(); count = missing()) {
+        const auto oldest = oldest_ready();
+        if (!oldest) {
             break;
         }
-        dropped += step;
+        StoredBatch& batch = *oldest->batch;
+        if (recount(batch)) {
+            continue;
+        }
+        const Offset end = std::min(oldest->first + count, batch.end());
+        MessageLog::pin(batch);
+        for (const auto& reader : readers_) {
+            reader->drop_before(end);
+        }
+        log_.unpin(batch) ? static_cast<void>(recount(batch)) : void();
     }
-    return dropped;
+    return before - std::min(before, log_.messages());
+}
+
+// Something is stored that nobody has in hand: where a receiver of one subscription has all of it, the others keep theirs.
+bool Channel::can_drop() const noexcept {
+    return std::ranges::all_of(readers_, [this](const auto& reader) {
+        return reader->in_flight() + reader->delayed() + reader->quarantined() < log_.messages();
+    });
+}
+
+std::optional<Run> Channel::oldest_ready() const {
+    std::optional<Run> oldest;
+    for (const auto& reader : readers_) {
+        const auto run = reader->oldest_ready();
+        oldest = run && (!oldest || run->first < oldest->first) ? run : oldest;
+    }
+    return oldest;
+}
+
+bool Channel::recount(StoredBatch& batch) {
+    if (batch.is_exact || batch.count == 1) {
+        return false;
+    }
+    std::vector<Run> held;
+    if (batch.held > 0 && batch.is_resident) {
+        visit_holders([&](const Subscription& reader) { reader.add_held(batch, held); });
+    } else if (batch.held > 0) {
+        std::vector<Run*> runs;
+        runs_at_rest()(batch.base, batch.end(), runs);
+        for (const Run* run : runs) {
+            run->batch == &batch ? held.push_back(*run) : void();
+        }
+    }
+    return log_.recount(batch, held);
 }
 
 // --- What follows from a change --------------------------------------------------------------------------------------

@@ -96,7 +96,7 @@ bool visit_stored(const MessageLog& log, const Run& run, Offset from, const Visi
     if (run.batch->is_resident) {
         return visit_run({.run = run, .due{}, .note{}}, from, visitor);
     }
-    return !read || visit_block(read(run.batch->block->ref), log, from, visitor);
+    return !read || visit_block(read(run.batch->block->ref), log, std::max(from, run.first), visitor);
 }
 
 // Messages of one reader: those in their place in the log, and the others, in the order of offsets.
@@ -145,7 +145,7 @@ void Channel::peek(const Subscription* reader, std::optional<MessageState> state
     if (state && *state != MessageState::ready) {
         return;
     }
-    // Of a block at rest not all is left.
+    // Of a block at rest, or of which some was dropped, not all is left.
     const Visitor wanted_only = [&](const PeekedMessage& peeked) {
         const bool is_wanted = std::ranges::any_of(readers_, [&](const auto& one) {
             const bool is_ahead = peeked.offset >= one->cursor().offset();
@@ -163,7 +163,8 @@ void Channel::peek(const Subscription* reader, std::optional<MessageState> state
             .batch = const_cast<StoredBatch*>(batch), .first = batch->base, .count = batch->count, .bytes = batch->size};
         const bool has_holes = batch->is_resident && (batch->removed > 0 || batch->pieces);
         for (const Run& run : has_holes ? log_.live_runs(*whole.batch) : std::vector<Run>{whole}) {
-            const bool is_part = batch->held > 0 && !batch->is_resident;
+            const bool is_begun = batch->cursors > 0 && options_->kind != Kind::stream;
+            const bool is_part = (batch->held > 0 || is_begun) && !batch->is_resident;
             if (run.end() > from && !visit_stored(log_, run, from, is_part ? wanted_only : visitor, read)) {
                 return;
             }

@@ -138,6 +138,8 @@ std::error_code Channel::subscribe(const SubscriptionSettings& settings, const S
         if (journal_ != nullptr) {
             journal_->subscribed(wanted, reader->cursor().offset());
         }
+        std::uint64_t at_once = StepBudget::messages_at_once;
+        static_cast<void>(reader->look_at_backlog(at_once));
         reader->keep_backlog_limit();
     }
     room_changed();

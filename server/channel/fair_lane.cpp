@@ -1,6 +1,7 @@
 #include "server/channel/fair_lane.hpp"
 
 #include <algorithm>
+#include <iterator>
 
 namespace baton::channel {
 
@@ -64,6 +65,14 @@ std::optional<Run> FairLane::take_before(Offset end) {
         }
     }
     return std::nullopt;
+}
+
+Offset FairLane::newest() const noexcept {
+    Offset newest = 0;
+    for (const auto& tenant : tenants_) {
+        newest = std::max(newest, std::prev(tenant.second.messages.runs().end())->second.end() - 1);
+    }
+    return newest;
 }
 
 void FairLane::add_runs(RunMerge& merge) const {

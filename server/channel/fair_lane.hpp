@@ -30,6 +30,8 @@ public:
     [[nodiscard]] std::optional<Run> take_before(Offset end);
 
     [[nodiscard]] bool empty() const noexcept { return turn_.empty(); }
+    /// The highest offset; 0 if empty. Looks at each tenant.
+    [[nodiscard]] Offset newest() const noexcept;
     /// Of each tenant.
     void add_runs(RunMerge& merge) const;
     [[nodiscard]] bool has(std::uint64_t tenant, Offset offset) const noexcept {

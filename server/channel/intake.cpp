@@ -218,13 +218,22 @@ bool Intake::admit(Pending& pending) noexcept {
             pending.count = 0;
         } else if (limits_.overflow == Overflow::drop_newest) {
             drop_or_refuse(pending, counters_.dropped);
-        } else if (limits_.overflow != Overflow::drop_oldest ||
-                   room_maker_.make_room(std::min<std::uint64_t>(wanted.count, limits_.messages_max),
-                                         std::min<std::uint64_t>(wanted.bytes, limits_.bytes_max)) == 0) {
+        } else if (limits_.overflow != Overflow::drop_oldest || !make_room(pending, wanted)) {
             return false;
         }
     }
     return true;
+}
+
+// For all of them, up to the first one that is too large.
+bool Intake::make_room(const Pending& pending, Cut wanted) {
+    const std::uint64_t message_bytes = message_bytes_max(pending);
+    if (wanted.bytes > message_bytes) {
+        wanted = cut_front(pending.messages.bytes().first(wanted.bytes),
+                           {.count = wanted.count, .bytes = UINT64_MAX, .message_bytes = message_bytes});
+    }
+    return room_maker_.make_room(std::min<std::uint64_t>(wanted.count, limits_.messages_max),
+                                 std::min<std::uint64_t>(wanted.bytes, limits_.bytes_max)) > 0;
 }
 
 // What is larger than the channel allows is refused whether or not the others would be stored. Those at the front are

@@ -38,7 +38,8 @@ public:
     RoomMaker(const RoomMaker&) = delete;
     RoomMaker& operator=(const RoomMaker&) = delete;
     virtual ~RoomMaker() = default;
-    /// Drops the oldest messages that nobody holds until so many messages and bytes have room; returns how many it dropped.
+    /// Drops the oldest messages that nobody holds until so many messages and bytes have room, and no more; returns for how many
+    /// messages there is room now that had none.
     [[nodiscard]] virtual std::uint64_t make_room(std::uint64_t messages, std::uint64_t bytes) = 0;
 };
 
@@ -109,6 +110,7 @@ private:
     [[nodiscard]] Cut fitting(const Pending& pending, Cut wanted) const noexcept;
     [[nodiscard]] Cut part_of_stream(const Pending& pending, Cut wanted) const noexcept;
     [[nodiscard]] Cut new_front(const Pending& pending) const;
+    [[nodiscard]] bool make_room(const Pending& pending, Cut wanted);
     void drop_duplicates(Pending& pending);
     void drop_or_refuse(Pending& pending, std::uint64_t& counter) noexcept;
     void remember_ids(Bytes region);

@@ -35,6 +35,8 @@ public:
     /// Everything that waits; the active ones stay active.
     [[nodiscard]] std::vector<Run> take_all();
 
+    /// The last one that waits; 0: none does.
+    [[nodiscard]] Offset newest() const noexcept { return waiting_.empty() ? 0 : waiting_.rbegin()->first; }
     [[nodiscard]] std::uint64_t messages() const noexcept { return waiting_.size(); }
     [[nodiscard]] std::size_t keys() const noexcept { return keys_.size(); }
     [[nodiscard]] bool is_waiting(Offset offset) const noexcept { return waiting_.contains(offset); }

@@ -156,7 +156,7 @@ Offset MessageLog::last_kept() const noexcept {
 
 std::vector<Run> MessageLog::live_runs(StoredBatch& batch) const {
     std::vector<Run> runs;
-    if (batch.pieces && batch.removed == 0) {
+    if (batch.pieces && (batch.removed == 0 || keep_ == Keep::until_settled)) {
         for (const BatchPiece& piece : *batch.pieces) {
             runs.push_back({.batch = &batch,
                             .first = batch.base + piece.index,

@@ -530,13 +530,37 @@ void MessageLog::forget(const Run& run) noexcept {
     if (batch->remaining == 0) {
         if (!batch->is_exact && !batch->is_trimmed) {
             messages_ -= batch->live();
-            bytes_ -= batch->size;
+            bytes_ -= batch->size - batch->removed_bytes;
         }
         unlink(batch);
         release(batch);
     } else if (is_halved(before, batch->remaining)) {
         note_remnant(*batch);
     }
+}
+
+// Of a block behind all readers, with gaps, no more is known than that something is left.
+bool MessageLog::recount(StoredBatch& batch, const std::vector<Run>& held) {
+    const bool is_behind_all = !batch.is_resident && batch.remaining == batch.held;
+    if (keep_ == Keep::until_trimmed || batch.is_exact || is_behind_all || batch.end() > visible_end_) {
+        return false;
+    }
+    std::uint32_t messages = 0;
+    std::uint32_t bytes = 0;
+    for (const Run& run : wanted_of(batch, [&](const StoredBatch&, std::vector<Run>& runs) { runs = held; })) {
+        messages += run.count;
+        bytes += run.bytes;
+    }
+    if (batch.count - messages <= batch.removed) {
+        return false;
+    }
+    bytes = batch.is_resident ? bytes : batch.size / batch.count * messages;
+    const std::uint32_t removed_bytes = batch.size - std::min(bytes, batch.size);
+    messages_ -= batch.count - messages - batch.removed;
+    bytes_ = bytes_ + batch.removed_bytes - removed_bytes;
+    batch.removed = batch.count - messages;
+    batch.removed_bytes = removed_bytes;
+    return true;
 }
 
 std::uint64_t MessageLog::purge_fresh(LogCursor& cursor) noexcept {

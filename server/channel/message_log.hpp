@@ -167,6 +167,9 @@ public:
 
     /// The reader wants these messages no more. The run is dead afterwards, its batch may be gone.
     void forget(const Run& run) noexcept;
+    /// What nobody wants any more of a visible batch that counts as a whole does not count from now on. `held`: what readers hold
+    /// of it, in no order. True: that was something.
+    bool recount(StoredBatch& batch, const std::vector<Run>& held);
     /// Forgets all that is fresh for this reader and returns how many.
     std::uint64_t purge_fresh(LogCursor& cursor) noexcept;
 
@@ -240,7 +243,7 @@ public:
     [[nodiscard]] bool has_remnants_to_pack() const noexcept { return new_remnants_ > 0 || remnants_ > remnants_per_step; }
     static constexpr std::size_t remnants_per_step = 1024;
 
-    /// Stored; of batches with several readers all or none.
+    /// Stored; of batches with several readers all or none, or what was left when they were counted again.
     [[nodiscard]] std::uint64_t messages() const noexcept { return messages_; }
     [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
     /// Of batches that are in memory, as far as they are.
@@ -382,6 +385,14 @@ private:
     };
     [[nodiscard]] std::optional<std::vector<BlockEntry>> entries_of(const commit::BlockRef& ref, const Payload& body) const;
     [[nodiscard]] static bool count_runs(std::vector<BlockEntry>& entries, const std::vector<Run*>& runs) noexcept;
+    struct Begun {
+        std::vector<Offset> offsets;  // Where they go on,
+        Offset from = UINT64_MAX;     // and the first of them.
+        std::uint64_t messages = 0;   // What each of them wants, together,
+        std::uint64_t bytes = 0;      // about.
+    };
+    [[nodiscard]] Begun begun_of(const StoredBatch& stand_in) const;
+    [[nodiscard]] static Cut add_begun(const Begun& begun, std::uint64_t wanted, StoredBatch& batch) noexcept;
     StoredBatch& add_restored(BlockEntry& entry, StoredBatch& stand_in, std::uint64_t wanted) noexcept;
     void enter_restored(StoredBatch& stand_in, StoredBatch& first) noexcept;
 

@@ -228,6 +228,7 @@ std::uint64_t MessageLog::evict(StoredBlock& block, const RunsAtRest& runs) noex
         first->resting += next->resting;
         first->count += next->count;
         first->size += next->size;
+        first->removed += keep_ == Keep::until_settled ? next->removed : 0;
         first->removed_bytes += next->removed_bytes;
         bytes += next->messages.size();
         first->accepted = next->accepted;
@@ -248,8 +249,9 @@ std::uint64_t MessageLog::evict(StoredBlock& block, const RunsAtRest& runs) noex
         cover_block(*first);
     } else if (first->remaining == first->held) {
         first->base = block.ref.first;
-        first->removed = static_cast<std::uint32_t>(block.ref.end - block.ref.first) - first->count;
-        first->count += first->removed;
+        const std::uint32_t gaps = static_cast<std::uint32_t>(block.ref.end - block.ref.first) - first->count;
+        first->removed += gaps;
+        first->count += gaps;
     }
     BATON_ASSERT(first->end() == block.ref.end && block.batches == 1);
     first->time = block.time;  // It is as old as its newest message.
@@ -271,7 +273,8 @@ std::uint64_t MessageLog::evict(StoredBlock& block, const RunsAtRest& runs) noex
 std::vector<StoredBlock*> MessageLog::missing_ahead(const LogCursor& cursor, std::uint64_t bytes) const {
     std::vector<StoredBlock*> missing;
     const Offset end = offset_ahead(cursor.offset_, bytes);
-    for (auto at = evicted_.lower_bound(cursor.offset_); at != evicted_.end(); ++at) {
+    const bool is_in_one = cursor.batch_ != nullptr && !cursor.batch_->is_resident;
+    for (auto at = evicted_.lower_bound(is_in_one ? cursor.batch_->base : cursor.offset_); at != evicted_.end(); ++at) {
         StoredBatch* batch = at->second;
         if (batch->base >= end && batch->base > cursor.offset_) {
             break;
@@ -335,9 +338,11 @@ bool MessageLog::restore_block(const commit::BlockRef& ref, const Payload& body,
         return false;
     }
     const bool is_stream = keep_ == Keep::until_trimmed;
-    const std::uint64_t wanted = (stand_in->remaining - stand_in->held) / stand_in->count;  // By so many readers, all of it.
+    const Begun begun = begun_of(*stand_in);
+    // By so many readers, all of it.
+    const std::uint64_t wanted = (stand_in->remaining - stand_in->held - begun.messages) / stand_in->count;
     const bool is_counted_by_run = stand_in->is_exact && wanted == 0;
-    std::uint64_t before = is_counted_by_run ? 0 : stand_in->size - stand_in->removed_bytes;
+    std::uint64_t before = is_counted_by_run ? begun.bytes : stand_in->size - stand_in->removed_bytes;
     for (const Run* run : runs) {
         before += is_counted_by_run ? run->bytes : 0;
     }
@@ -348,10 +353,12 @@ bool MessageLog::restore_block(const commit::BlockRef& ref, const Payload& body,
     StoredBatch* first = nullptr;
     auto run = runs.begin();
     for (BlockEntry& entry : *entries) {
-        if (!is_stream && wanted == 0 && entry.runs == 0) {
+        const Offset entry_end = entry.header.base_offset + entry.header.count;
+        if (!is_stream && wanted == 0 && entry.runs == 0 && entry_end <= begun.from) {
             continue;  // All of it is settled.
         }
         StoredBatch& batch = add_restored(entry, *stand_in, wanted);
+        const Cut rest = add_begun(begun, wanted, batch);
         if (++unmarked == batches_per_mark) {
             mark(batch);
             unmarked = 0;
@@ -359,8 +366,8 @@ bool MessageLog::restore_block(const commit::BlockRef& ref, const Payload& body,
         first = first != nullptr ? first : &batch;
         const std::uint64_t held_bytes = bring_back({run, run + static_cast<std::ptrdiff_t>(entry.runs)}, batch);
         run += static_cast<std::ptrdiff_t>(entry.runs);
-        messages += is_counted_by_run ? batch.held : batch.live();
-        live_bytes += is_counted_by_run ? held_bytes : batch.size - batch.removed_bytes;
+        messages += is_counted_by_run ? batch.held + rest.count : batch.live();
+        live_bytes += is_counted_by_run ? held_bytes + rest.bytes : batch.size - batch.removed_bytes;
         dead_bytes -= is_stream ? batch_header_size + batch.size - batch.removed_bytes : 0;
     }
     BATON_ASSERT(uncommitted_ != stand_in);
@@ -377,11 +384,43 @@ bool MessageLog::restore_block(const commit::BlockRef& ref, const Payload& body,
     resident_blocks_.emplace(ref.first, block);
     // After a restart the size of a block's messages is only estimated.
     bytes_ = bytes_ - before + live_bytes;
-    messages_ = messages_ - (is_counted_by_run ? stand_in->held : stand_in->live()) + messages;
+    messages_ = messages_ - (is_counted_by_run ? stand_in->remaining : stand_in->live()) + messages;
     enter_restored(*stand_in, *first);
     forget_removed_before_kept();
     release(stand_in);
     return true;
+}
+
+// Readers for whom the first messages of a block were dropped while it was on the disk.
+MessageLog::Begun MessageLog::begun_of(const StoredBatch& stand_in) const {
+    Begun begun;
+    for (const LogCursor* cursor : cursors_) {
+        if (stand_in.cursors > 0 && cursor->batch_ == &stand_in && cursor->index_ > 0) {
+            begun.offsets.push_back(cursor->offset_);
+            begun.from = std::min(begun.from, cursor->offset_);
+            begun.messages += stand_in.end() - cursor->offset_;
+            begun.bytes += stand_in.size - cursor->position_;
+        }
+    }
+    return begun;
+}
+
+// What those readers want of it. Of the one for whom most is left: how much that is.
+Cut MessageLog::add_begun(const Begun& begun, std::uint64_t wanted, StoredBatch& batch) noexcept {
+    for (const Offset offset : begun.offsets) {
+        batch.remaining += batch.end() - std::clamp(offset, batch.base, batch.end());
+    }
+    if (begun.from <= batch.base) {
+        return {batch.count, batch.size};
+    }
+    const auto gone = static_cast<std::uint32_t>(std::min(begun.from, batch.end()) - batch.base);
+    const std::uint32_t gone_bytes =
+        gone == batch.count ? batch.size : cut_count(batch.messages.bytes(), gone).bytes;
+    if (!batch.is_exact && wanted == 0 && batch.held == 0 && gone < batch.count) {
+        batch.removed = gone;
+        batch.removed_bytes = gone_bytes;
+    }
+    return {batch.count - gone, batch.size - gone_bytes};
 }
 
 // Nothing: the body is not what it should be.
@@ -467,9 +506,12 @@ void MessageLog::enter_restored(StoredBatch& stand_in, StoredBatch& first) noexc
     for (LogCursor* cursor : cursors_) {
         if (cursor->batch_ == &stand_in) {
             const Offset from = cursor->offset_;
+            const bool has_begun = std::exchange(cursor->index_, 0) > 0;
+            cursor->position_ = 0;
             cursor->batch_ = &first;
             cursor->offset_ = first.base;
             count_passed(*cursor, from);
+            has_begun ? advance_to(*cursor, from) : void();
             if (cursor->begin_ > cursor->offset_) {
                 advance_to(*cursor, cursor->begin_);
             }

@@ -1,6 +1,7 @@
 #include "server/channel/ready_messages.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "common/base/assert.hpp"
@@ -186,12 +187,30 @@ std::optional<Run> ReadyMessages::take_at(Offset offset) {
     return take_from_sets([offset](auto& set) { return set.take_at(offset); });
 }
 
-std::optional<Run> ReadyMessages::take_oldest(std::uint64_t limit) {
-    std::optional<Offset> oldest;
+std::optional<Run> ReadyMessages::oldest() const {
+    std::optional<Run> oldest;
+    const auto offer = [&](const Run& run) {
+        oldest = !oldest || run.first < oldest->first ? std::optional{run} : oldest;
+    };
+    const auto offer_first = [&](const ReadySet& set) { set.empty() ? void() : offer(set.head()); };
+    offer_first(plain_);
+    offer_first(awaited_->in_place);
+    offer_first(awaited_->late);
+    offer_first(awaited_->unseen);
+    for (const auto& lane : high_) {
+        offer_first(lane.second);
+    }
+    for (const Run& run : fair_.empty() ? std::vector<Run>{} : runs(0, 1)) {
+        offer(run);
+    }
+    log_.fresh(cursor_) > 0 ? offer(log_.fresh_head(cursor_)) : void();
+    return oldest;
+}
+
+Offset ReadyMessages::newest_taken() const {
+    Offset newest = 0;
     const auto offer = [&](const ReadySet& set) {
-        if (!set.empty()) {
-            oldest = std::min(oldest.value_or(set.head().first), set.head().first);
-        }
+        newest = set.empty() ? newest : std::max(newest, std::prev(set.runs().end())->second.end() - 1);
     };
     offer(plain_);
     offer(awaited_->in_place);
@@ -200,17 +219,10 @@ std::optional<Run> ReadyMessages::take_oldest(std::uint64_t limit) {
     for (const auto& lane : high_) {
         offer(lane.second);
     }
-    for (const Run& run : fair_.empty() ? std::vector<Run>{} : runs(0, 1)) {
-        oldest = std::min(oldest.value_or(run.first), run.first);
+    for (const auto& lane : fair_) {
+        newest = std::max(newest, lane.second.newest());
     }
-    if (log_.readable(cursor_) > 0 && (!oldest || cursor_.offset() < *oldest)) {
-        Run head = log_.fresh_head(cursor_);
-        if (head.count > limit) {
-            head = head.take_front(static_cast<std::uint32_t>(limit));
-        }
-        return log_.take_fresh(cursor_, {head.count, head.bytes});
-    }
-    return oldest ? take_at(*oldest) : std::nullopt;
+    return newest;
 }
 
 std::optional<Run> ReadyMessages::take_before(Offset end) {

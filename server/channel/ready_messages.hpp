@@ -57,9 +57,10 @@ public:
     void put(const Run& run);
     /// Removes and returns a message that is here, not in its place in the log.
     [[nodiscard]] std::optional<Run> take_at(Offset offset);
-    /// Removes and returns the message with the lowest offset, or the first of them if they lie in their place in the log, at
-    /// most `limit`. Not of a block on the disk; nothing if there is none.
-    [[nodiscard]] std::optional<Run> take_oldest(std::uint64_t limit);
+    /// Of all, also those on the disk: the run that begins with the lowest offset; nothing if there are none.
+    [[nodiscard]] std::optional<Run> oldest() const;
+    /// The highest offset of those that are here and not in their place in the log; 0: there are none.
+    [[nodiscard]] Offset newest_taken() const;
     /// Removes and returns some that are here and have offsets below `end`; nothing if there are none.
     [[nodiscard]] std::optional<Run> take_before(Offset end);
     /// Those that are here, in the order of offsets, from `from` on; the first `limit` of them.

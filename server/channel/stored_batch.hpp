@@ -40,8 +40,8 @@ enum class Remnant : std::uint8_t { no, noted, kept };
 
 /// A batch as it was published, or what was left of it when it had to be cut. Or, without messages in memory, several
 /// of them: everything that a block has (`is_resident` false). For each reader all of those are fresh, whole and without gaps,
-/// or none is: then what it wants of them is in its quarantine, waits for a time or behind a busy key, or is to be given
-/// (`ReadyMessages`).
+/// but for the first ones if these were dropped; or none is: then what it wants of them is in its quarantine, waits for a time or
+/// behind a busy key, or is to be given (`ReadyMessages`).
 struct StoredBatch {
     Offset base = 0;
     std::uint32_t count = 0;
@@ -54,8 +54,10 @@ struct StoredBatch {
     /// be in memory.
     std::uint64_t resting = 0;
     std::uint32_t cursors = 0;    ///< Readers that will go on here.
-    std::uint32_t removed = 0;        ///< Of its messages, the ones that compaction has removed (or gaps in a block at rest),
-    std::uint32_t removed_bytes = 0;  ///< and their bytes in the region, as far as is known.
+    /// Of its messages, the ones that do not count any more: compaction has removed them; of a batch with several readers nobody
+    /// wants them (MessageLog::recount); or gaps in a block at rest.
+    std::uint32_t removed = 0;
+    std::uint32_t removed_bytes = 0;  ///< Their bytes in the region, as far as is known.
     std::uint32_t crc32c = 0;     ///< Of `messages`, if the flag says so.
     std::uint16_t flags = 0;      ///< As in batch.hpp.
     bool is_resident = true;

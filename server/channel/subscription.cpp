@@ -269,7 +269,8 @@ void Subscription::absorb(std::uint64_t& budget, Reach reach) {
     if (!ready_.is_absorbing()) {
         return;
     }
-    const bool sees_everything = reach == Reach::everything || !context_.options->fair_by.empty();
+    const bool sees_everything =
+        reach == Reach::everything || !context_.options->fair_by.empty() || has_backlog_to_look_at();
     std::uint64_t bytes = 0;
     const auto wants = [&] {
         const std::uint64_t here = ready_.here();

@@ -155,15 +155,29 @@ public:
     void dispatch(StepBudget& budget);
     /// What time has brought, for at most so many messages, and when it will bring more.
     void tick(std::uint64_t& messages);
-    /// Forgets up to so many messages of those that nobody holds, oldest first, because there is no room.
-    std::uint64_t drop_oldest(std::uint64_t count);
+    /// Before any are dropped for lack of room: what is not wanted, or waits for its time, is not among those that nobody holds.
+    void look_before_drop();
+    /// The run that begins with the oldest of those that nobody holds, in memory or not; nothing if there are none.
+    [[nodiscard]] std::optional<Run> oldest_ready() const;
+    /// Forgets those that nobody holds and that have offsets below `end`, because there is no room. How many.
+    std::uint64_t drop_before(Offset end);
     /// Compaction has removed this message, which the subscription may have taken out of the log: it goes unless somebody has it,
     /// or it is in quarantine.
     void forget_removed(Offset offset);
+    /// A filter is asked about as much as may matter to `backlog_max`, for at most so many messages. False: there is more.
+    bool look_at_backlog(std::uint64_t& messages);
+    /// The same of what is on the disk, which has to be read for it.
+    [[nodiscard]] bool has_backlog_to_read() const noexcept {
+        return has_backlog_to_look_at() && log_.fresh(cursor()) > 0 && log_.readable(cursor()) == 0;
+    }
     /// Those that nobody holds beyond `backlog_max` go, the newest of them first, or the oldest.
     void keep_backlog_limit();
+    /// With a filter, what it was not asked about does not count.
     [[nodiscard]] bool is_over_backlog() const noexcept {
-        return settings_.backlog_max > 0 && ruled_.empty() && ready() > settings_.backlog_max;
+        if (settings_.backlog_max == 0 || !ruled_.empty()) {
+            return false;
+        }
+        return (filter_.matches_all() ? ready() : ready_.taken() + keys_->messages()) > settings_.backlog_max;
     }
 
     // --- Administration ------------------------------------------------------------------------------------------------
@@ -323,7 +337,15 @@ private:
     void release_key(std::uint64_t key);
     void quarantine(const Run& run, QuarantineReason reason, std::string_view note, const Receiver* receiver, Key key);
     void expire(const Run& run, Key key);
-    void note_drop(const Run& run);
+    void note_drop(Offset first, std::uint64_t count);
+    void note_drops(const Run& run, bool is_fresh, std::vector<Run>& drops) const;
+    /// It seems to be over its limit, and what is known to be wanted is not.
+    [[nodiscard]] bool has_backlog_to_look_at() const noexcept {
+        return settings_.backlog_max > 0 && !filter_.matches_all() && ready() > settings_.backlog_max && !is_over_backlog();
+    }
+    std::uint64_t absorb_some(std::uint64_t messages);
+    void drop_oldest(std::uint64_t count);
+    void drop_newest(std::uint64_t count);
     [[nodiscard]] bool has_attempts_left(const Run& run) const noexcept;
     [[nodiscard]] Duration back_off(std::uint32_t attempt) noexcept;
     void retry_later(Run run, const Schedule::Due& due);
@@ -363,6 +385,7 @@ private:
         return waiting.has_key ? key_of_ready(waiting.run) : Key::free;
     }
     [[nodiscard]] std::optional<Chosen> take_ready_before(Sweep& sweep);
+    [[nodiscard]] std::optional<Chosen> take_oldest_before(Offset end);
     std::uint64_t drop_ready(Sweep& sweep, std::uint64_t& runs);
     [[nodiscard]] std::optional<Offset> next_of(MessageState state, Offset from) const noexcept;
 

@@ -312,58 +312,147 @@ void Subscription::expire(const Run& run, Key key) {
     }
 }
 
-void Subscription::note_drop(const Run& run) {
+void Subscription::note_drop(Offset first, std::uint64_t count) {
     SubscriptionCounters& counters = counters_.edit();
-    counters.dropped += run.count;
-    if (counters.last_dropped_first + counters.last_dropped_count != run.first) {
-        counters.last_dropped_first = run.first;
+    counters.dropped += count;
+    if (counters.last_dropped_first + counters.last_dropped_count != first) {
+        counters.last_dropped_first = first;
         counters.last_dropped_count = 0;
     }
-    counters.last_dropped_count += run.count;
+    counters.last_dropped_count += count;
 }
 
-std::uint64_t Subscription::drop_oldest(std::uint64_t count) {
-    std::uint64_t dropped = 0;
+// Of what the filter was not asked about, those that are wanted. On the disk that is not known.
+void Subscription::note_drops(const Run& run, bool is_fresh, std::vector<Run>& drops) const {
+    if (!is_fresh || filter_.matches_all() || !run.batch->is_resident) {
+        return drops.push_back(run);
+    }
+    for (Run rest = run; rest.count > 0;) {
+        const Run one = rest.take_one();
+        matches(properties_of(one)) ? drops.push_back(one) : void();
+    }
+}
+
+void Subscription::look_before_drop() {
+    std::uint64_t at_once = StepBudget::messages_at_once;
+    static_cast<void>(take_back(at_once));
     std::uint64_t all = UINT64_MAX;
-    static_cast<void>(take_ruled(all));  // What waits for its time is not among them.
-    while (dropped < count) {
-        const Offset fresh = cursor().offset();
-        const auto run = ready_.take_oldest(count - dropped);
-        if (!run) {
+    static_cast<void>(take_ruled(all));
+    if (!filter_.matches_all() || cursor().offset() < absorb_until_) {
+        constexpr std::uint64_t looked_at = 1'024;
+        absorb_some(looked_at);
+    }
+}
+
+// Outside of dispatch(). How many messages are left of so many.
+std::uint64_t Subscription::absorb_some(std::uint64_t messages) {
+    const Offset before = cursor().offset();
+    absorb(messages, Reach::everything);
+    if (cursor().offset() != before) {
+        note_change();
+        wake();
+    }
+    return messages;
+}
+
+std::optional<Run> Subscription::oldest_ready() const {
+    auto oldest = ready_.oldest();
+    const auto waiting = keys_->waiting(0, 1);
+    return waiting.empty() || (oldest && oldest->first < waiting.front().first) ? oldest : waiting.front();
+}
+
+// The first messages of a block that is on the disk go without a look at it.
+std::optional<Subscription::Chosen> Subscription::take_oldest_before(Offset end) {
+    Sweep sweep{.end = end};
+    if (auto chosen = take_ready_before(sweep); chosen || !sweep.wanted) {
+        return chosen;
+    }
+    Run head = log_.fresh_head(cursor());
+    const Run front = head.take_front(static_cast<std::uint32_t>(end - head.first));
+    return Chosen{log_.take_fresh(ready_.cursor(), {front.count, front.bytes}), Key::free};
+}
+
+std::uint64_t Subscription::drop_before(Offset end) {
+    std::vector<Run> drops;
+    std::uint64_t count = 0;
+    for (Offset fresh = cursor().offset();; fresh = cursor().offset()) {
+        const auto chosen = take_oldest_before(end);
+        if (!chosen) {
             break;
         }
-        const Key key = run->first == fresh ? Key::free : key_of_ready(*run);
-        dropped += run->count;
-        note_drop(*run);
-        forget(*run, key);
+        count += chosen->run.count;
+        note_drops(chosen->run, cursor().offset() != fresh && chosen->run.first >= fresh, drops);
+        forget(chosen->run, chosen->key);
     }
-    return dropped;
+    std::ranges::sort(drops, {}, &Run::first);  // Told as one range if they are one.
+    for (const Run& run : drops) {
+        note_drop(run.first, run.count);
+    }
+    for (Receiver* receiver : receivers_) {
+        if (count > 0 && std::exchange(receiver->is_passed_over, false)) {
+            refresh(*receiver);  // It does not wait for byte credit for a message that is gone.
+        }
+    }
+    return count;
+}
+
+void Subscription::drop_oldest(std::uint64_t count) {
+    while (count > 0) {
+        const auto oldest = oldest_ready();
+        if (!oldest) {
+            return;
+        }
+        count -= drop_before(oldest->first + count);
+    }
+}
+
+// What lies in its place in the log, from the last batch on backwards, and what does not. Not what lies there on the disk, or
+// where a filter was not asked.
+void Subscription::drop_newest(std::uint64_t count) {
+    while (count > 0) {
+        const Offset taken = std::max(ready_.newest_taken(), keys_->newest());
+        const auto tail = filter_.matches_all() ? log_.fresh_tail(cursor()) : std::nullopt;
+        const bool has_tail = tail && tail->batch->is_resident && tail->end() > taken;
+        if (!has_tail && taken == 0) {
+            return;
+        }
+        if (!has_tail) {
+            const auto chosen = take_held(MessageState::ready, taken);
+            note_drop(taken, 1);
+            forget(chosen->run, chosen->key);
+            --count;
+            continue;
+        }
+        Run run = *tail;
+        if (run.count > count) {
+            static_cast<void>(run.take_front(static_cast<std::uint32_t>(run.count - count)));
+        }
+        count -= run.count;
+        const Cut before{static_cast<std::uint32_t>(run.first - run.batch->base), run.position};
+        const Run dropped = log_.pick(ready_.cursor(), *run.batch, before, {run.count, run.bytes});
+        note_drop(dropped.first, dropped.count);
+        forget(dropped, Key::free);
+    }
+}
+
+bool Subscription::look_at_backlog(std::uint64_t& messages) {
+    if (!has_backlog_to_look_at()) {
+        return true;
+    }
+    messages = absorb_some(messages);
+    return log_.readable(cursor()) == 0;
 }
 
 void Subscription::keep_backlog_limit() {
     if (!is_over_backlog()) {
         return;
     }
-    std::uint64_t excess = ready() - settings_.backlog_max;
+    const std::uint64_t not_looked_at = filter_.matches_all() ? 0 : log_.fresh(cursor());
+    const std::uint64_t excess = ready() - not_looked_at - settings_.backlog_max;
     if (settings_.overflow == Overflow::drop_oldest) {
-        static_cast<void>(drop_oldest(excess));
+        drop_oldest(excess);
     } else if (settings_.overflow == Overflow::drop_newest) {
-        // What lies in its place in the log, from the last batch on backwards.
-        while (excess > 0) {
-            const auto tail = log_.fresh_tail(cursor());
-            if (!tail || !tail->batch->is_resident) {
-                break;
-            }
-            Run run = *tail;
-            if (run.count > excess) {
-                static_cast<void>(run.take_front(static_cast<std::uint32_t>(run.count - excess)));
-            }
-            excess -= run.count;
-            const Cut before{static_cast<std::uint32_t>(run.first - run.batch->base), run.position};
-            const Run dropped = log_.pick(ready_.cursor(), *run.batch, before, {run.count, run.bytes});
-            note_drop(dropped);
-            forget(dropped, Key::free);
-        }
+        drop_newest(excess);
     }
 }
 

@@ -230,7 +230,7 @@ Json wait_json(const channel::Wait& wait, MonotonicTime now) {
 }
 
 Json subscription_json(const channel::SubscriptionReport& report, MonotonicTime now) {
-    return {{"name", name_text(as_bytes(report.settings.name))},
+    Json json{{"name", name_text(as_bytes(report.settings.name))},
             {"filter", report.settings.filter},
             {"overflow", overflow_name(report.settings.overflow)},
             {"backlog_max", report.settings.backlog_max},
@@ -246,6 +246,10 @@ Json subscription_json(const channel::SubscriptionReport& report, MonotonicTime 
             {"settled", report.counters.settled},
             {"receivers", report.receivers},
             {"wait", wait_json(report.wait, now)}};
+    if (report.counters.last_dropped_count > 0) {
+        json["last_dropped"] = {{"first", report.counters.last_dropped_first}, {"count", report.counters.last_dropped_count}};
+    }
+    return json;
 }
 
 // --- Messages ------------------------------------------------------------------------------------------------------------

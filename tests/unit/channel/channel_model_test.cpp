@@ -24,6 +24,7 @@ ChannelOptions random_options(Prng& prng) {
     options.sender_window = {prng.range(1, 200), prng.range(1, 20'000)};
     options.attempts_max = prng.chance(1, 3) ? 0 : static_cast<std::uint32_t>(prng.range(1, 5));
     options.quarantines_expired = prng.chance(1, 2);
+    options.overflow = prng.chance(1, 3) ? Overflow::drop_oldest : Overflow::block;
     return options;
 }
 
@@ -256,6 +257,7 @@ private:
                   std::to_string(static_cast<int>(range.outcome)));
             expected_lost_.merge(model_.settle(link, range));
         }
+        model_.apply();
         world_.channel.settle(link_of(link), ranges, 99);
     }
 
@@ -287,6 +289,7 @@ private:
         ChannelOptions options = random_options(prng_);
         options.attempts_max = world_.channel.options().attempts_max;
         options.quarantines_expired = world_.channel.options().quarantines_expired;
+        options.overflow = world_.channel.options().overflow;
         model_.messages_max = options.messages_max;
         model_.bytes_max = options.bytes_max;
         model_.message_size_max = options.message_size_max;

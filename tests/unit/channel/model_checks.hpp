@@ -27,6 +27,7 @@ public:
         model_.attempts_max = world_.channel.options().attempts_max;
         model_.quarantines_expired = world_.channel.options().quarantines_expired;
         model_.message_size_max = world_.channel.options().message_size_max;
+        model_.drops_oldest = world_.channel.options().overflow == Overflow::drop_oldest;
     }
 
     void check() {
@@ -61,6 +62,7 @@ public:
         reached["rejected"] += stats.rejected;
         reached["expired"] += stats.expired;
         reached["dropped"] += stats.dropped;
+        reached["dropped for room"] += model_.dropped_for_room;
         reached["parked"] += most_parked_;
         reached["lost leases"] += lost_leases_;
         reached["blocked on memory"] += blocked_on_memory_;

@@ -53,8 +53,9 @@ public:
     std::uint64_t messages_max = 0, bytes_max = 0, message_size_max = 0;
     std::uint32_t attempts_max = 0;
     bool quarantines_expired = false;
+    bool drops_oldest = false;
     std::uint64_t now = 0;
-    std::uint64_t expired = 0, expired_away = 0, dropped = 0;
+    std::uint64_t expired = 0, expired_away = 0, dropped = 0, dropped_for_room = 0;
     bool is_draining = false;
     std::map<Offset, Message> stored;
     std::deque<Parked> parked;
@@ -97,6 +98,10 @@ public:
     }
     // Whoever holds a message may finish it; nobody looks at quarantined ones.
     void forget_expired() {
+        note_expired();
+        apply();
+    }
+    void note_expired() {
         for (auto entry = stored.begin(); entry != stored.end();) {
             Message& message = entry->second;
             const bool is_over = message.holder == 0 && !message.is_quarantined && message.expires <= now &&
@@ -107,7 +112,6 @@ public:
             message.is_waiting = message.is_waiting && !is_over;
             entry = is_over && !quarantines_expired ? stored.erase(entry) : std::next(entry);
         }
-        apply();
     }
     std::uint64_t retry_all() {
         std::uint64_t count = 0;
@@ -119,6 +123,7 @@ public:
                 ++count;
             }
         }
+        apply();
         return count;
     }
     std::uint64_t drop(bool is_quarantined) {
@@ -153,7 +158,7 @@ public:
             const Parked& head = parked.front();
             if (is_draining || head.message.bytes > bytes_max || head.message.size > message_size_max) {
                 refused.emplace(head.sender, head.sequence);
-            } else if (stored.size() + 1 <= messages_max && stored_bytes() + head.message.bytes <= bytes_max) {
+            } else if (drops_oldest ? make_room(head.message.bytes) : has_room(head.message.bytes)) {
                 Message message = head.message;
                 message.is_waiting = message.delay > 0;
                 message.due = now + message.delay;
@@ -171,7 +176,18 @@ public:
             parked.pop_front();
         }
     }
-    // The offsets that are refused as lost.
+    bool has_room(std::uint64_t bytes) const { return stored.size() + 1 <= messages_max && stored_bytes() + bytes <= bytes_max; }
+    // The oldest that nobody holds go, as many as are in the way.
+    bool make_room(std::uint64_t bytes) {
+        for (auto entry = stored.begin(); entry != stored.end() && !has_room(bytes);) {
+            const bool goes = entry->second.is_ready();
+            dropped += goes ? 1 : 0;
+            dropped_for_room += goes ? 1 : 0;
+            entry = goes ? stored.erase(entry) : std::next(entry);
+        }
+        return has_room(bytes);
+    }
+    // The offsets that are refused as lost. Room is looked for behind the last of several ranges: apply().
     std::set<Offset> settle(int link, const SettleRange& range) {
         std::set<Offset> lost;
         for (Offset offset = range.first; offset < range.first + range.count; ++offset) {
@@ -195,7 +211,7 @@ public:
                 found->second.is_started = true;
             }
         }
-        forget_expired();
+        note_expired();
         return lost;
     }
     std::uint64_t purge() {
