@@ -752,7 +752,7 @@ private:
                     seen.state = MessageState::ready;
                     if (entry.run.is_started && attempts_max > 0 && seen.attempt >= attempts_max) {
                         seen.state = MessageState::quarantined;
-                        seen.note = "2/";
+                        seen.note = "2the broker ended while it was being worked on/";
                     } else if (entry.run.is_started) {
                         ++seen.attempt;
                     }
