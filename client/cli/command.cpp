@@ -77,10 +77,18 @@ const char* next_step(ClientErrc code) noexcept {
     return "";
 }
 
+/// Of a topic: it is there, but nothing that is sent to it would be kept.
+bool is_nobody_subscribed(std::string_view text) noexcept {
+    return text.contains("topic without subscriptions");
+}
+
 /// What was not found is said by the broker's text only.
 const char* where_to_look(std::string_view text) noexcept {
     if (text.contains("no subscription") || text.contains("no such subscription")) {
         return "; `baton subscription list` shows those of the channel";
+    }
+    if (is_nobody_subscribed(text)) {
+        return "; `baton subscription create` makes one";
     }
     if (text.contains("no policy")) {
         return "; `baton policy list` shows what there is";
@@ -141,7 +149,8 @@ std::string diff_text(const ClientError& error) {
 }  // namespace
 
 Failure failure_of(const ClientError& error, const std::string& what) {
-    Failure failure{exit_code_of(error.code()), what + ": " + error.text() + diff_text(error) + next_step(error),
+    const bool is_refusal = error.code() == ClientErrc::not_found && is_nobody_subscribed(error.text());
+    Failure failure{is_refusal ? exit_refused : exit_code_of(error.code()), what + ": " + error.text() + diff_text(error) + next_step(error),
                     std::string{error.status_name()}, error.retryable()};
     failure.set_details(std::string{error.details()});
     return failure;

@@ -1,9 +1,13 @@
 #include "client/cli/forward.hpp"
 
 #include <chrono>
+#include <string_view>
 #include <utility>
 
+#include <nlohmann/json.hpp>
+
 #include "client/cli/interrupt.hpp"
+#include "common/base/text_form.hpp"
 
 namespace baton::cli {
 
@@ -15,6 +19,32 @@ constexpr std::size_t bytes_max = 128 * 1024;
 constexpr auto full_poll = std::chrono::milliseconds{200};
 
 }  // namespace
+
+void check_target(const Program& program, Client& client, const std::string& channel) {
+    for (std::string_view operation = "channel.show";;) {
+        const auto reply = client.admin(operation, channel, {}, {program.stop}, std::nothrow);
+        if (!reply && reply.error().code() == ClientErrc::not_found && operation == "channel.show") {
+            operation = "channel.create";  // A policy may make a topic of it.
+            continue;
+        }
+        if (!reply && reply.error().code() == ClientErrc::disconnected) {
+            continue;  // Asks the next connection.
+        }
+        if (!reply) {
+            throw reply.error();
+        }
+        const auto shown = nlohmann::json::parse(*reply).at("channel");
+        if (shown.at("kind") != "topic" || !shown.value("subscriptions", nlohmann::json::array()).empty()) {
+            return;
+        }
+        const auto name = name_text(as_bytes(channel));
+        throw Failure{exit_refused,
+                      "cannot forward to \"" + name + "\" at " + program.global.url +
+                          ": it is a topic without subscriptions: nobody would get the messages; `baton subscription "
+                          "create " + name + " NAME` makes one",
+                      "not_found"};
+    }
+}
 
 bool Forwarder::add(Delivery&& delivery) {
     MessageProperties properties = delivery.properties();

@@ -10,6 +10,10 @@
 
 namespace baton::cli {
 
+/// Throws a refusal if what goes to this channel would be nowhere: it is a topic that nobody has subscribed to. The
+/// channel is made if it does not exist, as the first message would do.
+void check_target(const Program& program, Client& client, const std::string& channel);
+
 class Forwarder {
 public:
     /// What a command may write: well inside of what a step can hold.

@@ -54,7 +54,7 @@ public:
         : program_{program},
           options_{options},
           client_{client_options(program.global)},
-          receiver_{client_.receiver(options.channel, receiver_options())},
+          receiver_{receiver()},
           forwarder_{program, client_, options.forward},
           writer_{*program.interrupt},
           progress_{program.global, "received", options.count, ::isatty(STDOUT_FILENO) == 0} {}
@@ -73,6 +73,14 @@ private:
             return 1;  // A command may take long: what waits behind it could be somebody else's.
         }
         return options_.count == 0 ? options_.window : std::min<std::size_t>(options_.window, options_.count);
+    }
+    /// What could be refused is asked before anything is taken.
+    [[nodiscard]] Receiver receiver() {
+        if (!options_.forward.empty()) {
+            client_.wait_connected({program_.stop});
+            check_target(program_, client_, options_.forward);
+        }
+        return client_.receiver(options_.channel, receiver_options());
     }
     [[nodiscard]] ReceiverOptions receiver_options() const {
         return {.window_messages = window(),
@@ -300,7 +308,9 @@ void add_modes(CLI::App& verb, ReceiveOptions& options) {
         verb, "--forward", options.forward,
         "Send what comes on to this channel instead of printing it, each message in one step with its ack: "
         "whatever dies, it is in one of the two and never in both. With --exec: what the command wrote to its "
-        "stdout (nothing: only the ack).");
+        "stdout (nothing: only the ack). A topic keeps what goes on for the subscriptions that it has at that moment: "
+        "one without any is refused at the start, but when they are all deleted later, or none has a filter that the key "
+        "fits, a message that goes on is nowhere.");
 }
 
 void add_subscribing(CLI::App& verb, ReceiveOptions& options) {

@@ -168,6 +168,26 @@ class SendTest(CommandTest):
                     self.assertIn(word, text)
 
 
+class RefusedTest(CommandTest):
+    """What would be a surprise later is refused before anything is taken."""
+
+    def test_nothing_is_forwarded_or_moved_to_where_nobody_would_get_it(self):
+        self.run_baton(0, "channel", "create", "t", "--kind", "topic")
+        self.run_baton(0, "policy", "set", "made.*", "--kind", "topic", "--memory")
+        self.run_baton(0, "send", "in", "1")
+        for arguments in (("receive", "in", "-n", "1", "--forward", "t"), ("move", "in", "t"),
+                          ("receive", "in", "-n", "1", "--forward", "made.here"),
+                          ("receive", "in", "-n", "1", "--exec", "cat", "--forward", "t")):
+            with self.subTest(arguments):
+                self.assertRegex(self.run_baton(7, *arguments).stderr,
+                                 rb"topic without subscriptions.*`baton subscription create")
+                (row,) = json.loads(self.run_baton(0, "--output", "json", "peek", "in").stdout)
+                self.assertEqual(("ready", 1), (row["state"], row["attempt"]))
+        self.run_baton(0, "subscription", "create", "t", "s")
+        self.run_baton(0, "receive", "in", "-n", "1", "--forward", "t")
+        self.assertEqual(b"1\n", self.run_baton(0, "receive", "t", "--subscription", "s", "-n", "1").stdout)
+
+
 class ReceiveTest(CommandTest):
     def setUp(self):
         super().setUp()
