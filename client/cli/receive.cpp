@@ -303,6 +303,12 @@ void add_modes(CLI::App& verb, ReceiveOptions& options) {
             "--exec", options.command,
             "Run this for each message, body on stdin: exit 0 acks, 65 rejects (quarantine, with the last line of its "
             "stderr as the note), 75 and anything else retries after the back-off of the channel.")
+        ->check(CLI::Validator{[](const std::string& command) -> std::string {
+                                   return command.find_first_not_of(" \t\n") == std::string::npos
+                                              ? "\"" + command + "\" is no command: it would ack everything"
+                                              : "";
+                               },
+                               ""})
         ->type_name("COMMAND");
     add_channel_option(
         verb, "--forward", options.forward,

@@ -43,6 +43,11 @@ TEST(CommandLine, EveryVerbOfTheContract) {
                      .exit_code);
     EXPECT_FALSE(parsed({"receive", "c", "--count", "1", "--jsonl", "--ack", "after-write"}).exit_code);
     EXPECT_FALSE(parsed({"receive", "c", "--exec", "cat"}).exit_code);
+    for (const char* blank : {"", " ", "\t\n"}) {
+        const auto given = parsed({"receive", "c", "--exec", blank});
+        EXPECT_EQ(given.exit_code, exit_usage);
+        EXPECT_NE(given.errors.find("is no command"), std::string::npos) << given.errors;
+    }
     EXPECT_FALSE(parsed({"peek", "c", "-n", "3", "--state", "in-flight"}).exit_code);
     EXPECT_FALSE(parsed({"channel", "create", "c", "--kind", "queue", "--memory", "--max-bytes", "64k"}).exit_code);
     EXPECT_FALSE(parsed({"channel", "create", "c", "--durable"}).exit_code);
