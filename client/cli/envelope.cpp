@@ -7,6 +7,7 @@
 
 #include "client/cli/times.hpp"
 #include "common/base/base64.hpp"
+#include "common/base/properties_json.hpp"
 #include "common/base/text_form.hpp"
 #include "common/base/units.hpp"
 #include "common/base/utf8.hpp"
@@ -32,16 +33,7 @@ nlohmann::ordered_json envelope_of(const Delivery& delivery) {
                                 {"time", time_text(delivery.time())}};
     if (delivery.has_properties()) {
         const auto properties = delivery.properties();
-        const auto add = [&](const char* name, const std::string& value) {
-            if (!value.empty()) {
-                json[name] = shown_text(value);
-            }
-        };
-        add("key", properties.key);
-        add("content_type", properties.content_type);
-        add("reply_to", properties.reply_to);
-        add("correlation_id", properties.correlation_id);
-        add("id", properties.message_id);
+        add_texts(json, properties);
         if (properties.priority) {
             json["priority"] = *properties.priority;
         }
@@ -54,16 +46,7 @@ nlohmann::ordered_json envelope_of(const Delivery& delivery) {
         if (properties.not_before) {
             json["at"] = utc_text(properties.not_before->time_since_epoch().count());
         }
-        for (const auto& [name, value] : properties.headers) {
-            auto& place = json["headers"][shown_text(name)];
-            if (place.is_null()) {
-                place = shown_text(value);
-            } else if (place.is_string()) {
-                place = {place.get<std::string>(), shown_text(value)};
-            } else {
-                place.push_back(shown_text(value));
-            }
-        }
+        add_headers(json, properties);
     }
     if (is_valid_utf8(delivery.body())) {
         json["body"] = delivery.text();

@@ -7,7 +7,8 @@
 
 namespace baton::cli {
 
-/// Appends body and separator, or one JSON line: "body" if it is UTF-8, else "body_base64".
+/// Appends body and separator, or one JSON line: "body" if it is UTF-8, else "body_base64". `baton send
+/// --jsonl` makes the same message of it, whatever bytes its properties are.
 void append_output(std::string& out, const Delivery& delivery, bool as_envelope, bool null_separated);
 
 }  // namespace baton::cli

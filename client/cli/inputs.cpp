@@ -54,26 +54,54 @@ std::string text_at(const Json& json, const char* key) {
     return found->get<std::string>();
 }
 
-// What the envelopes of `receive --jsonl` say besides: so that they can be sent again as they are.
-constexpr std::array<std::string_view, 9> ignored_keys{"channel", "offset", "attempt", "redelivered", "time",
-                                                       "time_us", "state",  "size",    "truncated"};
-constexpr std::array<std::string_view, 12> known_keys{"body",     "body_base64",    "key", "headers", "content_type",
-                                                      "reply_to", "correlation_id", "id",  "ttl",     "delay",
-                                                      "at",       "priority"};
+std::string bytes_of(const Json& text, const std::string& what) {
+    const auto bytes = text.is_string() ? base64_decode(text.get<std::string>()) : std::nullopt;
+    if (!bytes) {
+        throw BadLine{"\"" + what + "\" is not base64"};
+    }
+    return std::string{as_text(*bytes)};
+}
+
+/// "key_base64" counts where it is there: "key" cannot show all bytes. `place` stays what it is if there is neither.
+void read_text(std::string& place, const Json& json, const std::string& key) {
+    if (const auto bytes = json.find(key + "_base64"); bytes != json.end()) {
+        place = bytes_of(*bytes, key + "_base64");
+    } else if (json.contains(key)) {
+        place = text_at(json, key.c_str());
+    }
+}
+
+constexpr std::array<std::string_view, 18> property_keys{
+    "key",        "key_base64",        "content_type",   "content_type_base64",   "reply_to",      "reply_to_base64",
+    "id",         "id_base64",         "correlation_id", "correlation_id_base64", "trace_context", "trace_context_base64",
+    "headers",    "headers_base64",    "priority",       "ttl",                   "delay",         "at"};
+// As `peek` says them.
+constexpr std::array<std::string_view, 3> peeked_keys{"ttl_us", "delay_us", "not_before_us"};
+constexpr std::array<std::string_view, 3> own_keys{"body", "body_base64", "properties"};
+// What the lines of `receive --jsonl`, `peek` and baton-inspect say besides: so that they can be sent again as they are.
+constexpr std::array<std::string_view, 14> ignored_keys{
+    "channel", "offset", "attempt", "redelivered", "time",    "time_us",        "state",
+    "size",    "due_us", "reason",  "note",        "receiver", "session",       "quarantined_us"};
 constexpr std::uint64_t priority_max = 9;
 
-void refuse_unknown_keys(const Json& json) {
+template <class... Lists>
+void refuse_unknown_keys(const Json& json, const Lists&... known) {
     for (const auto& [key, value] : json.items()) {
-        if (std::ranges::find(known_keys, key) == known_keys.end() &&
-            std::ranges::find(ignored_keys, key) == ignored_keys.end()) {
+        if (!((std::ranges::find(known, key) != known.end()) || ...)) {
             throw BadLine{
                 "unknown key \"" + key +
-                "\"; known are body, body_base64, key, headers, content_type, reply_to, correlation_id, id, ttl, "
-                "delay, at, priority"};
+                "\"; known are body, key, headers, content_type, reply_to, correlation_id, trace_context, id (each also with "
+                "_base64), ttl, delay, at, priority, properties"};
         }
     }
+}
+
+void refuse_truncated(const Json& json) {
     if (json.contains("truncated")) {
         throw BadLine{"its body is truncated"};
+    }
+    if (json.contains("properties_truncated")) {
+        throw BadLine{"its properties are truncated"};
     }
 }
 
@@ -97,9 +125,37 @@ std::optional<std::chrono::microseconds> duration_at(const Json& json, const cha
     return std::chrono::duration_cast<std::chrono::microseconds>(*duration);
 }
 
-void add_life(const Json& json, MessageProperties& properties) {
-    properties.ttl = duration_at(json, "ttl");
-    properties.delay = duration_at(json, "delay");
+std::optional<std::int64_t> us_at(const Json& json, const char* key) {
+    const auto found = json.find(key);
+    if (found == json.end()) {
+        return std::nullopt;
+    }
+    if (!found->is_number_integer() || found->get<std::int64_t>() < 0) {
+        throw BadLine{std::string{"\""} + key + "\" is " + found->dump() + ", not a whole number of microseconds"};
+    }
+    return found->get<std::int64_t>();
+}
+
+/// As `peek` says them.
+void read_life_in_us(MessageProperties& properties, const Json& json) {
+    if (const auto ttl = us_at(json, "ttl_us")) {
+        properties.ttl = std::chrono::microseconds{*ttl};
+    }
+    if (const auto delay = us_at(json, "delay_us")) {
+        properties.delay = std::chrono::microseconds{*delay};
+    }
+    if (const auto not_before = us_at(json, "not_before_us")) {
+        properties.not_before = WallMicroseconds{std::chrono::microseconds{*not_before}};
+    }
+}
+
+void read_life(MessageProperties& properties, const Json& json) {
+    if (const auto ttl = duration_at(json, "ttl")) {
+        properties.ttl = ttl;
+    }
+    if (const auto delay = duration_at(json, "delay")) {
+        properties.delay = delay;
+    }
     if (const auto at = json.find("at"); at != json.end()) {
         properties.not_before = parse_time(at->is_string() ? at->get<std::string>() : at->dump());
         if (!properties.not_before) {
@@ -115,47 +171,85 @@ void add_life(const Json& json, MessageProperties& properties) {
     }
 }
 
-}  // namespace
+/// All headers, where one of them is no text.
+void read_headers_base64(MessageProperties& properties, const Json& list) {
+    const auto is_pair = [](const Json& pair) { return pair.is_array() && pair.size() == 2; };
+    if (!list.is_array() || !std::ranges::all_of(list, is_pair)) {
+        throw BadLine{"\"headers_base64\" is not a list of [name, value]"};
+    }
+    for (const auto& pair : list) {
+        properties.headers.emplace_back(bytes_of(pair[0], "headers_base64"), bytes_of(pair[1], "headers_base64"));
+    }
+}
 
-InputMessage parse_json_line(std::string_view line) {
-    const auto json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+void read_headers(MessageProperties& properties, const Json& json) {
+    if (const auto list = json.find("headers_base64"); list != json.end()) {
+        return read_headers_base64(properties, *list);
+    }
+    const auto headers = json.find("headers");
+    if (headers == json.end()) {
+        return;
+    }
+    if (!headers->is_object()) {
+        throw BadLine{"\"headers\" is not an object"};
+    }
+    for (const auto& [name, value] : headers->items()) {
+        if (!value.is_array()) {
+            add_header(properties, name, value);
+            continue;
+        }
+        for (const auto& repeated : value) {
+            add_header(properties, name, repeated);
+        }
+    }
+}
+
+void read_properties(MessageProperties& properties, const Json& json) {
+    read_text(properties.key, json, "key");
+    read_text(properties.content_type, json, "content_type");
+    read_text(properties.message_id, json, "id");
+    read_text(properties.reply_to, json, "reply_to");
+    read_text(properties.correlation_id, json, "correlation_id");
+    read_text(properties.trace_context, json, "trace_context");
+    read_life(properties, json);
+    read_headers(properties, json);
+}
+
+/// The position helps in a line that is longer than a screen.
+Json parse_object(std::string_view line) {
+    Json json;
+    try {
+        json = Json::parse(line);
+    } catch (const Json::parse_error& error) {
+        throw BadLine{"it is not JSON, see byte " + std::to_string(error.byte)};
+    }
     if (!json.is_object()) {
         throw BadLine{"it is not a JSON object"};
     }
-    refuse_unknown_keys(json);
+    return json;
+}
+
+}  // namespace
+
+InputMessage parse_json_line(std::string_view line) {
+    const auto json = parse_object(line);
+    refuse_truncated(json);
+    refuse_unknown_keys(json, own_keys, property_keys, ignored_keys);
     if (json.contains("body") == json.contains("body_base64")) {
         throw BadLine{"it needs either \"body\" or \"body_base64\""};
     }
     InputMessage message;
-    message.body = text_at(json, "body");
-    if (json.contains("body_base64")) {
-        const auto bytes = base64_decode(text_at(json, "body_base64"));
-        if (!bytes) {
-            throw BadLine{"\"body_base64\" is not base64"};
-        }
-        message.body = as_text(*bytes);
-    }
+    read_text(message.body, json, "body");
     MessageProperties properties;
-    properties.key = text_at(json, "key");
-    properties.content_type = text_at(json, "content_type");
-    properties.message_id = text_at(json, "id");
-    properties.reply_to = text_at(json, "reply_to");
-    properties.correlation_id = text_at(json, "correlation_id");
-    add_life(json, properties);
-    if (const auto headers = json.find("headers"); headers != json.end()) {
-        if (!headers->is_object()) {
-            throw BadLine{"\"headers\" is not an object"};
+    if (const auto peeked = json.find("properties"); peeked != json.end()) {
+        if (!peeked->is_object()) {
+            throw BadLine{"\"properties\" is not an object"};
         }
-        for (const auto& [name, value] : headers->items()) {
-            if (!value.is_array()) {
-                add_header(properties, name, value);
-                continue;
-            }
-            for (const auto& repeated : value) {
-                add_header(properties, name, repeated);
-            }
-        }
+        refuse_unknown_keys(*peeked, property_keys, peeked_keys);
+        read_properties(properties, *peeked);
+        read_life_in_us(properties, *peeked);
     }
+    read_properties(properties, json);
     if (!properties.empty()) {
         message.properties = std::move(properties);
     }

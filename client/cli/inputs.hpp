@@ -39,7 +39,9 @@ public:
     using std::runtime_error::runtime_error;
 };
 
-/// {"body":…} or {"body_base64":…}, and key, headers, content_type, id, ttl, delay, at, priority. Throws BadLine.
+/// {"body":…} or {"body_base64":…}, and key, headers, content_type, id, ttl, delay, at, priority; those that are texts also
+/// as "key_base64" and so on, which counts where both are there. Lines of `receive --jsonl`, `peek --output jsonl` (with
+/// "properties") and baton-inspect. Throws BadLine.
 [[nodiscard]] InputMessage parse_json_line(std::string_view line);
 
 /// Reads a descriptor to its end or until it is interrupted (false).

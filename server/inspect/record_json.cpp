@@ -5,7 +5,7 @@
 
 #include "common/base/base64.hpp"
 #include "common/base/hex.hpp"
-#include "common/base/properties.hpp"
+#include "common/base/properties_json.hpp"
 #include "common/base/text_form.hpp"
 #include "common/base/units.hpp"
 #include "common/base/utf8.hpp"
@@ -130,26 +130,8 @@ void add_properties(Json& json, Bytes block) {
     if (!properties) {
         return;
     }
-    const auto add = [&](const char* name, const std::string& value) {
-        if (!value.empty()) {
-            json[name] = shown_text(value);
-        }
-    };
-    add("key", properties->key);
-    add("content_type", properties->content_type);
-    add("reply_to", properties->reply_to);
-    add("correlation_id", properties->correlation_id);
-    add("id", properties->message_id);
-    for (const auto& [name, value] : properties->headers) {
-        auto& place = json["headers"][shown_text(name)];
-        if (place.is_null()) {
-            place = shown_text(value);
-        } else if (place.is_string()) {
-            place = Json::array({place.get<std::string>(), shown_text(value)});
-        } else {
-            place.push_back(shown_text(value));
-        }
-    }
+    add_texts(json, *properties);
+    add_headers(json, *properties);
 }
 
 }  // namespace

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "common/base/base64.hpp"
-#include "common/base/properties.hpp"
+#include "common/base/properties_json.hpp"
 #include "common/base/text_form.hpp"
 #include "server/channel/errc.hpp"
 #include "server/runtime/channel_settings.hpp"
@@ -35,34 +35,13 @@ const char* state_name(MessageState state) {
     return "ready";
 }
 
-/// A text; of a header that is there several times a list of them.
-void add_header(Json& place, std::string value) {
-    if (place.is_null()) {
-        place = std::move(value);
-        return;
-    }
-    if (place.is_string()) {
-        place = Json::array({std::move(place)});
-    }
-    place.push_back(std::move(value));
-}
-
 Json properties_json(Bytes block) {
     auto json = Json::object();
     const auto decoded = decode_properties(block);
     if (!decoded) {
         return json;
     }
-    const auto text = [&](const char* key, const std::string& value) {
-        if (!value.empty()) {
-            json[key] = shown_text(value);
-        }
-    };
-    text("key", decoded->key);
-    text("content_type", decoded->content_type);
-    text("reply_to", decoded->reply_to);
-    text("correlation_id", decoded->correlation_id);
-    text("id", decoded->message_id);
+    add_texts(json, *decoded);
     if (decoded->priority) {
         json["priority"] = *decoded->priority;
     }
@@ -75,9 +54,7 @@ Json properties_json(Bytes block) {
     if (decoded->not_before) {
         json["not_before_us"] = decoded->not_before->time_since_epoch().count();
     }
-    for (const auto& [name, value] : decoded->headers) {
-        add_header(json["headers"][name_text(as_bytes(name))], shown_text(value));
-    }
+    add_headers(json, *decoded);
     return json;
 }
 

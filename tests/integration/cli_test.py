@@ -246,6 +246,27 @@ class ReceiveTest(CommandTest):
         self.assertEqual("9223372036854775us", json.loads(line)["ttl"])
         self.run_baton(0, "send", "c", "--jsonl", stdin=line)
 
+    def test_what_is_printed_as_json_is_the_same_message_when_it_is_sent_again(self):
+        def text(number, value):
+            return bytes([number]) + len(value).to_bytes(2, "little") + value
+        header = (2).to_bytes(2, "little") + b"h\xff" + b"\xfe\x00"
+        block = b"".join([text(1, b"k\xff"), text(5, b"\xfd"), text(6, b"r%\xfc"), text(7, b"\xfb"), text(8, b"00-\xfa"),
+                          text(9, header), text(9, (1).to_bytes(2, "little") + b"a" + "größe".encode()), text(10, b"\xf9")])
+        peer = self.peer(self.server)
+        peer.attach_sender(1, b"c")
+        peer.publish(1, 1, b"x", properties=block)
+        peer.confirmed(1, 1)
+        peeked = self.run_baton(0, "--output", "jsonl", "peek", "c").stdout
+        received = self.run_baton(0, "receive", "c", "-n", "1", "--jsonl").stdout
+        for line, properties in ((peeked, json.loads(peeked)["properties"]), (received, json.loads(received))):
+            self.assertEqual(("k%FF", "a/8="), (properties["key"], properties["key_base64"]))
+            self.assertEqual({"h%FF": "%FE%00", "a": "größe"}, properties["headers"])
+            self.run_baton(0, "send", "again", "--jsonl", stdin=line)
+            got = json.loads(self.run_baton(0, "receive", "again", "-n", "1", "--jsonl").stdout)
+            for key in ("key", "content_type", "reply_to", "correlation_id", "trace_context", "id"):
+                self.assertEqual(properties[key + "_base64"], got[key + "_base64"], key)
+            self.assertEqual(properties["headers_base64"], got["headers_base64"])
+
     def test_head_takes_one(self):
         """`baton receive | head -1`: what was not written is not acked."""
         self.send(*[b"line %d " % number + b"x" * 10_000 for number in range(200)])

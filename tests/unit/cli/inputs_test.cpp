@@ -80,6 +80,42 @@ TEST(JsonLine, WhatReceivePrintsCanBeSentAgain) {
     EXPECT_EQ(message.body, "b");
 }
 
+TEST(JsonLine, PropertiesThatAreNoText) {
+    const auto message = parse_json_line(
+        R"({"body":"b","key":"%FF","key_base64":"/w==","id_base64":"AA==","trace_context":"00-1-2-00",)"
+        R"("headers":{"a":"%FE","b":["1","2"]},"headers_base64":[["YQ==","/g=="],["Yg==","MQ=="],["Yg==","Mg=="]]})");
+    ASSERT_TRUE(message.properties.has_value());
+    EXPECT_EQ(message.properties->key, "\xFF");
+    EXPECT_EQ(message.properties->message_id, std::string(1, '\0'));
+    EXPECT_EQ(message.properties->trace_context, "00-1-2-00");
+    EXPECT_EQ(message.properties->headers,
+              (std::vector<std::pair<std::string, std::string>>{{"a", "\xFE"}, {"b", "1"}, {"b", "2"}}));
+}
+
+TEST(JsonLine, WhatPeekPrintsCanBeSentAgain) {
+    const auto message = parse_json_line(
+        R"({"attempt":3,"body":"b","due_us":5,"note":"n","offset":7,"quarantined_us":5,"reason":"rejected","receiver":"r",)"
+        R"("session":1,"size":1,"state":"quarantined","time_us":5,"properties":{"key":"k","key_base64":"/w==","ttl_us":5,)"
+        R"("delay_us":6,"not_before_us":7,"priority":8,"headers":{"a":"1"}}})");
+    EXPECT_EQ(message.body, "b");
+    ASSERT_TRUE(message.properties.has_value());
+    EXPECT_EQ(message.properties->key, "\xFF");
+    EXPECT_EQ(message.properties->ttl, std::chrono::microseconds{5});
+    EXPECT_EQ(message.properties->delay, std::chrono::microseconds{6});
+    EXPECT_EQ(message.properties->not_before->time_since_epoch(), std::chrono::microseconds{7});
+    EXPECT_EQ(message.properties->priority, 8);
+    EXPECT_EQ(message.properties->headers.size(), 1U);
+}
+
+TEST(JsonLine, WhatIsNotJsonSaysWhere) {
+    try {
+        (void)parse_json_line(R"({"body":"a",})");
+        FAIL();
+    } catch (const BadLine& error) {
+        EXPECT_STREQ(error.what(), "it is not JSON, see byte 13");
+    }
+}
+
 TEST(JsonLine, BadOnesAreRefused) {
     for (const auto* line : {"",
                              "hello",
@@ -100,6 +136,16 @@ TEST(JsonLine, BadOnesAreRefused) {
                              R"({"body":"a","priority":"1"})",
                              R"({"body":"a","delay":1})",
                              R"({"body":"a","at":"soon"})",
+                             R"({"body":"a","properties":[]})",
+                             R"({"body":"a","properties":{"colour":"red"}})",
+                             R"({"body":"a","properties":{"ttl_us":-1}})",
+                             R"({"body":"a","properties":{"ttl_us":"1"}})",
+                             R"({"body":"a","ttl_us":1})",
+                             R"({"body":"a","key_base64":"!"})",
+                             R"({"body":"a","headers_base64":{}})",
+                             R"({"body":"a","headers_base64":[["YQ=="]]})",
+                             R"({"body":"a","headers_base64":[["YQ==",1]]})",
+                             R"({"body":"a","properties_truncated":true})",
                              R"({"body":"a","truncated":true})"}) {
         EXPECT_THROW((void)parse_json_line(line), BadLine) << line;
     }
