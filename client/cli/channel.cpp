@@ -64,7 +64,7 @@ int drop(const Program& program, const ChannelOptions& options, const std::strin
     Client client{question_options(program.global)};
     const auto reply = ask(program, client, operation, options.name, arguments);
     print(program, reply,
-          std::string{done} + ", " + std::to_string(reply.at("messages").get<std::uint64_t>()) + " messages dropped\n");
+          std::string{done} + ", " + counted(reply.at("messages").get<std::uint64_t>(), "message") + " dropped\n");
     return exit_done;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "client/cli/command.hpp"
 #include "client/cli/times.hpp"
 #include "common/base/base64.hpp"
 #include "common/base/bytes.hpp"
@@ -20,6 +21,16 @@ std::string number(const Json& json, const char* key) {
 }
 std::string size(const Json& json, const char* key) {
     return format_size(json.at(key).get<std::uint64_t>());
+}
+std::string messages(const Json& json, const char* key) {
+    return counted(json.at(key).get<std::uint64_t>(), "message");
+}
+/// "64k", which says itself what it is, or "1000 bytes".
+std::string bytes(const Json& json, const char* key) {
+    const auto count = json.at(key).get<std::uint64_t>();
+    const auto text = format_size(count);
+    const bool has_unit = text.find_first_not_of("0123456789") != std::string::npos;
+    return has_unit ? text : counted(count, "byte");
 }
 
 /// "full for 3.2s", or "-" for who does not wait.
@@ -39,8 +50,8 @@ std::string link_line(const Json& link) {
     const auto& wait = link.at("wait");
     const bool is_blocked = is_sender && wait.at("reason") != "none";
     return "  " + padded(link.at("role").get<std::string>(), 9) + "session " + number(link, "session") + " link " +
-           number(link, "link") + ": " + number(link, "messages") + " messages, " + held + ", credit " +
-           number(link.at("credit"), "messages") + " messages " + size(link.at("credit"), "bytes") + ", " +
+           number(link, "link") + ": " + messages(link, "messages") + ", " + held + ", credit " +
+           messages(link.at("credit"), "messages") + " and " + bytes(link.at("credit"), "bytes") + ", " +
            (is_blocked ? "blocked: " : "waits: ") + wait_text(wait) + "\n";
 }
 
@@ -193,8 +204,8 @@ std::string explanation_text(const Json& reply) {
 
 std::string settings_text(const Json& channel) {
     return channel.at("kind").get<std::string>() + ", " + channel.at("storage").get<std::string>() + ", at most " +
-           number(channel, "messages_max") + " messages, " + size(channel, "bytes_max") + " in all, " +
-           size(channel, "message_size_max") + " each";
+           messages(channel, "messages_max") + ", " + bytes(channel, "bytes_max") + " in all, " +
+           bytes(channel, "message_size_max") + " each";
 }
 
 std::string table_text(const Json& channels) {
@@ -217,7 +228,7 @@ std::string report_text(const Json& channel) {
     text += rules_text(channel);
     text += "  ready " + number(channel, "ready") + counter(channel, "delayed", "delayed") + ", in flight " +
             number(channel, "in_flight") + counter(channel, "quarantined", "quarantined") + ", parked " +
-            number(channel, "parked") + ", stored " + size(channel, "bytes") + "\n";
+            number(channel, "parked") + counter(channel, "stored", "stored") + ", in " + bytes(channel, "bytes") + "\n";
     text += "  published " + number(channel, "published") + ", delivered " + number(channel, "delivered") +
             ", redelivered " + number(channel, "redelivered") + ", settled " + number(channel, "settled") +
             ", duplicates " + number(channel, "duplicates") + ", refused " + number(channel, "refused") + ", purged " +
@@ -225,6 +236,7 @@ std::string report_text(const Json& channel) {
             counter(channel, "rejected", "rejected") + counter(channel, "expired", "expired") +
             counter(channel, "expired", "expired_messages") + counter(channel, "dropped", "dropped") +
             counter(channel, "trimmed", "trimmed") + counter(channel, "compacted", "compacted") +
+            counter(channel, "moved", "moved") + counter(channel, "unwanted", "unwanted") +
             counter(channel, "leases ended", "leases_ended") + "\n";
     if (const auto dropped = channel.find("last_dropped"); dropped != channel.end() && dropped->is_object()) {
         text += "  last dropped: " + std::to_string(number_or(*dropped, "count", 0)) + " from offset " +

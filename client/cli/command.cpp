@@ -165,6 +165,10 @@ std::string one_line(std::string text) {
     return text;
 }
 
+std::string counted(std::uint64_t count, const std::string& thing) {
+    return std::to_string(count) + " " + thing + (count == 1 ? "" : "s");
+}
+
 void say(const GlobalOptions& global, const std::string& text) {
     if (global.quiet) {
         return;

@@ -68,6 +68,9 @@ private:
 /// The text without line breaks and other control characters.
 [[nodiscard]] std::string one_line(std::string text);
 
+/// "1 message", "2 messages": `thing` is one of them.
+[[nodiscard]] std::string counted(std::uint64_t count, const std::string& thing);
+
 /// One line on stderr, an object where --output is not text; nothing with --quiet. Any thread.
 void say(const GlobalOptions& global, const std::string& text);
 

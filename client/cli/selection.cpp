@@ -75,7 +75,7 @@ int run_on(const Program& program, const Selection& selection, const std::string
         messages += ask_for(program, client, selection, operation, arguments);
     }
     if (program.global.output == OutputFormat::text) {
-        std::printf("%llu messages %s\n", static_cast<unsigned long long>(messages), done.c_str());
+        std::printf("%s %s\n", counted(messages, "message").c_str(), done.c_str());
     } else {
         print_json({{"messages", messages}});
     }
@@ -83,8 +83,8 @@ int run_on(const Program& program, const Selection& selection, const std::string
         return exit_done;
     }
     throw Failure{messages == 0 ? exit_not_found : exit_partly,
-                  std::to_string(offsets.size() - messages) + " of " + std::to_string(offsets.size()) +
-                      " offsets of \"" + name_text(as_bytes(selection.channel)) +
+                  std::to_string(offsets.size() - messages) + " of " + counted(offsets.size(), "offset") +
+                      " of \"" + name_text(as_bytes(selection.channel)) +
                       "\" are not there in the right state; `baton explain` says what is the matter with one",
                   "not_found"};
 }

@@ -304,8 +304,8 @@ int Sending::conclude() {
     progress_.clear();
     if (refused_ != 0) {
         throw Failure{accepted_ == 0 ? exit_refused : exit_partly,
-                      where() + ": " + std::to_string(refused_) + " of " + std::to_string(accepted_ + refused_) +
-                          " messages were refused" + (is_cut_short_ ? ", and nothing behind them was sent: " : ": ") +
+                      where() + ": " + std::to_string(refused_) + " of " + counted(accepted_ + refused_, "message") +
+                          (refused_ == 1 ? " was" : " were") + " refused" + (is_cut_short_ ? ", and nothing behind them was sent: " : ": ") +
                           first_refusal_,
                       refusal_code_, is_refusal_retryable_};
     }
@@ -328,8 +328,8 @@ int Sending::run() {
             finish();
             progress_.clear();
             throw Failure{accepted_ == 0 ? failure.exit_code() : exit_partly,
-                          std::string{failure.what()} + "; " + std::to_string(accepted_) +
-                              " messages before it were sent, nothing behind it",
+                          std::string{failure.what()} + "; " + counted(accepted_, "message") + " before it " +
+                              (accepted_ == 1 ? "was" : "were") + " sent, nothing behind it",
                           failure.code()};
         }
         if (!program_.interrupt->is_requested()) {
@@ -343,8 +343,8 @@ int Sending::run() {
         }
     }
     throw Failure{exit_interrupted,
-                  "interrupted: " + std::to_string(sender_.confirmed_up_to()) + " of " + std::to_string(accepted_) +
-                      " messages are confirmed, the others may still arrive",
+                  "interrupted: " + std::to_string(sender_.confirmed_up_to()) + " of " + counted(accepted_, "message") +
+                      " confirmed, the others may still arrive",
                   "interrupted"};
 }
 

@@ -41,7 +41,7 @@ int remove(const Program& program, const SubscriptionOptions& options) {
     Client client{question_options(program.global)};
     const auto reply = ask(program, client, "subscription.delete", options.channel, arguments);
     print(program, reply,
-          "deleted, " + std::to_string(reply.at("messages").get<std::uint64_t>()) + " messages forgotten\n");
+          "deleted, " + counted(reply.at("messages").get<std::uint64_t>(), "message") + " forgotten\n");
     return exit_done;
 }
 

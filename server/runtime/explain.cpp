@@ -51,6 +51,10 @@ Json wait_entry(const char* who, const std::string& what, const channel::Wait& w
     return json;
 }
 
+std::string ready_text(std::uint64_t count) {
+    return std::to_string(count) + (count == 1 ? " ready message:" : " ready messages:");
+}
+
 std::string link_name(const channel::LinkReport& link) {
     return std::string{link.is_sender ? "sender" : "receiver"} + " (session " +
            std::to_string(link.address.session.value()) + ", link " + std::to_string(link.address.link) + ")";
@@ -119,13 +123,12 @@ Json explain_channel(ChannelDirectory& directory, std::string_view name, const J
         }
     };
     if (stats.wait.reason != WaitReason::none) {
-        add(wait_entry("channel", std::to_string(stats.ready) + " ready messages:", stats.wait, now));
+        add(wait_entry("channel", ready_text(stats.ready), stats.wait, now));
     }
     for (const auto& report : stats.subscriptions) {
         if (report.wait.reason != WaitReason::none) {
             add(wait_entry("channel",
-                           "subscription \"" + report.settings.name + "\", " + std::to_string(report.ready) +
-                               " ready messages:",
+                           "subscription \"" + report.settings.name + "\", " + ready_text(report.ready),
                            report.wait, now));
         }
     }

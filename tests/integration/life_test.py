@@ -360,7 +360,7 @@ class FailureTest(LifeTest):
         self.run_baton(0, "retry", "c", str(seen[1]["offset"]))
         (row,) = rows(self.run_baton(0, "receive", "c", "-n", "1", "--jsonl").stdout)
         self.assertEqual(("two", 1), (row["body"], row["attempt"]))
-        self.assertEqual(b"1 messages ready again\n", self.run_baton(0, "retry", "c", "--all").stdout)
+        self.assertEqual(b"1 message ready again\n", self.run_baton(0, "retry", "c", "--all").stdout)
         self.assertEqual([b"one"], self.received("c", "--until-empty"))
         self.run_baton(5, "retry", "c", "12345")
 

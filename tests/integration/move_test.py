@@ -142,7 +142,7 @@ class EveryStorage(MoveTest):
         self.admin.admin("channel.create", b"small", messages_max=1)
         self.fill(b"a", [b"1", b"2"])
         told = self.run_baton(7, "move", "a", "small").stderr
-        self.assertIn(b"1 messages were moved", told)
+        self.assertIn(b"1 message was moved", told)
 
     def test_a_message_that_is_too_large_for_the_target(self):
         self.admin.admin("channel.create", b"b", message_size_max=100)

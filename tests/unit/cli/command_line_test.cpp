@@ -314,7 +314,7 @@ TEST(ChannelReport, SaysWhereMessagesAre) {
                                  {"messages_max", 7U}, {"bytes_max", 1024U}, {"message_size_max", 10U},
                                  {"ready", 1U},        {"in_flight", 2U},    {"bytes", 3U},
                                  {"receivers", 4U},    {"senders", 5U}};
-    EXPECT_EQ(settings_text(channel), "queue, durable, at most 7 messages, 1k in all, 10 each");
+    EXPECT_EQ(settings_text(channel), "queue, durable, at most 7 messages, 1k in all, 10 bytes each");
     EXPECT_EQ(table_text(nlohmann::json::array({channel})),
               "NAME  STORAGE        READY  IN FLIGHT       BYTES  RECEIVERS  SENDERS\n"
               "jobs  durable            1          2           3          4        5\n");
@@ -346,16 +346,17 @@ TEST(ChannelReport, EverythingThatABrokerShows) {
         R"("expired":"drop","late":"fire","ordered_by_key":true,"exclusive":false,"fair_by":"key","dedupe_window_ms":60000,)"
         R"("compact":false,"ready":1,"delayed":2,"in_flight":3,"quarantined":4,"parked":5,"bytes":6,"published":7,)"
         R"("delivered":8,"redelivered":9,"settled":10,"duplicates":11,"refused":12,"purged":13,"retried":14,"rejected":15,)"
-        R"("expired_messages":16,"dropped":17,"last_dropped":{"first":5,"count":17},"wait":{"reason":"none"},"links":[]})");
+        R"("expired_messages":16,"dropped":17,"moved":18,"unwanted":19,)"
+        R"("stored":10,"last_dropped":{"first":5,"count":17},"wait":{"reason":"none"},"links":[]})");
     EXPECT_EQ(
         report_text(channel),
-        "jobs: queue, memory, at most 7 messages, 1k in all, 10 each\n"
+        "jobs: queue, memory, at most 7 messages, 1k in all, 10 bytes each\n"
         "  lease 30s, at most 12h; attempts without limit, retry after 1s to 5m, each 200% of the one before, "
         "jitter 10%\n"
         "  overflow reject, expired drop, late fire, dedupe window 1m, fair by key, ordered by key\n"
-        "  ready 1, delayed 2, in flight 3, quarantined 4, parked 5, stored 6\n"
+        "  ready 1, delayed 2, in flight 3, quarantined 4, parked 5, stored 10, in 6 bytes\n"
         "  published 7, delivered 8, redelivered 9, settled 10, duplicates 11, refused 12, purged 13, retried 14, "
-        "rejected 15, expired 16, dropped 17\n"
+        "rejected 15, expired 16, dropped 17, moved 18, unwanted 19\n"
         "  last dropped: 17 from offset 5\n"
         "  messages wait: -\n");
     channel["expired"] = 18U;  // A broker for which this is the counter.
@@ -363,6 +364,15 @@ TEST(ChannelReport, EverythingThatABrokerShows) {
     EXPECT_NE(report_text(channel).find("rejected 15, expired 18"), std::string::npos);
     channel["subscriptions"] = nlohmann::json::array({{{"name", "s"}}});
     EXPECT_NE(report_text(channel).find("\nsubscriptions:\nNAME"), std::string::npos);
+}
+
+TEST(ChannelReport, OneIsNotMany) {
+    EXPECT_EQ(counted(0, "message"), "0 messages");
+    EXPECT_EQ(counted(1, "message"), "1 message");
+    EXPECT_EQ(counted(2, "message"), "2 messages");
+    const nlohmann::json channel{{"kind", "queue"},    {"storage", "memory"},     {"messages_max", 1U},
+                                 {"bytes_max", 1000U}, {"message_size_max", 1U}};
+    EXPECT_EQ(settings_text(channel), "queue, memory, at most 1 message, 1000 bytes in all, 1 byte each");
 }
 
 TEST(ChannelReport, ASubscriptionIsALine) {
