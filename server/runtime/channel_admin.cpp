@@ -111,24 +111,16 @@ Json describe(const Channel& channel, const BrokerState& state, std::size_t repl
 
 // --- Operations --------------------------------------------------------------------------------------------------------
 
-/// Whether the channel shall be durable. Of one that exists this cannot change.
-bool wanted_durability(const Json& request, bool is_durable, bool is_new) {
+bool wanted_durability(const Json& request, bool is_durable) {
     const auto value = text_of(request, "storage", storage_name(is_durable));
     if (value != "memory" && value != "durable") {
         throw Refusal{"unsupported",
                       "storage \"" + value + "\" is not supported by this broker; use \"memory\" or \"durable\"", {}};
     }
-    const bool is_wanted_durable = value == "durable";
-    if (!is_new && is_wanted_durable != is_durable) {
-        throw Refusal{"incompatible_options",
-                      "the channel exists with storage " + std::string{storage_name(is_durable)} + " and " + value +
-                          " is wanted: that cannot change; use another name, or delete it first",
-                      {{"storage", {{"is", storage_name(is_durable)}, {"wanted", value}}}}};
-    }
-    return is_wanted_durable;
+    return value == "durable";
 }
 
-ChannelOptions wanted_options(const Json& request, const ChannelOptions& current, const Limits& limits, bool is_new) {
+ChannelOptions wanted_options(const Json& request, const ChannelOptions& current, const Limits& limits) {
     for (const auto& [key, value] : request.items()) {
         if (key != "op" && key != "storage" && !is_channel_setting(key)) {
             throw Refusal{"unsupported", "this broker does not know the argument \"" + key + "\"", {}};
@@ -136,15 +128,30 @@ ChannelOptions wanted_options(const Json& request, const ChannelOptions& current
     }
     auto options = current;
     apply_settings(options, request, limits.message_size_max);
-    if (!is_new && options.kind != current.kind) {
-        const std::string is = kind_name(current.kind);
-        const std::string wanted = kind_name(options.kind);
-        throw Refusal{"incompatible_options",
-                      "the channel exists as a " + is + " and a " + wanted +
-                          " is wanted: that cannot change; use another name, or delete it first",
-                      {{"kind", {{"is", is}, {"wanted", wanted}}}}};
-    }
     return options;
+}
+
+/// Kind and storage cannot change: all that is in conflict is said at once.
+void refuse_conflicts(const ChannelOptions& options, bool is_wanted_durable, channel::Kind wanted_kind) {
+    Json diff;
+    std::string is;
+    std::string wanted;
+    const auto compare = [&](const std::string& key, const std::string& old_value, const std::string& new_value) {
+        if (old_value != new_value) {
+            const auto* joint = diff.is_null() ? "" : " and ";
+            is += joint + key + " " + old_value;
+            wanted += joint + key + " " + new_value;
+            diff[key] = {{"is", old_value}, {"wanted", new_value}};
+        }
+    };
+    compare("kind", kind_name(options.kind), kind_name(wanted_kind));
+    compare("storage", storage_name(options.is_durable), storage_name(is_wanted_durable));
+    if (!diff.is_null()) {
+        throw Refusal{"incompatible_options",
+                      "the channel exists with " + is + ", and " + wanted +
+                          " is wanted: that cannot change; use another name, or delete it first",
+                      diff};
+    }
 }
 
 Refusal create_refusal(const std::error_code& reason, const Limits& limits) {
@@ -171,11 +178,14 @@ Json create_channel(ChannelDirectory& directory, std::string_view name, const Js
         throw Refusal{"channel_damaged", "the channel's files are damaged: " + channel->damage(), {}};
     }
     const auto& state = directory.broker_state();
-    const bool is_durable = wanted_durability(
-        request, is_new ? default_options(state, name).is_durable : channel->is_durable(), is_new);
+    const bool is_durable =
+        wanted_durability(request, is_new ? default_options(state, name).is_durable : channel->is_durable());
     const auto current = is_new ? options_with_storage(name, limits, is_durable, state.policies.view()->effective)
                                 : channel->options();
-    const auto options = wanted_options(request, current, limits, is_new);
+    const auto options = wanted_options(request, current, limits);
+    if (!is_new) {
+        refuse_conflicts(current, is_durable, options.kind);
+    }
     if (is_new) {
         const auto made = directory.create(name, options);
         if (!made) {

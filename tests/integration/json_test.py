@@ -258,6 +258,9 @@ class ErrorsTest(JsonTest):
         self.answer("channel-create", "channel", "create", "tiny", "--message-size-max", "10")
         error = self.error(7, "incompatible_options", "channel", "create", "t", "--kind", "queue")
         self.assertEqual({"kind": {"is": "topic", "wanted": "queue"}}, error["diff"])
+        error = self.error(7, "incompatible_options", "channel", "create", "t", "--kind", "stream", "--memory")
+        self.assertEqual({"kind": {"is": "topic", "wanted": "stream"}, "storage": {"is": "durable", "wanted": "memory"}},
+                         error["diff"])
         self.error(7, "message_too_large", "send", "tiny", "12345678901")
         receiver = self.command(self.server, "receive", "t")
         eventually(lambda: self.answer("channel-show", "channel", "show", "t")["receivers"] == 1, "the receiver is there")
