@@ -18,6 +18,13 @@ struct ChannelOptions {
     ChannelFlags flags;
 };
 
+const char* what_was_done(const Json& reply) {
+    if (reply.at("created").get<bool>()) {
+        return ": created";
+    }
+    return reply.value("changed", false) ? ": changed" : ": exists";
+}
+
 int create(const Program& program, const ChannelOptions& options) {
     auto arguments = finished_settings(options.flags);
     if (options.durable || options.memory) {
@@ -27,8 +34,8 @@ int create(const Program& program, const ChannelOptions& options) {
     const auto reply = ask(program, client, "channel.create", options.name, arguments);
     const auto& channel = reply.at("channel");
     print(program, reply,
-          channel.at("name").get<std::string>() + (reply.at("created").get<bool>() ? ": created" : ": exists") + ", " +
-              settings_text(channel) + "\n");
+          channel.at("name").get<std::string>() + what_was_done(reply) + ", " + settings_text(channel) +
+              unusual_text(channel) + "\n");
     return exit_done;
 }
 

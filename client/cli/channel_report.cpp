@@ -101,8 +101,11 @@ std::string rules_text(const Json& channel) {
     const auto attempts = number_or(channel, "attempts_max", 0);
     const auto factor = number_or(channel, "retry_factor_percent", 100);
     std::string text = "  lease " + ms_text(channel, "lease_ms") + ", at most " + ms_text(channel, "lease_max_ms") +
-                       "; attempts " + (attempts == 0 ? "without limit" : std::to_string(attempts)) + ", retry after " +
-                       ms_text(channel, "retry_first_ms") + " to " + ms_text(channel, "retry_max_ms") + ", each " +
+                       "; attempts " + (attempts == 0 ? "without limit" : std::to_string(attempts)) + ", retry " +
+                       (number_or(channel, "retry_first_ms", 0) < number_or(channel, "retry_max_ms", 0)
+                            ? "after " + ms_text(channel, "retry_first_ms") + " to "
+                            : std::string{"always after "}) +
+                       ms_text(channel, "retry_max_ms") + ", each " +
                        std::to_string(factor) + "% of the one before, jitter " +
                        std::to_string(number_or(channel, "retry_jitter_percent", 0)) + "%\n";
     text += "  overflow " + text_or(channel, "overflow", "block") + expired_text(channel) + ", late " +
@@ -206,6 +209,51 @@ std::string settings_text(const Json& channel) {
     return channel.at("kind").get<std::string>() + ", " + channel.at("storage").get<std::string>() + ", at most " +
            messages(channel, "messages_max") + ", " + bytes(channel, "bytes_max") + " in all, " +
            bytes(channel, "message_size_max") + " each";
+}
+
+std::string unusual_text(const Json& channel) {
+    std::string text;
+    const auto add = [&](const std::string& setting) { text += (text.empty() ? "; " : ", ") + setting; };
+    const auto add_duration = [&](const char* key, const std::string& label, std::uint64_t standard_ms) {
+        if (number_or(channel, key, standard_ms) != standard_ms) {
+            add(label + " " + ms_text(channel, key));
+        }
+    };
+    const auto add_percent = [&](const char* key, const std::string& label, std::uint64_t standard) {
+        if (const auto percent = number_or(channel, key, standard); percent != standard) {
+            add(label + " " + std::to_string(percent) + "%");
+        }
+    };
+    const auto add_word = [&](const char* key, const std::string& label, const std::string& standard) {
+        if (const auto word = text_or(channel, key, standard); word != standard) {
+            add(label + " " + word);
+        }
+    };
+    const auto add_flag = [&](const char* key, const std::string& label) {
+        if (is_set(channel, key)) {
+            add(label);
+        }
+    };
+    add_duration("age_max_ms", "age at most", 0);
+    add_word("overflow", "overflow", "block");
+    add_duration("lease_ms", "lease", 30'000);
+    add_duration("lease_max_ms", "lease at most", 43'200'000);
+    if (const auto attempts = number_or(channel, "attempts_max", 10); attempts != 10) {
+        add("attempts " + (attempts == 0 ? "without limit" : std::to_string(attempts)));
+    }
+    add_duration("retry_first_ms", "retry after", 1'000);
+    add_duration("retry_max_ms", "retry at most after", 300'000);
+    add_percent("retry_factor_percent", "retry factor", 200);
+    add_percent("retry_jitter_percent", "retry jitter", 10);
+    add_word("expired", "expired", "drop");
+    add_word("late", "late", "fire");
+    add_duration("dedupe_window_ms", "dedupe window", 0);
+    add_word("fair_by", "fair by", "");
+    add_flag("ordered_by_key", "ordered by key");
+    add_flag("exclusive", "exclusive");
+    add_flag("compact", "compact");
+    add_duration("tombstone_age_ms", "tombstones for", 86'400'000);
+    return text;
 }
 
 std::string table_text(const Json& channels) {

@@ -15,6 +15,8 @@ namespace baton::cli {
 [[nodiscard]] std::string padded(std::string text, std::size_t width);
 /// "queue, memory, at most 1000 messages, 512m, 64m each".
 [[nodiscard]] std::string settings_text(const nlohmann::json& channel);
+/// "; lease 5s, overflow reject": the other settings, as far as they are not what a channel has by default.
+[[nodiscard]] std::string unusual_text(const nlohmann::json& channel);
 /// A line per channel under a heading.
 [[nodiscard]] std::string table_text(const nlohmann::json& channels);
 /// A line per subscription under a heading.

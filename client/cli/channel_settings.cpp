@@ -187,6 +187,12 @@ void add_channel_settings(CLI::App& verb, ChannelFlags& flags) {
 
 Json finished_settings(const ChannelFlags& flags) {
     auto settings = flags.settings;
+    if (settings.contains("retry_first_ms") && settings.contains("retry_max_ms") &&
+        settings["retry_first_ms"] > settings["retry_max_ms"]) {
+        const auto text = [&](const char* key) { return format_duration(milliseconds{settings[key].get<std::int64_t>()}); };
+        throw usage("--retry-first \"" + text("retry_first_ms") + "\" is longer than --retry-max \"" + text("retry_max_ms") +
+                    "\", the longest wait");
+    }
     for (const auto& given : flags.fair_weights) {
         const auto equals = given.rfind('=');
         unsigned weight = 0;

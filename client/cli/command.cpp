@@ -150,8 +150,8 @@ std::string diff_text(const ClientError& error) {
 
 Failure failure_of(const ClientError& error, const std::string& what) {
     const bool is_refusal = error.code() == ClientErrc::not_found && is_nobody_subscribed(error.text());
-    Failure failure{is_refusal ? exit_refused : exit_code_of(error.code()), what + ": " + error.text() + diff_text(error) + next_step(error),
-                    std::string{error.status_name()}, error.retryable()};
+    Failure failure{is_refusal ? exit_refused : exit_code_of(error.code()),
+                    what + ": " + error.text() + diff_text(error) + next_step(error), std::string{error.status_name()}, error.retryable()};
     failure.set_details(std::string{error.details()});
     return failure;
 }

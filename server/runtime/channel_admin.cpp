@@ -128,6 +128,11 @@ ChannelOptions wanted_options(const Json& request, const ChannelOptions& current
     }
     auto options = current;
     apply_settings(options, request, limits.message_size_max);
+    if (request.contains("retry_first_ms") && request.contains("retry_max_ms") && options.retry_first > options.retry_max) {
+        throw Refusal{"bad_request", "retry_first_ms is " + std::to_string(milliseconds(options.retry_first)) +
+                                         ", allowed is at most retry_max_ms (" +
+                                         std::to_string(milliseconds(options.retry_max)) + ")", {}};
+    }
     return options;
 }
 
@@ -186,16 +191,17 @@ Json create_channel(ChannelDirectory& directory, std::string_view name, const Js
     if (!is_new) {
         refuse_conflicts(current, is_durable, options.kind);
     }
+    const bool is_changed = !is_new && options != channel->options();
     if (is_new) {
         const auto made = directory.create(name, options);
         if (!made) {
             throw create_refusal(made.error().code, limits);
         }
         channel = *made;
-    } else if (options != channel->options()) {
+    } else if (is_changed) {
         directory.reconfigure(*channel, options);
     }
-    return {{"ok", true}, {"created", is_new}, {"channel", settings_json(*channel)}};
+    return {{"ok", true}, {"created", is_new}, {"changed", is_changed}, {"channel", settings_json(*channel)}};
 }
 
 Json show_channel(ChannelDirectory& directory, std::string_view name, const Json& request,

@@ -136,6 +136,9 @@ void apply_settings(ChannelOptions& options, const Json& request, std::uint64_t 
     set_duration(options.lease_max, request, "lease_max_ms", milliseconds(options.lease), week_ms);
     set_small(options.attempts_max, request, "attempts_max", 0, 1'000'000);
     set_duration(options.retry_first, request, "retry_first_ms", 0, week_ms);
+    if (request.contains("retry_first_ms") && !request.contains("retry_max_ms")) {
+        options.retry_max = std::max(options.retry_max, options.retry_first);
+    }
     set_duration(options.retry_max, request, "retry_max_ms", 0, week_ms);
     set_small(options.retry_factor_percent, request, "retry_factor_percent", 100, 10'000);
     set_small(options.retry_jitter_percent, request, "retry_jitter_percent", 0, 100);

@@ -351,7 +351,17 @@ class ChannelTest(CommandTest):
     def test_create_is_make_it_so(self):
         self.assertTrue(self.output("channel", "create", "c", "--max-messages", "7")["created"])
         again = self.output("channel", "create", "c", "--max-messages", "9", "--max-bytes", "1m", "--memory")
-        self.assertFalse(again["created"])
+        self.assertEqual((False, True), (again["created"], again["changed"]))
+        self.assertEqual(b"c: exists, queue, memory, at most 9 messages, 1m in all, 64m each\n",
+                         self.run_baton(0, "channel", "create", "c", "--max-messages", "9").stdout)
+        self.assertEqual(b"c: changed, queue, memory, at most 9 messages, 1m in all, 64m each; overflow reject, lease 5s\n",
+                         self.run_baton(0, "channel", "create", "c", "--lease", "5s", "--overflow", "reject").stdout)
+        for arguments in (("channel", "create", "c"), ("policy", "set", "x")):
+            self.assertIn(b'"1h" is longer than --retry-max "1s"',
+                          self.run_baton(2, *arguments, "--retry-first", "1h", "--retry-max", "1s").stderr)
+        self.assertEqual("bad_request", self.peer(self.server).admin("channel.create", b"c", retry_first_ms=2,
+                                                                     retry_max_ms=1)["error"]["code"])
+        self.assertEqual(3_600_000, self.output("channel", "create", "c", "--retry-first", "1h")["channel"]["retry_max_ms"])
         shown = self.output("channel", "show", "c")
         self.assertEqual((9, 1 << 20), (shown["messages_max"], shown["bytes_max"]))
         self.assertIn(b"at most 9 messages", self.run_baton(0, "channel", "show", "c").stdout)

@@ -110,6 +110,8 @@ TEST(ChannelSettings, ErrorsNameKeyValueAndWhatIsAllowed) {
 TEST(ChannelSettings, AreCheckedTogether) {
     EXPECT_EQ(applied({{"lease_ms", 86'400'000U}})["lease_max_ms"], 86'400'000U) << "it grows with the lease";
     EXPECT_THAT(refused({{"lease_ms", 60'000U}, {"lease_max_ms", 50'000U}}).text, HasSubstr("from 60000"));
+    EXPECT_EQ(applied({{"retry_first_ms", 400'000U}})["retry_max_ms"], 400'000U) << "it grows with the first wait";
+    EXPECT_EQ(applied({{"retry_first_ms", 1U}})["retry_max_ms"], 300'000U);
     EXPECT_THAT(refused({{"kind", "stream"}, {"overflow", "reject"}}).text, HasSubstr("reject"));
     EXPECT_EQ(applied({{"kind", "stream"}, {"overflow", "drop-oldest"}})["kind"], "stream");
     EXPECT_THAT(refused({{"compact", true}}).text, HasSubstr("only a stream"));
