@@ -81,6 +81,30 @@ std::string called_verb(const CLI::App& app) {
     return chosen.empty() ? app.get_name() : app.get_name() + " " + called_verb(*chosen.front());
 }
 
+/// "create, list, show".
+std::string verb_list(const CLI::App& app) {
+    std::string list;
+    for (const auto* verb : app.get_subcommands([](const CLI::App* part) { return !part->get_group().empty(); })) {
+        list += (list.empty() ? "" : ", ") + verb->get_name();
+    }
+    return list;
+}
+
+/// What is wrong where a verb was to be named and no known one was; empty if that is not it.
+std::string unknown_verb(const CLI::App& app) {
+    const CLI::App* last = &app;
+    while (!last->get_subcommands().empty()) {
+        last = last->get_subcommands().front();
+    }
+    const auto words = app.remaining(true);
+    if (last->get_require_subcommand_min() == 0 || words.empty()) {
+        return {};
+    }
+    const auto word = unguarded(words.front());
+    return word.starts_with('-') ? "there is no option \"" + word + "\""
+                                 : "there is no verb \"" + word + "\", only " + verb_list(*last);
+}
+
 /// Every value that the parser hands out is the word as it was typed.
 void unguard_values(CLI::App& app) {
     for (auto* option : app.get_options()) {
@@ -150,15 +174,12 @@ std::optional<int> parse(Program& program, std::span<const char* const> argument
         std::ranges::reverse(words);  // The parser takes them from the back.
         program.app.parse(words);
     } catch (const CLI::ParseError& error) {
-        const auto verb = called_verb(program.app);
-        const auto unknown =
-            program.app.get_subcommands().empty() ? program.app.remaining() : std::vector<std::string>{};
+        const auto unknown = unknown_verb(program.app);
         if (error.get_exit_code() == 0 && unknown.empty()) {
             return program.app.exit(error);  // --help, --version.
         }
-        const auto cause =
-            unknown.empty() ? error.what() : "there is no verb or option \"" + unguarded(unknown.front()) + "\"";
-        return report(program.global, usage(cause + "; see `" + verb + " --help`"));
+        const auto cause = unknown.empty() ? error.what() : unknown;
+        return report(program.global, usage(cause + "; see `" + called_verb(program.app) + " --help`"));
     } catch (const Failure& failure) {
         return report(program.global, failure);
     }

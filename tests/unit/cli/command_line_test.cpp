@@ -96,6 +96,28 @@ TEST(CommandLine, BadUsageIsOneLineAndExitTwo) {
     }
 }
 
+TEST(CommandLine, AVerbThatDoesNotExistIsNamedWithThoseThatDo) {
+    struct Case {
+        std::vector<const char*> words;
+        const char* told;
+    };
+    for (const auto& [words, told] : {Case{{"channel", "crate", "x"}, "there is no verb \"crate\", only create, list, show"},
+                                      Case{{"channel", "ls"}, "there is no verb \"ls\", only create"},
+                                      Case{{"policy", "frob", "x"}, "there is no verb \"frob\", only list"},
+                                      Case{{"channel", "--frob", "create", "x"}, "--frob"},
+                                      Case{{"channel", "--frob"}, "there is no option \"--frob\""},
+                                      Case{{"sned", "c"}, "there is no verb \"sned\", only send, receive"},
+                                      Case{{"[1]"}, "there is no verb \"[1]\", only send"}}) {
+        Program program;
+        define(program);
+        testing::internal::CaptureStderr();
+        EXPECT_EQ(parse(program, words), exit_usage);
+        const auto errors = testing::internal::GetCapturedStderr();
+        EXPECT_NE(errors.find(told), std::string::npos) << errors;
+        EXPECT_EQ(errors.find('\n'), errors.size() - 1) << errors;
+    }
+}
+
 TEST(CommandLine, ErrorsOfTheParserHaveTheWishedForm) {
     const auto given = parsed({"receive", "c", "--timeout", "5x", "--output", "json"});
     EXPECT_EQ(given.exit_code, exit_usage);
