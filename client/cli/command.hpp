@@ -86,7 +86,7 @@ struct Program {
     CLI::App app{"The client of Baton: send, receive and look after messages in named channels."};
     GlobalOptions global;
     std::function<int()> run;
-    std::stop_token stop;            ///< SIGINT or SIGTERM; see interrupt.hpp.
+    std::stop_token stop;            ///< SIGINT, SIGTERM or SIGHUP; see interrupt.hpp.
     Interrupt* interrupt = nullptr;  ///< Set while `run` runs.
 };
 void add_send(Program& program);

@@ -33,6 +33,11 @@ int checked(int descriptor) {
     return descriptor;
 }
 
+bool is_ignored(int signal) noexcept {
+    struct sigaction action{};
+    return ::sigaction(signal, nullptr, &action) == 0 && (action.sa_flags & SA_SIGINFO) == 0 && action.sa_handler == SIG_IGN;
+}
+
 }  // namespace
 
 Interrupt::Interrupt() {
@@ -41,6 +46,9 @@ Interrupt::Interrupt() {
     sigemptyset(&signals);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
+    if (!is_ignored(SIGHUP)) {  // Of nohup: blocked it would arrive all the same.
+        sigaddset(&signals, SIGHUP);
+    }
     pthread_sigmask(SIG_BLOCK, &signals, nullptr);
     signals_ = checked(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
     wake_ = checked(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -86,7 +94,8 @@ void Interrupt::watch() noexcept {
         }
         signalfd_siginfo signal{};
         if (waits[0].revents != 0 && ::read(signals_, &signal, sizeof signal) == sizeof signal) {
-            if (has_signal_.exchange(true)) {
+            // A terminal that is closed says so, and then the shell in it does.
+            if (has_signal_.exchange(true) && signal.ssi_signo != SIGHUP) {
                 ::_exit(exit_interrupted);  // The second one: do not wait for anything.
             }
             request_stop();

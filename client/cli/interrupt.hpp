@@ -1,5 +1,5 @@
-// What ends a verb from outside: SIGINT and SIGTERM, and a stdout that nobody reads any more.
-// The first signal asks the verb to end in order, the second ends the process.
+// What ends a verb from outside: SIGINT, SIGTERM and SIGHUP (unless that is ignored, as by nohup), and a stdout that nobody
+// reads any more. The first signal asks the verb to end in order, a second SIGINT or SIGTERM ends the process.
 // Threads: the token and the questions from any thread; everything else from the main thread.
 #pragma once
 

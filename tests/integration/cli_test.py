@@ -329,6 +329,30 @@ class ReceiveTest(CommandTest):
         shown = self.watcher.show(b"c")
         self.assertEqual((0, 3), (shown["ready"], shown["settled"]))
 
+    def test_a_terminal_that_is_closed_ends_the_command_and_gives_the_message_back(self):
+        self.send(b"one")
+        pid_file = os.path.join(self.folder, "pid")
+        receiver = self.command(self.server, "receive", "c", "--exec", f"echo $$ > {pid_file}.new; mv {pid_file}.new {pid_file}; "
+                                "exec sleep 600")
+        eventually(lambda: os.path.exists(pid_file), "the command runs")
+        with open(pid_file, encoding="ascii") as file:
+            pid = int(file.read())
+        receiver.process.send_signal(signal.SIGHUP)
+        receiver.process.send_signal(signal.SIGHUP)
+        self.assertEqual(130, receiver.wait())
+        self.assertRaises(ProcessLookupError, os.kill, pid, 0)
+        self.assertEqual(1, self.watcher.show(b"c")["ready"])
+
+    def test_nohup(self):
+        receiver = subprocess.Popen(["/bin/sh", "-c", "trap '' HUP; exec \"$0\" --url \"$1\" receive c -n 1", program("BATON"),
+                                     self.server.url], stdout=subprocess.PIPE, env=clean_environment())
+        self.addCleanup(receiver.kill)
+        eventually(lambda: self.has_receiver(), "the receiver is attached")
+        receiver.send_signal(signal.SIGHUP)
+        self.send(b"one")
+        self.assertEqual(b"one\n", receiver.communicate(timeout=DEADLINE)[0])
+        self.assertEqual(0, receiver.returncode)
+
     def test_ack_none(self):
         self.send(b"one")
         self.assertEqual(b"one\n", self.run_baton(0, "receive", "c", "-n", "1", "--ack", "none").stdout)
