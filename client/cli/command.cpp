@@ -99,7 +99,9 @@ const char* where_to_look(std::string_view text) noexcept {
     return next_step(ClientErrc::not_found);
 }
 
-/// What helps is said by the broker's status, which the library does not tell apart.
+}  // namespace
+
+// What helps is said by the broker's status, which the library does not tell apart.
 const char* next_step(const ClientError& error) noexcept {
     const auto status = error.status_name();
     if (status == "disk_full") {
@@ -122,8 +124,6 @@ const char* next_step(const ClientError& error) noexcept {
     }
     return next_step(error.code());
 }
-
-}  // namespace
 
 namespace {
 

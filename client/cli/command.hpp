@@ -64,6 +64,8 @@ private:
 /// What a client error means to a script. `what` says what was tried.
 [[nodiscard]] Failure failure_of(const ClientError& error, const std::string& what);
 [[nodiscard]] int exit_code_of(ClientErrc code) noexcept;
+/// "; try again": what to do about it, for behind its text; may be empty.
+[[nodiscard]] const char* next_step(const ClientError& error) noexcept;
 
 /// The text without line breaks and other control characters.
 [[nodiscard]] std::string one_line(std::string text);

@@ -166,6 +166,8 @@ auto Sending::patiently(Attempt attempt) {
 void Sending::refuse(const ClientError& error, std::uint64_t count) {
     if (refused_ == 0) {
         first_refusal_ = error.text();
+        // The others have theirs in the text.
+        first_refusal_ += error.code() == ClientErrc::message_too_large ? next_step(error) : "";
         refusal_code_ = error.status_name();
         is_refusal_retryable_ = error.retryable();
     }

@@ -103,7 +103,8 @@ class SendTest(CommandTest):
 
     def test_refused_messages(self):
         self.run_baton(0, "channel", "create", "tiny", "--max-message-size", "10")
-        self.assertRegex(self.run_baton(7, "send", "tiny", "12345678901").stderr, rb"limit|too_large")
+        told = self.run_baton(7, "send", "tiny", "12345678901").stderr
+        self.assertRegex(told, rb"1 of 1 message was refused: .*; see `baton channel create --max-message-size`\n$")
         partly = self.run_baton(9, "--output", "json", "send", "tiny", "short", "12345678901")
         self.assertEqual("message_too_large", json.loads(partly.stderr)["error"]["code"])
         self.assertEqual([b"short"], self.received("tiny"))
