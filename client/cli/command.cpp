@@ -122,6 +122,9 @@ const char* next_step(const ClientError& error) noexcept {
     if (status == "not_found") {
         return where_to_look(error.text());
     }
+    if (error.code() == ClientErrc::cannot_connect && error.text().contains("does not answer")) {
+        return "; is it stopped or overloaded? Its log may say";
+    }
     return next_step(error.code());
 }
 

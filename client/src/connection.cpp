@@ -60,6 +60,7 @@ void Connection::on_connect(Result<net::Socket> socket) {
     net::ConnectionEvents& events = *this;
     io_.emplace(std::move(*socket), read_buffer_, outbox_, events);
     protocol_.on_connected(clock_.now());
+    owner_.on_reached();
     io_->start();
     end_turn();
 }
@@ -156,7 +157,7 @@ void Connection::on_closed(std::error_code reason) noexcept {
     protocol_.on_disconnected(clock_.now());
     if (was_ready) {
         owner_.on_connection_lost(text);
-    } else {
+    } else if (!is_finishing_) {  // Otherwise it is we who did not wait for its end.
         owner_.on_attempt_failed(text, !failure.is_retryable);
     }
     if (is_finishing_) {

@@ -31,6 +31,8 @@ public:
     [[nodiscard]] virtual bool has_more() const noexcept = 0;
     // Everything of this turn is written or waits for the socket.
     virtual void on_turn_done() = 0;
+    // The attempt has got as far as a connection; the broker has said nothing yet.
+    virtual void on_reached() = 0;
     // `is_hopeless`: the next attempt will end in the same way.
     virtual void on_attempt_failed(const std::string& reason, bool is_hopeless) = 0;
     // After WELCOME.

@@ -92,6 +92,7 @@ private:
     void collect() override;
     bool has_more() const noexcept override { return !takers_.empty(); }
     void on_turn_done() override;
+    void on_reached() override;
     void on_attempt_failed(const std::string& reason, bool is_hopeless) override;
     void on_connection_lost(const std::string& reason) override;
     void on_finished() override;

@@ -56,6 +56,11 @@ void Engine::on_goaway(const wire::Goaway& goaway) {
     report(ClientEvent::Kind::goaway, {}, goaway.text.empty() ? goaway.code : goaway.text);
 }
 
+void Engine::on_reached() {
+    shared_->board.set_unreachable(
+        net::to_client_url(connection_.endpoint()) + ": it accepts connections but does not answer", false);
+}
+
 void Engine::on_attempt_failed(const std::string& reason, bool is_hopeless) {
     shared_->board.set_unreachable(reason, is_hopeless);
     report(ClientEvent::Kind::connect_failed, {}, reason);

@@ -486,6 +486,16 @@ class ConnectTest(BrokerTest):
         command.process.send_signal(signal.SIGINT)
         self.assertEqual(130, command.wait())
 
+    def test_a_broker_that_accepts_and_does_not_answer(self):
+        server = self.broker()
+        server.send_signal(signal.SIGSTOP)
+        self.addCleanup(server.send_signal, signal.SIGCONT)
+        for arguments in (("ping",), ("send", "c", "x"), ("receive", "c"), ("channel", "list")):
+            with self.subTest(arguments):
+                told = self.expect_exit(3, server, "--connect-timeout", "300ms", *arguments).stderr
+                self.assertIn(b"it accepts connections but does not answer; is it stopped or overloaded?", told)
+                self.assertEqual(1, len(lines(told)), told)
+
     def test_something_else_listens_there(self):
         listener = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(listener.close)
