@@ -205,6 +205,28 @@ std::string explanation_text(const Json& reply) {
     return text.empty() ? "nobody waits\n" : text;
 }
 
+std::string quarantine_text(const Json& channel) {
+    const auto name = text_or(channel, "name", "");
+    const auto line = [&](const Json& place, const std::string& where, const std::string& option) {
+        const auto count = number_or(place, "quarantined", 0);
+        return count == 0 ? std::string{}
+                          : where + counted(count, "message") + (count == 1 ? " is" : " are") +
+                                " quarantined: `baton peek " + name + option +
+                                " --state quarantined` says why, and `baton retry`, `move` or `drop` what becomes of " +
+                                (count == 1 ? "it\n" : "them\n");
+    };
+    const auto subscriptions = channel.find("subscriptions");
+    if (subscriptions == channel.end()) {
+        return line(channel, "", "");
+    }
+    std::string text;
+    for (const auto& subscription : *subscriptions) {
+        const auto subscriber = text_or(subscription, "name", "");
+        text += line(subscription, "subscription \"" + subscriber + "\": ", " --subscription " + subscriber);
+    }
+    return text;
+}
+
 std::string settings_text(const Json& channel) {
     return channel.at("kind").get<std::string>() + ", " + channel.at("storage").get<std::string>() + ", at most " +
            messages(channel, "messages_max") + ", " + bytes(channel, "bytes_max") + " in all, " +
@@ -261,12 +283,18 @@ std::string table_text(const Json& channels) {
     for (const auto& channel : channels) {
         width = std::max(width, columns_of(channel.at("name").get<std::string>()));
     }
-    auto text = padded("NAME", width) + "  STORAGE        READY  IN FLIGHT       BYTES  RECEIVERS  SENDERS\n";
+    auto text = padded("NAME", width) + "  KIND    STORAGE        READY     DELAYED  IN FLIGHT  QUARANTINED       BYTES"
+                                        "  RECEIVERS  SENDERS\n";
+    const auto column = [](const Json& channel, const char* key, std::size_t columns) {
+        const bool is_told = channel.contains(key);
+        return right(is_told ? std::to_string(number_or(channel, key, 0)) : "-", columns);
+    };
     for (const auto& channel : channels) {
         text += padded(channel.at("name").get<std::string>(), width) + "  " +
-                padded(channel.at("storage").get<std::string>(), 8) + right(number(channel, "ready"), 12) +
-                right(number(channel, "in_flight"), 11) + right(size(channel, "bytes"), 12) +
-                right(number(channel, "receivers"), 11) + right(number(channel, "senders"), 9) + "\n";
+                padded(text_or(channel, "kind", "-"), 8) + padded(channel.at("storage").get<std::string>(), 8) +
+                column(channel, "ready", 12) + column(channel, "delayed", 12) + column(channel, "in_flight", 11) +
+                column(channel, "quarantined", 13) + right(size(channel, "bytes"), 12) +
+                column(channel, "receivers", 11) + column(channel, "senders", 9) + "\n";
     }
     return text;
 }

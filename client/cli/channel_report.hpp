@@ -23,6 +23,9 @@ namespace baton::cli {
 [[nodiscard]] std::string subscriptions_text(const nlohmann::json& subscriptions);
 /// The reply of `channel.explain`, a line for each who waits.
 [[nodiscard]] std::string explanation_text(const nlohmann::json& reply);
+/// What waits for nobody but an administrator, of what `channel.show` says, and what to do about it; a line for the channel
+/// and each subscription, or nothing.
+[[nodiscard]] std::string quarantine_text(const nlohmann::json& channel);
 /// A message as `channel.peek` says it, with "body" in place of "body_base64" if it is text.
 [[nodiscard]] nlohmann::json with_readable_body(nlohmann::json message);
 /// What `channel.peek` says of a message besides its body: "offset 7: quarantined at …, attempt 3, reason attempts".

@@ -16,6 +16,17 @@ struct ExplainOptions {
     std::string subscription;
 };
 
+/// As retry, move and drop end when they are about a message that is not there.
+[[noreturn]] void throw_missing(const Program& program, const ExplainOptions& options, const Json& reply) {
+    if (program.global.output != OutputFormat::text) {
+        print_json(reply);
+    }
+    throw Failure{exit_not_found,
+                  "explain \"" + name_text(as_bytes(options.channel)) + "\" at " + program.global.url + ": " +
+                      reply.value("text", "there is no message " + options.offset),
+                  "not_found"};
+}
+
 int explain(const Program& program, const ExplainOptions& options) {
     auto arguments = Json::object();
     if (!options.offset.empty()) {
@@ -33,7 +44,17 @@ int explain(const Program& program, const ExplainOptions& options) {
     if (const auto message = reply.find("message"); message != reply.end()) {
         *message = with_readable_body(std::move(*message));
     }
-    print(program, reply, explanation_text(reply));
+    if (!options.offset.empty() && !reply.contains("message")) {
+        throw_missing(program, options, reply);
+    }
+    auto text = explanation_text(reply);
+    if (options.offset.empty() && program.global.output == OutputFormat::text) {
+        const auto shown = ask(program, client, "channel.show", options.channel, Json::object());
+        if (const auto quarantined = quarantine_text(shown.at("channel")); !quarantined.empty()) {
+            text = (reply.at("waits").empty() ? std::string{} : text) + quarantined;
+        }
+    }
+    print(program, reply, text);
     return exit_done;
 }
 

@@ -242,7 +242,9 @@ Json list_part(ChannelDirectory& directory, const Json& request) {
         const auto stats = channel.stats();
         auto json = settings_json(channel);
         json["ready"] = stats.ready;
+        json["delayed"] = stats.delayed;
         json["in_flight"] = stats.in_flight;
+        json["quarantined"] = stats.quarantined;
         json["bytes"] = stats.bytes;
         json["receivers"] = std::ranges::count(stats.links, false, &channel::LinkReport::is_sender);
         json["senders"] = std::ranges::count(stats.links, true, &channel::LinkReport::is_sender);

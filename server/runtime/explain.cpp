@@ -93,7 +93,8 @@ void explain_message(ChannelDirectory& directory, channel::Channel& channel, con
         return;
     }
     reply["message"] = messages[0];
-    const auto* reader = channel.find_subscription(request.value("subscription", std::string{}));
+    const bool is_of_reader = channel.options().kind == channel::Kind::queue || request.contains("subscription");
+    const auto* reader = is_of_reader ? &reader_of(channel, request) : nullptr;
     channel.peek(
         reader, std::nullopt, offset,
         [&](const channel::PeekedMessage& found) {

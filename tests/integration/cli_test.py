@@ -436,6 +436,24 @@ class ChannelTest(CommandTest):
         self.assertEqual(b"one\n", self.run_baton(0, "peek", "c", "--state", "in-flight").stdout)
         self.assertEqual(b"two\nthree\n", self.run_baton(0, "peek", "c", "--state", "ready").stdout)
 
+    def test_what_is_quarantined_is_explained(self):
+        self.run_baton(0, "send", "c", "x")
+        self.run_baton(0, "receive", "c", "-n", "1", "--exec", "exit 65")
+        text = self.run_baton(0, "explain", "c").stdout
+        self.assertRegex(text, rb"^1 message is quarantined: `baton peek c --state quarantined`")
+        self.assertNotIn(b"nobody waits", text)
+        (row,) = self.output("channel", "list")
+        self.assertEqual((0, 0, 1), (row["ready"], row["delayed"], row["quarantined"]))
+        self.run_baton(0, "drop", "c", "1")
+        self.assertEqual(b"nobody waits\n", self.run_baton(0, "explain", "c").stdout)
+        for arguments in (("c", "1"), ("c", "2")):
+            self.assertIn(b"there is no message", self.run_baton(5, "explain", *arguments).stderr)
+        self.run_baton(0, "channel", "create", "t", "--kind", "topic")
+        self.run_baton(0, "subscription", "create", "t", "50%25")
+        self.run_baton(0, "send", "t", "x")
+        self.assertIn(b"message 1 is ready", self.run_baton(0, "explain", "t", "1", "--subscription", "50%25").stdout)
+        self.assertIn(b"message 1 is ready", self.run_baton(0, "explain", "t", "1", "--subscription", "50%").stdout)
+
     def test_name_too_long(self):
         self.run_baton(0, "channel", "create", "n" * 255)
         for arguments in (("channel", "create", "n" * 256), ("send", "n" * 256, "x")):

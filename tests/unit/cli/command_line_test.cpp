@@ -335,11 +335,11 @@ TEST(ChannelReport, SaysWhereMessagesAre) {
     const nlohmann::json channel{{"name", "jobs"},     {"kind", "queue"},    {"storage", "durable"},
                                  {"messages_max", 7U}, {"bytes_max", 1024U}, {"message_size_max", 10U},
                                  {"ready", 1U},        {"in_flight", 2U},    {"bytes", 3U},
-                                 {"receivers", 4U},    {"senders", 5U}};
+                                 {"receivers", 4U},    {"senders", 5U},    {"quarantined", 6U}};
     EXPECT_EQ(settings_text(channel), "queue, durable, at most 7 messages, 1k in all, 10 bytes each");
     EXPECT_EQ(table_text(nlohmann::json::array({channel})),
-              "NAME  STORAGE        READY  IN FLIGHT       BYTES  RECEIVERS  SENDERS\n"
-              "jobs  durable            1          2           3          4        5\n");
+              "NAME  KIND    STORAGE        READY     DELAYED  IN FLIGHT  QUARANTINED       BYTES  RECEIVERS  SENDERS\n"
+              "jobs  queue   durable            1           -          2            6           3          4        5\n");
 }
 
 TEST(ChannelReport, SaysWhatWaitsForWhom) {
@@ -358,6 +358,18 @@ TEST(ChannelReport, SaysWhatWaitsForWhom) {
         R"("text":"offset 9 is not in the channel"})");
     EXPECT_EQ(explanation_text(reply),
               "offset 9 is not in the channel\nreceiver: session 3 link 1 has nothing to get (empty for 3.2s)\n");
+}
+
+TEST(ChannelReport, SaysWhatToDoAboutQuarantine) {
+    EXPECT_EQ(quarantine_text({{"name", "c"}, {"quarantined", 0U}}), "");
+    EXPECT_EQ(quarantine_text({{"name", "c"}, {"quarantined", 1U}}),
+              "1 message is quarantined: `baton peek c --state quarantined` says why, and `baton retry`, `move` or `drop` what "
+              "becomes of it\n");
+    const auto topic = nlohmann::json::parse(
+        R"({"name":"t","quarantined":2,"subscriptions":[{"name":"a","quarantined":2},{"name":"b","quarantined":0}]})");
+    EXPECT_EQ(quarantine_text(topic),
+              "subscription \"a\": 2 messages are quarantined: `baton peek t --subscription a --state quarantined` says why, and "
+              "`baton retry`, `move` or `drop` what becomes of them\n");
 }
 
 TEST(ChannelReport, EverythingThatABrokerShows) {
