@@ -24,8 +24,8 @@ public:
             look(messages, fraction);
         }
     }
-    /// For who calls rarely: looks at the clock by itself, each time.
-    void tick(std::uint64_t messages, double fraction) {
+    /// For who calls rarely, or after what may have taken long: looks at the clock each time.
+    void tick(std::uint64_t messages, double fraction = -1) {
         if (is_on_) {
             look(messages, fraction);
         }

@@ -167,7 +167,6 @@ StdoutWriter::Outcome Receiving::print(Delivery first) {
         }
     }
     batch_.clear();  // The rest goes back.
-    progress_.reached(received_);
     return written.outcome;
 }
 
@@ -207,7 +206,6 @@ Receiving::Next Receiving::commit() {
     const auto count = forwarder_.deliveries();
     const auto end = forwarder_.commit();
     received_ -= end == Forwarder::End::done ? 0 : count;
-    progress_.reached(received_);
     return end == Forwarder::End::interrupted ? Next::interrupted : Next::message;
 }
 
@@ -272,6 +270,7 @@ int Receiving::run() {
         end = take(delivery);
         if (end == Next::message) {
             end = handle(std::move(*delivery));
+            progress_.tick(received_);
         }
     }
     progress_.clear();

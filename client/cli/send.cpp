@@ -208,6 +208,7 @@ void Sending::post_file(const std::string& path) {
     try {
         if (read_all(file, *program_.interrupt, [&](std::string_view bytes) { body.append(bytes); })) {
             post(body);
+            progress_.tick(accepted_);
         }
     } catch (const std::system_error& error) {
         ::close(file);
@@ -256,6 +257,7 @@ void Sending::post_stdin() {
             fraction_ = static_cast<double>(bytes_read) / static_cast<double>(status.st_size);
         }
         splitter.feed(bytes, take);
+        progress_.tick(accepted_, fraction_);  // Who writes slowly is not counted in dozens.
     });
     if (is_whole) {
         splitter.finish(take);

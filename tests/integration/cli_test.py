@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import signal
 import socket
 import subprocess
@@ -343,6 +344,23 @@ class ReceiveTest(CommandTest):
         self.assertEqual(130, receiver.wait())
         self.assertRaises(ProcessLookupError, os.kill, pid, 0)
         self.assertEqual(1, self.watcher.show(b"c")["ready"])
+
+    def test_progress_of_slow_work(self):
+        self.send(*[b"%d" % number for number in range(4)])
+        ours, theirs = pty.openpty()
+        receiver = subprocess.Popen([program("BATON"), "--url", self.server.url, "receive", "c", "-n", "4", "--exec", "sleep 0.5"],
+                                    stdout=subprocess.DEVNULL, stderr=theirs, env=clean_environment())
+        os.close(theirs)
+        self.addCleanup(receiver.kill)
+        told = b""
+        try:
+            while piece := os.read(ours, 4096):
+                told += piece
+        except OSError:  # The other end is closed.
+            pass
+        os.close(ours)
+        self.assertEqual(0, receiver.wait(DEADLINE))
+        self.assertRegex(told, rb"[23] received, \d+/s, [57][05]%")
 
     def test_nohup(self):
         receiver = subprocess.Popen(["/bin/sh", "-c", "trap '' HUP; exec \"$0\" --url \"$1\" receive c -n 1", program("BATON"),
