@@ -166,7 +166,10 @@ StdoutWriter::Outcome Receiving::print(Delivery first) {
             --received_;
         }
     }
-    batch_.clear();  // The rest goes back.
+    batch_.clear();  // The rest goes back, at once: it is not the fault of these messages.
+    if (written.outcome == StdoutWriter::Outcome::failed) {
+        throw Failure{exit_failed, "cannot write to stdout: " + written.reason.message(), "cannot_write"};
+    }
     return written.outcome;
 }
 
@@ -238,6 +241,7 @@ Receiving::Next Receiving::handle(Delivery delivery) {
         case StdoutWriter::Outcome::reader_gone:
             return Next::reader_gone;
         case StdoutWriter::Outcome::stopped:
+        case StdoutWriter::Outcome::failed:  // print() has thrown.
             return Next::interrupted;
     }
     return Next::message;

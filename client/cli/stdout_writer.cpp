@@ -12,8 +12,6 @@
 #include <ctime>
 #include <system_error>
 
-#include "client/cli/command.hpp"
-
 namespace baton::cli {
 
 namespace {
@@ -47,6 +45,7 @@ StdoutWriter::~StdoutWriter() {
 StdoutWriter::Written StdoutWriter::write(std::string_view bytes) {
     Written written = write_accepted(bytes);
     if (!is_pipe_) {
+        singles_left_ = 0;
         return written;
     }
     if (written.outcome == Outcome::written && singles_left_ != 0) {
@@ -75,8 +74,7 @@ StdoutWriter::Written StdoutWriter::write_accepted(std::string_view bytes) {
                 return {Outcome::stopped, accepted};
             }
         } else if (errno != EINTR) {
-            throw Failure{exit_failed, "cannot write to stdout: " + std::generic_category().message(errno),
-                          "cannot_write"};
+            return {Outcome::failed, accepted, {errno, std::generic_category()}};
         }
     }
     return {Outcome::written, accepted};

@@ -3,13 +3,15 @@
 //
 // A pipe takes bytes for a reader that may leave without them: `baton receive | head -1` must not swallow the second
 // message. So on a pipe the first messages go out one at a time, each when the reader has taken the one before; a
-// reader that goes on reading then gets batches. A reader that is slow to take them is no reason to wait: what stdout
+// reader that goes on reading then gets batches. What is no pipe gets one message first: a disk that is full all along
+// is noticed by that. A reader that is slow to take them is no reason to wait: what stdout
 // has accepted is written.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <system_error>
 
 #include "client/cli/interrupt.hpp"
 
@@ -17,10 +19,11 @@ namespace baton::cli {
 
 class StdoutWriter {
 public:
-    enum class Outcome : std::uint8_t { written, reader_gone, stopped };
+    enum class Outcome : std::uint8_t { written, reader_gone, stopped, failed };
     struct Written {
         Outcome outcome;
-        std::size_t size;  // So many bytes from the front have left us for good.
+        std::size_t size;         // So many bytes from the front have left us for good.
+        std::error_code reason{};  // Of `failed`: a full disk.
     };
 
     explicit StdoutWriter(const Interrupt& interrupt);
@@ -30,7 +33,7 @@ public:
 
     /// One message a call is wanted.
     [[nodiscard]] bool is_one_by_one() const noexcept { return singles_left_ != 0; }
-    /// Returns when stdout has accepted all of it, or cannot. Throws Failure if stdout fails (a full disk).
+    /// Returns when stdout has accepted all of it, or cannot.
     Written write(std::string_view bytes);
 
 private:
@@ -44,7 +47,7 @@ private:
     int out_;
     bool is_pipe_ = false;
     bool is_own_descriptor_ = false;
-    unsigned singles_left_ = 0;
+    unsigned singles_left_ = 1;
 };
 
 }  // namespace baton::cli

@@ -362,6 +362,17 @@ class ReceiveTest(CommandTest):
         self.assertEqual(0, receiver.wait(DEADLINE))
         self.assertRegex(told, rb"[23] received, \d+/s, [57][05]%")
 
+    def test_a_full_disk_takes_no_attempt_of_what_was_not_tried(self):
+        self.send(*[b"%d" % number for number in range(5)])
+        for _ in range(2):
+            with open("/dev/full", "wb") as full:
+                receiver = self.command(self.server, "receive", "c", "--until-empty", stdout=full)
+                self.assertEqual(1, receiver.wait())
+                self.assertEqual([b"baton: cannot write to stdout: No space left on device"], receiver.complaints)
+        eventually(lambda: self.watcher.show(b"c")["ready"] == 5, "all are back, without a back-off")
+        messages = self.watcher.admin("channel.peek", b"c")["messages"]
+        self.assertEqual([3, 1, 1, 1, 1], [message["attempt"] for message in messages])
+
     def test_nohup(self):
         receiver = subprocess.Popen(["/bin/sh", "-c", "trap '' HUP; exec \"$0\" --url \"$1\" receive c -n 1", program("BATON"),
                                      self.server.url], stdout=subprocess.PIPE, env=clean_environment())
