@@ -309,6 +309,10 @@ void add_start(CLI::App& verb, const std::string& flag, const std::string& help,
         ->type_name("START");
 }
 
+std::string from_is_late_text(const std::string& subscription) {
+    return "the subscription \"" + name_text(as_bytes(subscription)) + "\" exists: it goes on where it is, --from has no effect";
+}
+
 void add_filter(CLI::App& verb, const std::function<void(const std::string&)>& take) {
     verb.add_option_function<std::string>(
             "--filter",

@@ -122,6 +122,8 @@ void add_duration(CLI::App& verb, const std::string& flag, const std::string& he
 
 /// The option --filter.
 void add_filter(CLI::App& verb, const std::function<void(const std::string&)>& take);
+/// What to say to who wants --from for a subscription that is there.
+[[nodiscard]] std::string from_is_late_text(const std::string& subscription);
 /// An option that says where a subscription begins: first, last, new, an offset, a time or "that long ago".
 void add_start(CLI::App& verb, const std::string& flag, const std::string& help,
                const std::function<void(const StartFrom&)>& take);

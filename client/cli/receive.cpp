@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
 #include "client/cli/command.hpp"
 #include "client/cli/envelope.hpp"
 #include "client/cli/execute.hpp"
@@ -80,8 +82,12 @@ private:
             client_.wait_connected({program_.stop});
             check_target(program_, client_, options_.forward);
         }
+        if (!options_.subscription.empty() && options_.from) {
+            say_if_from_is_late();
+        }
         return client_.receiver(options_.channel, receiver_options());
     }
+    void say_if_from_is_late();
     [[nodiscard]] ReceiverOptions receiver_options() const {
         return {.window_messages = window(),
                 .subscription = options_.subscription,
@@ -111,6 +117,22 @@ private:
     std::string text_;
     std::uint64_t received_ = 0;
 };
+
+/// A subscription that is there stays where it is. What stands against the question shows when we attach.
+void Receiving::say_if_from_is_late() {
+    client_.wait_connected({program_.stop});
+    const auto reply = client_.admin("subscription.list", options_.channel, {}, {program_.stop}, std::nothrow);
+    if (!reply) {
+        return;
+    }
+    const auto name = name_text(as_bytes(options_.subscription));
+    const auto listed = nlohmann::json::parse(*reply);
+    for (const auto& subscription : listed.at("subscriptions")) {
+        if (subscription.at("name") == name) {
+            say(program_.global, from_is_late_text(options_.subscription));
+        }
+    }
+}
 
 Receiving::Next Receiving::take(std::optional<Delivery>& delivery) {
     const auto limit = options_.timeout ? WaitLimit{*options_.timeout, program_.stop} : WaitLimit{program_.stop};

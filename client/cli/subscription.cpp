@@ -20,8 +20,15 @@ int create(const Program& program, const SubscriptionOptions& options) {
     arguments["subscription"] = name_text(as_bytes(options.name));
     Client client{question_options(program.global)};
     const auto reply = ask(program, client, "subscription.create", options.channel, arguments);
-    print(program, reply,
-          name_text(as_bytes(options.name)) + (reply.at("created").get<bool>() ? ": created" : ": exists") + "\n");
+    const bool is_new = reply.at("created").get<bool>();
+    print(program, reply, name_text(as_bytes(options.name)) + (is_new ? ": created" : ": exists") + "\n");
+    if (!is_new && options.settings.contains("from")) {
+        say(program.global, from_is_late_text(options.name));
+    }
+    const auto shown = reply.value("subscription", Json::object());
+    if (options.settings.contains("overflow") && shown.contains("backlog_max") && shown["backlog_max"] == 0) {
+        say(program.global, "--overflow has no effect without --backlog-max: the subscription may have any number waiting");
+    }
     return exit_done;
 }
 

@@ -190,6 +190,22 @@ class RefusedTest(CommandTest):
         self.assertEqual(b"1\n", self.run_baton(0, "receive", "t", "--subscription", "s", "-n", "1").stdout)
 
 
+    def test_what_has_no_effect_is_said(self):
+        self.run_baton(0, "channel", "create", "t", "--kind", "stream")
+        create = ("subscription", "create", "t", "s")
+        self.assertEqual(b"", self.run_baton(0, *create, "--from", "first").stderr)
+        self.assertEqual(b"", self.run_baton(0, *create).stderr)
+        for arguments in ((*create, "--from", "new"),
+                          ("receive", "t", "--subscription", "s", "--from", "first", "--until-empty")):
+            told = self.run_baton(0, *arguments).stderr
+            self.assertEqual(b'baton: the subscription "s" exists: it goes on where it is, --from has no effect\n', told)
+        self.assertEqual(b"", self.run_baton(0, "receive", "t", "--subscription", "new", "--from", "first",
+                                             "--until-empty").stderr)
+        self.assertIn(b"--backlog-max", self.run_baton(0, *create, "--overflow", "drop-oldest").stderr)
+        self.assertEqual(b"", self.run_baton(0, *create, "--overflow", "drop-oldest", "--backlog-max", "5").stderr)
+        self.assertEqual(b"", self.run_baton(0, *create, "--overflow", "drop-newest").stderr)
+
+
 class ReceiveTest(CommandTest):
     def setUp(self):
         super().setUp()
