@@ -14,15 +14,21 @@ using std::chrono::milliseconds;
 
 constexpr std::int64_t day_ms = 86'400'000;
 
+/// For an error: "--messages-max (--max-messages)", since nobody knows which one was typed.
+std::string flag_names(const std::string& flags) {
+    const auto comma = flags.find(',');
+    return comma == std::string::npos ? flags : flags.substr(0, comma) + " (" + flags.substr(comma + 1) + ")";
+}
+
 void add_size(CLI::App& verb, Json& settings, const std::string& flags, const std::string& key,
-              const std::string& help) {
-    const auto flag = flags.substr(0, flags.find(','));
+              const std::string& help, const std::string& allowed = "a size of at least 1, such as 1000, 64k, 10m or 1g") {
+    const auto flag = flag_names(flags);
     verb.add_option_function<std::string>(
             flags,
-            [&settings, flag, key](const std::string& text) {
+            [&settings, flag, key, allowed](const std::string& text) {
                 const auto size = parse_size(text);
                 if (!size || *size == 0) {
-                    throw CLI::ValidationError{flag, "\"" + text + "\" is not a size such as 1000, 64k, 10m or 1g"};
+                    throw CLI::ValidationError{flag, "\"" + text + "\" is not " + allowed};
                 }
                 settings[key] = *size;
             },
@@ -32,7 +38,7 @@ void add_size(CLI::App& verb, Json& settings, const std::string& flags, const st
 
 void add_ms(CLI::App& verb, Json& settings, const std::string& flags, const std::string& key, std::int64_t low,
             std::int64_t high, const std::string& help) {
-    const auto flag = flags.substr(0, flags.find(','));
+    const auto flag = flag_names(flags);
     verb.add_option_function<std::string>(
             flags,
             [&settings, flag, key, low, high](const std::string& text) {
@@ -111,7 +117,7 @@ void add_percent(CLI::App& verb, Json& settings, const std::string& flag, const 
 
 void add_limits(CLI::App& verb, Json& settings) {
     add_size(verb, settings, "--messages-max,--max-messages", "messages_max",
-             "Stored messages; --overflow says what happens beyond.");
+             "Stored messages; --overflow says what happens beyond.", "a number of at least 1, such as 1000 or 10k");
     add_size(verb, settings, "--bytes-max,--max-bytes", "bytes_max",
              "Stored bytes; --overflow says what happens beyond.");
     add_size(verb, settings, "--message-size-max,--max-message-size", "message_size_max", "Bytes of one message.");

@@ -114,7 +114,7 @@ const char* next_step(const ClientError& error) noexcept {
         return "; see the log of the broker, and try baton-inspect there";
     }
     if (status == "in_use") {
-        return "; --force does it all the same";
+        return error.text().contains("--force") ? "" : "; --force does it all the same";
     }
     if (status == "too_many_connections") {
         return "; try again when there are fewer, or raise the limit";
@@ -154,7 +154,8 @@ std::string diff_text(const ClientError& error) {
 Failure failure_of(const ClientError& error, const std::string& what) {
     const bool is_refusal = error.code() == ClientErrc::not_found && is_nobody_subscribed(error.text());
     Failure failure{is_refusal ? exit_refused : exit_code_of(error.code()),
-                    what + ": " + error.text() + diff_text(error) + next_step(error), std::string{error.status_name()}, error.retryable()};
+                    what + ": " + error.text() + diff_text(error) + next_step(error),
+                    std::string{error.status_name()}, error.retryable()};
     failure.set_details(std::string{error.details()});
     return failure;
 }

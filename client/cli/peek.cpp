@@ -14,6 +14,7 @@ namespace {
 struct PeekOptions {
     std::string channel;
     std::uint64_t count = 10;
+    bool has_count = false;
     std::string state;
     std::string subscription;
 };
@@ -33,6 +34,7 @@ int peek(const Program& program, const PeekOptions& options) {
     Client client{question_options(program.global)};
     auto collected = Json::array();
     std::uint64_t from = 0;
+    bool has_more = true;
     for (std::uint64_t left = options.count; left > 0;) {
         Json arguments{{"count", std::min<std::uint64_t>(left, 1000)}, {"from", from}};
         if (!options.state.empty()) {
@@ -52,13 +54,18 @@ int peek(const Program& program, const PeekOptions& options) {
                 collected.push_back(with_readable_body(message));
             }
         }
-        if (!reply.at("more").get<bool>()) {
+        has_more = reply.at("more").get<bool>();
+        if (!has_more) {
             break;
         }
         from = reply.at("next").get<std::uint64_t>();
     }
     if (program.global.output == OutputFormat::json) {
         print_json(collected);
+    }
+    if (has_more && !options.has_count) {
+        std::fflush(stdout);
+        say(program.global, "there are more than " + std::to_string(options.count) + ": -n shows them");
     }
     return exit_done;
 }
@@ -71,7 +78,10 @@ void add_peek(Program& program) {
     const auto options = std::make_shared<PeekOptions>();
     add_channel_name(*verb, "CHANNEL", options->channel, "Channel.");
     add_number(*verb, "-n,--count", "At most so many (default 10).", 1, 1'000'000'000,
-               [options](std::uint64_t count) { options->count = count; });
+               [options](std::uint64_t count) {
+                   options->count = count;
+                   options->has_count = true;
+               });
     verb->add_option(
             "--state", options->state,
             "ready, delayed, in-flight or quarantined; without it all. Of delayed and quarantined ones stderr says "

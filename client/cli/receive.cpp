@@ -105,6 +105,7 @@ private:
     Next forward(Delivery first);
     Next commit();
     [[nodiscard]] int exit_code_at(Next end) const;
+    void say_what_is_missing(Next end) const;
 
     const Program& program_;
     const ReceiveOptions& options_;
@@ -285,6 +286,14 @@ int Receiving::exit_code_at(Next end) const {
     return exit_failed;
 }
 
+void Receiving::say_what_is_missing(Next end) const {
+    const auto came = options_.count == 0 ? "no message came" : std::to_string(received_) + " of " +
+                                                                    counted(options_.count, "message") + " came";
+    const auto name = name_text(as_bytes(options_.channel));
+    const auto waited = std::chrono::duration_cast<Duration>(options_.timeout.value_or(std::chrono::nanoseconds{0}));
+    say(program_.global, came + (end == Next::empty ? ": \"" + name + "\" is empty" : ", and none for " + format_duration(waited)));
+}
+
 int Receiving::run() {
     client_.wait_connected({program_.stop});
     if (options_.command.empty() && options_.forward.empty()) {
@@ -304,7 +313,11 @@ int Receiving::run() {
         say(program_.global, "the broker did not confirm the last acks: these messages may come again");
     }
     client_.close();
-    return exit_code_at(end);
+    const int exit_code = exit_code_at(end);
+    if (exit_code == exit_empty) {
+        say_what_is_missing(end);
+    }
+    return exit_code;
 }
 
 void add_modes(CLI::App& verb, ReceiveOptions& options) {

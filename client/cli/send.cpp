@@ -309,7 +309,8 @@ int Sending::conclude() {
     if (refused_ != 0) {
         throw Failure{accepted_ == 0 ? exit_refused : exit_partly,
                       where() + ": " + std::to_string(refused_) + " of " + counted(accepted_ + refused_, "message") +
-                          (refused_ == 1 ? " was" : " were") + " refused" + (is_cut_short_ ? ", and nothing behind them was sent: " : ": ") +
+                          (refused_ == 1 ? " was" : " were") + " refused" +
+                          (is_cut_short_ ? ", and nothing behind them was sent: " : ": ") +
                           first_refusal_,
                       refusal_code_, is_refusal_retryable_};
     }
@@ -345,6 +346,12 @@ int Sending::run() {
         if (failure.exit_code() != exit_interrupted) {
             throw;
         }
+    }
+    if (accepted_ == 0) {
+        throw Failure{exit_interrupted, "interrupted: nothing was sent" +
+                                            (client_.is_connected() ? std::string{} : ", " + program_.global.url +
+                                                                                          " was not reached"),
+                      "interrupted"};
     }
     throw Failure{exit_interrupted,
                   "interrupted: " + std::to_string(sender_.confirmed_up_to()) + " of " + counted(accepted_, "message") +

@@ -54,6 +54,12 @@ int complain(const std::string& text) {
     return exit_usage;
 }
 
+/// The parser names all words that it did not understand, the last one first; and it wants a verb where there is a wrong one.
+std::string what_is_wrong(const CLI::App& app, const CLI::ParseError& error) {
+    const auto words = app.remaining(true);
+    return words.empty() ? error.what() : "\"" + words.front() + "\" is not expected there";
+}
+
 /// In reverse, as the parser takes them. It would take the next word for the value of "--data-dir=".
 std::vector<std::string> words_of(int argc, const char* const* argv) {
     std::vector<std::string> words;
@@ -110,7 +116,7 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv) {
         if (error.get_exit_code() == 0) {
             return {std::nullopt, app.exit(error)};  // --help, --version.
         }
-        return {std::nullopt, complain(std::string{error.what()} + "; see batond --help")};
+        return {std::nullopt, complain(what_is_wrong(app, error) + "; see batond --help")};
     }
     if (config->parsed()) {
         line.command = show_command->parsed() ? Command::config_show : Command::config_check;

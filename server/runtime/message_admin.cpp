@@ -359,7 +359,8 @@ Json delete_subscription(ChannelDirectory& directory, std::string_view name, con
     if (!reader.receivers().empty() && !request.value("force", false)) {
         throw Refusal{"in_use",
                       std::to_string(reader.receivers().size()) +
-                          " receivers are attached to the subscription: stop them, or use force",
+                          " receivers are attached to the subscription: stop them, or use force (baton "
+                          "subscription delete --force)",
                       {}};
     }
     const auto count = channel.unsubscribe(reader);

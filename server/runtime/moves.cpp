@@ -549,7 +549,8 @@ void Move::end() {
     Json json{{"ok", !stop_}, {"messages", moved_}};
     if (stop_) {
         json["error"] = {{"code", stop_->code},
-                         {"text", std::to_string(moved_) + (moved_ == 1 ? " message was" : " messages were") + " moved, and then: " + stop_->text},
+                         {"text", std::to_string(moved_) + (moved_ == 1 ? " message was" : " messages were") +
+                                      " moved, and then: " + stop_->text},
                          {"retryable", stop_->is_retryable}};
     }
     moves_.host_.answer_command(asking_, gathering_, name_, dump(json));

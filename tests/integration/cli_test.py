@@ -206,6 +206,28 @@ class RefusedTest(CommandTest):
         self.assertEqual(b"", self.run_baton(0, *create, "--overflow", "drop-newest").stderr)
 
 
+    def test_words_that_help(self):
+        self.run_baton(0, "send", "c", *[str(number) for number in range(11)])
+        self.assertEqual(b"baton: there are more than 10: -n shows them\n", self.run_baton(0, "peek", "c").stderr)
+        self.assertEqual(b"", self.run_baton(0, "peek", "c", "-n", "5").stderr)
+        self.run_baton(0, "receive", "c", "-n", "1")
+        self.assertEqual(b"", self.run_baton(0, "peek", "c").stderr)
+        for arguments, told in ((("e", "-n", "2", "--timeout", "50ms"), b"0 of 2 messages came, and none for 50ms"),
+                                (("e", "--timeout", "50ms"), b"no message came, and none for 50ms"),
+                                (("e", "-n", "1", "--until-empty"), b'0 of 1 message came: "e" is empty')):
+            self.assertEqual(b"baton: " + told + b"\n", self.run_baton(6, "receive", *arguments).stderr)
+        self.assertIn(b'--messages-max (--max-messages): "0" is not a number of at least 1',
+                      self.run_baton(2, "channel", "create", "c", "--max-messages", "0").stderr)
+        self.run_baton(0, "channel", "create", "t", "--kind", "topic")
+        receiver = self.command(self.server, "receive", "t", "--subscription", "s")
+        watcher = self.peer(self.server)
+        eventually(lambda: watcher.show(b"t")["receivers"] == 1, "it is attached")
+        for arguments in (("channel", "delete", "t"), ("subscription", "delete", "t", "s")):
+            self.assertEqual(1, self.run_baton(7, *arguments).stderr.count(b"force)"))
+            self.assertEqual(2, self.run_baton(7, *arguments).stderr.count(b"force"))
+        receiver.kill()
+
+
 class ReceiveTest(CommandTest):
     def setUp(self):
         super().setUp()
@@ -548,6 +570,7 @@ class ConnectTest(BrokerTest):
         eventually(lambda: command.complaints, "it says that it waits")
         command.process.send_signal(signal.SIGINT)
         self.assertEqual(130, command.wait())
+        self.assertRegex(command.complaints[-1], rb"interrupted: nothing was sent, baton://[\d.:]+ was not reached$")
 
     def test_a_broker_that_accepts_and_does_not_answer(self):
         server = self.broker()
