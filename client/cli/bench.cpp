@@ -50,7 +50,7 @@ void add_parties(CLI::App& verb, BenchSettings& settings) {
                    settings.has_receivers = true;
                });
     verb.add_option("--kind", settings.kind, "queue (default), topic or stream.")
-        ->check(CLI::IsMember({"queue", "topic", "stream"}).description(""))
+        ->check(one_of({"queue", "topic", "stream"}))
         ->type_name("KIND");
     auto* memory =
         verb.add_flag_callback("--memory", [&settings] { settings.storage = "memory"; }, "Memory channels (default).");
@@ -60,7 +60,7 @@ void add_parties(CLI::App& verb, BenchSettings& settings) {
     verb.add_option(
             "--confirm", settings.confirm,
             "A message of a durable channel counts when it is received in memory, or durable on the disk (default).")
-        ->check(CLI::IsMember({"received", "durable"}).description(""))
+        ->check(one_of({"received", "durable"}))
         ->type_name("LEVEL");
 }
 

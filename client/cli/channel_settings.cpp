@@ -65,7 +65,7 @@ void add_choice(CLI::App& verb, Json& settings, const std::string& flag, const s
                 const std::vector<std::string>& choices, const std::string& help) {
     verb.add_option_function<std::string>(
             flag, [&settings, key](const std::string& choice) { settings[key] = choice; }, help)
-        ->check(CLI::IsMember(choices).description(""))
+        ->check(one_of(choices))
         ->type_name("CHOICE");
 }
 

@@ -4,6 +4,8 @@
 #include <atomic>
 #include <charconv>
 #include <cstdio>
+#include <iterator>
+#include <sstream>
 #include <string_view>
 
 #include <nlohmann/json.hpp>
@@ -245,6 +247,36 @@ CLI::Validator name_validator(const std::string& what) {
 }
 
 }  // namespace
+
+namespace {
+
+constexpr std::string_view choices_mark = "one of ";
+
+}  // namespace
+
+CLI::Validator one_of(const std::vector<std::string>& choices) {
+    std::string name{choices_mark};
+    for (const auto& choice : choices) {
+        name += choice + " ";
+    }
+    // The help text names them in its own words.
+    return CLI::IsMember(choices).description("").name(name);
+}
+
+std::vector<std::string> choices_of(const CLI::Option& option) {
+    try {
+        for (int index = 0;; ++index) {
+            // The parser has no way to look at a validator of an option that is const, or to say how many there are.
+            const auto& name = const_cast<CLI::Option&>(option).get_validator(index)->get_name();
+            if (name.starts_with(choices_mark)) {
+                std::istringstream words{name.substr(choices_mark.size())};
+                return {std::istream_iterator<std::string>{words}, {}};
+            }
+        }
+    } catch (const CLI::OptionNotFound&) {
+        return {};
+    }
+}
 
 void add_channel_name(CLI::App& verb, const std::string& placeholder, std::string& name, const std::string& help) {
     verb.add_option(placeholder, name, help)->required()->transform(name_validator("channel"));

@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
@@ -108,6 +109,10 @@ void add_bench(Program& program);
 void add_completion(Program& program);
 void add_manual(Program& program);
 
+/// A validator for an option with a list of words; completion gives them.
+[[nodiscard]] CLI::Validator one_of(const std::vector<std::string>& choices);
+/// Of an option with such a validator; otherwise nothing.
+[[nodiscard]] std::vector<std::string> choices_of(const CLI::Option& option);
 /// A required channel name, typed in its text form: "%XX" stands for a byte, any other '%' for itself.
 void add_channel_name(CLI::App& verb, const std::string& placeholder, std::string& name, const std::string& help);
 void add_channel_option(CLI::App& verb, const std::string& flag, std::string& name, const std::string& help);

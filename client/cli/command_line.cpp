@@ -52,7 +52,7 @@ void add_global_options(Program& program) {
                                                    : OutputFormat::text;
            },
            "text, json or jsonl.")
-        ->check(CLI::IsMember({"text", "json", "jsonl"}).description(""))
+        ->check(one_of({"text", "json", "jsonl"}))
         ->type_name("FORMAT");
     add_duration(app, "--connect-timeout",
                  "How long to wait for a broker that cannot be reached (default 30s; 5s for verbs that only ask, 2s for ping).",

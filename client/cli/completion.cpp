@@ -1,6 +1,7 @@
 // `baton completion bash|zsh|fish`: made from the same definitions as the parser.
 #include <algorithm>
 #include <cstdio>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -60,20 +61,103 @@ std::vector<std::string> verbs_of(const CLI::App& app) {
     return verbs;
 }
 
-std::string bash(const CLI::App& app) {
-    std::string text = "_baton() {\n    local words\n    case \"${COMP_WORDS[1]}\" in\n";
+using Choices = std::map<std::string, std::vector<std::string>>;
+
+/// Of each option that takes a value, by its flag, what that can be; nothing: anything, perhaps a file.
+void add_values(const CLI::App& app, Choices& choices) {
+    for (const auto* option : app.get_options()) {
+        if (option->get_items_expected_max() == 0) {
+            continue;
+        }
+        const auto values = choices_of(*option);
+        const auto add = [&](const std::string& flag) {
+            for (const auto& value : values) {
+                if (auto& list = choices[flag]; std::ranges::find(list, value) == list.end()) {
+                    list.push_back(value);
+                }
+            }
+            choices.try_emplace(flag);
+        };
+        for (const auto& name : option->get_lnames()) {
+            add("--" + name);
+        }
+        for (const auto& name : option->get_snames()) {
+            add("-" + name);
+        }
+    }
     for (const auto* verb : shown_verbs(app)) {
-        auto words = verbs_of(*verb);
-        const auto flags = all_flags_of(*verb);
-        words.insert(words.end(), flags.begin(), flags.end());
-        text += "        " + verb->get_name() + ") words=\"" + joined(words) + "\" ;;\n";
+        add_values(*verb, choices);
+    }
+}
+
+std::string words_of(const CLI::App& verb) {
+    auto words = verbs_of(verb);
+    for (const auto* option : verb.get_options()) {
+        if (option->get_positional()) {
+            const auto choices = choices_of(*option);
+            words.insert(words.end(), choices.begin(), choices.end());
+        }
+    }
+    const auto flags = all_flags_of(verb);
+    words.insert(words.end(), flags.begin(), flags.end());
+    return joined(words);
+}
+
+/// The verb is the first word that is neither an option nor the value of one. Behind an option that takes a value come its
+/// values, or files; -o default adds files also where nothing of ours fits.
+std::string bash(const CLI::App& app) {
+    Choices choices;
+    add_values(app, choices);
+    std::string with_value;
+    std::string values;
+    for (const auto& [flag, list] : choices) {
+        with_value += (with_value.empty() ? "" : "|") + flag;
+        if (!list.empty()) {
+            values += "        " + flag + ") words=\"" + joined(list) + "\" ;;\n";
+        }
+    }
+    std::string text =
+        "_baton() {\n"
+        "    local words verb index\n"
+        "    local current=\"${COMP_WORDS[COMP_CWORD]}\" before=\"${COMP_WORDS[COMP_CWORD-1]}\"\n"
+        "    # Where '=' breaks words: --output=js is three.\n"
+        "    [[ $current == = ]] && current=\n"
+        "    [[ $before == = ]] && before=\"${COMP_WORDS[COMP_CWORD-2]}\"\n"
+        "    case \"$before\" in\n" + values +
+        "        " + with_value + ") return ;;\n"
+        "    esac\n"
+        "    if [[ -n $words ]]; then\n"
+        "        mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$current\")\n"
+        "        return\n"
+        "    fi\n"
+        "    for ((index = 1; index < COMP_CWORD; index++)); do\n"
+        "        case \"${COMP_WORDS[index]}\" in\n"
+        "            " + with_value + ")\n"
+        "                index=$((index + 1))\n"
+        "                [[ ${COMP_WORDS[index]} == = ]] && index=$((index + 1)) ;;\n"
+        "            -*|=) ;;\n"
+        "            *) verb=\"${COMP_WORDS[index]}\"; break ;;\n"
+        "        esac\n"
+        "    done\n"
+        "    case \"$verb\" in\n";
+    for (const auto* verb : shown_verbs(app)) {
+        text += "        " + verb->get_name() + ") words=\"" + words_of(*verb) + " " + joined(flags_of(app)) + "\" ;;\n";
     }
     auto words = verbs_of(app);
     const auto flags = flags_of(app);
     words.insert(words.end(), flags.begin(), flags.end());
-    text += "        *) words=\"" + joined(words) + "\" ;;\n    esac\n";
-    text += "    mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"${COMP_WORDS[COMP_CWORD]}\")\n}\n";
-    return text + "complete -F _baton baton\n";
+    text += "        \"\") words=\"" + joined(words) + "\" ;;\n    esac\n";
+    text += "    mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$current\")\n}\n";
+    return text + "complete -o default -F _baton baton\n";
+}
+
+/// " -x -a 'text json'", or " -r" for a value that may be a file.
+std::string fish_values(const Choices& choices, const std::string& flag) {
+    const auto found = choices.find(flag);
+    if (found == choices.end()) {
+        return {};
+    }
+    return found->second.empty() ? " -r" : " -x -a '" + joined(found->second) + "'";
 }
 
 std::string fish(const CLI::App& app) {
@@ -81,13 +165,17 @@ std::string fish(const CLI::App& app) {
     for (const auto* verb : shown_verbs(app)) {
         text += "complete -c baton -n __fish_use_subcommand -f -a " + verb->get_name() + " -d '" +
                 verb->get_description() + "'\n";
+        Choices choices;
+        add_values(*verb, choices);
         for (const auto& flag : all_flags_of(*verb)) {
             text += "complete -c baton -n '__fish_seen_subcommand_from " + verb->get_name() + "' -l " + flag.substr(2) +
-                    "\n";
+                    fish_values(choices, flag) + "\n";
         }
     }
+    Choices choices;
+    add_values(app, choices);
     for (const auto& flag : flags_of(app)) {
-        text += "complete -c baton -l " + flag.substr(2) + "\n";
+        text += "complete -c baton -l " + flag.substr(2) + fish_values(choices, flag) + "\n";
     }
     return text;
 }
@@ -103,7 +191,7 @@ void add_completion(Program& program) {
     auto* verb = program.app.add_subcommand("completion", "Print a completion script for a shell.");
     verb->footer("Example: baton completion bash >/etc/bash_completion.d/baton");
     const auto shell = std::make_shared<std::string>();
-    verb->add_option("SHELL", *shell, "bash, zsh or fish.")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
+    verb->add_option("SHELL", *shell, "bash, zsh or fish.")->required()->check(one_of({"bash", "zsh", "fish"}))->type_name("");
     verb->final_callback([&program, shell] {
         program.run = [&program, shell] {
             const auto text = *shell == "bash"  ? bash(program.app)

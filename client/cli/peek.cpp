@@ -86,7 +86,7 @@ void add_peek(Program& program) {
             "--state", options->state,
             "ready, delayed, in-flight or quarantined; without it all. Of delayed and quarantined ones stderr says "
             "when and why.")
-        ->check(CLI::IsMember({"ready", "delayed", "in-flight", "quarantined"}).description(""))
+        ->check(one_of({"ready", "delayed", "in-flight", "quarantined"}))
         ->type_name("STATE");
     add_subscription_name(*verb, options->subscription,
                           "Of a topic or stream: as this subscription has them; without it as they are stored.");

@@ -329,7 +329,8 @@ void add_modes(CLI::App& verb, ReceiveOptions& options) {
     verb.add_option_function<std::string>(
             "--ack", [&options](const std::string& mode) { options.ack_early = mode == "none"; },
             "after-write: acked once stdout took it (default); none: acked when it arrives.")
-        ->check(CLI::IsMember({"after-write", "none"}));
+        ->check(one_of({"after-write", "none"}))
+        ->type_name("WHEN");
     verb.add_flag("--null", options.null, "NUL instead of a newline behind each body.");
     verb.add_flag("--jsonl", options.jsonl, "An envelope per line: offset, attempt, key, headers, time, body.");
     add_number(verb, "--window", "Unsettled messages at once (default 256; 1 with --exec).", 1, 65'536,

@@ -30,7 +30,7 @@ void add_selection(CLI::App& verb, Selection& selection) {
 
 void add_state(CLI::App& verb, Selection& selection, const std::string& help) {
     verb.add_option("--state", selection.state, help)
-        ->check(CLI::IsMember({"ready", "delayed", "quarantined"}).description(""))
+        ->check(one_of({"ready", "delayed", "quarantined"}))
         ->type_name("STATE");
 }
 

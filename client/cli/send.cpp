@@ -434,7 +434,7 @@ void add_send(Program& program) {
     verb->add_option(
             "--confirm", options->confirm,
             "A message of a durable channel counts when it is received in memory, or durable on the disk (default).")
-        ->check(CLI::IsMember({"received", "durable"}).description(""))
+        ->check(one_of({"received", "durable"}))
         ->type_name("LEVEL");
     add_life(*verb, options->properties);
     verb->final_callback([&program, options] {

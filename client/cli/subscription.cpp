@@ -77,7 +77,7 @@ void add_settings(CLI::App& verb, Json& settings) {
     verb.add_option_function<std::string>(
             "--overflow", [&settings](const std::string& overflow) { settings["overflow"] = overflow; },
             "What happens when it lags behind by more than --backlog-max: block, drop-oldest, drop-newest, disconnect.")
-        ->check(CLI::IsMember({"block", "drop-oldest", "drop-newest", "disconnect"}).description(""))
+        ->check(one_of({"block", "drop-oldest", "drop-newest", "disconnect"}))
         ->type_name("POLICY");
     add_number(verb, "--backlog-max", "Messages that it may have waiting.", 1, 1'000'000'000'000'000,
                [&settings](std::uint64_t count) { settings["backlog_max"] = count; });
