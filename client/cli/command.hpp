@@ -12,6 +12,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "common/base/one_line.hpp"
 #include <baton/client.hpp>
 
 namespace baton::cli {
@@ -67,9 +68,6 @@ private:
 [[nodiscard]] int exit_code_of(ClientErrc code) noexcept;
 /// "; try again": what to do about it, for behind its text; may be empty.
 [[nodiscard]] const char* next_step(const ClientError& error) noexcept;
-
-/// The text without line breaks and other control characters.
-[[nodiscard]] std::string one_line(std::string text);
 
 /// "1 message", "2 messages": `thing` is one of them.
 [[nodiscard]] std::string counted(std::uint64_t count, const std::string& thing);

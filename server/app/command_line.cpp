@@ -6,6 +6,8 @@
 #include <map>
 #include <utility>
 
+#include "common/base/one_line.hpp"
+
 namespace baton::app {
 
 namespace {
@@ -50,7 +52,7 @@ Flags flags_of(const Configuration& configuration) {
 }
 
 int complain(const std::string& text) {
-    std::fprintf(stderr, "batond: %s\n", text.c_str());
+    std::fprintf(stderr, "batond: %s\n", one_line(text).c_str());
     return exit_usage;
 }
 

@@ -8,6 +8,8 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "common/base/one_line.hpp"
+
 namespace baton::app {
 
 namespace {
@@ -27,6 +29,18 @@ public:
     }
 };
 
+/// %*: the message on one line, whatever names and paths are in it.
+class OneLine final : public spdlog::custom_flag_formatter {
+public:
+    void format(const spdlog::details::log_msg& message, const std::tm&, spdlog::memory_buf_t& out) override {
+        const auto text = one_line({message.payload.data(), message.payload.size()});
+        out.append(text.data(), text.data() + text.size());
+    }
+    [[nodiscard]] std::unique_ptr<custom_flag_formatter> clone() const override {
+        return std::make_unique<OneLine>();
+    }
+};
+
 }  // namespace
 
 void start_logging(const std::string& level, const std::string& format) {
@@ -35,9 +49,9 @@ void start_logging(const std::string& level, const std::string& format) {
                                                          spdlog::thread_pool(),
                                                          spdlog::async_overflow_policy::overrun_oldest);
     auto formatter = std::make_unique<spdlog::pattern_formatter>(spdlog::pattern_time_type::utc);
-    formatter->add_flag<JsonText>('J');
+    formatter->add_flag<JsonText>('J').add_flag<OneLine>('*');
     formatter->set_pattern(format == "json" ? R"({"time":"%Y-%m-%dT%H:%M:%S.%fZ","level":"%l","text":%J})"
-                                            : "%Y-%m-%dT%H:%M:%S.%eZ %l %v");
+                                            : "%Y-%m-%dT%H:%M:%S.%eZ %l %*");
     logger->set_formatter(std::move(formatter));
     spdlog::set_default_logger(std::move(logger));
     set_log_level(level);

@@ -92,6 +92,17 @@ class ListenTest(BrokerTest):
         self.assertFalse(os.path.exists(server.ready_file))
         return server.log()
 
+    def test_errors_and_events_are_one_line(self):
+        for arguments in (("--shards", "1\n2", "config", "check"), ("--colour\nred",), ("--listen", "tcp://a\nb:1")):
+            ended = subprocess.run([program("BATOND"), *arguments], capture_output=True, timeout=60,
+                                   env=clean_environment(), check=False)
+            self.assertEqual((2, 1), (ended.returncode, ended.stderr.count(b"\n")), ended.stderr)
+        path = os.path.join(self.folder, "two\nlines")
+        server = self.broker(listen=(f"unix://{path}",))
+        self.assertEqual(0, server.stop())
+        for line in server.log().splitlines():
+            self.assertRegex(line, r"^\d{4}-\d\d-\d\dT[\d:.]+Z [a-z]+ ")
+
     def test_ready_file(self):
         server = self.broker(listen=("tcp://127.0.0.1:0", "tcp://[::1]:0", f"unix://{self.folder}/b.sock"))
         self.assertEqual(server.process.pid, server.ready["pid"])
