@@ -10,6 +10,7 @@
 #include "common/base/assert.hpp"
 #include "common/base/units.hpp"
 #include "common/net/endpoint.hpp"
+#include "common/net/errc.hpp"
 #include "server/app/logging.hpp"
 #include "server/app/ready.hpp"
 #include "server/session/session.hpp"
@@ -30,6 +31,23 @@ std::uint32_t shard_count(const Options& options) {
 
 /// What the files of the data directory may need at once, however many connections want all descriptors there are.
 constexpr std::size_t storage_descriptors = 256;
+
+/// What to do about it.
+const char* advice_to_listen(const std::error_code& code) noexcept {
+    if (code == std::errc::address_in_use || code == net::Errc::already_listening) {
+        return "; is another broker running there? Stop it, or choose another --listen";
+    }
+    if (code == std::errc::permission_denied || code == std::errc::operation_not_permitted) {
+        return "; choose a port above 1023 or a folder that this user can write to (--listen)";
+    }
+    if (code == std::errc::address_not_available || code == net::Errc::host_not_found) {
+        return "; choose an address of this machine (--listen)";
+    }
+    if (code == std::errc::no_such_file_or_directory) {
+        return "; make the folder first, or choose another --listen";
+    }
+    return "; choose another --listen";
+}
 
 /// A channel that is created without a limit of its own gets the broker's.
 runtime::Limits limits_of(const Options& options) {
@@ -54,8 +72,18 @@ int Application::run() {
         signals_.add(signal);
     }
     std::signal(SIGPIPE, SIG_IGN);
+    const auto& ready_file = command_line_.configuration.options.ready_file;
+    if (!ready_file.empty()) {
+        if (const auto checked = check_ready_file(ready_file); !checked) {
+            spdlog::error("{}", checked.error().message());
+            return exit_usage;
+        }
+    }
     if (const int code = open_store(); code != exit_done) {
         return code;
+    }
+    if (!ready_file.empty()) {
+        remove_ready_file(ready_file);  // Not before the data directory is ours: another broker may be as alive as its file.
     }
     if (!listen()) {
         return exit_cannot_listen;
@@ -92,6 +120,9 @@ int Application::run() {
     }
     if (store_) {
         store_->stop();
+    }
+    if (!ready_file.empty()) {
+        remove_own_ready_file(ready_file);
     }
     notify_service_manager("STOPPING=1");
     return exit_code;
@@ -143,7 +174,7 @@ bool Application::listen() {
         const auto endpoint = net::parse_listen_url(url);
         auto listener = net::Listener::listen(io_.get_executor(), *endpoint, *this);
         if (!listener) {
-            spdlog::error("{}", listener.error().message());
+            spdlog::error("{}{}", listener.error().message(), advice_to_listen(listener.error().code));
             return false;
         }
         if (store_) {

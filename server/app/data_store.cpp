@@ -37,7 +37,10 @@ std::string advice(const std::error_code& code, const std::string& directory) {
     if (code == storage::Errc::no_space) {
         return "; make space on that file system";
     }
-    return "; nothing was deleted";
+    if (code == storage::Errc::not_a_directory) {
+        return "; a file is in the way: choose another --data-dir";
+    }
+    return "; nothing was deleted: look at it with baton-inspect, restore a backup, or choose another --data-dir";
 }
 
 Error advised(Error error, const std::string& directory) {
@@ -72,6 +75,10 @@ DataStore::~DataStore() = default;
 Result<std::unique_ptr<DataStore>> DataStore::open(const std::string& directory) {
     make_directory(directory);
     auto files = storage::PosixFileSystem::open_root(directory);
+    if (!files && files.error().code == storage::Errc::not_found) {
+        files.error().context = "data directory " + directory + ": " + files.error().context;
+        return fail(files.error().code, files.error().message() + "; it cannot be made: make it, or choose another --data-dir");
+    }
     if (!files) {
         return fail(advised(files.error(), directory));
     }

@@ -9,11 +9,45 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "common/net/descriptor.hpp"
 
 namespace baton::app {
+
+Result<void> check_ready_file(const std::string& path) {
+    const std::filesystem::path file{path};
+    const auto folder = file.has_parent_path() ? file.parent_path() : std::filesystem::path{"."};
+    std::error_code error;
+    if (!std::filesystem::is_directory(folder, error)) {
+        return fail(error ? error : std::make_error_code(std::errc::not_a_directory),
+                    "cannot write the ready file " + path + ": make the folder " + folder.string() +
+                        " first, or choose another --ready-file");
+    }
+    if (::access(folder.c_str(), W_OK | X_OK) != 0) {
+        return fail(errno_error("cannot write the ready file " + path + ": make the folder " + folder.string() +
+                                " writable for this user, or choose another --ready-file"));
+    }
+    if (std::filesystem::is_directory(file, error)) {
+        return fail(std::make_error_code(std::errc::is_a_directory),
+                    "cannot write the ready file " + path + ": choose another --ready-file");
+    }
+    return {};
+}
+
+void remove_ready_file(const std::string& path) {
+    ::unlink(path.c_str());
+}
+
+void remove_own_ready_file(const std::string& path) {
+    std::ifstream file{path, std::ios::binary};
+    const auto content = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
+    if (content.is_object() && content.contains("pid") && content["pid"] == ::getpid()) {
+        ::unlink(path.c_str());
+    }
+}
 
 Result<void> write_ready_file(const std::string& path, const std::vector<std::string>& listen) {
     const auto temporary = path + "." + std::to_string(::getpid()) + ".tmp";

@@ -103,6 +103,35 @@ class ListenTest(BrokerTest):
         for line in server.log().splitlines():
             self.assertRegex(line, r"^\d{4}-\d\d-\d\dT[\d:.]+Z [a-z]+ ")
 
+    def test_a_ready_file_that_cannot_be_written_is_known_before_anything_is_touched(self):
+        data = os.path.join(self.folder, "untouched")
+        os.mkdir(os.path.join(self.folder, "folder"))
+        for path in ("no/such/folder/ready", "folder"):
+            ended = subprocess.run([program("BATOND"), "--listen", "tcp://127.0.0.1:0", "--data-dir", data, "--ready-file",
+                                    os.path.join(self.folder, path)], capture_output=True, timeout=60,
+                                   env=clean_environment(), check=False)
+            self.assertEqual(2, ended.returncode, ended.stderr)
+            self.assertIn(b"choose another --ready-file", ended.stderr)
+            self.assertFalse(os.path.exists(data))
+
+    def test_a_ready_file_is_there_as_long_as_the_broker_is_ready(self):
+        ready = os.path.join(self.folder, "ready")
+        with open(ready, "w", encoding="ascii") as file:
+            file.write("of another time")
+        taken = self.broker()
+        ended = subprocess.run([program("BATOND"), "--listen", taken.listen_url, "--data-dir", "", "--ready-file", ready],
+                               capture_output=True, timeout=60, env=clean_environment(), check=False)
+        self.assertEqual(3, ended.returncode)
+        self.assertIn(b"is another broker running there?", ended.stderr)
+        self.assertFalse(os.path.exists(ready), "it would have been taken for this one's")
+        self.assertEqual(0, taken.stop())
+        self.assertFalse(os.path.exists(taken.ready_file))
+        server = self.broker()
+        with open(server.ready_file, "w", encoding="ascii") as file:
+            file.write('{"pid":1}')
+        self.assertEqual(0, server.stop())
+        self.assertTrue(os.path.exists(server.ready_file), "the next one's")
+
     def test_ready_file(self):
         server = self.broker(listen=("tcp://127.0.0.1:0", "tcp://[::1]:0", f"unix://{self.folder}/b.sock"))
         self.assertEqual(server.process.pid, server.ready["pid"])
