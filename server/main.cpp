@@ -3,11 +3,13 @@
 #include <sys/resource.h>
 
 #include <cstdio>
+#include <string>
 
 #include "common/base/standard_streams.hpp"
 #include "server/app/application.hpp"
 #include "server/app/command_line.hpp"
 #include "server/app/logging.hpp"
+#include "server/app/manual.hpp"
 
 namespace {
 
@@ -18,6 +20,14 @@ void use_all_descriptors() {
         limit.rlim_cur = limit.rlim_max;
         static_cast<void>(::setrlimit(RLIMIT_NOFILE, &limit));
     }
+}
+
+int print(const std::string& text) {
+    if (std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0) {
+        std::perror("batond: cannot write to stdout");
+        return baton::app::exit_failed;
+    }
+    return baton::app::exit_done;
 }
 
 }  // namespace
@@ -36,11 +46,9 @@ int main(int argc, char** argv) {
             std::fputs("the configuration is valid\n", stderr);
             return exit_done;
         case Command::config_show:
-            if (std::puts(show(line.configuration, line.with_origin).c_str()) < 0 || std::fflush(stdout) != 0) {
-                std::perror("batond: cannot write to stdout");
-                return exit_failed;
-            }
-            return exit_done;
+            return print(show(line.configuration, line.with_origin) + "\n");
+        case Command::manual:
+            return print(manual_page());
         case Command::serve:
             break;
     }

@@ -4,28 +4,11 @@
 #include <vector>
 
 #include "client/cli/command.hpp"
+#include "common/base/roff.hpp"
 
 namespace baton::cli {
 
 namespace {
-
-/// Text of a roff page: no character at the start of a line or behind a backslash means anything.
-std::string roff(const std::string& text) {
-    std::string escaped;
-    for (const char letter : text) {
-        if ((letter == '.' || letter == '\'') && (escaped.empty() || escaped.back() == '\n')) {
-            escaped += "\\&";
-        }
-        if (letter == '\\') {
-            escaped += "\\e";
-        } else if (letter == '-') {
-            escaped += "\\-";
-        } else {
-            escaped += letter;
-        }
-    }
-    return escaped;
-}
 
 bool is_shown(const std::string& group) {
     return !group.empty();

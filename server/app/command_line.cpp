@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "common/base/one_line.hpp"
+#include "server/app/manual.hpp"
 
 namespace baton::app {
 
@@ -90,13 +91,9 @@ void add_settings(CLI::App& app, Flags& flags) {
 }  // namespace
 
 ParsedCommandLine parse_command_line(int argc, const char* const* argv) {
-    CLI::App app{"batond, the broker of Baton: queues messages in named channels and pushes them to receivers."};
+    CLI::App app{description};
     app.name("batond");
-    app.footer(
-        "Example: batond --listen tcp://127.0.0.1:22866 --listen unix:///tmp/baton.sock\n"
-        "Every option can also be set as BATON_<NAME> in the environment or in the --config file.\n"
-        "Exit codes: 0 after a drain, 2 usage or configuration, 3 cannot listen,\n"
-        "11 the data directory is damaged, locked by another broker, or cannot be written.");
+    app.footer(footer);
     app.set_version_flag("--version", std::string{"batond "} + BATON_VERSION);
     CommandLine line;
     Flags flags;
@@ -106,6 +103,7 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv) {
            "--memory", [&flags] { flags["default_storage"] = {"memory"}; }, "The same as --default-storage memory.")
         ->excludes("--default-storage")
         ->group("Options");
+    auto* manual = app.add_subcommand("manual", "Print the manual page batond(8).")->group("");
     auto* config = app.add_subcommand("config", "Validate or print the configuration.");
     config->require_subcommand(1);
     config->fallthrough();
@@ -120,7 +118,9 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv) {
         }
         return {std::nullopt, complain(what_is_wrong(app, error) + "; see batond --help")};
     }
-    if (config->parsed()) {
+    if (manual->parsed()) {
+        line.command = Command::manual;
+    } else if (config->parsed()) {
         line.command = show_command->parsed() ? Command::config_show : Command::config_check;
     }
     auto configuration = configure(line.config_file, flags);

@@ -12,7 +12,7 @@ namespace baton::app {
 /// Exit codes of batond (a contract: people script against it).
 enum ExitCode : int { exit_done = 0, exit_failed = 1, exit_usage = 2, exit_cannot_listen = 3, exit_data_dir = 11 };
 
-enum class Command : std::uint8_t { serve, config_check, config_show };
+enum class Command : std::uint8_t { serve, config_check, config_show, manual };
 
 struct CommandLine {
     Command command = Command::serve;

@@ -1,6 +1,6 @@
 # Run by ctest: the manual page in the repository is the one that the program prints.
-execute_process(COMMAND "${baton}" manual OUTPUT_VARIABLE printed COMMAND_ERROR_IS_FATAL ANY)
+execute_process(COMMAND "${program}" manual OUTPUT_VARIABLE printed COMMAND_ERROR_IS_FATAL ANY)
 file(READ "${page}" kept)
 if(NOT printed STREQUAL kept)
-  message(FATAL_ERROR "docs/man/baton.1 is out of date: baton manual > docs/man/baton.1")
+  message(FATAL_ERROR "${page} is out of date: ${program} manual > ${page}")
 endif()
