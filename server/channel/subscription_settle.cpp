@@ -402,7 +402,9 @@ void Subscription::drop_oldest(std::uint64_t count) {
         if (!oldest) {
             return;
         }
-        count -= drop_before(oldest->first + count);
+        const std::uint64_t before = ready();
+        drop_before(oldest->first + count);
+        count -= std::min(count, before - ready());  // Some may have expired behind them, when their keys were free.
     }
 }
 

@@ -803,7 +803,8 @@ private:
             const auto& left = now.readers.at(name);
             // What comes due, and what receivers had, may be more than it may have waiting.
             const auto limit = now.limits.find(name);
-            const bool is_limited = limit != now.limits.end() && limit->second > 0 && ready_in(left) >= limit->second;
+            const std::uint64_t expired = channel_->find_subscription(name)->counters().expired;  // Behind those that were dropped.
+            const bool is_limited = limit != now.limits.end() && limit->second > 0 && ready_in(left) + expired >= limit->second;
             for (const auto& [offset, seen] : messages) {
                 const bool is_given_up = options_.kind == Kind::stream &&
                                          (!before.kept.contains(offset) || is_too_old(before.kept.at(offset)));
