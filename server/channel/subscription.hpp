@@ -177,7 +177,11 @@ public:
         if (settings_.backlog_max == 0 || !ruled_.empty()) {
             return false;
         }
-        return (filter_.matches_all() ? ready() : ready_.taken() + keys_->messages()) > settings_.backlog_max;
+        return ready() - not_looked_at() > settings_.backlog_max;
+    }
+    /// Ready messages that the filter was not asked about: fresh ones, and after a restart others.
+    [[nodiscard]] std::uint64_t not_looked_at() const noexcept {
+        return filter_.matches_all() ? 0 : log_.fresh(cursor()) + ready_.awaited().unseen.messages();
     }
 
     // --- Administration ------------------------------------------------------------------------------------------------

@@ -442,15 +442,14 @@ bool Subscription::look_at_backlog(std::uint64_t& messages) {
         return true;
     }
     messages = absorb_some(messages);
-    return log_.readable(cursor()) == 0;
+    return !can_absorb();
 }
 
 void Subscription::keep_backlog_limit() {
     if (!is_over_backlog()) {
         return;
     }
-    const std::uint64_t not_looked_at = filter_.matches_all() ? 0 : log_.fresh(cursor());
-    const std::uint64_t excess = ready() - not_looked_at - settings_.backlog_max;
+    const std::uint64_t excess = ready() - not_looked_at() - settings_.backlog_max;
     if (settings_.overflow == Overflow::drop_oldest) {
         drop_oldest(excess);
     } else if (settings_.overflow == Overflow::drop_newest) {

@@ -155,7 +155,7 @@ class FullDiskTest(DiskTest):
         eventually(lambda: self.problems(server), "it has seen that space is low")
         self.write_line(hasty, b"while it is full")
         self.assertEqual(9, hasty.wait(), "one of two was stored")
-        self.assertIn(b"1 of 2 messages were refused", b"".join(hasty.complaints))
+        self.assertIn(b"1 of 2 messages was refused", b"".join(hasty.complaints))
         self.assert_full_and_recovers(server, peer, 10, lambda: os.remove(filler))
         self.write_line(patient, b"afterwards")
         patient.process.stdin.close()
