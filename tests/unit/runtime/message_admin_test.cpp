@@ -162,7 +162,7 @@ TEST_F(MessageAdminTest, ExplainSaysWhoWaitsAndSinceWhen) {
     EXPECT_EQ(by_who["channel"].at("reason"), "receivers_busy");
     EXPECT_EQ(by_who["receiver"].at("reason"), "no_message_credit");
     EXPECT_GE(by_who["receiver"].at("for_ms"), 2'000);
-    EXPECT_TRUE(by_who["channel"].at("text").get<std::string>().starts_with("1 ready messages: "));
+    EXPECT_TRUE(by_who["channel"].at("text").get<std::string>().starts_with("1 ready message: "));
 }
 
 TEST_F(MessageAdminTest, AMoveTakesWhatNobodyHoldsAlsoToAnotherShard) {
