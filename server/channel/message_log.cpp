@@ -284,9 +284,8 @@ void MessageLog::add_cursor_at(LogCursor& cursor, Offset from) noexcept {
     cursor.batch_ = batch;
     cursor.offset_ = batch->base;
     cursor.removed_ahead_ = next_offset_ - batch->base - live;
-    cursor.begin_ = from;
-    if (batch->base < from && batch->is_resident) {
-        advance_to(cursor, from);  // A block that is not there is entered at its beginning, until its messages are known.
+    if (batch->base < from) {
+        advance_to(cursor, from);
     }
     pass_holes(cursor);
 }

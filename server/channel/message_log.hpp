@@ -24,7 +24,6 @@
 //                       readable
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -49,7 +48,7 @@ public:
     LogCursor& operator=(const LogCursor&) = delete;
 
     /// Of the first fresh message, or of the next one that comes.
-    [[nodiscard]] Offset offset() const noexcept { return std::max(offset_, begin_); }
+    [[nodiscard]] Offset offset() const noexcept { return offset_; }
     /// Messages beyond it that were picked, or are not there.
     [[nodiscard]] const OffsetSet& skipped() const noexcept { return skipped_; }
     /// Messages that a stream's retention gave up before this reader came to them.
@@ -61,7 +60,6 @@ private:
     std::uint32_t index_ = 0;       // Messages of it before the cursor,
     std::uint32_t position_ = 0;    // and their bytes.
     Offset offset_ = 1;
-    Offset begin_ = 0;  // Nothing before it is wanted. Beyond offset_ only until the block that it is in has been read.
     OffsetSet skipped_;
     std::uint64_t skipped_messages_ = 0;
     std::uint64_t removed_ahead_ = 0;  // Messages at and behind the cursor that compaction has removed; none is skipped.

@@ -391,9 +391,12 @@ bool MessageLog::restore_block(const commit::BlockRef& ref, const Payload& body,
     return true;
 }
 
-// Readers for whom the first messages of a block were dropped while it was on the disk.
+// Readers for whom the first messages of a block were dropped while it was on the disk. A stream does not count who wants what.
 MessageLog::Begun MessageLog::begun_of(const StoredBatch& stand_in) const {
     Begun begun;
+    if (keep_ == Keep::until_trimmed) {
+        return begun;
+    }
     for (const LogCursor* cursor : cursors_) {
         if (stand_in.cursors > 0 && cursor->batch_ == &stand_in && cursor->index_ > 0) {
             begun.offsets.push_back(cursor->offset_);
@@ -506,14 +509,14 @@ void MessageLog::enter_restored(StoredBatch& stand_in, StoredBatch& first) noexc
     for (LogCursor* cursor : cursors_) {
         if (cursor->batch_ == &stand_in) {
             const Offset from = cursor->offset_;
-            const bool has_begun = std::exchange(cursor->index_, 0) > 0;
-            cursor->position_ = 0;
+            cursor->index_ = cursor->position_ = 0;
             cursor->batch_ = &first;
             cursor->offset_ = first.base;
-            count_passed(*cursor, from);
-            has_begun ? advance_to(*cursor, from) : void();
-            if (cursor->begin_ > cursor->offset_) {
-                advance_to(*cursor, cursor->begin_);
+            if (first.base < from) {  // It was in the middle.
+                cursor->removed_ahead_ += overlap(removed_, first.base, from);
+                advance_to(*cursor, from);
+            } else {
+                count_passed(*cursor, from);
             }
             pass_holes(*cursor);
         }

@@ -806,11 +806,8 @@ private:
             const std::uint64_t expired = channel_->find_subscription(name)->counters().expired;  // Behind those that were dropped.
             const bool is_limited = limit != now.limits.end() && limit->second > 0 && ready_in(left) + expired >= limit->second;
             for (const auto& [offset, seen] : messages) {
-                // In front of where a subscription begins, in a block that had not been read when it was looked at.
-                const bool is_in_front = offset < channel_->find_subscription(name)->cursor().offset();
-                const bool is_given_up =
-                    options_.kind == Kind::stream &&
-                    (is_in_front || !before.kept.contains(offset) || is_too_old(before.kept.at(offset)));
+                const bool is_given_up = options_.kind == Kind::stream &&
+                                         (!before.kept.contains(offset) || is_too_old(before.kept.at(offset)));
                 const bool is_expired = seen.expires <= wall && seen.state != MessageState::quarantined;
                 const auto found = left.find(offset);
                 if (found == left.end()) {
