@@ -187,19 +187,23 @@ std::optional<Run> ReadyMessages::take_at(Offset offset) {
     return take_from_sets([offset](auto& set) { return set.take_at(offset); });
 }
 
+// Those of a fair channel apart.
+template <class Visit>
+void ReadyMessages::visit_sets(Visit visit) const {
+    for (const ReadySet* set : {&plain_, &awaited_->in_place, &awaited_->late, &awaited_->unseen}) {
+        visit(*set);
+    }
+    for (const auto& lane : high_) {
+        visit(lane.second);
+    }
+}
+
 std::optional<Run> ReadyMessages::oldest() const {
     std::optional<Run> oldest;
     const auto offer = [&](const Run& run) {
         oldest = !oldest || run.first < oldest->first ? std::optional{run} : oldest;
     };
-    const auto offer_first = [&](const ReadySet& set) { set.empty() ? void() : offer(set.head()); };
-    offer_first(plain_);
-    offer_first(awaited_->in_place);
-    offer_first(awaited_->late);
-    offer_first(awaited_->unseen);
-    for (const auto& lane : high_) {
-        offer_first(lane.second);
-    }
+    visit_sets([&](const ReadySet& set) { set.empty() ? void() : offer(set.head()); });
     for (const Run& run : fair_.empty() ? std::vector<Run>{} : runs(0, 1)) {
         offer(run);
     }
@@ -209,16 +213,9 @@ std::optional<Run> ReadyMessages::oldest() const {
 
 Offset ReadyMessages::newest_taken() const {
     Offset newest = 0;
-    const auto offer = [&](const ReadySet& set) {
+    visit_sets([&](const ReadySet& set) {
         newest = set.empty() ? newest : std::max(newest, std::prev(set.runs().end())->second.end() - 1);
-    };
-    offer(plain_);
-    offer(awaited_->in_place);
-    offer(awaited_->late);
-    offer(awaited_->unseen);
-    for (const auto& lane : high_) {
-        offer(lane.second);
-    }
+    });
     for (const auto& lane : fair_) {
         newest = std::max(newest, lane.second.newest());
     }
@@ -231,13 +228,7 @@ std::optional<Run> ReadyMessages::take_before(Offset end) {
 
 std::vector<Run> ReadyMessages::runs(Offset from, std::size_t limit) const {
     RunMerge merge{from};
-    merge.add(plain_.runs());
-    merge.add(awaited_->in_place.runs());
-    merge.add(awaited_->late.runs());
-    merge.add(awaited_->unseen.runs());
-    for (const auto& lane : high_) {
-        merge.add(lane.second.runs());
-    }
+    visit_sets([&](const ReadySet& set) { merge.add(set.runs()); });
     for (const auto& lane : fair_) {
         lane.second.add_runs(merge);
     }

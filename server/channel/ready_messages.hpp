@@ -112,6 +112,8 @@ private:
     void awaited_taken(std::uint64_t count) noexcept;
     void take_awaited(const std::vector<Run>& runs) noexcept;
     void put_one(const Run& message);
+    template <class Visit>
+    void visit_sets(Visit visit) const;
     void visit_fair(const StoredBatch& batch, const std::function<void(const Run&)>& visitor) const;
     /// take(set) returns what it took out of one; the first that has any.
     template <class Take>

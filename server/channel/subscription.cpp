@@ -258,8 +258,7 @@ void Subscription::admit(const Run& message, Bytes properties) {
 
 // It is in memory again, and can be given as far as anybody knew.
 void Subscription::admit_arrived(const Run& message) {
-    if (keys_->is_away(message.first)) {
-        static_cast<void>(keys_.edit().end_away(message.first));
+    if (keys_.is_made() && keys_.edit().end_away(message.first)) {
         return put_if_young(message);
     }
     admit(message, properties_of(message));

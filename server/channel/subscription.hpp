@@ -159,8 +159,8 @@ public:
     void look_before_drop();
     /// The run that begins with the oldest of those that nobody holds, in memory or not; nothing if there are none.
     [[nodiscard]] std::optional<Run> oldest_ready() const;
-    /// Forgets those that nobody holds and that have offsets below `end`, because there is no room. How many.
-    std::uint64_t drop_before(Offset end);
+    /// Forgets those that nobody holds and that have offsets below `end`, because there is no room.
+    void drop_before(Offset end);
     /// Compaction has removed this message, which the subscription may have taken out of the log: it goes unless somebody has it,
     /// or it is in quarantine.
     void forget_removed(Offset offset);

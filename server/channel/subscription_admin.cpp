@@ -196,7 +196,7 @@ constexpr std::uint64_t held_while_short = 16;
 
 std::vector<StoredBlock*> Subscription::awaited_blocks(std::uint64_t bytes, std::size_t blocks_max, bool is_memory_short) const {
     const ReadyMessages::Awaited& awaited = ready_.awaited();
-    const std::uint64_t here = ready_.taken() - awaited.messages();
+    const std::uint64_t here = ready_.here();
     const std::uint64_t bytes_here = here * (log_.bytes() / std::max<std::uint64_t>(log_.messages(), 1));
     if (!wants_messages()) {  // But for one that is late.
         bytes = blocks_max = 1;

@@ -372,15 +372,15 @@ std::optional<Subscription::Chosen> Subscription::take_oldest_before(Offset end)
     return Chosen{log_.take_fresh(ready_.cursor(), {front.count, front.bytes}), Key::free};
 }
 
-std::uint64_t Subscription::drop_before(Offset end) {
+void Subscription::drop_before(Offset end) {
     std::vector<Run> drops;
-    std::uint64_t count = 0;
+    bool has_dropped = false;
     for (Offset fresh = cursor().offset();; fresh = cursor().offset()) {
         const auto chosen = take_oldest_before(end);
         if (!chosen) {
             break;
         }
-        count += chosen->run.count;
+        has_dropped = true;
         note_drops(chosen->run, cursor().offset() != fresh && chosen->run.first >= fresh, drops);
         forget(chosen->run, chosen->key);
     }
@@ -389,11 +389,10 @@ std::uint64_t Subscription::drop_before(Offset end) {
         note_drop(run.first, run.count);
     }
     for (Receiver* receiver : receivers_) {
-        if (count > 0 && std::exchange(receiver->is_passed_over, false)) {
+        if (has_dropped && std::exchange(receiver->is_passed_over, false)) {
             refresh(*receiver);  // It does not wait for byte credit for a message that is gone.
         }
     }
-    return count;
 }
 
 void Subscription::drop_oldest(std::uint64_t count) {
