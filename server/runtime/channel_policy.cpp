@@ -1,8 +1,8 @@
 #include "server/runtime/channel_policy.hpp"
 
 #include <algorithm>
-#include <charconv>
 
+#include "common/base/text_form.hpp"
 #include "server/runtime/channel_settings.hpp"
 
 namespace baton::runtime {
@@ -18,10 +18,10 @@ struct Element {
 };
 
 Element element_at(std::string_view pattern, std::size_t at) noexcept {
-    unsigned byte = 0;
-    const std::string_view digits = pattern.substr(at).substr(pattern[at] == '%' ? 1 : 0, 2);
-    if (pattern[at] == '%' && std::from_chars(digits.begin(), digits.end(), byte, 16).ptr == digits.begin() + 2) {
-        return {.byte = static_cast<char>(byte), .size = 3};
+    if (pattern[at] == '%') {
+        if (const auto byte = name_from_text(pattern.substr(at, 3))) {
+            return {.byte = (*byte)[0], .size = 3};
+        }
     }
     return {.is_any = pattern[at] == '?', .byte = pattern[at]};
 }
@@ -35,11 +35,12 @@ bool matches(std::string_view pattern, std::string_view name) noexcept {
     auto star = std::string_view::npos;  // Position behind the last `*`.
     std::size_t star_name = 0;           // Where what follows it is tried.
     while (at_name < name.size()) {
-        if (at_pattern < pattern.size() && pattern[at_pattern] == '*') {
+        const Element wanted = at_pattern < pattern.size() ? element_at(pattern, at_pattern) : Element{.size = 0};
+        if (wanted.size == 1 && wanted.byte == '*') {
             star = ++at_pattern;
             star_name = at_name;
-        } else if (at_pattern < pattern.size() && element_at(pattern, at_pattern).matches(name[at_name])) {
-            at_pattern += element_at(pattern, at_pattern).size;
+        } else if (wanted.size > 0 && wanted.matches(name[at_name])) {
+            at_pattern += wanted.size;
             ++at_name;
         } else if (star != std::string_view::npos) {
             at_pattern = star;
