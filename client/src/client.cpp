@@ -84,7 +84,7 @@ std::uint64_t Sender::post(const Message& message, const WaitLimit& limit) {
     if (const std::uint64_t sequence = endpoint_->post_with_others(message); sequence != 0) {
         return sequence;
     }
-    return value_or_throw(post(message, limit, std::nothrow));
+    return value_or_throw(endpoint_->post(endpoint_, message, limit));
 }
 
 std::optional<std::uint64_t> Sender::try_post(const Message& message) {
