@@ -162,10 +162,6 @@ Failure failure_of(const ClientError& error, const std::string& what) {
     return failure;
 }
 
-std::string counted(std::uint64_t count, const std::string& thing) {
-    return std::to_string(count) + " " + thing + (count == 1 ? "" : "s");
-}
-
 void say(const GlobalOptions& global, const std::string& text) {
     if (global.quiet) {
         return;
@@ -236,10 +232,6 @@ CLI::Validator name_validator(const std::string& what) {
                           },
                           "", what + " name"};
 }
-
-}  // namespace
-
-namespace {
 
 constexpr std::string_view choices_mark = "one of ";
 

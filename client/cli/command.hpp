@@ -12,6 +12,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "common/base/counted.hpp"
 #include "common/base/one_line.hpp"
 #include <baton/client.hpp>
 
@@ -68,9 +69,6 @@ private:
 [[nodiscard]] int exit_code_of(ClientErrc code) noexcept;
 /// "; try again": what to do about it, for behind its text; may be empty.
 [[nodiscard]] const char* next_step(const ClientError& error) noexcept;
-
-/// "1 message", "2 messages": `thing` is one of them.
-[[nodiscard]] std::string counted(std::uint64_t count, const std::string& thing);
 
 /// One line on stderr, an object where --output is not text; nothing with --quiet. Any thread.
 void say(const GlobalOptions& global, const std::string& text);

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <string>
 
+#include "common/base/counted.hpp"
 #include "server/runtime/channel_settings.hpp"
 #include "server/runtime/message_admin.hpp"
 
@@ -51,9 +52,7 @@ Json wait_entry(const char* who, const std::string& what, const channel::Wait& w
     return json;
 }
 
-std::string ready_text(std::uint64_t count) {
-    return std::to_string(count) + (count == 1 ? " ready message:" : " ready messages:");
-}
+std::string ready_text(std::uint64_t count) { return counted(count, "ready message") + ":"; }
 
 std::string link_name(const channel::LinkReport& link) {
     return std::string{link.is_sender ? "sender" : "receiver"} + " (session " +

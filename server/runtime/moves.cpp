@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "common/base/batch.hpp"
+#include "common/base/counted.hpp"
 #include "common/base/properties.hpp"
 #include "common/base/text_form.hpp"
 #include "server/channel/errc.hpp"
@@ -549,7 +550,7 @@ void Move::end() {
     Json json{{"ok", !stop_}, {"messages", moved_}};
     if (stop_) {
         json["error"] = {{"code", stop_->code},
-                         {"text", std::to_string(moved_) + (moved_ == 1 ? " message was" : " messages were") +
+                         {"text", counted(moved_, "message") + (moved_ == 1 ? " was" : " were") +
                                       " moved, and then: " + stop_->text},
                          {"retryable", stop_->is_retryable}};
     }
