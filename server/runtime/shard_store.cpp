@@ -109,6 +109,10 @@ void ShardStore::fetch_block(commit::StreamId stream, const storage::BlockRef& r
 }
 
 void ShardStore::request_blocks(ChannelId id, channel::Channel& channel) {
+    if (is_memory_short()) {
+        // Who looks through a whole backlog reads more between two clock pulses than there is memory.
+        channel.evict(2 * read_ahead(), keep_ahead());
+    }
     for (const auto& ref : channel.take_wanted_blocks(read_ahead(), is_memory_short())) {
         fetch_block(channel.stream(), ref, [this, id, ref](const Result<Payload>& body) {
             auto* reader = channels_.find_channel(id);
@@ -276,12 +280,15 @@ void ShardStore::look_for_memory(std::size_t count) {
     looked_at_ = ChannelId{0};
 }
 
+// In many channels, or in chunks that are shared, what is next can be all of it: senders must not wait for idle receivers.
+channel::KeepAhead ShardStore::keep_ahead() const noexcept {
+    return {.bytes = std::min(settings_.read_ahead * 2, memory_share()), .is_for_wanted_only = is_memory_short()};
+}
+
 void ShardStore::free_memory() {
     const MemoryBudget& memory = *ports_.memory;
     std::uint64_t wanted = (memory.used() - std::min(memory.used(), memory.limit() * 2 / 5)) / settings_.shard_count + 1;
-    // In many channels, or in chunks that are shared, what is next can be all of it: senders must not wait for idle receivers.
-    const channel::KeepAhead keep{.bytes = std::min(settings_.read_ahead * 2, memory.limit() / 16 / settings_.shard_count),
-                                  .is_for_wanted_only = is_memory_short()};
+    const channel::KeepAhead keep = keep_ahead();
     for (const auto& [bytes, id] : resident_) {
         auto* channel = channels_.find_channel(id);
         if (channel == nullptr) {

@@ -5,6 +5,7 @@
 // Thread: its shard's. Next files: checkpointer.hpp, recovery.hpp.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -105,7 +106,7 @@ public:
     [[nodiscard]] Payload read_block_now(commit::StreamId stream, const storage::BlockRef& ref);
     /// Bytes that are worth having in front of the cursor of a channel; few when memory is short.
     [[nodiscard]] std::uint64_t read_ahead() const noexcept {
-        return is_memory_short() ? settings_.read_ahead / 16 : settings_.read_ahead;
+        return is_memory_short() ? settings_.read_ahead / 16 : std::min(settings_.read_ahead, memory_share());
     }
     [[nodiscard]] bool is_memory_short() const noexcept { return ports_.memory->used() > ports_.memory->limit() / 4 * 3; }
 
@@ -176,6 +177,9 @@ private:
     void keep_memory_in_bounds();
     void look_for_memory(std::size_t count);
     void free_memory();
+    [[nodiscard]] channel::KeepAhead keep_ahead() const noexcept;
+    /// What a channel may have in front of its cursors.
+    [[nodiscard]] std::uint64_t memory_share() const noexcept { return ports_.memory->limit() / 16 / settings_.shard_count; }
     void watch_space();
     void remove_deleted();
 

@@ -514,7 +514,7 @@ class MemoryTest(BrokerTest):
                 resident = max(resident, server.memory())
         self.assertEqual([], receiver.settled(1, count))
         print(f"\n{count} messages in order: at most {used / MIB:.1f} MiB of 24 in use, {resident / MIB:.1f} MiB resident")
-        self.assertLess(used, 24 * MIB)
+        self.assertLess(used, 21 * MIB, "who reads a backlog makes room for it when three quarters are in use")
         if "BATON_TEST_INSTRUMENTED" not in os.environ:
             self.assertLess(resident, 64 * MIB)
 
