@@ -122,16 +122,11 @@ private:
 /// A subscription that is there stays where it is. What stands against the question shows when we attach.
 void Receiving::say_if_from_is_late() {
     client_.wait_connected({program_.stop});
-    const auto reply = client_.admin("subscription.list", options_.channel, {}, {program_.stop}, std::nothrow);
-    if (!reply) {
-        return;
-    }
-    const auto name = name_text(as_bytes(options_.subscription));
-    const auto listed = nlohmann::json::parse(*reply);
-    for (const auto& subscription : listed.at("subscriptions")) {
-        if (subscription.at("name") == name) {
-            say(program_.global, from_is_late_text(options_.subscription));
-        }
+    const nlohmann::json question{{"subscription", name_text(as_bytes(options_.subscription))}};
+    const auto reply =
+        client_.admin("subscription.list", options_.channel, question.dump(), {program_.stop}, std::nothrow);
+    if (reply && !nlohmann::json::parse(*reply).at("subscriptions").empty()) {
+        say(program_.global, from_is_late_text(options_.subscription));
     }
 }
 

@@ -34,8 +34,17 @@ int create(const Program& program, const SubscriptionOptions& options) {
 
 int list(const Program& program, const SubscriptionOptions& options) {
     Client client{question_options(program.global)};
-    const auto reply = ask(program, client, "subscription.list", options.channel, Json::object());
-    const auto& subscriptions = reply.at("subscriptions");
+    auto subscriptions = Json::array();
+    for (Json question = Json::object();;) {
+        auto reply = ask(program, client, "subscription.list", options.channel, question);
+        for (auto& subscription : reply.at("subscriptions")) {
+            subscriptions.push_back(std::move(subscription));
+        }
+        if (!reply.value("more", false)) {
+            break;
+        }
+        question["after"] = reply.at("next");
+    }
     print_list(program, subscriptions, subscriptions_text(subscriptions));
     return exit_done;
 }

@@ -399,8 +399,8 @@ bool Client::create_subscription(std::string_view name, std::string_view subscri
     set(request, "backlog_max", settings.backlog_max);
     return was_created(admin("subscription.create", name, text_of(request), limit));
 }
-std::string Client::list_subscriptions(std::string_view name, const WaitLimit& limit) {
-    return admin("subscription.list", name, {}, limit);
+std::string Client::list_subscriptions(std::string_view name, std::uint64_t after, const WaitLimit& limit) {
+    return admin("subscription.list", name, text_of({{"after", after}}), limit);
 }
 std::uint64_t Client::delete_subscription(std::string_view name, std::string_view subscription, bool force,
                                           const WaitLimit& limit) {

@@ -348,10 +348,20 @@ void Channel::trim_purged(Purge& purge, std::uint64_t runs) {
 
 std::uint64_t Channel::drop_some(Subscription& reader, MessageState state, Sweep& sweep, std::uint64_t& runs,
                                  const BlockReader& read) {
-    std::uint64_t dropped = reader.drop_some(state, sweep, runs);
+    return drop_with(sweep, read, [&] { return reader.drop_some(state, sweep, runs); });
+}
+
+std::uint64_t Channel::drop(Subscription& reader, MessageState state, std::span<const Offset> offsets, Sweep& sweep,
+                            const BlockReader& read) {
+    return drop_with(sweep, read, [&] { return reader.drop(state, offsets, sweep); });
+}
+
+template <class Drop>
+std::uint64_t Channel::drop_with(const Sweep& sweep, const BlockReader& read, Drop drop) {
+    std::uint64_t dropped = drop();
     while (sweep.wanted && damage().empty()) {
         on_block_read(*sweep.wanted, read(*sweep.wanted));
-        dropped += reader.drop_some(state, sweep, runs);
+        dropped += drop();
     }
     return dropped;
 }

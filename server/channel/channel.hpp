@@ -61,6 +61,7 @@ struct LinkReport {
 struct SubscriptionReport {
     SubscriptionSettings settings;
     bool is_lasting = false;
+    bool holds_up_senders = false;  ///< Its backlog is at its limit, and `overflow` is "block".
     std::uint64_t ready = 0, delayed = 0, in_flight = 0, quarantined = 0;  ///< Messages.
     std::uint64_t missed = 0;                                              ///< Given up by retention before they were read.
     Offset next_offset = 1;                                                ///< Where it goes on.
@@ -261,6 +262,8 @@ public:
     [[nodiscard]] const ChannelOptions& options() const noexcept { return *options_; }
     [[nodiscard]] ChannelStats stats() const;
     [[nodiscard]] static SubscriptionReport report_of(const Subscription& reader);
+    /// Those of a topic or stream with ids behind `after`, in the order of their ids: named ones first; the first `limit` of them.
+    [[nodiscard]] std::vector<SubscriptionReport> subscriptions(ReaderId after, std::size_t limit) const;
     /// Messages that receivers hold.
     [[nodiscard]] std::uint64_t in_flight() const noexcept;
     /// Applies new limits at once; lower ones do not drop anything, they block until there is room again.
@@ -283,6 +286,9 @@ public:
     void purge_some(Purge& purge, std::uint64_t runs, const BlockReader& read);
     /// Subscription::drop_some, likewise.
     std::uint64_t drop_some(Subscription& reader, MessageState state, Sweep& sweep, std::uint64_t& runs, const BlockReader& read);
+    /// Subscription::drop, likewise.
+    std::uint64_t drop(Subscription& reader, MessageState state, std::span<const Offset> offsets, Sweep& sweep,
+                       const BlockReader& read);
     /// Visits messages of a reader in this state (or in any) in offset order from `from`, until the visitor returns false.
     /// `read` is for those that are not in memory; without it, or where it fails, they are passed over. Null: of a topic or
     /// stream everything that is stored, as ready.
@@ -303,8 +309,8 @@ public:
     /// Makes a named subscription, or gives an existing one these settings (another filter: `incompatible_options`).
     /// `settings.id` does not matter. Errors as for attach_receiver.
     [[nodiscard]] std::error_code subscribe(const SubscriptionSettings& settings, const StartPosition& from);
-    /// Forgets the subscription and what only it wanted; its receivers are closed (`not_found`). The number of messages that
-    /// were ready for it.
+    /// Forgets the subscription and what only it wanted; its receivers are closed (`not_found`). The number of messages that it
+    /// still wanted, in whatever state.
     std::uint64_t unsubscribe(Subscription& subscription);
     /// After an administrator changed something in one of them.
     void subscription_changed();
@@ -457,6 +463,8 @@ private:
     void trim_at_once();
     std::uint64_t trim_oldest();
     void trim_purged(Purge& purge, std::uint64_t runs);
+    template <class Drop>
+    std::uint64_t drop_with(const Sweep& sweep, const BlockReader& read, Drop drop);
     void close_all(std::error_code reason);
     void close_one();
 

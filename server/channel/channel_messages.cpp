@@ -621,9 +621,7 @@ std::uint64_t Channel::ready() const noexcept {
 
 // A subscription lets nothing more in.
 bool Channel::is_held_up() const noexcept {
-    return has_backlog_limits_ && std::ranges::any_of(readers_, [](const auto& reader) {
-               return reader->is_over_backlog() && reader->settings().overflow == Overflow::block;
-           });
+    return has_backlog_limits_ && std::ranges::any_of(readers_, [](const auto& reader) { return reader->holds_up_senders(); });
 }
 
 Room Channel::room() const noexcept {

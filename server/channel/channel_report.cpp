@@ -1,5 +1,6 @@
 // Questions: statistics and peek. Nothing here changes anything. Links and life are in channel.cpp.
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "server/channel/channel.hpp"
@@ -175,6 +176,7 @@ void Channel::peek(const Subscription* reader, std::optional<MessageState> state
 SubscriptionReport Channel::report_of(const Subscription& reader) {
     return {.settings = reader.settings(),
             .is_lasting = reader.is_lasting(),
+            .holds_up_senders = reader.holds_up_senders(),
             .ready = reader.ready(),
             .delayed = reader.delayed(),
             .in_flight = reader.in_flight(),
@@ -230,6 +232,20 @@ ChannelStats Channel::stats() const {
     stats.wait = head_wait_;
     report_links(stats.links);
     return stats;
+}
+
+std::vector<SubscriptionReport> Channel::subscriptions(ReaderId after, std::size_t limit) const {
+    std::vector<const Subscription*> found;
+    for (const auto& reader : readers_) {
+        if (options_->kind != Kind::queue && reader->settings().id > after) {
+            found.push_back(reader.get());
+        }
+    }
+    const auto end = found.begin() + static_cast<std::ptrdiff_t>(std::min(found.size(), limit));
+    std::ranges::partial_sort(found, end, {}, [](const Subscription* reader) { return reader->settings().id; });
+    std::vector<SubscriptionReport> reports;
+    std::transform(found.begin(), end, std::back_inserter(reports), [](const auto* reader) { return report_of(*reader); });
+    return reports;
 }
 
 std::uint64_t Channel::in_flight() const noexcept {

@@ -147,7 +147,8 @@ std::error_code Channel::subscribe(const SubscriptionSettings& settings, const S
 }
 
 std::uint64_t Channel::unsubscribe(Subscription& subscription) {
-    const std::uint64_t count = subscription.ready();
+    const std::uint64_t count =
+        subscription.ready() + subscription.delayed() + subscription.in_flight() + subscription.quarantined();
     const std::vector<Receiver*> receivers = subscription.receivers();
     for (Receiver* receiver : receivers) {
         drop_late(*receiver);

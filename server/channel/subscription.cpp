@@ -471,8 +471,8 @@ void Subscription::note_next_due() {
     if (!expiries_.empty()) {
         next = std::min(next, expiries_.front().at);
     }
-    if (has_age_limit() && log_.readable(cursor()) > 0) {
-        const Duration age = age_of(*log_.fresh_head(cursor()).batch, context_.clock);
+    if (const auto head = has_age_limit() ? head_with_age() : std::nullopt) {
+        const Duration age = age_of(*head->batch, context_.clock);
         next = std::min(next, now + std::max(context_.options->age_max - age, Duration{}));
     }
     if (has_age_limit() && ready_.taken() > 0) {
@@ -633,27 +633,35 @@ bool Subscription::expire_due(std::uint64_t& budget) {
     return false;
 }
 
+// What is next in the log, if it can expire as it lies there: a block on the disk does as a whole, and not into quarantine.
+std::optional<Run> Subscription::head_with_age() const {
+    if (log_.fresh(cursor()) == 0) {
+        return std::nullopt;
+    }
+    const Run head = log_.fresh_head(cursor());
+    const bool can_expire = head.batch->is_resident || (head.batch->time != WallTime{} && filter_.matches_all() &&
+                                                        !context_.options->quarantines_expired);
+    return can_expire ? std::optional{head} : std::nullopt;
+}
+
 // The channel's own limit: by age the messages are in order.
 bool Subscription::expire_old(std::uint64_t& budget) {
     if (!has_age_limit()) {
         return false;
     }
     LogCursor& cursor = ready_.cursor();
-    while (log_.readable(cursor) > 0) {
-        Run head = log_.fresh_head(cursor);
-        if (age_of(*head.batch, context_.clock) < context_.options->age_max) {
-            break;
-        }
+    for (auto head = head_with_age(); head && age_of(*head->batch, context_.clock) >= context_.options->age_max;
+         head = head_with_age()) {
         if (budget == 0) {
             return true;
         }
         if (!filter_.matches_all()) {
-            head = head.take_one();
-        } else if (head.count > budget) {
-            head = head.take_front(static_cast<std::uint32_t>(budget));
+            head = head->take_one();
+        } else if (head->batch->is_resident && head->count > budget) {
+            head = head->take_front(static_cast<std::uint32_t>(budget));
         }
-        budget -= head.count;
-        const Run old = log_.take_fresh(cursor, {head.count, head.bytes});
+        budget -= std::min<std::uint64_t>(budget, head->count);
+        const Run old = log_.take_fresh(cursor, {head->count, head->bytes});
         wake();
         if (filter_.matches_all() || matches(properties_of(old))) {
             expire(old, Key::free);

@@ -191,9 +191,10 @@ public:
     [[nodiscard]] bool forget_some(std::uint64_t& items);
     /// From quarantine back to ready, with the first attempt: those of these that are there. How many it were.
     std::uint64_t retry(std::span<const Offset> offsets);
-    /// Forgets messages in this state, which is not `in_flight`.
-    std::uint64_t drop(MessageState state, std::span<const Offset> offsets);
-    /// The same for all messages of a sweep, a step, which uses up at most so many runs of messages. How many messages it were.
+    /// Forgets those of these that are in this state, which is not `in_flight`: behind the first `sweep.next` of them, and until a
+    /// block is needed that is not in memory. How many it were.
+    std::uint64_t drop(MessageState state, std::span<const Offset> offsets, Sweep& sweep);
+    /// Both for all messages of a sweep, a step, which uses up at most so many runs of messages. How many messages it were.
     std::uint64_t retry_some(Sweep& sweep, std::uint64_t& runs);
     std::uint64_t drop_some(MessageState state, Sweep& sweep, std::uint64_t& runs);
     /// Takes messages out, the first that are wished for: nobody gets them before `finish_move`.
@@ -248,6 +249,12 @@ public:
     }
     [[nodiscard]] const Wait& head_wait() const noexcept { return head_wait_; }
     void note_head_wait();
+    /// A ready message whose key is with another one.
+    [[nodiscard]] bool is_behind_key(Offset offset) const noexcept { return keys_->is_waiting(offset); }
+    /// Its backlog is at its limit, and nobody may send until it is smaller.
+    [[nodiscard]] bool holds_up_senders() const noexcept {
+        return is_over_backlog() && settings_.overflow == Overflow::block;
+    }
     [[nodiscard]] Offset oldest_offset() const noexcept;
     /// The subscription that has it to itself, if one has.
     [[nodiscard]] bool is_exclusive() const noexcept { return context_.options->is_exclusive || exclusive_receivers_ > 0; }
@@ -367,6 +374,7 @@ private:
     void forget_wanted() noexcept;
     void end_leases();
     bool expire_due(std::uint64_t& budget);
+    [[nodiscard]] std::optional<Run> head_with_age() const;
     bool expire_old(std::uint64_t& budget);
     bool expire_old_ready(std::uint64_t& budget);
 
@@ -375,7 +383,7 @@ private:
         Run run;
         Key key;
     };
-    [[nodiscard]] std::optional<Chosen> take_chosen(MessageState state, Offset offset);
+    [[nodiscard]] std::optional<Chosen> take_chosen(MessageState state, Offset offset, Sweep& sweep);
     [[nodiscard]] std::optional<Chosen> take_held(MessageState state, Offset offset);
     bool retry_one(Offset offset);
     void put_retried(const Run& message);

@@ -394,13 +394,18 @@ std::optional<Offset> Subscription::next_of(MessageState state, Offset from) con
     return found != schedule_.waiting().end() ? std::optional{found->first} : std::nullopt;
 }
 
-std::optional<Subscription::Chosen> Subscription::take_chosen(MessageState state, Offset offset) {
+// Nothing, and nothing is wanted: it is not there in this state.
+std::optional<Subscription::Chosen> Subscription::take_chosen(MessageState state, Offset offset, Sweep& sweep) {
     if (auto held = take_held(state, offset); held || state != MessageState::ready) {
         return held;
     }
     LogCursor& cursor = ready_.cursor();
     auto fresh = log_.fresh_run(cursor, nullptr, offset);
-    if (!fresh || fresh->first > offset || !fresh->batch->is_resident) {
+    if (!fresh || fresh->first > offset) {
+        return std::nullopt;
+    }
+    if (!fresh->batch->is_resident) {
+        sweep.wanted = fresh->batch->block->ref;
         return std::nullopt;
     }
     const Run one = fresh->message_at(offset);
@@ -442,10 +447,11 @@ void Subscription::forget_removed(Offset offset) {
     }
 }
 
-std::uint64_t Subscription::drop(MessageState state, std::span<const Offset> offsets) {
+std::uint64_t Subscription::drop(MessageState state, std::span<const Offset> offsets, Sweep& sweep) {
     std::uint64_t count = 0;
-    for (const Offset offset : offsets) {
-        if (const auto chosen = take_chosen(state, offset)) {
+    sweep.wanted.reset();
+    for (; sweep.next < offsets.size() && !sweep.wanted; sweep.next += sweep.wanted ? 0 : 1) {
+        if (const auto chosen = take_chosen(state, offsets[sweep.next], sweep)) {
             ++count;
             ++counters_.edit().dropped;
             forget(chosen->run, chosen->key);
@@ -466,7 +472,7 @@ std::uint64_t Subscription::drop_some(MessageState state, Sweep& sweep, std::uin
             sweep.is_over = true;
             break;
         }
-        const auto chosen = take_chosen(state, *next);
+        const auto chosen = take_held(state, *next);
         ++counters_.edit().dropped;
         forget(chosen->run, chosen->key);
         sweep.next = *next + 1;

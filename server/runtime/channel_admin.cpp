@@ -220,7 +220,7 @@ Json delete_channel(ChannelDirectory& directory, std::string_view name, const Js
                       {}};
     }
     directory.erase(name);
-    return {{"ok", true}, {"messages", stats.ready + stats.in_flight}};
+    return {{"ok", true}, {"messages", stats.stored}};
 }
 
 Json list_part(ChannelDirectory& directory, const Json& request) {
@@ -302,7 +302,6 @@ Json dispatch(ChannelDirectory& directory, std::string_view name, const Json& re
     if (op == "channel.delete") { return delete_channel(directory, name, request); }
     if (op == "channel.peek") { return peek_channel(directory, name, request, reply_size_max); }
     if (op == "channel.retry") { return retry_messages(directory, name, request); }
-    if (op == "channel.drop") { return drop_messages(directory, name, request); }
     if (op == "channel.explain") { return explain_channel(directory, name, request, reply_size_max); }
     if (op == "subscription.create") { return create_subscription(directory, name, request); }
     if (op == "subscription.list") { return list_subscriptions(directory, name, request, reply_size_max); }

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "common/base/counted.hpp"
+#include "common/base/text_form.hpp"
 #include "server/runtime/channel_settings.hpp"
 #include "server/runtime/message_admin.hpp"
 
@@ -54,13 +55,24 @@ Json wait_entry(const char* who, const std::string& what, const channel::Wait& w
 
 std::string ready_text(std::uint64_t count) { return counted(count, "ready message") + ":"; }
 
+std::string subscription_text(const channel::SubscriptionReport& report) {
+    return report.settings.name.empty() ? std::string{"a subscription without a name"}
+                                        : "subscription \"" + name_text(as_bytes(report.settings.name)) + "\"";
+}
+
 std::string link_name(const channel::LinkReport& link) {
     return std::string{link.is_sender ? "sender" : "receiver"} + " (session " +
            std::to_string(link.address.session.value()) + ", link " + std::to_string(link.address.link) + ")";
 }
 
-std::string text_of_message(const channel::PeekedMessage& peeked, const channel::Wait& head) {
+std::string since_text(Duration time) {
+    const auto ms = milliseconds(time);
+    return " (for " + std::to_string(ms / 1000) + "." + std::to_string(ms % 1000 / 100) + " s)";
+}
+
+std::string text_of_message(const channel::PeekedMessage& peeked, const channel::Subscription& reader, MonotonicTime now) {
     const std::string offset = "message " + std::to_string(peeked.offset) + " ";
+    const channel::Wait& head = reader.head_wait();
     switch (peeked.state) {
         case channel::MessageState::delayed:
             return offset + "waits for its time (due_us " + std::to_string(peeked.due.us) + ")";
@@ -71,7 +83,12 @@ std::string text_of_message(const channel::PeekedMessage& peeked, const channel:
         case channel::MessageState::ready:
             break;
     }
-    return head.reason == WaitReason::none ? offset + "is ready" : offset + "is ready: " + text_of_reason(head.reason);
+    if (reader.is_behind_key(peeked.offset)) {
+        return offset + "is ready: an earlier message with the same key has to be settled first; it is with a receiver, waits "
+                        "to be tried again, or is ready itself";
+    }
+    return head.reason == WaitReason::none ? offset + "is ready"
+                                           : offset + "is ready: " + text_of_reason(head.reason) + since_text(now - head.since);
 }
 
 void explain_message(ChannelDirectory& directory, channel::Channel& channel, const Json& request, Json& reply,
@@ -97,7 +114,7 @@ void explain_message(ChannelDirectory& directory, channel::Channel& channel, con
     channel.peek(
         reader, std::nullopt, offset,
         [&](const channel::PeekedMessage& found) {
-            reply["text"] = reader != nullptr ? text_of_message(found, reader->head_wait())
+            reply["text"] = reader != nullptr ? text_of_message(found, *reader, directory.broker_state().clock.now())
                                               : "message " + std::to_string(offset) +
                                                     " is stored; what it waits for is another thing in each subscription: "
                                                     "name one";
@@ -125,17 +142,25 @@ Json explain_channel(ChannelDirectory& directory, std::string_view name, const J
     if (stats.wait.reason != WaitReason::none) {
         add(wait_entry("channel", ready_text(stats.ready), stats.wait, now));
     }
+    std::string holding_up;
     for (const auto& report : stats.subscriptions) {
+        const auto who = subscription_text(report);
         if (report.wait.reason != WaitReason::none) {
-            add(wait_entry("channel",
-                           "subscription \"" + report.settings.name + "\", " + ready_text(report.ready),
-                           report.wait, now));
+            add(wait_entry("channel", who + ", " + ready_text(report.ready), report.wait, now));
         }
+        holding_up = report.holds_up_senders ? who : holding_up;
     }
     for (const auto& link : stats.links) {
-        if (link.wait.reason != WaitReason::none) {
-            add(wait_entry(link.is_sender ? "sender" : "receiver", link_name(link), link.wait, now));
+        if (link.wait.reason == WaitReason::none) {
+            continue;
         }
+        Json entry = wait_entry(link.is_sender ? "sender" : "receiver", link_name(link), link.wait, now);
+        if (link.wait.reason == WaitReason::full && !holding_up.empty()) {
+            entry["text"] = link_name(link) + " " + holding_up +
+                            " has as many ready messages as its backlog_max allows: its receivers have to settle some, or an "
+                            "administrator raises it, or sets another overflow";
+        }
+        add(std::move(entry));
     }
     Json reply{{"ok", true}, {"waits", std::move(waits)}};
     if (request.contains("offset")) {

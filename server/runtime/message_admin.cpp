@@ -22,6 +22,7 @@ using channel::Subscription;
 
 constexpr std::size_t peek_body_size_max = 64 * 1024;
 constexpr std::size_t offsets_max = 1'000;
+constexpr std::size_t subscriptions_per_reply = 1'000;
 // For one answer: it is begun anew with each (looks.hpp). Who wants more asks again.
 constexpr std::size_t peek_blocks_max = 16;
 
@@ -282,17 +283,6 @@ Json retry_messages(ChannelDirectory& directory, std::string_view name, const Js
     return {{"ok", true}, {"messages", count}};
 }
 
-Json drop_messages(ChannelDirectory& directory, std::string_view name, const Json& request) {
-    refuse_unknown_keys(request, {"subscription", "state", "offsets", "all"});
-    auto& channel = existing_channel(directory, name);
-    refuse_damaged(channel);
-    const auto choice = selection_of(request);
-    const auto count = reader_of(channel, request).drop(droppable_state_of(request), choice.offsets);
-    channel.subscription_changed();
-    directory.touch(channel);
-    return {{"ok", true}, {"messages", count}};
-}
-
 // --- Subscriptions -------------------------------------------------------------------------------------------------------
 
 Json create_subscription(ChannelDirectory& directory, std::string_view name, const Json& request) {
@@ -330,22 +320,41 @@ Json create_subscription(ChannelDirectory& directory, std::string_view name, con
             {"subscription", subscription_json(report, directory.broker_state().clock.now())}};
 }
 
+namespace {
+
+// Of one more than a reply shows it is known that there are more.
+std::vector<channel::SubscriptionReport> wanted_subscriptions(Channel& channel, const Json& request) {
+    const auto after = number_of(request, "after", 0, UINT32_MAX, 0);
+    const std::string name = subscription_name(request);
+    if (!request.contains("subscription")) {
+        return channel.subscriptions(static_cast<channel::ReaderId>(after), subscriptions_per_reply + 1);
+    }
+    const auto* reader = name.empty() ? nullptr : channel.find_subscription(name);
+    return reader != nullptr ? std::vector{Channel::report_of(*reader)} : std::vector<channel::SubscriptionReport>{};
+}
+
+}  // namespace
+
 Json list_subscriptions(ChannelDirectory& directory, std::string_view name, const Json& request,
                         std::size_t reply_size_max) {
-    refuse_unknown_keys(request, {});
+    refuse_unknown_keys(request, {"after", "subscription"});
+    auto& channel = existing_channel(directory, name);
+    const auto reports = wanted_subscriptions(channel, request);
     auto list = Json::array();
+    Json reply{{"ok", true}, {"more", false}};
     std::size_t size = frame_of_reply;
-    bool has_more = false;
-    for (const auto& report : existing_channel(directory, name).stats().subscriptions) {
+    for (const auto& report : reports) {
         auto json = subscription_json(report, directory.broker_state().clock.now());
         size += dump(json).size() + 1;
-        has_more = size > reply_size_max;
-        if (has_more) {
+        if (list.size() == subscriptions_per_reply || (size > reply_size_max && !list.empty())) {
+            reply["more"] = true;
             break;
         }
+        reply["next"] = report.settings.id;
         list.push_back(std::move(json));
     }
-    return {{"ok", true}, {"subscriptions", std::move(list)}, {"more", has_more}};
+    reply["subscriptions"] = std::move(list);
+    return reply;
 }
 
 Json delete_subscription(ChannelDirectory& directory, std::string_view name, const Json& request) {

@@ -37,7 +37,6 @@ void refuse_damaged(const channel::Channel& channel);
 [[nodiscard]] Json peek_channel(ChannelDirectory& directory, std::string_view name, const Json& request,
                                 std::size_t reply_size_max);
 [[nodiscard]] Json retry_messages(ChannelDirectory& directory, std::string_view name, const Json& request);
-[[nodiscard]] Json drop_messages(ChannelDirectory& directory, std::string_view name, const Json& request);
 [[nodiscard]] Json explain_channel(ChannelDirectory& directory, std::string_view name, const Json& request,
                                    std::size_t reply_size_max);
 [[nodiscard]] Json create_subscription(ChannelDirectory& directory, std::string_view name, const Json& request);

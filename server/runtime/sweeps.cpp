@@ -1,5 +1,7 @@
 #include "server/runtime/sweeps.hpp"
 
+#include <algorithm>
+#include <span>
 #include <utility>
 
 #include "common/base/text_form.hpp"
@@ -10,10 +12,10 @@ namespace baton::runtime {
 using channel::MessageState;
 
 bool Sweeps::is_request(std::string_view op, std::string_view json) {
-    if (op == "channel.retry" || op == "channel.drop") {
+    if (op == "channel.retry") {
         return parse_object(json)->value("all", Json{}) == true;
     }
-    return op == "channel.purge";
+    return op == "channel.drop" || op == "channel.purge";
 }
 
 void Sweeps::start(const AdminCommand& command) {
@@ -47,10 +49,12 @@ Sweeps::Job Sweeps::job_of(const AdminCommand& command) {
     auto& channel = existing_channel(directory_, command.name);
     refuse_damaged(channel);
     if (job.kind != Kind::purge) {
-        static_cast<void>(selection_of(request));
+        MessageSelection choice = selection_of(request);
+        job.kind = job.kind == Kind::drop && !choice.is_all ? Kind::drop_chosen : job.kind;
+        job.offsets = std::move(choice.offsets);
         static_cast<void>(reader_of(channel, request));
     }
-    if (job.kind == Kind::drop) {
+    if (op == "channel.drop") {
         job.state = droppable_state_of(request);
     }
     job.channel = host_.id_of(command.name);
@@ -111,6 +115,13 @@ void Sweeps::do_slice(Job& job, channel::Channel& channel) {
         case Kind::drop:
             job.messages += channel.drop_some(reader_of(channel, request), job.state, job.sweep, runs, read);
             break;
+        case Kind::drop_chosen: {
+            const std::size_t end = std::min(job.offsets.size(), job.sweep.next + offsets_per_slice);
+            const auto some = std::span<const channel::Offset>{job.offsets}.first(end);
+            job.messages += channel.drop(reader_of(channel, request), job.state, some, job.sweep, read);
+            job.sweep.is_over = job.sweep.next == job.offsets.size();
+            break;
+        }
         case Kind::purge:
             channel.purge_some(job.purge, runs, read);
             job.messages = job.purge.messages;

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import signal
 import socket
 import subprocess
@@ -520,6 +521,27 @@ class ChannelTest(CommandTest):
         self.run_baton(0, "send", "t", "x")
         self.assertIn(b"message 1 is ready", self.run_baton(0, "explain", "t", "1", "--subscription", "50%25").stdout)
         self.assertIn(b"message 1 is ready", self.run_baton(0, "explain", "t", "1", "--subscription", "50%").stdout)
+
+    def test_it_is_explained_what_a_message_behind_a_busy_key_waits_for(self):
+        self.run_baton(0, "channel", "create", "c", "--ordered-by-key")
+        holder = self.peer(self.server)
+        holder.attach_receiver(1, b"c", credit=(5, 1000))
+        self.run_baton(0, "send", "c", "--key", "k", "one", "two")
+        holder.deliveries(1, 1)
+        self.assertIn(b"message 2 is ready: an earlier message with the same key has to be settled first",
+                      self.run_baton(0, "explain", "c", "2").stdout)
+        holder.detach(1)
+        self.assertRegex(self.run_baton(0, "explain", "c", "1").stdout,
+                         rb"message 1 is ready: nobody is attached: start a receiver \(for \d+\.\d s\)")
+
+    def test_it_is_explained_which_subscription_holds_up_a_sender(self):
+        self.run_baton(0, "channel", "create", "t", "--kind", "topic")
+        self.run_baton(0, "subscription", "create", "t", "slow", "--backlog-max", "1")
+        self.run_baton(0, "send", "t", "one", "two")
+        sender = self.peer(self.server)
+        sender.attach_sender(1, b"t")
+        waiting = rb"sender \(session \d+, link 1\) subscription \"slow\" has as many ready messages as its backlog_max allows"
+        eventually(lambda: re.search(waiting, self.run_baton(0, "explain", "t").stdout), "it is named")
 
     def test_name_too_long(self):
         self.run_baton(0, "channel", "create", "n" * 255)

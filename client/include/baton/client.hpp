@@ -194,7 +194,9 @@ public:
     // forced.
     bool create_subscription(std::string_view name, std::string_view subscription,
                              const SubscriptionSettings& settings = {}, const WaitLimit& limit = WaitLimit::forever());
-    std::string list_subscriptions(std::string_view name, const WaitLimit& limit = WaitLimit::forever());
+    // The JSON text of the reply: while it has "more", its "next" is `after` for those that follow.
+    std::string list_subscriptions(std::string_view name, std::uint64_t after = 0,
+                                   const WaitLimit& limit = WaitLimit::forever());
     std::uint64_t delete_subscription(std::string_view name, std::string_view subscription, bool force = false,
                                       const WaitLimit& limit = WaitLimit::forever());
 

@@ -197,7 +197,7 @@ TEST_F(AtRest, WhatWaitsForTheDiskCanBeDroppedAndPurged) {
     static_cast<void>(put_away());
     EXPECT_EQ(retry_all(queue()), 2U);
     const Offset one[] = {1};
-    EXPECT_EQ(queue().drop(MessageState::ready, one), 1U);
+    EXPECT_EQ(drop_these(queue(), MessageState::ready, one), 1U);
     EXPECT_EQ(purge(durable->channel()), 1U);
     EXPECT_EQ(queue().ready(), 0U);
     EXPECT_EQ(durable->channel().stats().stored, 0U);
@@ -205,6 +205,50 @@ TEST_F(AtRest, WhatWaitsForTheDiskCanBeDroppedAndPurged) {
     publish({"c"}, {.key = "k"});
     durable->world->attach_receiver(9);
     EXPECT_EQ(delivered(), Lines{"c attempt 1"});
+}
+
+TEST_F(AtRest, ChosenReadyMessagesOnTheDiskCanBeDropped) {
+    begin();
+    publish({"a", "b", "c"});
+    publish({"d"});
+    static_cast<void>(put_away());
+    ASSERT_EQ(durable->channel().resident_bytes(), 0U);
+    const Offset chosen[] = {2, 9, 4, 2};
+    Sweep sweep;
+    const auto read = durable->store.reader();
+    EXPECT_EQ(durable->channel().drop(queue(), MessageState::quarantined, chosen, sweep, read), 0U);
+    EXPECT_EQ(durable->channel().resident_bytes(), 0U) << "they are not in quarantine: nothing is read";
+    sweep = {};
+    EXPECT_EQ(durable->channel().drop(queue(), MessageState::ready, chosen, sweep, read), 2U);
+    EXPECT_EQ(sweep.next, 4U);
+    EXPECT_EQ(queue().counters().dropped, 2U);
+    restart();
+    EXPECT_EQ(queue().ready(), 2U);
+    durable->world->attach_receiver(9);
+    EXPECT_EQ(delivered(), (Lines{"a attempt 1", "c attempt 1"}));
+}
+
+TEST_F(AtRest, WhatIsTooOldExpiresOnTheDiskAndMakesRoom) {
+    for (const bool is_restarted : {false, true}) {
+        SCOPED_TRACE(is_restarted);
+        begin({.messages_max = 3, .age_max = std::chrono::seconds{10}});
+        publish({"a", "b"});
+        pass(std::chrono::seconds{5});
+        publish({"c"});
+        static_cast<void>(put_away());
+        if (is_restarted) {
+            restart();
+            durable->world->clock.advance(std::chrono::seconds{5});  // It is a new one.
+        }
+        pass(std::chrono::seconds{6});
+        EXPECT_EQ(durable->channel().stats().expired, 0U) << "a block is as old as its newest message";
+        pass(std::chrono::seconds{5});
+        EXPECT_EQ(durable->channel().stats().expired, 3U);
+        EXPECT_EQ(durable->channel().stats().stored, 0U);
+        publish({"d"});
+        durable->world->attach_receiver(9);
+        EXPECT_EQ(delivered(), Lines{"d attempt 1"}) << "nothing had to be read for it";
+    }
 }
 
 TEST_F(AtRest, AMoveReadsWhatItTakes) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -160,6 +161,11 @@ inline std::uint64_t drop_all(Subscription& reader, MessageState state) {
         count += reader.drop_some(state, sweep, runs);
     }
     return count;
+}
+/// How many of these there are, in memory.
+inline std::uint64_t drop_these(Subscription& reader, MessageState state, std::span<const Offset> offsets) {
+    Sweep sweep;
+    return reader.drop(state, offsets, sweep);
 }
 
 /// Makes batches.

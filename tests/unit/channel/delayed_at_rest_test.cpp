@@ -125,7 +125,7 @@ TEST_F(DelayedAtRest, WhatIsStillInMemoryComesInItsPlaceWhenSomebodyWantsIt) {
     durable->channel().pack_remnants({.factor = 0, .slack = 0});
     EXPECT_EQ(peeked(MessageState::ready), (Lines{"1/1 a", "2/1 b", "3/1 first", "4/1 gone", "5/1 dropped", "6/1 later"}));
     const Offset one[] = {5};
-    EXPECT_EQ(queue().drop(MessageState::ready, one), 1U);
+    EXPECT_EQ(drop_these(queue(), MessageState::ready, one), 1U);
     pass(seconds{1});
     EXPECT_EQ(queue().ready(), 4U);
     durable->world->attach_receiver(9, {3, 1'000'000});
@@ -412,7 +412,7 @@ TEST_F(DelayedAtRest, TheyCanBeDroppedMovedAndExpire) {
     publish({"d"}, {.delay = seconds{10}});
     static_cast<void>(put_away());
     const Offset one[] = {1};
-    EXPECT_EQ(queue().drop(MessageState::delayed, one), 1U);
+    EXPECT_EQ(drop_these(queue(), MessageState::delayed, one), 1U);
     const Offset two[] = {2};
     const MoveWish wish{.state = MessageState::delayed, .offsets = two, .messages_max = 10, .bytes_max = 1'000};
     const MoveStep before = queue().begin_move(wish);

@@ -75,7 +75,7 @@ TEST_F(OrderedAtRest, WhatIsDroppedWhileItIsReadLetsGoOfItsKey) {
     block_key({"b", "c", "d"});
     settle(1, 1, Outcome::done);
     const Offset second[] = {2};
-    EXPECT_EQ(queue().drop(MessageState::ready, second), 1U);
+    EXPECT_EQ(drop_these(queue(), MessageState::ready, second), 1U);
     EXPECT_EQ(read(), 1U);
     EXPECT_EQ(delivered(), Lines{"c attempt 1"});
     EXPECT_GT(durable->channel().stats().stored, 0U);
@@ -216,7 +216,7 @@ TEST_F(OrderedAtRest, WhatARestartHasNotReadCanBeDroppedAndPurged) {
     restart();
     EXPECT_EQ(queue().ready(), 4U);
     const Offset third[] = {3};
-    EXPECT_EQ(queue().drop(MessageState::ready, third), 1U);
+    EXPECT_EQ(drop_these(queue(), MessageState::ready, third), 1U);
     restart();
     receive();
     EXPECT_EQ(delivered(), Lines{"a attempt 1"});

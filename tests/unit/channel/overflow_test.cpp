@@ -446,7 +446,7 @@ TEST_F(OverflowOnDisk, ABlockThatBothWantAndOneHasInQuarantineInPart) {
     EXPECT_EQ(put_away(), 1U);
     EXPECT_EQ(resident(), 0U);
     const std::vector<Offset> all = range(1, 20);
-    EXPECT_EQ(reader("b").drop(MessageState::quarantined, all), 20U);
+    EXPECT_EQ(drop_these(reader("b"), MessageState::quarantined, all), 20U);
     publish(words(5));
     EXPECT_EQ(ready("a"), range(6, 35));
     EXPECT_EQ(reader("b").quarantined(), 10U);

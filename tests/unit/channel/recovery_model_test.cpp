@@ -308,11 +308,14 @@ private:
             constexpr MessageState states[] = {MessageState::ready, MessageState::delayed, MessageState::quarantined};
             const MessageState state = states[prng_.below(3)];
             std::vector<Offset> offsets;
-            channel_->peek(reader, state, 0, [&](const PeekedMessage& peeked) {
+            const auto choose = [&](const PeekedMessage& peeked) {
                 prng_.chance(1, 3) ? offsets.push_back(peeked.offset) : void();
                 return offsets.size() < 3;
-            });
-            const std::uint64_t count = reader->drop(state, offsets);
+            };
+            channel_->peek(reader, state, 0, choose, store_.reader());
+            Sweep sweep;
+            const std::uint64_t count = channel_->drop(*reader, state, offsets, sweep, store_.reader());
+            EXPECT_EQ(sweep.next, offsets.size());
             trace("drop " + std::to_string(static_cast<int>(state)) + ": " + std::to_string(count));
             reached_["dropped by an administrator"] += count;
         }

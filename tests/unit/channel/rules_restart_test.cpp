@@ -82,7 +82,7 @@ TEST_F(Rules, DroppingTheActiveMessageOfAKeyLetsTheNextOneGo) {
     publish("a", {.key = "k", .priority = 1});
     publish("b", {.key = "k"});
     const Offset first[] = {1};
-    EXPECT_EQ(queue().drop(MessageState::ready, first), 1U);
+    EXPECT_EQ(drop_these(queue(), MessageState::ready, first), 1U);
     durable->world->attach_receiver(9);
     EXPECT_EQ(delivered(), (Lines{"deliver 9 2 attempt 1"}));
 }

@@ -158,7 +158,7 @@ TEST_F(Life, RejectedMessagesComeBackWhenAnAdministratorWantsIt) {
     EXPECT_EQ(delivered(), (Lines{"deliver 2 1 attempt 1 again"}));
     settle(2, 1, Outcome::reject);
     const Offset offset = 1;
-    EXPECT_EQ(queue().drop(MessageState::quarantined, {&offset, 1}), 1U);
+    EXPECT_EQ(drop_these(queue(), MessageState::quarantined, {&offset, 1}), 1U);
     EXPECT_EQ(stats().stored, 0U);
 }
 

@@ -136,6 +136,33 @@ TEST_F(MessageAdminTest, SubscriptionsAreMadeListedAndDeleted) {
     EXPECT_EQ(code_of(ask(names[0], {{"op", "subscription.delete"}, {"subscription", ""}})), "unsupported");
 }
 
+TEST_F(MessageAdminTest, ManySubscriptionsAreListedPageByPage) {
+    make_topic("t");
+    for (int number = 1; number < 1'500; ++number) {
+        ASSERT_EQ(code_of(ask("t", {{"op", "subscription.create"}, {"subscription", "s" + std::to_string(number)}})), "ok");
+    }
+    std::vector<std::string> names_of_all;
+    Json request{{"op", "subscription.list"}};
+    for (bool has_more = true; has_more;) {
+        const auto page = ask("t", request);
+        ASSERT_EQ(code_of(page), "ok") << page;
+        for (const auto& subscription : page.at("subscriptions")) {
+            names_of_all.push_back(subscription.at("name").get<std::string>());
+        }
+        has_more = page.at("more").get<bool>();
+        request["after"] = page.at("next");
+    }
+    EXPECT_EQ(names_of_all.size(), 1'500U);
+    EXPECT_EQ(names_of_all.front(), "s");
+    EXPECT_EQ(names_of_all.back(), "s1499");
+    EXPECT_TRUE(ask("t", request).at("subscriptions").empty());
+    const auto one = ask("t", {{"op", "subscription.list"}, {"subscription", "s1499"}});
+    EXPECT_EQ(one.at("subscriptions").size(), 1U) << one;
+    EXPECT_FALSE(one.at("more").get<bool>());
+    EXPECT_TRUE(ask("t", {{"op", "subscription.list"}, {"subscription", "nobody"}}).at("subscriptions").empty());
+    EXPECT_TRUE(ask(names[0], {{"op", "subscription.list"}, {"subscription", ""}}).at("subscriptions").empty());
+}
+
 TEST_F(MessageAdminTest, ExplainSaysWhatAMessageWaitsForAndWhoCanChangeIt) {
     const auto text = [&](std::uint64_t offset) {
         const auto reply = ask(names[1], {{"op", "channel.explain"}, {"offset", offset}});
