@@ -3,6 +3,7 @@
 #include <array>
 #include <cstring>
 #include <new>
+#include <utility>
 
 namespace baton {
 
@@ -39,6 +40,9 @@ struct PoolState {
     std::atomic<std::size_t> outstanding_bytes{0};
     std::atomic<bool> is_closed{false};  // The handle is gone: nobody will allocate again, keep nothing.
     std::array<FreeChunks, recycled_classes> free;
+    bool frees_in_steps = false;
+    Chunk* dying = nullptr;                // Taken out of `dead` by the owner.
+    std::atomic<Chunk*> dead{nullptr};     // To be destroyed by the owner.
     MemoryBudget* budget = nullptr;  // Not used any more once the pool is closed.
 };
 
@@ -58,6 +62,13 @@ void discount_outstanding(PoolState& state, std::size_t bytes) noexcept {
     }
 }
 
+void push(std::atomic<Chunk*>& list, Chunk* chunk) noexcept {
+    Chunk* head = list.load(std::memory_order_relaxed);
+    do {
+        chunk->next = head;
+    } while (!list.compare_exchange_weak(head, chunk, std::memory_order_release, std::memory_order_relaxed));
+}
+
 void destroy_list(Chunk* chunk) noexcept {
     while (chunk != nullptr) {
         Chunk* const next = chunk->next;
@@ -74,6 +85,8 @@ void release_state(PoolState* state) noexcept {
         destroy_list(free.first);
         destroy_list(free.returned.load(std::memory_order_acquire));
     }
+    destroy_list(state->dying);
+    destroy_list(state->dead.load(std::memory_order_acquire));
     delete state;
 }
 
@@ -87,11 +100,16 @@ bool keep(PoolState& state, Chunk* chunk) noexcept {
         free.count.fetch_sub(1, std::memory_order_relaxed);
         return false;
     }
-    Chunk* head = free.returned.load(std::memory_order_relaxed);
-    do {
-        chunk->next = head;
-    } while (!free.returned.compare_exchange_weak(head, chunk, std::memory_order_release, std::memory_order_relaxed));
+    push(free.returned, chunk);
     return true;
+}
+
+void discard(PoolState& state, Chunk* chunk) noexcept {
+    if (state.frees_in_steps && !state.is_closed.load(std::memory_order_relaxed)) {
+        push(state.dead, chunk);
+    } else {
+        destroy_chunk(chunk);
+    }
 }
 
 // Puts what came back in front of the free list: last used, first used again.
@@ -108,17 +126,28 @@ void take_returned(FreeChunks& free) noexcept {
     free.first = newest;
 }
 
+// Null: there are none to be destroyed.
+Chunk* next_dying(PoolState& state) noexcept {
+    if (state.dying == nullptr && state.dead.load(std::memory_order_relaxed) != nullptr) {
+        state.dying = state.dead.exchange(nullptr, std::memory_order_acquire);
+    }
+    return state.dying;
+}
+
 Chunk* allocate_recycled(PoolState* state, SizeClass size_class) noexcept {
     FreeChunks& free = state->free[size_class];
     state->references.fetch_add(1, std::memory_order_relaxed);
     count_outstanding(*state, free.capacity);
     take_returned(free);
-    Chunk* const chunk = free.first;
-    if (chunk == nullptr) {
+    Chunk* chunk = free.first;
+    if (chunk != nullptr) {
+        free.first = std::exchange(chunk->next, nullptr);
+        free.count.fetch_sub(1, std::memory_order_relaxed);
+    } else if (chunk = next_dying(*state); chunk != nullptr && chunk->size_class == size_class) {
+        state->dying = std::exchange(chunk->next, nullptr);
+    } else {
         return create_chunk(state, free.capacity, size_class);
     }
-    free.first = std::exchange(chunk->next, nullptr);
-    free.count.fetch_sub(1, std::memory_order_relaxed);
     chunk->references.store(1, std::memory_order_relaxed);
     return chunk;
 }
@@ -130,7 +159,7 @@ void recycle(Chunk* chunk) noexcept {
     PoolState* const state = chunk->pool;
     discount_outstanding(*state, chunk->capacity);
     if (!keep(*state, chunk)) {
-        destroy_chunk(chunk);
+        discard(*state, chunk);
     }
     release_state(state);
 }
@@ -160,6 +189,18 @@ ChunkPool::~ChunkPool() {
         state_->budget->discharge(state_->outstanding_bytes.load(std::memory_order_relaxed));
     }
     detail::release_state(state_);
+}
+
+void ChunkPool::free_in_steps() noexcept { state_->frees_in_steps = true; }
+
+bool ChunkPool::free_some(std::size_t bytes) noexcept {
+    detail::Chunk* chunk = detail::next_dying(*state_);
+    for (std::size_t freed = 0; chunk != nullptr && freed < bytes; chunk = detail::next_dying(*state_)) {
+        state_->dying = chunk->next;
+        freed += chunk->capacity;
+        detail::destroy_chunk(chunk);
+    }
+    return chunk != nullptr;
 }
 
 ChunkRef ChunkPool::allocate() noexcept {

@@ -492,6 +492,7 @@ void Move::send(std::vector<Outgoing> messages) {
 void Move::publish(const std::vector<Outgoing>& messages, std::size_t region_size, bool has_properties) {
     if (!moves_.pool_) {
         moves_.pool_ = std::make_unique<ChunkPool>(piece_bytes_max, 1, &moves_.broker_.shared().memory);
+        moves_.pool_->free_in_steps();
     }
     const std::size_t size = batch_header_size + region_size;
     const auto chunk = moves_.pool_->allocate(size);
@@ -576,6 +577,9 @@ void Moves::start(const AdminCommand& command) {
 
 bool Moves::go_on() {
     bool worked = false;
+    if (pool_) {
+        static_cast<void>(pool_->free_some(piece_bytes_max));  // The next turn goes on, or the next clock pulse.
+    }
     for (std::size_t i = 0; i < moves_.size();) {
         const bool is_over = moves_[i]->is_due() && moves_[i]->go_on();
         worked = worked || is_over || moves_[i]->is_due();

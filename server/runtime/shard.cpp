@@ -18,6 +18,9 @@ constexpr std::size_t writes_per_turn_max = 64;
 /// Of those that did not come to their turn in the one before.
 constexpr std::size_t old_writes_per_turn = 16;
 
+/// Of chunks that nobody refers to any more: 0.3 ms or so.
+constexpr std::size_t freed_per_turn = 1024 * 1024;
+
 /// At the end: for what was settled last to reach the disk.
 constexpr Duration storage_end_timeout = std::chrono::seconds{5};
 
@@ -31,7 +34,9 @@ Shard::Shard(std::uint32_t index, BrokerState& state, ConnectionFactory make_con
       broker_{index, state, *this},
       line_{state.clock},
       ticker_{io_.get_executor(), [this] { tick(); }},
-      thread_{io_, "shard-" + std::to_string(index)} {}
+      thread_{io_, "shard-" + std::to_string(index)} {
+    pool_.free_in_steps();
+}
 
 Shard::~Shard() = default;
 
@@ -278,7 +283,9 @@ void Shard::end_turn_of(const Connection& connection) noexcept {
 }
 
 void Shard::end_turn() noexcept {
-    if (!dispatch_and_flush() && (!dirty_.empty() || broker_.has_more()) && !std::exchange(is_turn_posted_, true)) {
+    const bool is_done = dispatch_and_flush() || (dirty_.empty() && !broker_.has_more());
+    const bool has_dead_chunks = pool_.free_some(freed_per_turn);
+    if ((!is_done || has_dead_chunks) && !std::exchange(is_turn_posted_, true)) {
         asio::post(io_, [this] {
             is_turn_posted_ = false;
             end_turn();

@@ -418,7 +418,7 @@ bool ShardBroker::end_turn() {
     bool worked = has_moved || has_swept || !dirty_.empty() || !dying_.empty() || !detaches_.empty();
     detach_some();
     dismantle_some();
-    is_step_spent_ = has_swept || !dying_.empty() || !detaches_.empty();
+    is_step_spent_ = has_moved || has_swept || !dying_.empty() || !detaches_.empty();
     dispatch_dirty();
     if (store_) {
         store_->end_turn();

@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <deque>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -344,6 +345,48 @@ TEST(chunk_pool_threads, the_last_payloads_race_with_the_end_of_the_pool) {
         std::thread other{[payloads = std::move(theirs)]() mutable { payloads.clear(); }};
         pool.reset();
         ours.clear();
+        other.join();
+    }
+}
+
+TEST(chunk_pool, chunks_are_freed_in_steps_and_used_again_before_that) {
+    ChunkPool pool{chunk_size, 2};
+    pool.free_in_steps();
+    EXPECT_FALSE(pool.free_some(1));
+    std::vector<ChunkRef> chunks;
+    for (int i = 0; i < 10; ++i) {
+        chunks.push_back(pool.allocate());
+    }
+    ChunkRef large = pool.allocate(100 * chunk_size);
+    large.reset();
+    chunks.clear();
+    EXPECT_EQ(pool.outstanding_bytes(), 0U) << "nobody refers to them";
+    EXPECT_EQ(pool.free_chunks(), 2U);
+    const ChunkRef kept[] = {pool.allocate(), pool.allocate(), pool.allocate()};
+    EXPECT_EQ(pool.free_chunks(), 0U) << "the third one was to be freed";
+    EXPECT_TRUE(pool.free_some(1)) << "one of seven, and the large one";
+    EXPECT_TRUE(pool.free_some(6 * chunk_size));
+    EXPECT_FALSE(pool.free_some(1));
+    EXPECT_FALSE(pool.free_some(1));
+}
+
+TEST(chunk_pool_threads, others_leave_chunks_to_be_freed_also_when_the_pool_goes) {
+    for (int round = 0; round < 20; ++round) {
+        auto pool = std::make_unique<ChunkPool>(chunk_size, 1);
+        pool->free_in_steps();
+        std::vector<ChunkRef> chunks;
+        for (int i = 0; i < 64; ++i) {
+            chunks.push_back(pool->allocate());
+        }
+        std::thread other{[chunks = std::move(chunks)]() mutable {
+            while (!chunks.empty()) {
+                chunks.pop_back();
+            }
+        }};
+        for (int i = 0; i < round; ++i) {
+            static_cast<void>(pool->free_some(chunk_size));
+        }
+        pool.reset();
         other.join();
     }
 }
