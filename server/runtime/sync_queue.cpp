@@ -19,7 +19,7 @@ struct SyncQueue::Timed {
 
 void SyncQueue::submit(storage::IoJob job) {
     const bool is_alone = !std::exchange(has_company_, false);
-    const bool is_here = is_alone && under_way_ == 0 && quick_jobs_ >= quick_jobs_min;
+    const bool is_here = is_alone && job.bytes <= quick_bytes_max && under_way_ == 0 && quick_jobs_ >= quick_jobs_min;
     ++under_way_;
     auto timed = std::make_shared<Timed>(std::move(job));
     if (is_here) {

@@ -1,7 +1,7 @@
 // Where the jobs of one shard's log are carried out: by the sync worker, or by the shard's thread between two turns, which
 // saves two changes of thread (they cost about as much as a quarter of a sync; ADR 13). The shard's thread does it if nobody
-// else would have to wait for the disk: since the job before only one source has kept the shard busy, and the disk has been
-// quick for a while.
+// else would have to wait for the disk: since the job before only one source has kept the shard busy, the job is small,
+// and the disk has been quick for a while.
 // Not responsible for what happens when the disk is slow all the same (loop_thread.hpp). Thread: the shard's.
 // Next file: shard.hpp.
 #pragma once
@@ -21,6 +21,8 @@ public:
     /// A disk is quick if it has done so many jobs one after the other in no more than this each.
     static constexpr int quick_jobs_min = 16;
     static constexpr Duration quick_job_max = std::chrono::milliseconds{1};
+    /// What has more bytes takes longer than the jobs before it.
+    static constexpr std::uint64_t quick_bytes_max = 64 * 1024;
 
     /// Both outlive it. `worker` runs jobs on another thread.
     SyncQueue(storage::IoQueue& worker, storage::FileSystem& files, const Clock& clock)

@@ -3,6 +3,7 @@
 // time of its choosing. Next file: wal_writer.hpp.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 
 #include "server/storage/file_system.hpp"
@@ -15,6 +16,7 @@ namespace baton::storage {
 struct IoJob {
     std::move_only_function<void(FileSystem&)> run;
     std::move_only_function<void()> done;
+    std::uint64_t bytes = 0;  ///< That it writes, about: who waits for it wants to know.
 };
 
 class IoQueue {

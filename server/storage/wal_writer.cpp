@@ -182,7 +182,8 @@ void WalWriter::State::submit(const std::shared_ptr<State>& self) {
                                                    state.plan ? &*state.plan : nullptr, state.outcome.is_final);
                       state.outcome.error = done ? Error{} : std::move(done.error());
                   },
-                  [self] { self->finish(self); }});
+                  [self] { self->finish(self); },
+                  writing.size() + (plan ? settings.file_size : 0)});
 }
 
 // `self` may be all that keeps this alive: the owner may end in each of the events.

@@ -36,8 +36,8 @@ class SyncQueueTest : public ::testing::Test {
 protected:
     enum class Where { here, worker };
 
-    void submit(Duration takes) {
-        queue_.submit({[this, takes](storage::FileSystem&) { clock_.advance(takes); }, [this] { ++done_; }});
+    void submit(Duration takes, std::uint64_t bytes = 0) {
+        queue_.submit({[this, takes](storage::FileSystem&) { clock_.advance(takes); }, [this] { ++done_; }, bytes});
     }
     /// One job from beginning to end.
     Where sync(Duration takes = quick) {
@@ -74,6 +74,15 @@ protected:
     int first_ = 0;
     int second_ = 0;
 };
+
+TEST_F(SyncQueueTest, a_large_job_is_the_workers) {
+    queue_.note_served(&first_);
+    warm_up();
+    submit(quick, SyncQueue::quick_bytes_max + 1);
+    EXPECT_EQ(finish(), Where::worker);
+    submit(quick, SyncQueue::quick_bytes_max);
+    EXPECT_EQ(finish(), Where::here);
+}
 
 TEST_F(SyncQueueTest, a_disk_that_has_been_quick_for_a_while_is_waited_for_here) {
     queue_.note_served(&first_);
