@@ -406,9 +406,7 @@ ChannelState ChannelImage::state() const {
         if (is_ruled(block)) {
             state.ruled_blocks.push_back(first);
         }
-        if (ChannelState::has_block_times(state.settings.options)) {
-            state.block_times.push_back(time_of(block));
-        }
+        state.block_times.push_back(time_of(block));
     }
     return state;
 }

@@ -87,9 +87,7 @@ bool Channel::add_blocks(StateSlices& slices, std::uint64_t& entries) const {
             return true;
         }
         state.blocks.push_back(block->ref);
-        if (ChannelState::has_block_times(state.settings.options)) {
-            state.block_times.push_back(block->time);
-        }
+        state.block_times.push_back(block->time);
         if (block->has_rules) {
             state.ruled_blocks.push_back(block->ref.first);
         }

@@ -44,12 +44,9 @@ struct ChannelState {
     std::vector<ReaderEntry> special{};  ///< Of the queue's reader: what is not in `live` and different from fresh.
     Offset trimmed_end = 1;            ///< Stream: its messages before it are given up.
     std::vector<Offset> ruled_blocks{};  ///< First offsets of blocks that a reader has to look into at once. In order.
-    /// Streams, and channels with `age_max`: of each block when its newest message was accepted; zero where that is not known.
-    /// Retention by age and positions by time need it.
+    /// Of each block when its newest message was accepted; zero where that is not known. Expiry and retention by age, positions by
+    /// time and who asks how old the oldest message is need it. None: an older version wrote it.
     std::vector<WallTime> block_times{};
-    [[nodiscard]] static bool has_block_times(const ChannelOptions& options) noexcept {
-        return options.kind == Kind::stream || options.age_max > Duration{};
-    }
     std::vector<ReaderState> subscriptions{};  ///< Named ones, by id.
     std::vector<KnownId> ids{};                ///< Message ids in the duplicate window, oldest first.
 

@@ -175,7 +175,7 @@ struct RestoreCopy::Source {
     std::unique_ptr<storage::SegmentWriter> writer;
     std::vector<storage::BlockRef> written;
     std::map<Offset, std::vector<std::byte>> bodies;
-    std::vector<WallTime> times;  // Of what is in the written blocks, where that is saved.
+    std::vector<WallTime> times;  // Of what is in the written blocks.
     std::vector<Offset> ruled;  // First offsets of written blocks whose messages have rules.
 };
 
@@ -332,9 +332,7 @@ RestoreTrouble RestoreCopy::step(storage::FileSystem& files) {
             source.written.insert(source.written.end(), written->begin(), written->end());
         }
         for (auto& block : blocks) {
-            if (channel::ChannelState::has_block_times(source.image.settings().options)) {
-                source.times.push_back(newest_time(block.body));
-            }
+            source.times.push_back(newest_time(block.body));
             const bool is_ruled = has_rules(block.body);
             if (is_ruled) {
                 source.ruled.push_back(block.first);
