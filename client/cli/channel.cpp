@@ -60,6 +60,10 @@ int show(const Program& program, const ChannelOptions& options) {
     Client client{question_options(program.global)};
     const auto reply = ask(program, client, "channel.show", options.name, Json::object());
     print(program, reply.at("channel"), report_text(reply.at("channel")));
+    if (reply.value("more", false)) {
+        say(program.global, "only the first subscriptions, senders and receivers are shown; `baton subscription list` has all "
+                            "subscriptions");
+    }
     return exit_done;
 }
 

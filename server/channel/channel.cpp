@@ -260,7 +260,16 @@ bool Channel::dismantle(std::uint64_t& items) {
     finish_relocation({});
     bool is_all = true;
     visit_holders([&](Subscription& reader) { is_all = is_all && reader.dismantle(items); });
-    return is_all && log_.dismantle(items);
+    if (!is_all || !log_.dismantle(items)) {
+        return false;
+    }
+    for (; !readers_.empty(); items -= std::min(items, items_per_link)) {
+        if (items == 0) {
+            return false;
+        }
+        readers_.pop_back();  // `turns_` still names it: nobody asks any more.
+    }
+    return true;
 }
 
 void Channel::close_all(std::error_code reason) {

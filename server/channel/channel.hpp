@@ -92,7 +92,8 @@ struct ChannelStats {
     std::uint64_t producers = 0;  ///< Remembered for duplicate detection.
     Wait wait;                    ///< Why ready messages are not given out (channel head).
     std::vector<LinkReport> links;
-    std::vector<SubscriptionReport> subscriptions;
+    std::vector<SubscriptionReport> subscriptions;  ///< Not all if `has_more_subscriptions`: Channel::subscriptions() has them.
+    bool has_more_subscriptions = false;
 };
 
 /// A batch that is in the log only: the record that would write it again.

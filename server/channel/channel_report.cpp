@@ -10,7 +10,7 @@ namespace baton::channel {
 namespace {
 
 // In the answer to one question.
-constexpr std::size_t subscriptions_reported_max = 1000;
+constexpr std::size_t subscriptions_reported_max = 100;
 
 using Visitor = std::function<bool(const PeekedMessage&)>;
 
@@ -203,6 +203,7 @@ ChannelStats Channel::stats() const {
     stats.keys = compaction_ ? compaction_->keys() : 0;
     stats.unwanted = intake_.counters().unwanted;
     SubscriptionCounters sum = *ended_;
+    stats.has_more_subscriptions = options_->kind != Kind::queue && readers_.size() > subscriptions_reported_max;
     for (const auto& reader : readers_) {
         sum.add(reader->counters());
         stats.ready = std::max(stats.ready, reader->ready());

@@ -104,7 +104,7 @@ Json describe(const Channel& channel, const BrokerState& state, std::size_t repl
     }
     json["receivers"] = receivers;
     json["senders"] = stats.links.size() - receivers;
-    has_more = has_more || links.size() < stats.links.size();
+    has_more = has_more || stats.has_more_subscriptions || links.size() < stats.links.size();
     json["links"] = std::move(links);
     return {{"ok", true}, {"channel", std::move(json)}, {"more", has_more}};
 }

@@ -22,7 +22,7 @@ using channel::Subscription;
 
 constexpr std::size_t peek_body_size_max = 64 * 1024;
 constexpr std::size_t offsets_max = 1'000;
-constexpr std::size_t subscriptions_per_reply = 1'000;
+constexpr std::size_t subscriptions_per_reply = 100;  // 2 ms or so.
 // For one answer: it is begun anew with each (looks.hpp). Who wants more asks again.
 constexpr std::size_t peek_blocks_max = 16;
 

@@ -138,7 +138,7 @@ TEST_F(MessageAdminTest, SubscriptionsAreMadeListedAndDeleted) {
 
 TEST_F(MessageAdminTest, ManySubscriptionsAreListedPageByPage) {
     make_topic("t");
-    for (int number = 1; number < 1'500; ++number) {
+    for (int number = 1; number < 250; ++number) {
         ASSERT_EQ(code_of(ask("t", {{"op", "subscription.create"}, {"subscription", "s" + std::to_string(number)}})), "ok");
     }
     std::vector<std::string> names_of_all;
@@ -152,11 +152,11 @@ TEST_F(MessageAdminTest, ManySubscriptionsAreListedPageByPage) {
         has_more = page.at("more").get<bool>();
         request["after"] = page.at("next");
     }
-    EXPECT_EQ(names_of_all.size(), 1'500U);
+    EXPECT_EQ(names_of_all.size(), 250U);
     EXPECT_EQ(names_of_all.front(), "s");
-    EXPECT_EQ(names_of_all.back(), "s1499");
+    EXPECT_EQ(names_of_all.back(), "s249");
     EXPECT_TRUE(ask("t", request).at("subscriptions").empty());
-    const auto one = ask("t", {{"op", "subscription.list"}, {"subscription", "s1499"}});
+    const auto one = ask("t", {{"op", "subscription.list"}, {"subscription", "s249"}});
     EXPECT_EQ(one.at("subscriptions").size(), 1U) << one;
     EXPECT_FALSE(one.at("more").get<bool>());
     EXPECT_TRUE(ask("t", {{"op", "subscription.list"}, {"subscription", "nobody"}}).at("subscriptions").empty());
