@@ -450,8 +450,12 @@ void Subscription::forget_removed(Offset offset) {
 std::uint64_t Subscription::drop(MessageState state, std::span<const Offset> offsets, Sweep& sweep) {
     std::uint64_t count = 0;
     sweep.wanted.reset();
-    for (; sweep.next < offsets.size() && !sweep.wanted; sweep.next += sweep.wanted ? 0 : 1) {
-        if (const auto chosen = take_chosen(state, offsets[sweep.next], sweep)) {
+    for (; sweep.next < offsets.size(); ++sweep.next) {
+        const auto chosen = take_chosen(state, offsets[sweep.next], sweep);
+        if (sweep.wanted) {
+            break;
+        }
+        if (chosen) {
             ++count;
             ++counters_.edit().dropped;
             forget(chosen->run, chosen->key);

@@ -13,6 +13,9 @@ namespace {
 
 using channel::WaitReason;
 
+// Any of them may be what holds up the senders.
+constexpr std::size_t subscriptions_explained_max = 1'000;
+
 /// What it means, and who can change it.
 std::string text_of_reason(WaitReason reason) {
     switch (reason) {
@@ -143,7 +146,7 @@ Json explain_channel(ChannelDirectory& directory, std::string_view name, const J
         add(wait_entry("channel", ready_text(stats.ready), stats.wait, now));
     }
     std::string holding_up;
-    for (const auto& report : stats.subscriptions) {
+    for (const auto& report : channel.subscriptions(0, subscriptions_explained_max)) {
         const auto who = subscription_text(report);
         if (report.wait.reason != WaitReason::none) {
             add(wait_entry("channel", who + ", " + ready_text(report.ready), report.wait, now));

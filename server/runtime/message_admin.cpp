@@ -109,6 +109,17 @@ std::string subscription_name(const Json& request) {
     return *name;
 }
 
+// Of one more than a reply shows it is known that there are more.
+std::vector<channel::SubscriptionReport> wanted_subscriptions(Channel& channel, const Json& request) {
+    const auto after = number_of(request, "after", 0, UINT32_MAX, 0);
+    const std::string name = subscription_name(request);
+    if (!request.contains("subscription")) {
+        return channel.subscriptions(static_cast<channel::ReaderId>(after), subscriptions_per_reply + 1);
+    }
+    const auto* reader = name.empty() ? nullptr : channel.find_subscription(name);
+    return reader != nullptr ? std::vector{Channel::report_of(*reader)} : std::vector<channel::SubscriptionReport>{};
+}
+
 }  // namespace
 
 const char* reason_name(channel::QuarantineReason reason) {
@@ -319,21 +330,6 @@ Json create_subscription(ChannelDirectory& directory, std::string_view name, con
             {"created", before == nullptr},
             {"subscription", subscription_json(report, directory.broker_state().clock.now())}};
 }
-
-namespace {
-
-// Of one more than a reply shows it is known that there are more.
-std::vector<channel::SubscriptionReport> wanted_subscriptions(Channel& channel, const Json& request) {
-    const auto after = number_of(request, "after", 0, UINT32_MAX, 0);
-    const std::string name = subscription_name(request);
-    if (!request.contains("subscription")) {
-        return channel.subscriptions(static_cast<channel::ReaderId>(after), subscriptions_per_reply + 1);
-    }
-    const auto* reader = name.empty() ? nullptr : channel.find_subscription(name);
-    return reader != nullptr ? std::vector{Channel::report_of(*reader)} : std::vector<channel::SubscriptionReport>{};
-}
-
-}  // namespace
 
 Json list_subscriptions(ChannelDirectory& directory, std::string_view name, const Json& request,
                         std::size_t reply_size_max) {
