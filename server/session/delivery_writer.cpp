@@ -44,7 +44,7 @@ bool DeliveryWriter::fits(std::size_t region_size) const noexcept {
 
 void DeliveryWriter::deliver(std::uint16_t number, Link& link, const channel::Slice& slice) {
     if (link.large) {
-        link.large->waiting.push_back(slice);
+        wait(link, slice);
     } else {
         write(number, link, slice);
     }
@@ -61,9 +61,14 @@ void DeliveryWriter::write(std::uint16_t number, Link& link, const channel::Slic
         deliver(number, link, back);
     } else {
         link.large = std::make_unique<LargeOutput>();
-        link.large->waiting.push_back(slice);
+        wait(link, slice);
         active_.push_back(number);
     }
+}
+
+void DeliveryWriter::wait(Link& link, const channel::Slice& slice) {
+    link.large->waiting.push_back(slice);
+    link.large->waiting_bytes += slice.messages.size();
 }
 
 void DeliveryWriter::announce(std::uint16_t number, Link& link, const channel::Slice& slice) {
@@ -96,6 +101,7 @@ bool DeliveryWriter::step(std::uint16_t number, Link& link) {
     if (!is_last) {
         return false;
     }
+    large.waiting_bytes -= slice.messages.size();
     large.waiting.pop_front();
     large.position = 0;
     write_waiting(number, link);
@@ -113,7 +119,9 @@ void DeliveryWriter::write_waiting(std::uint16_t number, Link& link) {
         write(number, link, slice);
     }
     if (link.large) {
-        std::ranges::move(waiting, std::back_inserter(link.large->waiting));
+        for (const auto& slice : waiting) {
+            wait(link, slice);
+        }
     }
 }
 

@@ -35,6 +35,16 @@ public:
             }
         }
     }
+    /// Of messages that wait behind a large one, or are the next large one: they are in no outbox yet.
+    template <class LinkOf>
+    [[nodiscard]] std::size_t waiting_bytes(LinkOf&& link_of) const {
+        std::size_t bytes = 0;
+        for (const auto number : active_) {
+            const Link* link = link_of(number);
+            bytes += link != nullptr && link->large ? link->large->waiting_bytes - link->large->waiting.front().messages.size() : 0;
+        }
+        return bytes;
+    }
     /// pump would write something.
     [[nodiscard]] bool has_room() const noexcept { return !active_.empty() && outbox_.data_bytes() < pump_bytes_max; }
 
@@ -46,6 +56,7 @@ private:
     void write(std::uint16_t number, Link& link, const channel::Slice& slice);
     /// Writes one fragment. True if the link has no large message any more.
     bool step(std::uint16_t number, Link& link);
+    static void wait(Link& link, const channel::Slice& slice);
     void announce(std::uint16_t number, Link& link, const channel::Slice& slice);
     void write_waiting(std::uint16_t number, Link& link);
 

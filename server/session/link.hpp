@@ -26,6 +26,7 @@ struct Assembly {
 /// Slices that wait because one of them goes out in fragments. In order.
 struct LargeOutput {
     std::deque<channel::Slice> waiting;
+    std::size_t waiting_bytes = 0;  ///< Of their messages.
     Payload head;                 ///< The first bytes of the body that is being sent: attempt and batch header.
     std::uint64_t position = 0;   ///< Of the body; 0: the announcement has not been sent.
 };

@@ -125,6 +125,7 @@ void SessionProtocol::on_write_progress(std::size_t unsent_bytes) {
     if (state_ != State::open) {
         return;
     }
+    unsent_bytes += writer_.waiting_bytes([this](std::uint16_t number) { return find_link(number); });
     if (!is_slow_ && unsent_bytes > limits_.outbox_high_water) {
         set_slow(true);
     } else if (is_slow_ && unsent_bytes < limits_.outbox_low_water) {

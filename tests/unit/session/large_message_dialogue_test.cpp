@@ -114,6 +114,22 @@ TEST_P(LargeMessages, DeliveriesOfTheSameLinkKeepTheirOrder) {
     EXPECT_EQ(lines[6], "DELIVER 1 #5 5: e");
 }
 
+TEST_P(LargeMessages, WhoDoesNotReadThemGetsNoMoreOfThem) {
+    auto& receiver = dialogue.greeted(0);
+    receiver.reads_at_most(0);
+    receiver.attach_receiver(1, name);
+    receiver.credit(1, 1'000'000, 1ULL << 60U);
+    for (std::uint64_t sequence = 1; sequence <= 30; ++sequence) {
+        publish_large(1, sequence, 1'000'000);
+    }
+    const auto shown = [&] { return peer.asks(name, {{"op", "channel.show"}})["channel"]; };
+    EXPECT_LT(shown()["in_flight"], 10) << "outbox_high_water is 4 MiB";
+    receiver.reads_at_most(BrokerWorld::everything);
+    receiver.connection().write(BrokerWorld::everything);
+    dialogue.run();
+    EXPECT_EQ(shown()["in_flight"], 30);
+}
+
 TEST_P(LargeMessages, DetachInTheMiddleOfADelivery) {
     publish_large(1, 1, 2'000'000);
     auto& receiver = dialogue.greeted(0);
