@@ -67,4 +67,21 @@ void add_texts(Json& json, const MessageProperties& properties) {
     add_text(json, "id", properties.message_id);
 }
 
+// What they ask of the broker: priority and times.
+template <class Json>
+void add_life(Json& json, const MessageProperties& properties) {
+    if (properties.priority) {
+        json["priority"] = *properties.priority;
+    }
+    if (properties.ttl) {
+        json["ttl_us"] = properties.ttl->count();
+    }
+    if (properties.delay) {
+        json["delay_us"] = properties.delay->count();
+    }
+    if (properties.not_before) {
+        json["not_before_us"] = properties.not_before->time_since_epoch().count();
+    }
+}
+
 }  // namespace baton

@@ -51,6 +51,7 @@ struct LinkReport {
     LinkAddress address;
     bool is_sender = false;
     Wait wait;
+    WaitReason source = WaitReason::none;  ///< Receiver: why its subscription gives nothing.
     std::uint64_t in_flight = 0;  ///< Receiver: unsettled messages. Sender: parked messages.
     std::uint64_t in_flight_bytes = 0;
     std::uint64_t started = 0;  ///< Receiver: of those in flight, marked as started.
@@ -262,6 +263,11 @@ public:
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
     [[nodiscard]] const ChannelOptions& options() const noexcept { return *options_; }
     [[nodiscard]] ChannelStats stats() const;
+    /// Some of them, as cheap as they are; as there.
+    struct Totals {
+        std::uint64_t ready = 0, in_flight = 0, bytes = 0, published = 0, delivered = 0;
+    };
+    [[nodiscard]] Totals totals() const noexcept;
     [[nodiscard]] static SubscriptionReport report_of(const Subscription& reader);
     /// Those of a topic or stream with ids behind `after`, in the order of their ids: named ones first; the first `limit` of them.
     [[nodiscard]] std::vector<SubscriptionReport> subscriptions(ReaderId after, std::size_t limit) const;
@@ -366,6 +372,8 @@ public:
     /// until `finish_relocation`. One relocation at a time, of so many batches at most; empty if there is nothing to move, or, with
     /// `keep_ahead`, if nothing was found among the batches that one call looks at: the next one goes on behind them.
     static constexpr std::size_t relocated_at_once = 16'384;
+    /// Messages that are placed at once so that their blocks can leave memory.
+    static constexpr std::uint64_t placed_at_once = 4'096;
     static constexpr std::size_t looked_at_for_relocation = 32'768;
     [[nodiscard]] RelocationPlan begin_relocation(commit::Index below, std::optional<KeepAhead> keep_ahead,
                                                   std::uint64_t bytes_max);
@@ -438,7 +446,7 @@ private:
 
     // Messages.
     void settle_late(Receiver& receiver, std::uint64_t& work);
-    void tick_due(std::uint64_t& messages);
+    bool tick_due(std::uint64_t& messages);
     void give(StepBudget& budget);
     void settle_all_late(Receiver& receiver);
     void settle_some(std::uint64_t& work);
@@ -487,7 +495,7 @@ private:
     [[nodiscard]] std::error_code check_request(const ReceiverRequest& request) const;
     [[nodiscard]] Offset offset_of(const StartPosition& from) const noexcept;
     [[nodiscard]] std::uint64_t make_room(std::uint64_t messages, std::uint64_t bytes) override;
-    [[nodiscard]] bool can_drop() const noexcept;
+    [[nodiscard]] std::uint64_t droppable() const noexcept override;
     [[nodiscard]] std::optional<Run> oldest_ready() const;
     bool recount(StoredBatch& batch);
     void keep_backlog_limit(Subscription& reader, std::vector<Subscription*>& too_slow);
@@ -506,6 +514,11 @@ private:
     [[nodiscard]] SettingsRecord settings() const;
     [[nodiscard]] Offset trimmed_end() const noexcept;
     void install_readers(const ChannelImage& image);
+    std::uint64_t evict_evictable(std::uint64_t bytes, const OffsetSet& wanted);
+    bool place_some(const OffsetSet& wanted);
+    [[nodiscard]] bool can_place(StoredBatch& batch, std::uint64_t& budget) const;
+    [[nodiscard]] bool place(StoredBatch& batch, std::uint64_t& budget);
+    void restore_quarantine_of_trimmed(const ChannelImage& image);
     void install_entries(const ChannelImage& image);
     [[nodiscard]] MessageLog::RunsAtRest runs_at_rest();
     [[nodiscard]] bool may_want_blocks() const noexcept {

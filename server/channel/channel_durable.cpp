@@ -219,17 +219,22 @@ OffsetSet Channel::wanted_soon(KeepAhead keep) const {
 std::vector<StoredBatch*> Channel::choose_to_relocate(commit::Index below, std::optional<KeepAhead> keep_ahead,
                                                       std::uint64_t bytes_max) {
     const OffsetSet wanted = keep_ahead ? wanted_soon(*keep_ahead) : OffsetSet{};
-    const std::shared_ptr<LoggedPlace> place = std::exchange(relocation_.edit().place, {});
+    const std::shared_ptr<LoggedPlace> last = std::exchange(relocation_.edit().place, {});
     std::vector<StoredBatch*> batches;
     std::uint64_t bytes = 0;
     std::size_t looks = 0;
     const commit::Index committed = journal_->log().committed();
-    StoredBatch* batch = keep_ahead && place && place->next != nullptr ? place->next : log_.oldest_in_log();
-    for (; batch != nullptr && batch->index < below && batch->index <= committed && bytes < bytes_max &&
-           batches.size() < relocated_at_once && looks < looked_at_for_relocation;
-         batch = batch->newer, ++looks) {
-        const auto is_far = [&] { return log_.is_at_rest(*batch) || !overlaps(wanted, batch->base, batch->base + 1); };
-        if (!keep_ahead || (log_.is_untouched(*batch) && is_far())) {
+    StoredBatch* batch = keep_ahead && last && last->next != nullptr ? last->next : log_.oldest_in_log();
+    std::uint64_t budget = placed_at_once;
+    for (StoredBatch* next = nullptr; batch != nullptr && batch->index < below && batch->index <= committed &&
+                                      bytes < bytes_max && batches.size() < relocated_at_once && looks < looked_at_for_relocation;
+         batch = next, ++looks) {
+        next = batch->newer;
+        const bool is_far = !overlaps(wanted, batch->base, batch->base + 1);
+        if (keep_ahead && is_far && !log_.is_untouched(*batch) && can_place(*batch, budget) && !place(*batch, budget)) {
+            continue;
+        }
+        if (!keep_ahead || (log_.is_untouched(*batch) && (is_far || log_.is_at_rest(*batch)))) {
             batches.push_back(batch);
             bytes += batch_header_size + batch->messages.size();
         }
@@ -292,15 +297,77 @@ void Channel::finish_relocation(std::span<const commit::BlockRef> blocks) {
 // ------------------------------------------------------------------------------------------------
 
 std::uint64_t Channel::evict(std::uint64_t bytes, KeepAhead keep) {
+    const OffsetSet wanted = wanted_soon(keep);
+    const std::uint64_t evicted = evict_evictable(bytes, wanted);
+    if (evicted >= bytes || !place_some(wanted)) {
+        return evicted;
+    }
+    return evicted + evict_evictable(bytes - evicted, wanted);
+}
+
+std::uint64_t Channel::evict_evictable(std::uint64_t bytes, const OffsetSet& wanted) {
     std::uint64_t evicted = 0;
-    for (StoredBlock* block : log_.evictable(wanted_soon(keep), bytes)) {
+    for (StoredBlock* block : log_.evictable(wanted, bytes)) {
         evicted += log_.evict(*block, runs_at_rest());
     }
     return evicted;
 }
 
+// What readers have taken out of its place and could give (it has a time to live or a priority, or came back) keeps a block in
+// memory, and so does what lies between such messages. True: some of it rests now.
+bool Channel::place_some(const OffsetSet& wanted) {
+    std::uint64_t budget = placed_at_once;
+    bool has_placed = false;
+    if (options_->kind == Kind::stream) {
+        return false;
+    }
+    for (const commit::BlockRef& ref : log_.touched(wanted)) {
+        std::vector<StoredBatch*> batches;
+        if (const StoredBlock* block = log_.resident_block(ref)) {
+            StoredBatch* batch = block->first;
+            for (std::uint32_t left = block->batches; left > 0 && batch != nullptr && batch->block == block; --left) {
+                batches.push_back(std::exchange(batch, batch->next));
+            }
+        }
+        std::erase_if(batches, [this](const StoredBatch* batch) { return log_.is_at_rest(*batch); });
+        if (std::ranges::all_of(batches, [&](StoredBatch* batch) { return can_place(*batch, budget); })) {
+            for (StoredBatch* batch : batches) {
+                static_cast<void>(place(*batch, budget));
+                has_placed = true;
+            }
+        }
+        if (budget == 0) {
+            break;
+        }
+    }
+    return has_placed;
+}
+
+// Whether all that is left of a batch that is not at rest could be.
+bool Channel::can_place(StoredBatch& batch, std::uint64_t& budget) const {
+    if (budget == 0 || options_->kind == Kind::stream || batch.pins > 0 || batch.end() > log_.visible_end()) {
+        return false;
+    }
+    std::uint64_t count = batch.resting;
+    for (const auto& reader : readers_) {
+        count += reader->placeable(batch);
+    }
+    budget -= std::min<std::uint64_t>(budget, readers_.size());
+    return count == batch.remaining;
+}
+
+// False: the batch is gone, because nobody wants it.
+bool Channel::place(StoredBatch& batch, std::uint64_t& budget) {
+    budget -= std::min<std::uint64_t>(budget, batch.remaining - batch.resting);
+    MessageLog::pin(batch);
+    for (const auto& reader : readers_) {
+        reader->place(batch);
+    }
+    return log_.unpin(batch);
+}
+
 namespace {
-// Of what has been retried, or is due, to be read at once: small ones are many.
+// Of what has been retried, is due, or was placed, to be read at once: small ones are many.
 constexpr std::size_t awaited_blocks_max = 64;
 }  // namespace
 

@@ -271,11 +271,16 @@ bool ChannelImage::is_alive(Offset first, Offset end) const {
         return queue().is_alive(first, end);
     }
     if (settings_.options.kind == Kind::stream) {
-        first = std::max(first, trimmed_end_);
-        return first < end && overlap(removed_, first, end) < end - first;
+        return is_quarantined(first, std::min(end, trimmed_end_)) || is_kept(std::max(first, trimmed_end_), end);
     }
     return std::ranges::any_of(readers_, [&](const auto& reader) {
         return reader.first != queue_reader && reader.second.is_alive(first, end);
+    });
+}
+
+bool ChannelImage::is_quarantined(Offset first, Offset end) const {
+    return first < end && std::ranges::any_of(readers_, [&](const auto& reader) {
+        return reader.first != queue_reader && reader.second.has_quarantined(first, end);
     });
 }
 
@@ -290,10 +295,11 @@ std::string ChannelImage::settle_contents() {
     auto batch = batches_.begin();
     auto block = blocks_.begin();
     Offset at = 1;
+    const bool is_stream = settings_.options.kind == Kind::stream;
     const auto missing = [&](Offset first, Offset end) {
-        return first < end && is_alive(first, end) ? "messages between offset " + std::to_string(first) + " and " +
-                                                         std::to_string(end - 1) + " are missing"
-                                                   : std::string{};
+        const bool is_wanted = is_stream ? is_kept(std::max(first, trimmed_end_), end) : first < end && is_alive(first, end);
+        return is_wanted ? "messages between offset " + std::to_string(first) + " and " + std::to_string(end - 1) + " are missing"
+                         : std::string{};
     };
     while (batch != batches_.end() || block != blocks_.end()) {
         const bool is_batch = block == blocks_.end() || (batch != batches_.end() && batch->first < block->first);

@@ -83,7 +83,8 @@ public:
     [[nodiscard]] std::uint32_t attempt_of(Offset offset) const;
     /// Those of live_messages(): first -> end, in order.
     [[nodiscard]] OffsetSet live_ranges() const;
-    /// Whether somebody still wants one of these messages.
+    /// Whether somebody still wants one of these messages. Of what the retention of a stream has given up: whether one of them is
+    /// in quarantine.
     [[nodiscard]] bool is_alive(Offset first, Offset end) const;
     /// Without the batches that are in log files.
     [[nodiscard]] ChannelState state() const;
@@ -106,6 +107,11 @@ private:
     void note_ids(const PublishRecord& record);
     void note_producer(const ProducerId& id, std::uint64_t last_sequence);
     [[nodiscard]] bool is_in_block(Offset first, Offset end) const;
+    [[nodiscard]] bool is_quarantined(Offset first, Offset end) const;
+    // Of a stream, behind its trimmed end.
+    [[nodiscard]] bool is_kept(Offset first, Offset end) const noexcept {
+        return first < end && overlap(removed_, first, end) < end - first;
+    }
 
     commit::StreamId stream_;
     SettingsRecord settings_;

@@ -390,7 +390,7 @@ void Channel::tick() {
         dedupe_.forget_old(now);
     }
     std::uint64_t messages = StepBudget::messages_max;
-    tick_due(messages);
+    const bool has_ticked = tick_due(messages);
     trim(messages);
     if (compaction_ && !is_draining_ && damage().empty()) {
         compaction_->tick(compaction_budget());
@@ -402,20 +402,24 @@ void Channel::tick() {
     may_dispatch_ = may_dispatch_ || turns_.woken() > 0;
     if (!is_head_noted_) {
         note_head_wait_now();
+    } else if (has_ticked && !needs_dispatch()) {
+        note_head_wait();  // What waited for its time is ready, perhaps for nobody.
     }
 }
 
-// What is due together and is more than one step does goes on with the next turn.
-void Channel::tick_due(std::uint64_t& messages) {
+// What is due together and is more than one step does goes on with the next turn. True: something was due.
+bool Channel::tick_due(std::uint64_t& messages) {
     const MonotonicTime now = clock_.now();
     std::uint64_t part = std::min(messages, due_messages_per_step);
     messages -= part;
+    bool has_ticked = false;
     std::vector<Subscription*> too_slow;
     for (std::size_t left = due_per_step; left > 0 && part > 0; --left) {
         Subscription* reader = turns_.take_due(now);
         if (reader == nullptr) {
             break;
         }
+        has_ticked = true;
         reader->tick(part);
         keep_backlog_limit(*reader, too_slow);
     }
@@ -424,6 +428,7 @@ void Channel::tick_due(std::uint64_t& messages) {
     for (Subscription* reader : too_slow) {
         cut_off(*reader);
     }
+    return has_ticked;
 }
 
 void Channel::pack_remnants(const MessageLog::RemnantLimits& limits) {
@@ -514,7 +519,7 @@ std::uint64_t Channel::make_room(std::uint64_t messages, std::uint64_t bytes) {
     if (log_.front() != nullptr) {
         recount(*log_.front());
     }
-    for (std::uint64_t count = missing(); count > 0 && can_drop(); count = missing()) {
+    for (std::uint64_t count = missing(); count > 0 && droppable() > 0; count = missing()) {
         const auto oldest = oldest_ready();
         if (!oldest) {
             break;
@@ -533,11 +538,14 @@ std::uint64_t Channel::make_room(std::uint64_t messages, std::uint64_t bytes) {
     return before - std::min(before, log_.messages());
 }
 
-// Something is stored that nobody has in hand: where a receiver of one subscription has all of it, the others keep theirs.
-bool Channel::can_drop() const noexcept {
-    return std::ranges::all_of(readers_, [this](const auto& reader) {
-        return reader->in_flight() + reader->delayed() + reader->quarantined() < log_.messages();
-    });
+// What nobody has in hand: where a receiver of one subscription has all of it, the others keep theirs.
+std::uint64_t Channel::droppable() const noexcept {
+    std::uint64_t least = log_.messages();
+    for (const auto& reader : readers_) {
+        const std::uint64_t kept = reader->in_flight() + reader->delayed() + reader->quarantined();
+        least = std::min(least, log_.messages() - std::min(kept, log_.messages()));
+    }
+    return least;
 }
 
 std::optional<Run> Channel::oldest_ready() const {

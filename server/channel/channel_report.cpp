@@ -235,6 +235,16 @@ ChannelStats Channel::stats() const {
     return stats;
 }
 
+Channel::Totals Channel::totals() const noexcept {
+    Totals totals{.bytes = log_.bytes(), .published = intake_.counters().published, .delivered = ended_->delivered};
+    for (const auto& reader : readers_) {
+        totals.ready = std::max(totals.ready, reader->ready());
+        totals.in_flight += reader->in_flight();
+        totals.delivered += reader->counters().delivered;
+    }
+    return totals;
+}
+
 std::vector<SubscriptionReport> Channel::subscriptions(ReaderId after, std::size_t limit) const {
     std::vector<const Subscription*> found;
     for (const auto& reader : readers_) {
@@ -272,6 +282,7 @@ void Channel::report_links(std::vector<LinkReport>& links) const {
         links.push_back({.address = receiver.address,
                          .is_sender = false,
                          .wait = receiver.wait,
+                         .source = receiver.subscription != nullptr ? receiver.subscription->head_wait().reason : WaitReason::none,
                          .in_flight = receiver.in_flight.messages(),
                          .in_flight_bytes = receiver.in_flight.bytes(),
                          .started = receiver.in_flight.started(),

@@ -133,6 +133,39 @@ struct Part {
 
 }  // namespace
 
+namespace {
+
+// What the cursor has passed may have been given since the state was saved.
+void restore_part(Subscription& reader, const ReaderEntry& entry, StoredBatch& batch, Part part, Offset cursor) {
+    const Offset new_from = entry.is_new ? std::clamp(cursor, part.first, part.end) : part.first;
+    if (part.first < new_from) {
+        ReaderEntry passed = entry;
+        passed.is_new = false;
+        reader.restore(passed, batch, part.first, new_from);
+    }
+    if (new_from < part.end) {
+        reader.restore(entry, batch, new_from, part.end);
+    }
+}
+
+}  // namespace
+
+void Channel::restore_quarantine_of_trimmed(const ChannelImage& image) {
+    for (const auto& reader : readers_) {
+        StoredBatch* batch = log_.front();
+        for (const auto& [entry_first, entry] : image.readers().at(reader->id()).entries()) {
+            const Offset first = std::min(entry_first, image.trimmed_end());
+            const Offset end = std::min(entry.end, image.trimmed_end());
+            for (; batch != nullptr && batch->end() <= first; batch = batch->next) {
+            }
+            const Offset stop = entry.kind == ReaderEntryKind::quarantined ? end : 0;
+            for (StoredBatch* at = batch; at != nullptr && at->base < stop; at = at->next) {
+                reader->restore(entry, *at, std::max(first, at->base), std::min(end, at->end()));
+            }
+        }
+    }
+}
+
 void Channel::install_entries(const ChannelImage& image) {
     const bool is_stream = options_->kind == Kind::stream;
     const WallTime newest = log_.newest_time();
@@ -154,7 +187,10 @@ void Channel::install_entries(const ChannelImage& image) {
         log_.place_restored(reader->cursor(), saved.cursor(), std::move(skipped));
         reader->begin_restore(newest);
     }
-    // What retention has given up comes back for nobody: who had not come to it has missed it.
+    // What retention has given up comes back for nobody, but from quarantine: who had not come to it has missed it.
+    if (is_stream) {
+        restore_quarantine_of_trimmed(image);
+    }
     while (is_stream && log_.oldest_kept() != nullptr && log_.oldest_kept()->end() <= image.trimmed_end()) {
         log_.trim_oldest();
     }
@@ -162,6 +198,10 @@ void Channel::install_entries(const ChannelImage& image) {
         StoredBatch* next = batch->next;
         const Offset base = std::max(batch->base, image.trimmed_end());
         const Offset end = batch->end();
+        if (base >= end) {
+            batch = next;  // Given up: what is in quarantine of it is restored.
+            continue;
+        }
         std::vector<Part> unwanted;  // With the last of them the batch itself goes.
         for (Place& place : places) {
             Offset at = base;
@@ -180,7 +220,7 @@ void Channel::install_entries(const ChannelImage& image) {
                 at = std::max(at, part.first);
                 batch->is_picked = batch->is_picked || part.end > place.saved->cursor();
                 if (entry->second.is_alive()) {
-                    place.reader->restore(entry->second, *batch, part.first, part.end);
+                    restore_part(*place.reader, entry->second, *batch, part, place.saved->cursor());
                     at = part.end;
                 } else {
                     unwanted_until(part.end);

@@ -8,7 +8,8 @@ namespace {
 
 constexpr std::uint8_t plain_version = 1;
 constexpr std::uint8_t special_version = 2;
-constexpr std::uint8_t state_version = 3;
+constexpr std::uint8_t removed_version = 3;
+constexpr std::uint8_t state_version = 4;
 constexpr std::size_t producer_size = 24;
 constexpr std::size_t live_range_size = 24;
 constexpr std::size_t block_size = 32;
@@ -130,7 +131,7 @@ bool read_special(ByteReader& reader, ChannelState& state) {
            read_list(reader, 10, state.ids, [&](ChannelState::KnownId& known) { return read_id(reader, known); });
 }
 
-// What version 3 has behind version 2.
+// What version 3 has behind version 2. Version 4 has the same, and its entries may be placed.
 bool read_removed(ByteReader& reader, ChannelState& state) {
     Offset before = state.trimmed_end;
     return read_list(reader, 16, state.removed, [&](OffsetRange& range) {
@@ -147,6 +148,19 @@ void write_entries(const std::vector<ReaderEntry>& entries, std::vector<std::byt
     for (const ReaderEntry& entry : entries) {
         encode_entry(entry, out);
     }
+}
+
+// What version 4 has.
+bool has_placed(const std::vector<ReaderEntry>& entries) {
+    return std::ranges::any_of(entries, [](const ReaderEntry& entry) { return entry.kind == ReaderEntryKind::placed; });
+}
+
+// The lowest that can say it.
+std::uint8_t version_of(const ChannelState& state) {
+    if (has_placed(state.special) || std::ranges::any_of(state.subscriptions, has_placed, &ReaderState::entries)) {
+        return state_version;
+    }
+    return state.is_plain() ? plain_version : state.removed.empty() ? special_version : removed_version;
 }
 
 void write_special(const ChannelState& state, std::vector<std::byte>& out) {
@@ -173,7 +187,7 @@ void write_special(const ChannelState& state, std::vector<std::byte>& out) {
         writer.bytes(as_bytes(id));
         writer.u64(static_cast<std::uint64_t>(time.us));
     }
-    if (state.removed.empty()) {
+    if (version_of(state) < removed_version) {
         return;
     }
     writer.u32(static_cast<std::uint32_t>(state.removed.size()));
@@ -181,10 +195,6 @@ void write_special(const ChannelState& state, std::vector<std::byte>& out) {
         writer.u64(range.first);
         writer.u64(range.count);
     }
-}
-
-std::uint8_t version_of(const ChannelState& state) {
-    return state.is_plain() ? plain_version : state.removed.empty() ? special_version : state_version;
 }
 
 }  // namespace
@@ -254,7 +264,7 @@ std::optional<ChannelState> decode_state(Bytes bytes) {
     if (!reader.read_u64(state.next_offset) || !reader.read_u64(state.cursor) || state.cursor == 0 ||
         state.cursor > state.next_offset || !read_producers(reader, state) || !read_live(reader, state) ||
         !read_blocks(reader, state) || (version > plain_version && !read_special(reader, state)) ||
-        (version > special_version && !read_removed(reader, state)) ||
+        (version >= removed_version && !read_removed(reader, state)) ||
         reader.remaining() != 0) {
         return std::nullopt;
     }

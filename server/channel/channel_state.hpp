@@ -50,7 +50,8 @@ struct ChannelState {
     std::vector<ReaderState> subscriptions{};  ///< Named ones, by id.
     std::vector<KnownId> ids{};                ///< Message ids in the duplicate window, oldest first.
 
-    // What only streams have that were compacted. A state without it is written in version 2 at most.
+    // What only streams have that were compacted. A state without it, and without entries that are placed, is written in
+    // version 2 at most.
 
     std::vector<OffsetRange> removed{};  ///< In order, from the trimmed end on; the messages that were removed.
 

@@ -6,6 +6,8 @@
 #include <string_view>
 #include <utility>
 
+#include "server/channel/message_rules.hpp"
+
 namespace baton::channel {
 
 namespace {
@@ -364,6 +366,10 @@ void encode_entry(const ReaderEntry& entry, std::vector<std::byte>& out) {
     writer.u32(entry.attempt);
     if (entry.kind == ReaderEntryKind::waiting) {
         writer.u64(static_cast<std::uint64_t>(entry.due.us));
+    } else if (entry.kind == ReaderEntryKind::placed) {
+        writer.u64(static_cast<std::uint64_t>(entry.due.us));
+        writer.u8(entry.priority);
+        writer.u8(entry.is_new ? 1 : 0);
     } else if (entry.kind == ReaderEntryKind::quarantined) {
         writer.u8(static_cast<std::uint8_t>(entry.note->reason));
         writer.u64(static_cast<std::uint64_t>(entry.note->time.us));
@@ -375,7 +381,7 @@ void encode_entry(const ReaderEntry& entry, std::vector<std::byte>& out) {
 bool read_entry(ByteReader& reader, ReaderEntry& entry) {
     std::uint8_t kind = 0;
     if (!reader.read_u8(kind) || !reader.read_u64(entry.first) || !reader.read_u64(entry.end) ||
-        !reader.read_u32(entry.attempt) || kind < 1 || kind > 5 || entry.first == 0 || entry.end <= entry.first) {
+        !reader.read_u32(entry.attempt) || kind < 1 || kind > 6 || entry.first == 0 || entry.end <= entry.first) {
         return false;
     }
     entry.kind = static_cast<ReaderEntryKind>(kind);
@@ -385,6 +391,14 @@ bool read_entry(ByteReader& reader, ReaderEntry& entry) {
             return false;
         }
         entry.due = {static_cast<std::int64_t>(time)};
+    } else if (entry.kind == ReaderEntryKind::placed) {
+        std::uint8_t is_new = 0;
+        if (!reader.read_u64(time) || !reader.read_u8(entry.priority) || entry.priority > priority_max ||
+            !reader.read_u8(is_new) || is_new > 1) {
+            return false;
+        }
+        entry.due = {static_cast<std::int64_t>(time)};
+        entry.is_new = is_new != 0;
     } else if (entry.kind == ReaderEntryKind::quarantined) {
         QuarantineNote note;
         std::uint8_t reason = 0;

@@ -1,9 +1,11 @@
 // Fairness: ready messages by tenant, given in turn, each tenant as many in a turn as its weight says. One with a million
-// messages does not keep back one with ten. One owner. Next file: ready_messages.hpp.
+// messages does not keep back one with ten. Nothing but `add_runs` is linear in the tenants. One owner. Next file:
+// ready_messages.hpp.
 #pragma once
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <optional>
 #include <unordered_map>
 #include <vector>
@@ -21,34 +23,53 @@ public:
     /// `weights` outlives the lane.
     explicit FairLane(const TenantWeights& weights) noexcept : weights_{&weights} {}
 
-    void put(const Run& run, std::uint64_t tenant);
+    /// A run of one message.
+    void put(const Run& message, std::uint64_t tenant);
     /// What the tenant whose turn it is may still get of its next run. Not if empty.
     [[nodiscard]] Run head() const noexcept;
     [[nodiscard]] Run take(Cut cut) noexcept;
     [[nodiscard]] std::optional<Run> take_at(Offset offset);
-    /// Of some tenant, as ReadySet.
+    /// The oldest message, if its offset is below `end`.
     [[nodiscard]] std::optional<Run> take_before(Offset end);
 
-    [[nodiscard]] bool empty() const noexcept { return turn_.empty(); }
-    /// The highest offset; 0 if empty. Looks at each tenant.
-    [[nodiscard]] Offset newest() const noexcept;
+    [[nodiscard]] bool empty() const noexcept { return tenant_of_.empty(); }
+    [[nodiscard]] bool has(Offset offset) const noexcept { return tenant_of_.contains(offset); }
+    /// The message with the lowest offset. Not if empty.
+    [[nodiscard]] Run oldest() const noexcept;
+    /// The highest offset; 0 if empty.
+    [[nodiscard]] Offset newest() const noexcept { return empty() ? 0 : tenant_of_.rbegin()->first; }
     /// Of each tenant.
     void add_runs(RunMerge& merge) const;
-    [[nodiscard]] bool has(std::uint64_t tenant, Offset offset) const noexcept {
-        const auto found = tenants_.find(tenant);
-        return found != tenants_.end() && found->second.messages.has(offset);
+    /// The messages with offsets from .. end - 1, one by one.
+    template <class Visit>
+    void visit(Offset from, Offset end, Visit visit) const {
+        for (auto at = tenant_of_.lower_bound(from); at != tenant_of_.end() && at->first < end; ++at) {
+            visit(message_at(at->second, at->first));
+        }
     }
 
 private:
     struct Tenant {
         ReadySet messages;
+        std::uint64_t turn = 0;  // Its entry in `turns_`.
         std::uint32_t left = 1;  ///< Of this turn.
     };
+    struct Turn {
+        std::uint64_t tenant = 0;
+        std::uint64_t number = 0;
+    };
+    using Tenants = std::unordered_map<std::uint64_t, Tenant>;
     [[nodiscard]] std::uint32_t weight_of(std::uint64_t tenant) const noexcept;
+    [[nodiscard]] Run message_at(std::uint64_t tenant, Offset offset) const noexcept;
+    [[nodiscard]] bool is_current(const Turn& turn) const noexcept;
+    void end_tenant(Tenants::iterator tenant);
+    void forget_past_turns();
 
     const TenantWeights* weights_;
-    std::unordered_map<std::uint64_t, Tenant> tenants_;  // Those with messages.
-    std::deque<std::uint64_t> turn_;
+    Tenants tenants_;  // Those with messages.
+    std::deque<Turn> turns_;  // The first one is somebody's; others may be of tenants that have nothing any more.
+    std::uint64_t turns_made_ = 0;
+    std::map<Offset, std::uint64_t> tenant_of_;  // Of each message.
 };
 
 }  // namespace baton::channel

@@ -61,6 +61,18 @@ bool Intake::has_room_for(const Pending& pending) const noexcept {
                                  log_.bytes() + aside_bytes_ + pending.messages.size() <= limits_.bytes_max);
 }
 
+// If the oldest go. Of their bytes no more is known than what all have on average.
+bool Intake::could_have_room_for(const Pending& pending) const noexcept {
+    if (limits_.overflow != Overflow::drop_oldest) {
+        return false;
+    }
+    const std::uint64_t messages = log_.messages();
+    const std::uint64_t droppable = std::min(room_maker_.droppable(), messages);
+    const std::uint64_t bytes = messages > 0 ? log_.bytes() / messages * droppable : 0;
+    return messages - droppable + aside_messages_ + pending.count <= limits_.messages_max &&
+           log_.bytes() - bytes + aside_bytes_ + pending.messages.size() <= limits_.bytes_max;
+}
+
 std::error_code Intake::set_room_aside(Pending& pending) noexcept {
     const Cut good =
         cut_front(pending.messages.bytes(),
@@ -68,10 +80,10 @@ std::error_code Intake::set_room_aside(Pending& pending) noexcept {
     if (good.count < pending.count) {
         return Errc::too_large;
     }
-    const bool can_fit =
-        limits_.is_stream || (pending.count <= limits_.messages_max && pending.messages.size() <= limits_.bytes_max);
-    const bool makes_room = limits_.overflow == Overflow::drop_oldest && can_fit;
-    pending.has_room = parked_.empty() && (has_room_for(pending) || makes_room);
+    if (!limits_.is_stream && (pending.count > limits_.messages_max || pending.messages.size() > limits_.bytes_max)) {
+        return Errc::too_large;
+    }
+    pending.has_room = parked_.empty() && (has_room_for(pending) || could_have_room_for(pending));
     if (pending.has_room) {
         aside_messages_ += pending.count;
         aside_bytes_ += pending.messages.size();
@@ -90,7 +102,12 @@ void Intake::give_room_back(const Pending& pending) noexcept {
 
 void Intake::take_step(Pending pending) noexcept {
     give_room_back(pending);
-    if (pending.has_room && !has_room_for(pending)) {
+    pending.has_room = pending.has_room || (parked_.empty() && has_room_for(pending));
+    if (!pending.has_room) {
+        counters_.dropped += pending.count;
+        return decide(*pending.sender, pending.first_sequence + pending.count - 1);
+    }
+    if (!has_room_for(pending)) {
         static_cast<void>(room_maker_.make_room(pending.count, pending.messages.size()));
     }
     const bool is_decided = admit(pending);
@@ -338,6 +355,9 @@ Cut Intake::part_of_stream(const Pending& pending, Cut wanted) const noexcept {
 
 // Region bytes of the largest message that this channel takes: its own limit, and what fits when it is empty.
 std::uint64_t Intake::message_bytes_max(const Pending& pending) const noexcept {
+    if (pending.has_room) {
+        return UINT64_MAX;  // It was asked before.
+    }
     const std::uint64_t overhead = (pending.flags & batch_has_properties) != 0 ? 4 + 2 : 4;
     const std::uint64_t size_max = std::min<std::uint64_t>(limits_.message_size_max, UINT64_MAX - overhead);
     return std::min(limits_.bytes_max, size_max + overhead);

@@ -41,6 +41,8 @@ public:
     /// Drops the oldest messages that nobody holds until so many messages and bytes have room, and no more; returns for how many
     /// messages there is room now that had none.
     [[nodiscard]] virtual std::uint64_t make_room(std::uint64_t messages, std::uint64_t bytes) = 0;
+    /// Messages that could be dropped for it.
+    [[nodiscard]] virtual std::uint64_t droppable() const noexcept = 0;
 };
 
 struct IntakeLimits {
@@ -76,12 +78,12 @@ public:
     /// sender's `decided` says how far it got.
     void offer(Pending pending) noexcept;
     /// Sets room aside for these messages all together, if each of them can be stored at once or is dropped as the channel's
-    /// `overflow` says: then `has_room` may be set. Otherwise `too_large` or `full`, and nothing is changed. Nobody is dropped
-    /// for them before they are stored.
+    /// `overflow` says: then `has_room` may be set. Otherwise `too_large` (they never fit) or `full`, and nothing is changed.
+    /// Nobody is dropped for them before they are stored.
     [[nodiscard]] std::error_code set_room_aside(Pending& pending) noexcept;
     /// Gives it back; before they are offered, or instead.
     void give_room_back(const Pending& pending) noexcept;
-    /// Stores what had room set aside, or drops what could not.
+    /// Stores what had room set aside, or drops what could not, whatever the limits are by now.
     void take_step(Pending pending) noexcept;
     /// Stores parked messages as far as there is room, and confirms them.
     void apply_parked() noexcept;
@@ -107,6 +109,7 @@ public:
 private:
     [[nodiscard]] bool admit(Pending& pending) noexcept;
     [[nodiscard]] bool has_room_for(const Pending& pending) const noexcept;
+    [[nodiscard]] bool could_have_room_for(const Pending& pending) const noexcept;
     [[nodiscard]] Cut fitting(const Pending& pending, Cut wanted) const noexcept;
     [[nodiscard]] Cut part_of_stream(const Pending& pending, Cut wanted) const noexcept;
     [[nodiscard]] Cut new_front(const Pending& pending) const;

@@ -120,7 +120,7 @@ public:
     void seal() noexcept { sealed_end_ = next_offset_; }
     /// So many messages came that nobody wants: only their offsets are used up.
     void pass(std::uint32_t count) noexcept;
-    /// The batch is in the record with this index, the newest of all.
+    /// The batch is in the record with this index, the newest of all; several may be in one.
     void set_record(StoredBatch& batch, commit::Index index) noexcept;
     /// What is in records up to this index is visible. Returns how many messages became so.
     std::uint64_t commit(commit::Index index) noexcept;
@@ -160,6 +160,12 @@ public:
     [[nodiscard]] std::optional<Run> fresh_tail(const LogCursor& cursor) const noexcept;
     /// Moves the cursor over the first messages of `fresh_head()`.
     [[nodiscard]] Run take_fresh(LogCursor& cursor, Cut cut) noexcept;
+    /// What is fresh for this reader of a batch that is in memory and visible, in order.
+    [[nodiscard]] std::vector<Run> fresh_of(const LogCursor& cursor, StoredBatch& batch) const {
+        std::vector<Run> fresh;
+        add_fresh(cursor, batch, fresh);
+        return fresh;
+    }
     /// Takes fresh messages of this batch that are not at the cursor: `before` is what comes before them in the batch.
     [[nodiscard]] Run pick(LogCursor& cursor, StoredBatch& batch, Cut before, Cut cut) noexcept;
 
@@ -290,6 +296,10 @@ public:
     /// Blocks with all their batches untouched and in memory: such as are at rest, as far as a look at some of them finds any, and
     /// then, highest offsets first, those that do not begin among the `wanted`.
     [[nodiscard]] std::vector<StoredBlock*> evictable(const OffsetSet& wanted, std::uint64_t bytes_max);
+    /// Some blocks that are not among those because of what readers hold of them, and do not begin among the `wanted`: by turns.
+    [[nodiscard]] std::vector<commit::BlockRef> touched(const OffsetSet& wanted);
+    /// Null: it is not in memory.
+    [[nodiscard]] StoredBlock* resident_block(const commit::BlockRef& ref) const noexcept;
     /// Blocks that have to be read next for this reader, in order, as far as `bytes` reach from its cursor on. Not those under way.
     [[nodiscard]] std::vector<StoredBlock*> missing_ahead(const LogCursor& cursor, std::uint64_t bytes) const;
     /// The block at this place has been read: batches with their headers, as it was written. False: it is not what it
@@ -408,7 +418,8 @@ private:
     std::uint64_t bytes_ = 0;
     std::uint64_t resident_bytes_ = 0;
     std::uint64_t awaited_ = 0;
-    Offset rest_turn_ = 0;  // Where blocks are looked at next whether they are at rest.
+    Offset rest_turn_ = 0;  // Where blocks are looked at next whether they are at rest,
+    Offset touched_turn_ = UINT64_MAX;  // and before which, what readers hold of them.
     std::vector<StoredBatch*> ruled_;
     std::uint64_t ruled_batches_ = 0;         // All that are there.
     OnDemandMap<std::map<Offset, StoredBatch*>> marks_;    // Of a stream, by base.

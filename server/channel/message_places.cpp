@@ -14,7 +14,7 @@ namespace baton::channel {
 
 void MessageLog::set_record(StoredBatch& batch, commit::Index index) noexcept {
     BATON_ASSERT(batch.block == nullptr && index > batch.index);
-    BATON_ASSERT(in_log_.last() == nullptr || index > in_log_.last()->index);
+    BATON_ASSERT(in_log_.last() == nullptr || index >= in_log_.last()->index);  // What a step sends is in one record.
     if (batch.index != 0) {
         leave_log(batch);
     }
@@ -201,6 +201,27 @@ void MessageLog::add_at_rest(std::uint64_t bytes_max, std::uint64_t& bytes, std:
         ++at;
     }
     rest_turn_ = at != resident_blocks_.end() ? at->first : 0;
+}
+
+// The highest offsets first: they will be wanted last.
+std::vector<commit::BlockRef> MessageLog::touched(const OffsetSet& wanted) {
+    constexpr std::size_t looks_max = 64;
+    std::vector<commit::BlockRef> found;
+    auto at = resident_blocks_.lower_bound(touched_turn_);
+    for (std::size_t looks = std::min(resident_blocks_.size(), looks_max); looks > 0; --looks) {
+        at = std::prev(at != resident_blocks_.begin() ? at : resident_blocks_.end());
+        const StoredBlock& block = *at->second;
+        if (!overlaps(wanted, block.ref.first, block.ref.first + 1) && !begins_at_rest(block) && !is_evictable(block)) {
+            found.push_back(block.ref);
+        }
+        touched_turn_ = at->first;
+    }
+    return found;
+}
+
+StoredBlock* MessageLog::resident_block(const commit::BlockRef& ref) const noexcept {
+    const auto found = resident_blocks_.find(ref.first);
+    return found != resident_blocks_.end() && found->second->ref == ref ? found->second : nullptr;
 }
 
 std::uint64_t MessageLog::evict(StoredBlock& block, const RunsAtRest& runs) noexcept {

@@ -112,6 +112,19 @@ bool ReaderImage::is_alive(Offset first, Offset end) const {
     return at < end;
 }
 
+bool ReaderImage::has_quarantined(Offset first, Offset end) const {
+    auto entry = entries_.lower_bound(first);
+    if (entry != entries_.begin() && std::prev(entry)->second.end > first) {
+        --entry;
+    }
+    for (; entry != entries_.end() && entry->first < end; ++entry) {
+        if (entry->second.kind == ReaderEntryKind::quarantined) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool ReaderImage::is_uniform(Offset first, Offset end) const {
     const auto after = entries_.lower_bound(end);
     const bool has_entry = after != entries_.begin() && std::prev(after)->second.end > first;
@@ -126,7 +139,9 @@ bool ReaderImage::is_at_rest(Offset first, Offset end, ReaderEntryKind others) c
     }
     for (; entry != entries_.end() && entry->first < end; ++entry) {
         const ReaderEntryKind kind = entry->second.kind;
-        const bool may_rest = kind == others || (kind != ReaderEntryKind::ready && kind != ReaderEntryKind::waiting);
+        const bool may_rest = kind == others || kind == ReaderEntryKind::quarantined || kind == ReaderEntryKind::kept ||
+                              kind == ReaderEntryKind::settled ||
+                              (kind == ReaderEntryKind::placed && others == ReaderEntryKind::waiting);
         if (!may_rest || (at < entry->first && at < end)) {
             return false;
         }

@@ -24,10 +24,11 @@ public:
     void set_settings(const SubscriptionSettings& settings) { settings_ = settings; }
 
     [[nodiscard]] bool is_alive(Offset first, Offset end) const;
+    [[nodiscard]] bool has_quarantined(Offset first, Offset end) const;
     /// Whether all of these messages are fresh, or all settled.
     [[nodiscard]] bool is_uniform(Offset first, Offset end) const;
     /// Whether none of these is fresh, and all that are not settled are in quarantine, have been retried by an administrator, or
-    /// are what `others` may be: wait for a time, or are ready.
+    /// are what `others` may be: wait for a time (then they may be placed, too), or are ready.
     [[nodiscard]] bool is_at_rest(Offset first, Offset end, ReaderEntryKind others) const;
     [[nodiscard]] std::uint64_t live_messages(Offset next_offset) const noexcept;
     [[nodiscard]] const SubscriptionSettings& settings() const noexcept { return settings_; }

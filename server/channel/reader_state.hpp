@@ -40,16 +40,19 @@ struct QuarantineNote {
     friend bool operator==(const QuarantineNote&, const QuarantineNote&) = default;
 };
 
-/// Numbers are those of records. Kept: ready, and given once more however old it is.
-enum class ReaderEntryKind : std::uint8_t { settled = 1, ready = 2, waiting = 3, quarantined = 4, kept = 5 };
+/// Numbers are those of records. Kept: ready, and given once more however old it is. Placed: ready, its time has come, and so that
+/// its block need not be read its priority and the end of its time to live are known; only in saved states.
+enum class ReaderEntryKind : std::uint8_t { settled = 1, ready = 2, waiting = 3, quarantined = 4, kept = 5, placed = 6 };
 
 /// Messages first .. end - 1 of one reader.
 struct ReaderEntry {
     Offset first = 0;
     Offset end = 0;
     ReaderEntryKind kind = ReaderEntryKind::ready;
+    std::uint8_t priority = 0;                   ///< Placed.
+    bool is_new = false;                         ///< Placed: it was never given to anybody.
     std::uint32_t attempt = 1;                   ///< The next one.
-    WallTime due{};                              ///< Waiting: until then.
+    WallTime due{};                              ///< Waiting: until then. Placed: it expires then; zero: never.
     std::shared_ptr<const QuarantineNote> note;  ///< Quarantined.
 
     [[nodiscard]] bool is_alive() const noexcept { return kind != ReaderEntryKind::settled; }
@@ -58,7 +61,8 @@ struct ReaderEntry {
     }
     /// Apart from the range.
     [[nodiscard]] bool is_like(const ReaderEntry& other) const noexcept {
-        return kind == other.kind && attempt == other.attempt && due == other.due &&
+        return kind == other.kind && attempt == other.attempt && due == other.due && priority == other.priority &&
+               is_new == other.is_new &&
                (note == other.note || (note && other.note && *note == *other.note));
     }
 };

@@ -25,21 +25,34 @@ void ReadyMessages::set_mode(bool is_absorbing, std::string fair_by, TenantWeigh
     }
 }
 
-// Plain messages and fresh ones share a priority: the lower offset goes first.
+// Plain messages and fresh ones share a priority: the lower offset goes first, wherever it is.
 bool ReadyMessages::is_plain_before_fresh() const noexcept {
-    return !plain_.empty() &&
-           (is_absorbing_ || plain_.head().first < cursor_.offset() || log_.readable(cursor_) == 0);
+    return !plain_.empty() && (plain_.head().first < cursor_.offset() || log_.fresh(cursor_) == 0);
 }
 
-std::uint64_t ReadyMessages::count_before_awaited() const noexcept {
+// Nothing if what comes next is not in memory.
+std::uint64_t ReadyMessages::count_in_order() const noexcept {
     const std::uint64_t here = this->here();
-    if (!fair_.empty() || !high_.empty()) {
+    if (!fair_.empty()) {
         return here;
     }
-    const Offset barrier = awaited_->in_place.empty() ? UINT64_MAX : awaited_->in_place.head().first;
-    const bool is_plain_next = here > 0 && plain_.head().first < barrier;
-    const bool is_fresh_next = !is_absorbing_ && cursor_.offset() < barrier;
-    return (is_plain_next ? here : 0) + (is_fresh_next ? log_.readable(cursor_) : 0);
+    if (!high_.empty()) {
+        return is_placed_before(high_.begin()->first, high_.begin()->second.head().first) ? 0 : here;
+    }
+    const std::uint64_t readable = is_absorbing_ ? 0 : log_.readable(cursor_);
+    if (is_plain_before_fresh()) {
+        return is_placed_before(0, plain_.head().first) ? 0 : here + readable;
+    }
+    return readable == 0 || is_placed_before(0, cursor_.offset()) ? 0 : here + readable;
+}
+
+// One that rests comes before the next one here, which has this priority and offset.
+bool ReadyMessages::is_placed_before(std::uint8_t priority, Offset offset) const noexcept {
+    if (awaited_->in_place.empty()) {
+        return false;
+    }
+    const auto& [highest, lane] = *awaited_->in_place.begin();
+    return highest > priority || (highest == priority && lane.head().first < offset);
 }
 
 Run ReadyMessages::head() const noexcept {
@@ -82,6 +95,9 @@ void ReadyMessages::put(const Run& run) {
     if (run.is_unseen) {
         return put_unseen(run);
     }
+    if (run.is_placed) {
+        return place(run);
+    }
     if (!run.batch->is_resident) {
         return run.is_kept ? put_awaited(run) : put_late(run);
     }
@@ -103,8 +119,72 @@ ReadyMessages::Awaited& ReadyMessages::await(const Run& run) {
 }
 
 void ReadyMessages::put_awaited(Run run) {
-    for (Awaited& awaited = await(run); run.count > 0;) {
-        awaited.in_place.put_alone(run.take_one());
+    MessageLog::rest(*run.batch, run.count);
+    for (ReadySet& lane = await(run).in_place[std::uint8_t{0}]; run.count > 0;) {
+        lane.put_alone(run.take_one());
+    }
+}
+
+void ReadyMessages::place(Run message) {
+    BATON_ASSERT(message.count == 1);
+    message.is_placed = true;
+    MessageLog::rest(*message.batch, 1);
+    await(message).in_place[message.priority].put_alone(message);
+}
+
+std::uint64_t ReadyMessages::count_of(const StoredBatch& batch) const {
+    std::uint64_t count = 0;
+    const auto add = [&](const Run& run) { count += run.count; };
+    plain_.visit(batch.base, batch.end(), add);
+    for (const auto& lane : high_) {
+        lane.second.visit(batch.base, batch.end(), add);
+    }
+    return count;
+}
+
+std::vector<Run> ReadyMessages::take_of(const StoredBatch& batch) {
+    std::vector<Run> taken;
+    plain_.take_from(batch.base, batch.end(), taken);
+    for (auto lane = high_.begin(); lane != high_.end();) {
+        lane->second.take_from(batch.base, batch.end(), taken);
+        lane = lane->second.empty() ? high_.erase(lane) : std::next(lane);
+    }
+    for (const Run& run : taken) {
+        taken_ -= run.count;
+    }
+    return taken;
+}
+
+bool ReadyMessages::has_placed_here() const noexcept {
+    if (awaited_->in_place.empty()) {
+        return false;
+    }
+    const auto& [priority, lane] = *awaited_->in_place.begin();
+    const Run& next = lane.head();
+    const bool is_behind_fresh =  // Which has to be looked at, and perhaps to be read for that.
+        is_absorbing_ && priority == 0 && log_.fresh(cursor_) > 0 && cursor_.offset() < next.first;
+    return next.is_placed && next.batch->is_resident && !is_behind_fresh;
+}
+
+std::vector<Run> ReadyMessages::take_placed_here(std::uint64_t messages, std::uint64_t bytes) {
+    std::vector<Run> here;
+    const auto lane = awaited_.edit().in_place.begin();
+    ReadySet& set = lane->second;
+    while (!set.empty() && set.head().is_placed && set.head().batch->is_resident && here.size() < messages && bytes > 0) {
+        Run& run = here.emplace_back(set.take({1, set.head().bytes}));
+        bytes -= std::min<std::uint64_t>(bytes, run.bytes);
+        MessageLog::end_rest(*run.batch, 1);
+        run.end_placed();
+    }
+    end_lane(lane);
+    taken_ -= here.size();
+    awaited_taken(here.size());
+    return here;
+}
+
+void ReadyMessages::end_lane(ByPriority<ReadySet>::iterator lane) {
+    if (lane->second.empty()) {
+        awaited_.edit().in_place.erase(lane);
     }
 }
 
@@ -171,13 +251,14 @@ std::optional<Run> ReadyMessages::take_from_sets(Take take) {
     try_lanes(high_);
     try_lanes(fair_);
     if (!taken && awaited_.is_made()) {
-        taken = take(awaited_.edit().in_place);
+        try_lanes(awaited_.edit().in_place);
         for (ReadySet* resting : {&awaited_.edit().late, &awaited_.edit().unseen}) {
-            if (!taken && (taken = take(*resting))) {
-                MessageLog::end_rest(*taken->batch, taken->count);
-            }
+            taken = taken ? taken : take(*resting);
         }
-        awaited_taken(taken ? taken->count : 0);
+        if (taken) {
+            MessageLog::end_rest(*taken->batch, taken->count);
+            awaited_taken(taken->count);
+        }
     }
     taken_ -= taken ? taken->count : 0;
     return taken;
@@ -190,12 +271,20 @@ std::optional<Run> ReadyMessages::take_at(Offset offset) {
 // Those of a fair channel apart.
 template <class Visit>
 void ReadyMessages::visit_sets(Visit visit) const {
-    for (const ReadySet* set : {&plain_, &awaited_->in_place, &awaited_->late, &awaited_->unseen}) {
-        visit(*set);
-    }
+    visit(plain_);
+    awaited_->visit_sets(visit);
     for (const auto& lane : high_) {
         visit(lane.second);
     }
+}
+
+bool ReadyMessages::has(Offset offset) const noexcept {
+    bool is_here = false;
+    visit_sets([&](const ReadySet& set) { is_here = is_here || set.has(offset); });
+    for (const auto& lane : fair_) {
+        is_here = is_here || lane.second.has(offset);
+    }
+    return is_here;
 }
 
 std::optional<Run> ReadyMessages::oldest() const {
@@ -204,8 +293,8 @@ std::optional<Run> ReadyMessages::oldest() const {
         oldest = !oldest || run.first < oldest->first ? std::optional{run} : oldest;
     };
     visit_sets([&](const ReadySet& set) { set.empty() ? void() : offer(set.head()); });
-    for (const Run& run : fair_.empty() ? std::vector<Run>{} : runs(0, 1)) {
-        offer(run);
+    for (const auto& lane : fair_) {
+        offer(lane.second.oldest());
     }
     log_.fresh(cursor_) > 0 ? offer(log_.fresh_head(cursor_)) : void();
     return oldest;
@@ -236,38 +325,9 @@ std::vector<Run> ReadyMessages::runs(Offset from, std::size_t limit) const {
 }
 
 void ReadyMessages::visit(const StoredBatch& batch, const std::function<void(const Run&)>& visitor) const {
-    plain_.visit(batch.base, batch.end(), visitor);
-    awaited_->late.visit(batch.base, batch.end(), visitor);
-    awaited_->unseen.visit(batch.base, batch.end(), visitor);
-    for (const auto& lane : high_) {
+    visit_sets([&](const ReadySet& set) { set.visit(batch.base, batch.end(), visitor); });
+    for (const auto& lane : fair_) {
         lane.second.visit(batch.base, batch.end(), visitor);
-    }
-    if (!fair_.empty()) {
-        visit_fair(batch, visitor);
-    }
-}
-
-// There may be very many tenants: each message is looked for where it would be.
-void ReadyMessages::visit_fair(const StoredBatch& batch, const std::function<void(const Run&)>& visitor) const {
-    const bool has_properties = (batch.flags & batch_has_properties) != 0;
-    auto* owner = const_cast<StoredBatch*>(&batch);  // As in every run.
-    for (auto part = batch.part_from({}); !part.messages.empty(); part = batch.part_from(part.before)) {
-        MessageCursor cursor{part.messages, has_properties};
-        MessageView view;
-        const std::uint32_t begin = part.before.bytes;
-        while (cursor.next(view)) {
-            const std::uint32_t end = begin + static_cast<std::uint32_t>(cursor.position());
-            const Run one{.batch = owner,
-                          .first = batch.base + part.before.count,
-                          .count = 1,
-                          .position = part.before.bytes,
-                          .bytes = end - part.before.bytes};
-            const auto lane = fair_.find(batch.has_rules ? rules_of(view.properties).priority : std::uint8_t{0});
-            if (lane != fair_.end() && lane->second.has(number_of(tenant_of(view.properties, fairness_->by)), one.first)) {
-                visitor(one);
-            }
-            part.before = {part.before.count + 1, end};
-        }
     }
 }
 
@@ -276,11 +336,11 @@ std::vector<Run> ReadyMessages::take_all() {
     plain_ = {};
     high_.clear();
     fair_.clear();
-    for (const ReadySet* resting : {&awaited_->late, &awaited_->unseen}) {
-        for (const auto& entry : resting->runs()) {
+    awaited_->visit_sets([](const ReadySet& resting) {
+        for (const auto& entry : resting.runs()) {
             MessageLog::end_rest(*entry.second.batch, entry.second.count);
         }
-    }
+    });
     log_.await(-static_cast<std::int64_t>(awaited_->messages()));
     awaited_.reset();
     taken_ = 0;
@@ -289,7 +349,9 @@ std::vector<Run> ReadyMessages::take_all() {
 
 void ReadyMessages::add_awaited(Offset first, Offset end, std::vector<Run*>& runs) {
     if (awaited_.is_made()) {
-        awaited_.edit().in_place.add(first, end, runs);
+        for (auto& lane : awaited_.edit().in_place) {
+            lane.second.add(first, end, runs);
+        }
         awaited_.edit().late.add(first, end, runs);
         awaited_.edit().unseen.add(first, end, runs);
     }
@@ -300,7 +362,7 @@ std::vector<Run> ReadyMessages::take_arrived(Offset first, Offset end) {
     add_awaited(first, end, runs);
     std::vector<Run> arrived;
     for (const Run* run : runs) {
-        if (run->batch->is_resident && !run->is_unseen) {
+        if (run->batch->is_resident && !run->is_unseen && !run->is_placed) {
             arrived.push_back(*run);
         }
     }
@@ -310,10 +372,11 @@ std::vector<Run> ReadyMessages::take_arrived(Offset first, Offset end) {
 
 void ReadyMessages::take_awaited(const std::vector<Run>& runs) noexcept {
     for (const Run& run : runs) {
-        if (awaited_.edit().late.take_at(run.first)) {
-            MessageLog::end_rest(*run.batch, 1);
-        } else {
-            static_cast<void>(awaited_.edit().in_place.take_at(run.first));
+        MessageLog::end_rest(*run.batch, 1);
+        if (!awaited_.edit().late.take_at(run.first)) {
+            const auto retried = awaited_.edit().in_place.find(std::uint8_t{0});
+            static_cast<void>(retried->second.take_at(run.first));
+            end_lane(retried);
         }
     }
     taken_ -= runs.size();
@@ -343,9 +406,9 @@ std::vector<Run> ReadyMessages::take_late_here(std::uint64_t limit) {
 }
 
 void ReadyMessages::count_resting(Offset first, Offset end) const noexcept {
-    for (const ReadySet* resting : {&awaited_->late, &awaited_->unseen}) {
-        resting->visit(first, end, [](const Run& run) { MessageLog::rest(*run.batch, run.count); });
-    }
+    awaited_->visit_sets([&](const ReadySet& resting) {
+        resting.visit(first, end, [](const Run& run) { MessageLog::rest(*run.batch, run.count); });
+    });
 }
 
 }  // namespace baton::channel

@@ -6,8 +6,10 @@
 // What is put here and is not in memory is *awaited*, one by one. What an administrator has retried keeps its place: until it has
 // been read, nothing with a higher offset is given, unless it has a priority. What was due is *late*: the others go on. It rests
 // (MessageLog::rest); so what is due when nobody wants anything can be put there, too, and may leave memory. So does one whose key
-// has become free. What a restart finds ready in a channel with order by key is *unseen*: it is looked at, in the order of
-// offsets, before anything fresh is, because its key has to be known first. It rests as well.
+// has become free. What is to leave memory though it is ready (it has a time to live or a priority, it came back, or it lies
+// between such messages) is *placed*: it rests, in its place among those of its priority, and is put with the others when its
+// turn comes. What a restart finds ready in a channel with order by key is *unseen*: it is looked at with what is
+// fresh, in the order of offsets, because its key has to be known first. It rests as well.
 // One owner, the subscription. Next file: dispatcher.hpp.
 #pragma once
 
@@ -41,7 +43,7 @@ public:
 
     /// In memory; 0 exactly if there is nothing to give, otherwise perhaps more than there are.
     [[nodiscard]] std::uint64_t count() const noexcept {
-        return !awaited_.is_made() ? taken_ + (is_absorbing_ ? 0 : log_.readable(cursor_)) : count_before_awaited();
+        return taken_ == 0 ? (is_absorbing_ ? 0 : log_.readable(cursor_)) : count_in_order();
     }
     /// All that nobody holds, also what is on the disk or was not looked at yet.
     [[nodiscard]] std::uint64_t total() const noexcept { return taken_ + log_.fresh(cursor_); }
@@ -57,6 +59,8 @@ public:
     void put(const Run& run);
     /// Removes and returns a message that is here, not in its place in the log.
     [[nodiscard]] std::optional<Run> take_at(Offset offset);
+    /// Not in its place in the log, and looked at or at rest.
+    [[nodiscard]] bool has(Offset offset) const noexcept;
     /// Of all, also those on the disk: the run that begins with the lowest offset; nothing if there are none.
     [[nodiscard]] std::optional<Run> oldest() const;
     /// The highest offset of those that are here and not in their place in the log; 0: there are none.
@@ -70,18 +74,33 @@ public:
     /// Removes them.
     [[nodiscard]] std::vector<Run> take_all();
 
-    /// Those that are not in memory.
+    template <class Lane>
+    using ByPriority = OnDemandMap<std::map<std::uint8_t, Lane, std::greater<>>>;
+    /// Those that rest.
     struct Awaited {
-        ReadySet in_place;
+        ByPriority<ReadySet> in_place;  // Placed ones, perhaps in memory, and retried ones, which are not. None is empty.
         ReadySet late;
         ReadySet unseen;            // Perhaps in memory.
         bool is_late_here = false;  // Perhaps some of those are in memory.
+        /// visit(set) of each.
+        template <class Visit>
+        void visit_sets(Visit visit) const {
+            for (const auto& lane : in_place) {
+                visit(lane.second);
+            }
+            visit(late);
+            visit(unseen);
+        }
         [[nodiscard]] bool empty() const noexcept { return in_place.empty() && late.empty() && unseen.empty(); }
         [[nodiscard]] std::uint64_t messages() const noexcept {
-            return in_place.messages() + late.messages() + unseen.messages();
+            std::uint64_t count = 0;
+            visit_sets([&](const ReadySet& set) { count += set.messages(); });
+            return count;
         }
         [[nodiscard]] bool has(Offset offset) const noexcept {
-            return in_place.has(offset) || late.has(offset) || unseen.has(offset);
+            bool is_here = false;
+            visit_sets([&](const ReadySet& set) { is_here = is_here || set.has(offset); });
+            return is_here;
         }
     };
     [[nodiscard]] const Awaited& awaited() const noexcept { return *awaited_; }
@@ -92,29 +111,41 @@ public:
     [[nodiscard]] bool has_late_here() const noexcept { return awaited_->is_late_here; }
     /// Removes and returns late ones that are in memory, at most so many: has_late_here() says whether there may be more.
     [[nodiscard]] std::vector<Run> take_late_here(std::uint64_t limit);
+    /// What can be given at once of this batch, which is in memory: how many, and removes them. Not of a fair channel.
+    [[nodiscard]] std::uint64_t count_of(const StoredBatch& batch) const;
+    [[nodiscard]] std::vector<Run> take_of(const StoredBatch& batch);
+    /// One message that rests until its turn comes, of its priority and with the end of its time to live.
+    void place(Run message);
+    /// What comes next is placed, and is in memory.
+    [[nodiscard]] bool has_placed_here() const noexcept;
+    /// Removes and returns the first of those, so many messages and bytes at most, one at least.
+    [[nodiscard]] std::vector<Run> take_placed_here(std::uint64_t messages, std::uint64_t bytes);
     /// One message that nobody has looked at since the restart.
     void put_unseen(Run message);
     [[nodiscard]] bool has_unseen() const noexcept { return !awaited_->unseen.empty(); }
+    /// UINT64_MAX: there are none.
+    [[nodiscard]] Offset first_unseen() const noexcept { return has_unseen() ? awaited_->unseen.head().first : UINT64_MAX; }
     /// The first of them is in memory.
     [[nodiscard]] bool has_unseen_here() const noexcept { return has_unseen() && awaited_->unseen.head().batch->is_resident; }
     /// Removes and returns that one.
     [[nodiscard]] Run take_unseen();
     /// Batches with these messages have come into memory: what is late or unseen rests there.
     void count_resting(Offset first, Offset end) const noexcept;
-    /// Removes and returns the awaited messages first .. end - 1 that are in memory now, but for those that are unseen.
+    /// Removes and returns the awaited messages first .. end - 1 that are in memory now, but for those that are unseen or placed.
     [[nodiscard]] std::vector<Run> take_arrived(Offset first, Offset end);
 
 private:
     [[nodiscard]] bool is_plain_before_fresh() const noexcept;
-    [[nodiscard]] std::uint64_t count_before_awaited() const noexcept;
+    [[nodiscard]] std::uint64_t count_in_order() const noexcept;
+    [[nodiscard]] bool is_placed_before(std::uint8_t priority, Offset offset) const noexcept;
     [[nodiscard]] Awaited& await(const Run& run);
     void put_awaited(Run run);
+    void end_lane(ByPriority<ReadySet>::iterator lane);
     void awaited_taken(std::uint64_t count) noexcept;
     void take_awaited(const std::vector<Run>& runs) noexcept;
     void put_one(const Run& message);
     template <class Visit>
     void visit_sets(Visit visit) const;
-    void visit_fair(const StoredBatch& batch, const std::function<void(const Run&)>& visitor) const;
     /// take(set) returns what it took out of one; the first that has any.
     template <class Take>
     [[nodiscard]] std::optional<Run> take_from_sets(Take take);
@@ -129,8 +160,6 @@ private:
     std::unique_ptr<Fairness> fairness_;  // Null: not fair.
     std::uint64_t taken_ = 0;
     ReadySet plain_;                                             // Priority 0.
-    template <class Lane>
-    using ByPriority = OnDemandMap<std::map<std::uint8_t, Lane, std::greater<>>>;
     ByPriority<ReadySet> high_;  // Others; none is empty.
     ByPriority<FairLane> fair_;  // Instead of both where the channel is fair.
     OnDemand<Awaited> awaited_;  // Not made: there are none.

@@ -57,6 +57,13 @@ std::optional<Run> ReadySet::take_at(Offset offset) {
     return taken;
 }
 
+void ReadySet::take_from(Offset from, Offset end, std::vector<Run>& taken) {
+    for (auto at = runs_.lower_bound(from); at != runs_.end() && at->first < end; at = runs_.erase(at)) {
+        messages_ -= at->second.count;
+        taken.push_back(at->second);
+    }
+}
+
 std::optional<Run> ReadySet::take_before(Offset end) noexcept {
     if (empty() || head().first >= end) {
         return std::nullopt;

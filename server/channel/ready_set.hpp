@@ -33,6 +33,9 @@ public:
     /// Removes and returns the lowest run, if it begins below `end`, up to there.
     [[nodiscard]] std::optional<Run> take_before(Offset end) noexcept;
 
+    /// Removes the runs that begin at `from` .. `end` - 1 and adds them to `taken`.
+    void take_from(Offset from, Offset end, std::vector<Run>& taken);
+
     /// The runs that begin at `from` .. `end` - 1.
     template <class Visit>
     void visit(Offset from, Offset end, Visit visit) const {
@@ -50,6 +53,9 @@ public:
         const auto after = runs_.upper_bound(offset);
         return after != runs_.begin() && std::prev(after)->second.end() > offset;
     }
+
+    /// The run with this message, which is here.
+    [[nodiscard]] const Run& run_at(Offset offset) const noexcept { return std::prev(runs_.upper_bound(offset))->second; }
 
     [[nodiscard]] bool empty() const noexcept { return runs_.empty(); }
     [[nodiscard]] std::uint64_t messages() const noexcept { return messages_; }

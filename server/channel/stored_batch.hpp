@@ -150,6 +150,8 @@ struct Run {
     bool was_delivered = false;
     bool is_kept = false;  ///< However old it is, it will be given once more: an administrator wants it.
     bool is_unseen = false;  ///< It was ready before a restart, and has not been looked at since (`ReadyMessages`).
+    bool is_placed = false;  ///< Ready, it rests in its place, and is admitted when its turn comes (`ReadyMessages`).
+    std::uint8_t priority = 0;  ///< While placed.
 
     [[nodiscard]] Offset end() const noexcept { return first + count; }
     /// Only of a resident batch.
@@ -170,6 +172,19 @@ struct Run {
             static_cast<void>(rest.take_front(static_cast<std::uint32_t>(offset - first)));
         }
         return rest.take_one();
+    }
+    /// While placed: when its time to live ends; zero: never. It is where the lease of a held run is.
+    [[nodiscard]] WallTime expires() const noexcept {
+        return {static_cast<std::int64_t>(std::uint64_t{lease_cap} << 32U | lease_end)};
+    }
+    void set_expires(WallTime time) noexcept {
+        lease_end = static_cast<std::uint32_t>(time.us);
+        lease_cap = static_cast<std::uint32_t>(static_cast<std::uint64_t>(time.us) >> 32U);
+    }
+    void end_placed() noexcept {
+        is_placed = false;
+        priority = 0;
+        lease_end = lease_cap = 0;
     }
     /// Appends `next` if it is the direct continuation in the same state.
     [[nodiscard]] bool try_append(const Run& next) noexcept;

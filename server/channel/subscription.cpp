@@ -17,6 +17,15 @@ constexpr std::uint64_t absorbed_bytes = 256 * 1024;
 // Whose leases are looked at with one clock pulse.
 constexpr std::size_t runs_per_step = 8'192;
 
+// Nothing can be given before the next fresh message has been looked at, though others are here.
+bool is_waiting_for_fresh(const ReadyMessages& ready) {
+    if (ready.count() > 0) {
+        return false;
+    }
+    const auto oldest = ready.oldest();
+    return oldest && oldest->first == ready.cursor().offset();
+}
+
 }  // namespace
 
 Duration age_of(const StoredBatch& batch, const Clock& clock) noexcept {
@@ -87,10 +96,11 @@ void Subscription::apply_options() {
 // --- Receivers -----------------------------------------------------------------------------------------------------------
 
 void Subscription::attach(Receiver& receiver) {
+    const bool was_exclusive = is_exclusive();
     receiver.subscription = this;
     receivers_.push_back(&receiver);
     exclusive_receivers_ += receiver.is_exclusive ? 1 : 0;
-    refresh_all();
+    is_exclusive() != was_exclusive ? refresh_all() : refresh(receiver);
     wake();
 }
 
@@ -99,11 +109,14 @@ void Subscription::detach(Receiver& receiver) {
     come_back_later(receiver.in_flight.take_all());
     dispatcher_.remove(receiver);
     const auto place = std::ranges::find(receivers_, &receiver);
+    const bool was_first = place == receivers_.begin();
     lease_turn_ -= static_cast<std::size_t>(place - receivers_.begin()) < lease_turn_ ? 1 : 0;
     receivers_.erase(place);
     exclusive_receivers_ -= receiver.is_exclusive ? 1 : 0;
-    if (was_exclusive) {
-        refresh_all();  // Perhaps it had it to itself, and another one stood by.
+    if (was_exclusive && !is_exclusive()) {
+        refresh_all();
+    } else if (was_exclusive && was_first && !receivers_.empty()) {
+        refresh(*receivers_.front());  // It stood by.
     }
     wake();
 }
@@ -273,11 +286,11 @@ void Subscription::absorb(std::uint64_t& budget, Reach reach) {
     std::uint64_t bytes = 0;
     const auto wants = [&] {
         const std::uint64_t here = ready_.here();
-        return sees_everything || here == 0 || cursor().offset() < absorb_until_ ||
+        return sees_everything || here == 0 || is_waiting_for_fresh(ready_) || cursor().offset() < absorb_until_ ||
                (bytes > 0 && bytes < absorbed_bytes && here < absorbed_ahead);
     };
     while (budget > 0 && can_absorb() && wants()) {
-        if (ready_.has_unseen()) {
+        if (is_unseen_next()) {
             budget -= std::min<std::uint64_t>(budget, 2);
             absorb_unseen(bytes);
         } else {
@@ -334,7 +347,7 @@ bool Subscription::absorb_before_giving(std::uint64_t& budget) {
         absorb_goal_ = log_.visible_end();
     }
     absorb(budget);
-    return cursor().offset() >= absorb_goal_ || !can_absorb();
+    return !can_absorb() || (cursor().offset() >= absorb_goal_ && !ready_.has_unseen());
 }
 
 // Messages that were given to somebody, or wait, and can be given again. Their keys are theirs still.
@@ -344,13 +357,20 @@ void Subscription::make_ready(const Run& run) {
     }
     Run rest = run;
     while (rest.count > 0) {
-        put_if_young(rest.take_one());
+        const Run one = rest.take_one();
+        schedule_own_expiry(one);
+        put_if_young(one);
     }
 }
 
 void Subscription::put_if_young(const Run& run) {
     if (const auto left = life_left(run); left && *left <= Duration{} && !run.is_kept) {
         return expire(run, Key::held);
+    }
+    if (const std::uint32_t most = context_.options->attempts_max; most > 0 && run.attempt > most && !run.is_kept) {
+        Run last = run;
+        last.attempt = most;
+        return quarantine(last, QuarantineReason::attempts, "attempts_max is lower now", nullptr, Key::held);
     }
     ready_.put(run);
     if (has_age_limit()) {
@@ -370,7 +390,7 @@ bool Subscription::needs_dispatch() const noexcept {
     if (can_absorb()) {
         return dispatcher_.has_candidates() || cursor().offset() < absorb_until_;
     }
-    return dispatcher_.has_candidates() && (ready_.count() > 0 || ready_.has_late_here());
+    return dispatcher_.has_candidates() && (ready_.count() > 0 || ready_.has_late_here() || ready_.has_placed_here());
 }
 
 void Subscription::messages_visible() {
@@ -396,6 +416,7 @@ void Subscription::dispatch(StepBudget& budget) {
     const MonotonicTime now = context_.clock.now();
     do {
         absorb(budget.messages);
+        admit_placed(budget.messages);
         const auto given = dispatcher_.run(ready_, budget.slices, now);
         if (given.messages > 0) {
             in_flight_ += given.messages;
@@ -405,11 +426,14 @@ void Subscription::dispatch(StepBudget& budget) {
             note_lease_end(given.lease_end);
             owes_late_ = !ready_.awaited().late.empty();
         }
-    } while (ready_.is_absorbing() && !budget.is_spent() && ready_.here() == 0 && can_absorb() && dispatcher_.has_candidates());
+    } while (!budget.is_spent() && dispatcher_.has_candidates() &&
+             (can_admit_placed() ||
+              (ready_.is_absorbing() && can_absorb() && (ready_.here() == 0 || is_waiting_for_fresh(ready_)))));
     if (cursor().offset() != before) {
         note_change();
     }
-    if ((budget.messages == 0 && (log_.readable(cursor()) > 0 || can_absorb())) || (budget.slices == 0 && ready_.count() > 0)) {
+    if ((budget.messages == 0 && (log_.readable(cursor()) > 0 || can_absorb() || can_admit_placed())) ||
+        (budget.slices == 0 && ready_.count() > 0)) {
         wake();  // The rest in the next turn.
     }
     note_head_wait();
@@ -549,6 +573,19 @@ bool Subscription::admit_late(std::uint64_t& messages) {
     return false;
 }
 
+// As many as are given together, if nothing else can be given.
+void Subscription::admit_placed(std::uint64_t& messages) {
+    constexpr std::uint64_t admitted_bytes = 64 * 1024;
+    if (messages == 0 || !dispatcher_.has_candidates() || !can_admit_placed()) {
+        return;
+    }
+    const std::vector<Run> next = ready_.take_placed_here(std::min(messages, runs_per_step), admitted_bytes);
+    messages -= next.size();
+    for (const Run& run : next) {
+        admit_arrived(run);
+    }
+}
+
 // True: there is more.
 bool Subscription::end_rests(std::uint64_t& budget) {
     const std::size_t before = schedule_.wanted().size();
@@ -610,12 +647,31 @@ std::optional<Duration> Subscription::life_left(const Run& message) const noexce
 
 void Subscription::schedule_expiry(const Run& message) {
     if (const auto left = life_left(message)) {
-        expiries_.push({context_.clock.now() + std::max(*left, Duration{}), message.first});
-        note_due(expiries_.front().at);
+        add_expiry(message.first, *left);
     }
 }
 
-// Whoever holds the message may finish it; it is looked at again when it comes back. So are those behind a busy key.
+// Only if it has a time to live itself.
+void Subscription::schedule_own_expiry(const Run& message) {
+    if (message.batch->has_rules && rules_of(properties_of(message)).ttl) {
+        schedule_expiry(message);
+    }
+}
+
+// Most messages are settled long before. Their entries go a few at a time; so do those of what receivers hold, which get another
+// one when they come back.
+void Subscription::add_expiry(Offset offset, Duration left) {
+    constexpr std::size_t few = 1'024;
+    if (expiries_.size() >= few) {
+        expiries_.clean(2, expiry_turn_, [this](const Expiry& expiry) {
+            return !ready_.has(expiry.offset) && schedule_.find(expiry.offset) == nullptr && !is_behind_key(expiry.offset);
+        });
+    }
+    expiries_.push({context_.clock.now() + std::max(left, Duration{}), offset});  // Behind that: it may not be in its place yet.
+    note_due(expiries_.front().at);
+}
+
+// Whoever holds the message may finish it; it is looked at again when it comes back.
 bool Subscription::expire_due(std::uint64_t& budget) {
     const MonotonicTime now = context_.clock.now();
     for (; !expiries_.empty() && expiries_.front().at <= now; --budget) {
@@ -628,6 +684,9 @@ bool Subscription::expire_due(std::uint64_t& budget) {
             wake();  // What comes next may fit a receiver that had too little byte credit for this one.
         } else if (const auto waiting = schedule_.take(offset)) {
             expire(waiting->run, key_of_waiting(*waiting));
+        } else if (is_behind_key(offset) && !keys_->is_kept(offset)) {
+            expire(keys_.edit().take_at(offset).value(), Key::free);
+            wake();
         }
     }
     return false;
@@ -681,15 +740,21 @@ bool Subscription::expire_old(std::uint64_t& budget) {
 
 bool Subscription::expire_old_ready(std::uint64_t& budget) {
     constexpr std::size_t runs_max = 64;
-    Offset from = 0;
-    while (true) {
+    for (Offset from = age_check_from_;;) {
         const std::vector<Run> oldest = ready_.runs(from, runs_max);
         for (const Run& run : oldest) {
+            age_check_from_ = from;
+            if (budget == 0) {
+                return true;
+            }
             const bool is_age_known = run.batch->is_resident || run.batch->time != WallTime{};  // Else when it is read.
+            const bool is_passed_over = run.is_kept || !is_age_known;
+            budget -= is_passed_over ? 1 : 0;
             if (is_age_known && age_of(*run.batch, context_.clock) < context_.options->age_max) {
+                age_check_from_ = 0;
                 return false;
             }
-            for (Offset offset = run.is_kept || !is_age_known ? run.end() : run.first; offset < run.end(); ++offset) {
+            for (Offset offset = is_passed_over ? run.end() : run.first; offset < run.end(); ++offset) {
                 if (budget == 0) {
                     return true;
                 }
@@ -702,6 +767,7 @@ bool Subscription::expire_old_ready(std::uint64_t& budget) {
             from = run.end();
         }
         if (oldest.empty()) {
+            age_check_from_ = 0;
             return false;
         }
     }

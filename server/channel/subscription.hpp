@@ -219,6 +219,10 @@ public:
         return quarantine_.contains(offset) || schedule_.find(offset) != nullptr || ready_.awaited().has(offset) ||
                keys_->is_waiting(offset);
     }
+    /// Of this batch, which is in memory and visible: how many ready messages would rest if they were placed; and places them. A
+    /// filter is asked about those that it was not asked about. Not where messages are given by key or tenant.
+    [[nodiscard]] std::uint64_t placeable(StoredBatch& batch) const;
+    void place(StoredBatch& batch);
     /// A block with these messages is in memory again: what was awaited of it can be given.
     void block_arrived(Offset first, Offset end);
     /// The same of one that ends: what it holds of them is only counted.
@@ -240,11 +244,13 @@ public:
     /// With receivers, on their way back from them or to another channel, or about to be settled by a step.
     [[nodiscard]] std::uint64_t in_flight() const noexcept { return in_flight_ + moving_messages_; }
     [[nodiscard]] const SubscriptionCounters& counters() const noexcept { return *counters_; }
+    /// Times to live that are looked after: of all messages here that have one, and of some that are gone.
+    [[nodiscard]] std::size_t expiries() const noexcept { return expiries_.size(); }
     [[nodiscard]] bool wants_messages() const noexcept { return dispatcher_.has_candidates(); }
     /// Also when it wants nothing now: others were given while something was late, whose turn comes next.
     [[nodiscard]] bool wants_awaited() const noexcept { return wants_messages() || owes_late_; }
     [[nodiscard]] bool is_blocked_on_disk() const noexcept {
-        return ready_.count() == 0 &&
+        return ready_.count() == 0 && !ready_.has_placed_here() &&
                (!ready_.awaited().empty() || (log_.fresh(cursor()) > 0 && log_.readable(cursor()) == 0));
     }
     [[nodiscard]] const Wait& head_wait() const noexcept { return head_wait_; }
@@ -317,8 +323,10 @@ private:
     enum class Reach : bool { as_wanted, everything };
     void absorb(std::uint64_t& budget, Reach reach = Reach::as_wanted);
     [[nodiscard]] bool can_absorb() const noexcept {
-        return ready_.is_absorbing() && (ready_.has_unseen() ? ready_.has_unseen_here() : log_.readable(cursor()) > 0);
+        return ready_.is_absorbing() && (is_unseen_next() ? ready_.has_unseen_here() : log_.readable(cursor()) > 0);
     }
+    /// The lower offset first.
+    [[nodiscard]] bool is_unseen_next() const noexcept { return ready_.first_unseen() < cursor().offset(); }
     void absorb_unseen(std::uint64_t& bytes);
     template <class Wants>
     void absorb_head(std::uint64_t& budget, std::uint64_t& bytes, Wants wants);
@@ -366,11 +374,18 @@ private:
     // Time.
     [[nodiscard]] std::optional<Duration> life_left(const Run& message) const noexcept;
     void schedule_expiry(const Run& message);
+    void schedule_own_expiry(const Run& message);
+    void add_expiry(Offset offset, Duration left);
     [[nodiscard]] Schedule::Now now() const noexcept { return {context_.clock.now(), context_.clock.wall_now()}; }
     bool release_due(std::uint64_t& budget);
     bool end_rests(std::uint64_t& budget);
     [[nodiscard]] bool may_leave(const Run& message) const noexcept;
     bool admit_late(std::uint64_t& messages);
+    void admit_placed(std::uint64_t& messages);
+    [[nodiscard]] bool can_admit_placed() const noexcept {
+        return ready_.has_placed_here() && (ready_.count() == 0 || !context_.options->fair_by.empty());
+    }
+    void place_one(Run message);
     void forget_wanted() noexcept;
     void end_leases();
     bool expire_due(std::uint64_t& budget);
@@ -390,7 +405,7 @@ private:
     /// What is ready and not in memory has not been admitted, unless its key became free while it was not.
     [[nodiscard]] Key key_of_ready(const Run& run) const noexcept {
         const bool is_admitted = run.batch->is_resident ? !run.is_unseen : keys_->is_away(run.first);
-        return is_admitted ? Key::held : Key::free;
+        return is_admitted && !run.is_placed ? Key::held : Key::free;
     }
     /// Nor has what waits and is not in memory.
     [[nodiscard]] Key key_of_waiting(const Schedule::Waiting& waiting) const noexcept {
@@ -420,6 +435,7 @@ private:
     [[nodiscard]] std::vector<ReaderEntry> held_entries(Offset from, std::uint64_t& budget, Offset& end) const;
     void restore_waiting(const Run& message, Bytes properties, WallTime due);
     void restore_at_rest(const ReaderEntry& entry, const Run& message);
+    void restore_placed(const ReaderEntry& entry, Run message);
 
     SubscriptionContext context_;
     ReaderTurn turn_;
@@ -456,9 +472,11 @@ private:
 
     WaitingHeap<Expiry> expiries_;      // Of messages with a TTL; may be settled meanwhile.
     std::uint32_t next_lease_end_ = UINT32_MAX;  // None ends before it.
+    std::size_t expiry_turn_ = 0;       // Which of them is looked at next, whether it matters any more.
     std::size_t lease_turn_ = 0;                 // Whose leases are looked at next, when it takes several steps;
     std::uint32_t earliest_lease_end_ = UINT32_MAX;  // none of those before it ends before this.
     MonotonicTime next_age_check_{};
+    Offset age_check_from_ = 0;  // Where it goes on.
 
     OnDemand<ReaderNotes> notes_;
     bool is_noting_ = false;

@@ -142,14 +142,54 @@ void Subscription::count_at_rest(Offset first, Offset end) noexcept {
     keys_->count_resting(first, end);
 }
 
+std::uint64_t Subscription::placeable(StoredBatch& batch) const {
+    if (is_ordered() || !context_.options->fair_by.empty() || !ruled_.empty()) {
+        return 0;
+    }
+    std::uint64_t count = ready_.count_of(batch);
+    if (batch.end() > cursor().offset()) {
+        for (const Run& run : log_.fresh_of(cursor(), batch)) {
+            count += run.count;
+        }
+    }
+    return count;
+}
+
+void Subscription::place(StoredBatch& batch) {
+    for (Run run : ready_.take_of(batch)) {
+        while (run.count > 0) {
+            place_one(run.take_one());
+        }
+    }
+    if (batch.end() <= cursor().offset()) {
+        return;
+    }
+    for (const Run& fresh : log_.fresh_of(cursor(), batch)) {
+        const Cut before{static_cast<std::uint32_t>(fresh.first - batch.base), fresh.position};
+        for (Run run = log_.pick(ready_.cursor(), batch, before, {fresh.count, fresh.bytes}); run.count > 0;) {
+            const Run one = run.take_one();
+            filter_.matches_all() || matches(properties_of(one)) ? place_one(one) : forget(one, Key::free);
+        }
+    }
+    note_change();
+}
+
+void Subscription::place_one(Run message) {
+    const MessageRules rules = message.batch->has_rules ? rules_of(properties_of(message)) : MessageRules{};
+    message.priority = rules.priority;
+    if (rules.ttl && !message.is_kept) {
+        const Duration left = *rules.ttl - age_of(*message.batch, context_.clock);
+        message.set_expires({context_.clock.wall_now().us + std::chrono::duration_cast<std::chrono::microseconds>(left).count()});
+    }
+    ready_.place(message);
+}
+
 void Subscription::block_arrived(Offset first, Offset end) {
     count_at_rest(first, end);
     for (const Run& run : ready_.take_arrived(first, end)) {
         wake();
         owes_late_ = false;
-        if (run.batch->has_rules && rules_of(properties_of(run)).ttl) {
-            schedule_expiry(run);  // After a restart nobody has looked at it.
-        }
+        schedule_own_expiry(run);  // After a restart nobody has looked at it.
         admit_arrived(run);
     }
 }
@@ -176,14 +216,30 @@ public:
     /// Up to one that is in memory.
     void add_all(const ReadySet& awaited) {
         for (auto at = awaited.runs().begin(); at != awaited.runs().end() && has_room() && !at->second.batch->is_resident;) {
-            StoredBlock* block = at->second.batch->block;
-            add(block, block->ref.size);
-            at = awaited.runs().lower_bound(block->ref.end);
+            at = add_block_of(awaited, at->second);
+        }
+    }
+    /// The same, behind those that are in memory, which count.
+    void add_behind(const ReadySet& awaited) {
+        for (auto at = awaited.runs().begin(); at != awaited.runs().end() && has_room();) {
+            const Run& run = at->second;
+            if (!run.batch->is_resident) {
+                at = add_block_of(awaited, run);
+            } else {
+                left_ -= std::min<std::uint64_t>(left_, run.batch->size);
+                at = awaited.runs().lower_bound(run.batch->end());
+            }
         }
     }
     [[nodiscard]] std::vector<StoredBlock*> take() noexcept { return std::move(blocks_); }
 
 private:
+    std::map<Offset, Run>::const_iterator add_block_of(const ReadySet& awaited, const Run& run) {
+        StoredBlock* block = run.batch->block;
+        add(block, block->ref.size);
+        return awaited.runs().lower_bound(block->ref.end);
+    }
+
     std::vector<StoredBlock*> blocks_;
     std::uint64_t left_;
     std::size_t blocks_left_;
@@ -203,8 +259,10 @@ std::vector<StoredBlock*> Subscription::awaited_blocks(std::uint64_t bytes, std:
     }
     BlockChoice choice{bytes - std::min(bytes, bytes_here), blocks_max};
     if (wants_messages()) {
-        ready_.count() == 0 ? choice.make_room_for_one() : void();
-        choice.add_all(awaited.in_place);
+        ready_.count() == 0 || !context_.options->fair_by.empty() ? choice.make_room_for_one() : void();
+        for (const auto& lane : awaited.in_place) {
+            choice.add_behind(lane.second);
+        }
         choice.add_all(awaited.unseen);
     }
     const bool may_read_late = !is_memory_short || in_flight() < held_while_short;
@@ -502,6 +560,7 @@ void Subscription::clear() noexcept {
 
 void Subscription::restore(const ReaderEntry& entry, StoredBatch& batch, Offset first, Offset end) {
     Run run = log_.restored_run(batch, first, end, entry.attempt);
+    run.was_delivered = !entry.is_new;
     run.is_kept = entry.kind == ReaderEntryKind::kept;
     const bool has_properties = (batch.flags & batch_has_properties) != 0;
     const std::uint32_t attempts_max = context_.options->attempts_max;
@@ -526,20 +585,17 @@ void Subscription::restore(const ReaderEntry& entry, StoredBatch& batch, Offset 
         if (entry.kind == ReaderEntryKind::quarantined) {
             put_into_quarantine(one, entry.note);
         } else if (entry.kind == ReaderEntryKind::waiting && entry.attempt > 1) {
+            schedule_own_expiry(one);
             restore_waiting(one, view.properties, entry.due);
         } else if (entry.kind == ReaderEntryKind::kept) {
             admit(one, view.properties);
         } else if (!matches(view.properties)) {
             forget(one, Key::free);  // The cursor had passed it, and that it was forgotten is not known any more.
-            continue;
-        } else if (entry.kind == ReaderEntryKind::waiting && entry.due == WallTime{}) {
+        } else if (entry.kind == ReaderEntryKind::placed || (entry.kind == ReaderEntryKind::waiting && entry.due == WallTime{})) {
+            schedule_own_expiry(one);
             admit(one, view.properties);  // Its time had come before.
         } else {
             route(one, view);
-            continue;
-        }
-        if (batch.has_rules && rules_of(view.properties).ttl) {
-            schedule_expiry(one);
         }
     }
 }
@@ -548,6 +604,9 @@ void Subscription::restore(const ReaderEntry& entry, StoredBatch& batch, Offset 
 void Subscription::restore_at_rest(const ReaderEntry& entry, const Run& message) {
     if (entry.kind == ReaderEntryKind::quarantined) {
         return put_into_quarantine(message, entry.note);
+    }
+    if (entry.kind == ReaderEntryKind::placed) {
+        return restore_placed(entry, message);
     }
     if (entry.kind == ReaderEntryKind::ready) {  // Its key is asked for when somebody wants messages.
         return ready_.put_unseen(message);
@@ -564,6 +623,20 @@ void Subscription::restore_at_rest(const ReaderEntry& entry, const Run& message)
         expire(message, Key::free);
     } else {
         ready_.put(message);
+    }
+}
+
+void Subscription::restore_placed(const ReaderEntry& entry, Run message) {
+    const std::int64_t left = entry.due.us - context_.clock.wall_now().us;
+    const bool has_end = entry.due != WallTime{};
+    if (has_end && left <= 0) {
+        return expire(message, Key::free);
+    }
+    message.priority = entry.priority;
+    message.set_expires(entry.due);
+    ready_.place(message);
+    if (has_end) {
+        add_expiry(message.first, std::chrono::microseconds{left});
     }
 }
 

@@ -241,9 +241,7 @@ void Subscription::put_back(const Moving& moving) {
     if (moving.state == MessageState::quarantined) {
         return put_into_quarantine(run, moving.note);
     }
-    if (run.batch->has_rules && rules_of(properties_of(run)).ttl) {
-        schedule_expiry(run);  // What was scheduled may have passed meanwhile.
-    }
+    schedule_own_expiry(run);  // What was scheduled may have passed meanwhile.
     if (moving.state == MessageState::delayed) {
         put_off(run, moving.due, moving.key == Key::held);
     } else if (run.is_unseen) {

@@ -38,22 +38,27 @@ public:
     }
     void add(const Run& run, ReaderEntryKind kind, std::uint32_t attempt, WallTime due = {},
              std::shared_ptr<const QuarantineNote> note = {}) {
-        ReaderEntry entry{.first = run.first,
-                          .end = run.end(),
-                          .kind = kind == ReaderEntryKind::ready && run.is_kept ? ReaderEntryKind::kept : kind,
-                          .attempt = attempt,
-                          .due = due,
-                          .note = std::move(note)};
-        ++count_;
-        ++runs_;
-        if (count_ == 1 || !try_join(entries_.back(), entry)) {
-            entries_.push_back(std::move(entry));
-        }
+        add_entry({.first = run.first,
+                   .end = run.end(),
+                   .kind = kind == ReaderEntryKind::ready && run.is_kept ? ReaderEntryKind::kept : kind,
+                   .attempt = attempt,
+                   .due = due,
+                   .note = std::move(note)});
     }
     // Late ones, whose time has come before they were in memory, need not be read either. Where what is late after a restart is
     // dropped, the others say with the same time, 0, that theirs had come before. With order by key late ones are ready like all
     // others that may have to wait behind one.
     void add_ready(const Run& run, bool is_ordered) {
+        if (run.is_placed && !run.is_kept) {
+            return add_entry({.first = run.first,
+                              .end = run.end(),
+                              .kind = ReaderEntryKind::placed,
+                              .priority = run.priority,
+                              .is_new = !run.was_delivered,
+                              .attempt = run.attempt,
+                              .due = run.expires(),
+                              .note{}});
+        }
         const bool is_late = !is_ordered && !run.batch->is_resident && !run.is_kept && !run.is_unseen;
         add(run, is_late || has_come(run) ? ReaderEntryKind::waiting : ReaderEntryKind::ready, run.attempt);
     }
@@ -71,6 +76,13 @@ public:
     }
 
 private:
+    void add_entry(ReaderEntry entry) {
+        ++count_;
+        ++runs_;
+        if (count_ == 1 || !try_join(entries_.back(), entry)) {
+            entries_.push_back(std::move(entry));
+        }
+    }
     [[nodiscard]] bool has_come(const Run& run) const noexcept {
         return drops_late_ && run.attempt == 1 && run.batch->has_rules && !run.is_kept;
     }

@@ -198,6 +198,7 @@ void Subscription::retry_later(Run run, const Schedule::Due& due) {
         if (left && *left <= Duration{}) {
             expire(one, Key::held);
         } else {
+            schedule_own_expiry(one);
             put_off(one, due, true);
         }
     }
@@ -279,7 +280,7 @@ void Subscription::quarantine(const Run& run, QuarantineReason reason, std::stri
     Run rest = run;
     rest.is_started = rest.is_kept = rest.is_unseen = false;
     rest.was_delivered = true;
-    rest.lease_end = rest.lease_cap = 0;
+    rest.end_placed();
     while (rest.count > 0) {
         const Run one = rest.take_one();
         put_into_quarantine(one, note);

@@ -38,6 +38,7 @@ const char* kind_text(channel::ReaderEntryKind kind) {
         case channel::ReaderEntryKind::waiting: return "waiting";
         case channel::ReaderEntryKind::quarantined: return "quarantined";
         case channel::ReaderEntryKind::kept: return "kept";
+        case channel::ReaderEntryKind::placed: return "placed";
     }
     return "unknown";
 }
@@ -51,6 +52,10 @@ Json entries_json(const std::vector<channel::ReaderEntry>& entries) {
                   {"attempt", entry.attempt}};
         if (entry.kind == channel::ReaderEntryKind::waiting) {
             json["due"] = time_text(entry.due);
+        }
+        if (entry.kind == channel::ReaderEntryKind::placed) {
+            json["priority"] = entry.priority;
+            json["expires"] = entry.due == WallTime{} ? Json{} : Json(time_text(entry.due));
         }
         if (entry.note) {
             json["note"] = shown_text(entry.note->note);
@@ -131,6 +136,7 @@ void add_properties(Json& json, Bytes block) {
         return;
     }
     add_texts(json, *properties);
+    add_life(json, *properties);
     add_headers(json, *properties);
 }
 

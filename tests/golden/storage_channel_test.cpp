@@ -95,6 +95,19 @@ ChannelState compacted_state() {
     return compacted;
 }
 
+ChannelState placed_state() {
+    ChannelState placed = state(false);
+    placed.subscriptions[0].entries.push_back({.first = 12,
+                                               .end = 14,
+                                               .kind = ReaderEntryKind::placed,
+                                               .priority = 5,
+                                               .is_new = true,
+                                               .attempt = 2,
+                                               .due = {1'700'000'002'000'000},
+                                               .note{}});
+    return placed;
+}
+
 std::vector<Encoded> records() {
     std::vector<Encoded> all(6);
     encode(settings(), all[0]);
@@ -163,6 +176,8 @@ TEST(GoldenChannel, states) {
     expect_lines("channel-state-v2.hex", {encode(state(false))});
     expect_lines("channel-state-v3.hex", {encode(compacted_state())});
     EXPECT_EQ(decode_state(hex_decode(lines_of("channel-state-v3.hex").at(0)).value()), compacted_state());
+    expect_lines("channel-state-v4.hex", {encode(placed_state())});
+    EXPECT_EQ(decode_state(hex_decode(lines_of("channel-state-v4.hex").at(0)).value()), placed_state());
     EXPECT_EQ(decode_state(hex_decode(lines_of("channel-state-v1.hex").at(0)).value()), state(true));
     EXPECT_EQ(decode_state(hex_decode(lines_of("channel-state-v2.hex").at(0)).value()), state(false));
 }

@@ -461,6 +461,54 @@ class MemoryTest(BrokerTest):
         self.assertEqual([b"%d.%d" % divmod(offset - 1, count) for offset in sorted(got)],
                          [got[offset].rstrip(b".") for offset in sorted(got)])
 
+    def test_what_expires_overtakes_or_came_back_is_larger_than_memory(self):
+        """Whatever is between plain messages is in segments with them: senders go on, and it expires and overtakes in time, also
+        after a crash."""
+        settings = {"limits_memory_max": "24m", "limits_message_size_max": "1m", "data_dir": self.data_dir()}
+        server = self.broker(shards=self.shards, **settings)
+        peer = self.peer(server)
+        rounds, count, size = 80, 100, 10_000
+        kinds = [None, wire.ttl(3_600_000_000), wire.priority(5), wire.priority(7) + wire.ttl(3_600_000_000)]
+        self.assertTrue(peer.admin("channel.create", b"q", storage="durable")["created"])
+        taker = self.peer(server)
+        taker.attach_receiver(1, b"q", credit=(250, 1 << 40))  # These come back when it has gone.
+        short_until = time.time() + (120 if "BATON_TEST_INSTRUMENTED" in os.environ else 20)
+        for number in range(rounds):
+            bodies = [(b"%d.%d" % (number, index)).ljust(size, b".") for index in range(count)]
+            self.assertEqual([], peer.publish_on(number + 1, b"q", bodies, kinds[number % 4]))
+            short = wire.ttl(int((short_until - time.time()) * 1e6))
+            self.assertEqual([], peer.publish_on(100 + number, b"q", [b"short".ljust(size, b".")], short))
+        taker.close()
+        ready = rounds * (count + 1)
+
+        def is_small():
+            shown = peer.show(b"q")
+            return shown["ready"] == ready and shown["resident_bytes"] < 12 * MIB
+
+        eventually(is_small, "they leave memory")
+        self.assertLess(peer.admin("broker.show")["memory_used"], 24 * MIB)
+        server.kill()
+
+        server = self.broker(shards=self.shards, **settings)
+        peer = self.peer(server)
+        eventually(is_small, "what came out of the log leaves memory, too")
+        self.assertLess(time.time(), short_until, "it took too long until here")
+        eventually(lambda: peer.show(b"q")["ready"] == rounds * count, "the others have expired, on the disk", timeout=130)
+        self.assertLess(peer.show(b"q")["resident_bytes"], 12 * MIB)
+        peer.attach_receiver(1, b"q", credit=(count, 1 << 40))
+        got = []
+        while len(got) < rounds * count:
+            for message in peer.deliveries(1, 1):
+                got.append(message)
+                peer.settle(1, message.offset, attempt=message.attempt)
+            peer.give_credit(1, len(got) + count)
+        by_rank = {7: 3, 5: 2, 0: None}
+        expected = [b"%d.%d" % (number, index) for rank in by_rank for number in range(rounds)
+                    if number % 4 == by_rank[rank] or (rank == 0 and number % 4 < 2) for index in range(count)]
+        self.assertEqual(expected, [message.body.rstrip(b".") for message in got])
+        eventually(lambda: peer.show(b"q")["stored"] == 0, "nothing is left")
+        self.assertEqual(0, peer.show(b"q")["bytes"])
+
     def test_an_ordered_channel_is_larger_than_memory(self):
         """What waits behind busy keys is in segments: senders and other keys go on, and each key keeps its order."""
         settings = {"limits_memory_max": "24m", "limits_message_size_max": "1m", "data_dir": self.data_dir()}

@@ -128,6 +128,16 @@ def key(text):
     return struct.pack("<BH", 1, len(text)) + text
 
 
+def priority(number):
+    """Properties of a message that overtakes those with lower numbers."""
+    return struct.pack("<BHB", 2, 1, number)
+
+
+def ttl(us):
+    """Properties of a message that expires after so many microseconds."""
+    return struct.pack("<BHQ", 3, 8, us)
+
+
 def delay(us):
     """Properties of a message that waits for so many microseconds."""
     return struct.pack("<BHQ", 4, 8, us)

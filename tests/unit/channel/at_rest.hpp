@@ -54,6 +54,21 @@ struct AtRest : testing::Test {
         durable->world->attach_sender(1);
         sequence = 0;
     }
+    /// What a restart at another time makes of what was saved: the clock of a new world begins anew.
+    void restart_after(Duration downtime) {
+        durable->save();
+        restart_from_saved_after(downtime);
+    }
+    void restart_from_saved_after(Duration downtime) {
+        const ChannelImage image = durable->image(durable->log->committed());
+        const auto old_log = std::move(durable->log);
+        const auto old_world = std::move(durable->world);
+        durable->log = std::make_unique<FakeCommitLog>();
+        durable->world = std::make_unique<ChannelWorld>(durable->options, 1ULL << 40, Durability{durable->log.get(), test_stream});
+        durable->world->clock.advance(old_world->clock.now() - durable->world->clock.now() + downtime);
+        ASSERT_TRUE(durable->channel().install(image, durable->store.reader()));
+        static_cast<void>(durable->commit());
+    }
     /// Blocks that are wanted within so many bytes are read. How many.
     std::size_t read(std::uint64_t bytes = UINT64_MAX) {
         const auto wanted = durable->channel().take_wanted_blocks(bytes);

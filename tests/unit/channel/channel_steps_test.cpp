@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "common/base/properties.hpp"
 #include "tests/unit/channel/durable_world.hpp"
 
 namespace baton::channel::test {
@@ -65,6 +66,34 @@ TEST_F(ChannelSteps, LimitsThatShrinkMeanwhileDoNotMatter) {
     channel().reconfigure(ChannelOptions{.messages_max = 1});
     channel().finish_step(id, true);
     EXPECT_EQ(channel().stats().stored, 2U);
+}
+
+TEST_F(ChannelSteps, AnOverflowThatChangesMeanwhileDoesNotMatter) {
+    open({.messages_max = 1, .overflow = Overflow::drop_newest});
+    world_->publish(1, 1, {"x"});
+    EXPECT_EQ(send({"a"}), ok) << "it will be dropped";
+    channel().reconfigure(ChannelOptions{.messages_max = 1});
+    channel().finish_step(id, true);
+    EXPECT_EQ(channel().stats().stored, 1U);
+    EXPECT_EQ(channel().stats().dropped, 1U);
+}
+
+TEST_F(ChannelSteps, WhatNeverFitsIsTooLarge) {
+    open({.messages_max = 2, .overflow = Overflow::drop_oldest});
+    EXPECT_EQ(send({"a", "b", "c"}), Errc::too_large);
+    EXPECT_EQ(send({"a", "b"}), ok);
+}
+
+TEST_F(ChannelSteps, OnlyWhatNobodyHoldsMakesRoom) {
+    open({.messages_max = 3, .overflow = Overflow::drop_oldest});
+    give({"a", "b", "c"});
+    EXPECT_EQ(send({"d"}), Errc::full) << "a receiver has all of it";
+    channel().detach(link_of(9));
+    EXPECT_EQ(send({"d", "e"}), ok);
+    EXPECT_EQ(channel().stats().dropped, 0U) << "not yet";
+    channel().finish_step(id, true);
+    EXPECT_EQ(channel().stats().stored, 3U);
+    EXPECT_EQ(channel().stats().dropped, 2U);
 }
 
 TEST_F(ChannelSteps, TheSameStepIsKnown) {
@@ -127,6 +156,28 @@ TEST_F(ChannelSteps, AStateThatIsSavedInTheMiddle) {
     EXPECT_EQ(image.attempt_of(1), 1U);
     EXPECT_EQ(image.attempt_of(2), 2U) << "it was started";
     EXPECT_EQ(image.live_messages(), 3U);
+}
+
+/// A stream stores what is a large part of its limits piece by piece; a window of ids leaves some out.
+TEST_F(ChannelSteps, ManyPiecesAreInOneRecord) {
+    for (const bool is_stream : {true, false}) {
+        DurableWorld durable{is_stream ? ChannelOptions{.kind = Kind::stream, .messages_max = 33}
+                                       : ChannelOptions{.dedupe_window = std::chrono::hours{1}}};
+        BatchBuilder builder;
+        ChunkPool pool;
+        for (const char* message_id : {"A", "A", "B", "B", "C"}) {
+            builder.append(as_bytes("x"), encode_properties({.message_id = message_id}).value());
+        }
+        Channel& channel = durable.channel();
+        ASSERT_EQ(channel.begin_step(id, StepMessages{producer_of(5), 4, builder.take(pool)}), ok);
+        durable.log->begin_joint();
+        channel.finish_step(id, true);
+        static_cast<void>(durable.log->end_joint(0));
+        static_cast<void>(durable.commit());
+        EXPECT_EQ(channel.stats().stored, is_stream ? 5U : 3U);
+        ASSERT_TRUE(durable.restart()) << durable.damage;
+        EXPECT_EQ(durable.channel().stats().stored, is_stream ? 5U : 3U);
+    }
 }
 
 TEST_F(ChannelSteps, OneRecordSaysAllOfIt) {

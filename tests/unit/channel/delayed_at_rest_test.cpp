@@ -25,21 +25,6 @@ struct DelayedAtRest : AtRest {
         properties.not_before.emplace(std::chrono::microseconds{durable->world->clock.wall_now().us + us});
         return properties;
     }
-    /// What a restart at another time makes of what was saved: the clock of a new world begins anew.
-    void restart_after(Duration downtime) {
-        durable->save();
-        restart_from_saved_after(downtime);
-    }
-    void restart_from_saved_after(Duration downtime) {
-        const ChannelImage image = durable->image(durable->log->committed());
-        const auto old_log = std::move(durable->log);
-        const auto old_world = std::move(durable->world);
-        durable->log = std::make_unique<FakeCommitLog>();
-        durable->world = std::make_unique<ChannelWorld>(durable->options, 1ULL << 40, Durability{durable->log.get(), test_stream});
-        durable->world->clock.advance(old_world->clock.now() - durable->world->clock.now() + downtime);
-        ASSERT_TRUE(durable->channel().install(image, durable->store.reader()));
-        static_cast<void>(durable->commit());
-    }
 };
 
 TEST_F(DelayedAtRest, TheyLeaveMemoryAndAreReadAheadOfTheirTime) {

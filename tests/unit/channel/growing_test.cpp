@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <queue>
+#include <set>
 
 #include <gtest/gtest.h>
 
@@ -63,6 +64,34 @@ TEST(KeyTable, DealsOutAFewKeysAtATime) {
         EXPECT_EQ(table.few(), left -= std::min(left, KeyTable<int>::dealt_at_once));
     }
     EXPECT_EQ(table.size(), KeyTable<int>::few_max + KeyTable<int>::few_max / KeyTable<int>::dealt_at_once);
+}
+
+TEST(WaitingHeap, ForgetsWhatIsOutOfDate) {
+    struct Entry {
+        std::uint64_t at;
+        bool operator<(const Entry& other) const { return at > other.at; }
+    };
+    for (std::uint64_t seed = 1; seed <= 50; ++seed) {
+        Prng prng{seed};
+        WaitingHeap<Entry> heap;
+        std::multiset<std::uint64_t> even;  // The others are out of date.
+        std::size_t turn = 0;
+        const auto is_out_of_date = [](const Entry& entry) { return entry.at % 2 == 1; };
+        for (int i = 0; i < 1'000; ++i) {
+            const std::uint64_t at = prng.below(100'000);
+            heap.push({at});
+            at % 2 == 0 ? static_cast<void>(even.insert(at)) : void();
+            heap.clean(prng.below(4), turn, is_out_of_date);
+        }
+        EXPECT_LT(heap.size(), 1'000U);
+        heap.clean(4 * heap.size(), turn, is_out_of_date);
+        EXPECT_EQ(heap.size(), even.size());
+        for (const std::uint64_t at : even) {
+            ASSERT_EQ(heap.pop().at, at);
+        }
+        heap.clean(3, turn, is_out_of_date);
+        EXPECT_TRUE(heap.empty());
+    }
 }
 
 TEST(WaitingHeap, GivesTheEarliestFirst) {

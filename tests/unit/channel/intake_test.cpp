@@ -10,6 +10,7 @@ namespace {
 
 struct NoRoom final : RoomMaker {
     std::uint64_t make_room(std::uint64_t, std::uint64_t) override { return 0; }
+    std::uint64_t droppable() const noexcept override { return 0; }
 };
 
 struct IntakeTest : testing::Test {

@@ -111,7 +111,7 @@ TEST_F(OrderedAtRest, WhatTurnsOutToBeTooOldLetsGoOfItsKey) {
     EXPECT_EQ(durable->channel().stats().stored, 0U);
 }
 
-TEST_F(OrderedAtRest, TimeToLiveIsLookedAtWhenItHasBeenRead) {
+TEST_F(OrderedAtRest, ATimeToLiveEndsBehindABusyKey) {
     begin_ordered();
     publish({"a"}, {.key = "k"});
     publish({"b"}, {.key = "k", .ttl = std::chrono::seconds{5}});
@@ -122,6 +122,7 @@ TEST_F(OrderedAtRest, TimeToLiveIsLookedAtWhenItHasBeenRead) {
     EXPECT_EQ(put_away(), 1U) << "also with rules";
     EXPECT_EQ(resident(), size_of_a);
     pass(std::chrono::seconds{6});
+    EXPECT_EQ(queue().counters().expired, 1U) << "behind a busy key, and on the disk";
     settle(1, 1, Outcome::done);
     EXPECT_EQ(read(), 1U);
     EXPECT_EQ(delivered(), Lines{"c attempt 1"});

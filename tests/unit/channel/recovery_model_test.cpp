@@ -327,6 +327,7 @@ private:
             return;
         }
         options_.is_compacted = !options_.is_compacted;
+        was_compacted_ = true;
         trace(options_.is_compacted ? "compact" : "do not compact");
         channel_->reconfigure(options_);
     }
@@ -514,7 +515,9 @@ private:
                 const bool is_there = entry.run.batch->is_resident;
                 reached_["delayed on the disk"] += !is_there && entry.state == MessageState::delayed ? 1 : 0;
                 reached_["of ordered channels on the disk"] += !is_there && options_.is_ordered_by_key ? 1 : 0;
-                reached_["late"] += !is_there && entry.state == MessageState::ready && !entry.run.is_kept ? 1 : 0;
+                const bool is_placed = !is_there && entry.run.is_placed;
+                reached_["placed on the disk"] += is_placed ? 1 : 0;
+                reached_["late"] += !is_there && entry.state == MessageState::ready && !entry.run.is_kept && !is_placed ? 1 : 0;
             }
         }
     }
@@ -809,7 +812,9 @@ private:
             const std::uint64_t expired = channel_->find_subscription(name)->counters().expired;  // Behind those that were dropped.
             const bool is_limited = limit != now.limits.end() && limit->second > 0 && ready_in(left) + expired >= limit->second;
             for (const auto& [offset, seen] : messages) {
-                const bool is_given_up = options_.kind == Kind::stream &&
+                // From quarantine only what compaction has removed: then its block may be gone.
+                const bool stays = seen.state == MessageState::quarantined && !seen.is_started && !was_compacted_;
+                const bool is_given_up = options_.kind == Kind::stream && !stays &&
                                          (!before.kept.contains(offset) || is_too_old(before.kept.at(offset)));
                 const bool is_expired = seen.expires <= wall && seen.state != MessageState::quarantined;
                 const auto found = left.find(offset);
@@ -922,6 +927,7 @@ private:
     bool has_keys_ = false;
     bool is_administered_ = false;  // Somebody has retried what was in quarantine.
     ChannelOptions options_;
+    bool was_compacted_ = options_.is_compacted;
     ManualClock clock_;
     ChunkPool pool_;
     MemoryBudget budget_{1ULL << 40};

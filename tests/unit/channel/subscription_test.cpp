@@ -199,6 +199,32 @@ TEST_F(Life, ExpiredMessagesAreCountedAndThoseInHandAreFinished) {
     EXPECT_EQ(delivered(), (Lines{"deliver 2 3 attempt 1"}));
 }
 
+TEST_F(Life, WhatWasDelayedAndIsDueWaitsForAReceiver) {
+    begin({});
+    publish("a", {.delay = seconds{1}});
+    world->channel.dispatch();
+    EXPECT_EQ(stats().wait.reason, WaitReason::delayed);
+    pass(seconds{1});
+    EXPECT_EQ(stats().ready, 1U);
+    EXPECT_EQ(stats().wait.reason, WaitReason::no_receiver);
+}
+
+TEST_F(Life, AttemptsMaxThatIsLoweredIsTheLimitOfWhatWaits) {
+    begin({});
+    publish("a");
+    world->attach_receiver(2);
+    for (std::uint32_t attempt = 1; attempt <= 3; ++attempt) {
+        EXPECT_EQ(delivered(), Lines{"deliver 2 1 attempt " + std::to_string(attempt) + (attempt > 1 ? " again" : "")});
+        settle(2, 1, Outcome::retry, attempt, 10);
+        attempt < 3 ? pass(milliseconds{10}) : void();
+    }
+    world->channel.reconfigure(ChannelOptions{.attempts_max = 2});
+    pass(milliseconds{10});
+    EXPECT_TRUE(delivered().empty());
+    ASSERT_EQ(stats().quarantined, 1U);
+    EXPECT_EQ(queue().find(1)->note->reason, QuarantineReason::attempts);
+}
+
 TEST_F(Life, AChannelsAgeLimitConcernsEveryMessage) {
     begin({.age_max = seconds{5}, .quarantines_expired = true});
     publish("a");

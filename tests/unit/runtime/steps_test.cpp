@@ -192,7 +192,7 @@ TEST_F(StepsTest, WhatDropsStillDrops) {
     EXPECT_EQ(factory.step(1, {factory.sending(factory.far, {"a", "b"})}), ok);
     EXPECT_EQ(factory.step(2, {factory.sending(factory.far, {"c"})}), ok);
     EXPECT_EQ(factory.messages(factory.far), (Lines{"b ready", "c ready"}));
-    EXPECT_EQ(factory.step(3, {factory.sending(factory.far, {"d", "e", "f"})}), Errc::full);
+    EXPECT_EQ(factory.step(3, {factory.sending(factory.far, {"d", "e", "f"})}), Errc::too_large);
     factory.ask(factory.far, {{"op", "channel.create"}, {"overflow", "drop-newest"}});
     EXPECT_EQ(factory.step(4, {factory.sending(factory.far, {"g"})}), ok);
     EXPECT_EQ(factory.messages(factory.far), (Lines{"b ready", "c ready"}));
@@ -255,7 +255,8 @@ TEST_F(StepsTest, NothingHappensToWhatIsSetAside) {
 
 TEST_F(StepsTest, WhatIsGivenBackToNobodyIsReady) {
     factory.ask(factory.far, {{"op", "channel.create"}, {"messages_max", 1}, {"overflow", "reject"}});
-    factory.begin(1, {factory.settling({{1, 2, 1}}), factory.sending(factory.far, {"a", "b"})});
+    EXPECT_EQ(factory.step(1, {factory.sending(factory.far, {"0"})}), ok);
+    factory.begin(2, {factory.settling({{1, 2, 1}}), factory.sending(factory.far, {"a"})});
     factory.brokers[0]->detach(factory.session->link(2), factory.session->channels[2]);
     factory.run();
     EXPECT_EQ(factory.answer(), Errc::full);
