@@ -91,4 +91,12 @@ std::string text_of(const Json& request, const char* key, const std::string& fal
     return found->get<std::string>();
 }
 
+bool flag_of(const Json& request, const char* key) {
+    const auto found = request.find(key);
+    if (found != request.end() && !found->is_boolean()) {
+        throw Refusal{"bad_request", std::string{key} + " is " + dump(*found) + ", allowed are true and false", {}};
+    }
+    return found != request.end() && found->get<bool>();
+}
+
 }  // namespace baton::runtime

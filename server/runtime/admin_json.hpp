@@ -42,5 +42,7 @@ void refuse_unknown_keys(const Json& request, std::initializer_list<std::string_
 [[nodiscard]] std::uint64_t number_of(const Json& request, const char* key, std::uint64_t low, std::uint64_t high,
                                       std::uint64_t fallback);
 [[nodiscard]] std::string text_of(const Json& request, const char* key, const std::string& fallback);
+/// False if it is not there.
+[[nodiscard]] bool flag_of(const Json& request, const char* key);
 
 }  // namespace baton::runtime

@@ -212,8 +212,9 @@ Json show_channel(ChannelDirectory& directory, std::string_view name, const Json
 
 Json delete_channel(ChannelDirectory& directory, std::string_view name, const Json& request) {
     refuse_unknown_keys(request, {"force"});
+    const bool is_forced = flag_of(request, "force");
     const auto stats = existing_channel(directory, name).stats();
-    if (!stats.links.empty() && !request.value("force", false)) {
+    if (!stats.links.empty() && !is_forced) {
         throw Refusal{"in_use",
                       std::to_string(stats.links.size()) +
                           " senders and receivers are attached: stop them, or use force (baton channel delete --force)",
@@ -231,14 +232,10 @@ Json list_part(ChannelDirectory& directory, const Json& request) {
         throw Refusal{"bad_request", "\"after\" is not the text form of a channel name"};
     }
     auto channels = Json::array();
-    for (const auto& name : directory.names()) {
-        if (name <= *after) {
-            continue;
-        }
+    directory.visit(*after, [&](const std::string&, const channel::Channel& channel) {
         if (channels.size() > limit) {
-            break;
+            return false;
         }
-        const auto& channel = *directory.find(name);
         const auto stats = channel.stats();
         auto json = settings_json(channel);
         json["ready"] = stats.ready;
@@ -249,51 +246,68 @@ Json list_part(ChannelDirectory& directory, const Json& request) {
         json["receivers"] = std::ranges::count(stats.links, false, &channel::LinkReport::is_sender);
         json["senders"] = std::ranges::count(stats.links, true, &channel::LinkReport::is_sender);
         channels.push_back(std::move(json));
-    }
+        return true;
+    });
     return {{"ok", true}, {"channels", std::move(channels)}};
 }
 
 /// Of one shard: is its log open, and what is wrong.
-Json storage_part(ChannelDirectory& directory) {
-    const auto* store = directory.storage();
-    if (store == nullptr) {
-        return nullptr;
-    }
+Json storage_part(const ShardStore& store, Json damages) {
     auto problems = Json::array();
-    const bool is_open = store->condition() == commit::Condition::open;
+    const bool is_open = store.condition() == commit::Condition::open;
     if (!is_open) {
-        problems.push_back(std::string{store->condition() == commit::Condition::full ? "disk full: " : "storage failed: "} +
-                           store->trouble());
+        problems.push_back(std::string{store.condition() == commit::Condition::full ? "disk full: " : "storage failed: "} +
+                           store.trouble());
     }
-    for (const auto& name : directory.names()) {
-        const auto& channel = *directory.find(name);
-        if (!channel.damage().empty()) {
-            problems.push_back("channel \"" + name_text(as_bytes(name)) + "\" is quarantined: " + channel.damage());
-        }
+    for (auto& damage : damages) {
+        problems.push_back(std::move(damage));
     }
-    const auto& log = store->local_log();
+    const auto& log = store.local_log();
     const auto& wal = log.wal().counters();
     return {{"problems", std::move(problems)},
             {"groups", wal.groups},
             {"records", log.submitted()},
             {"log_bytes", wal.bytes_written},
             {"zeroed_bytes", wal.bytes_zeroed},
-            {"segment_bytes", store->segment_bytes_written()},
+            {"segment_bytes", store.segment_bytes_written()},
             {"log_files", log.wal().files().size()},
             {"unsynced_bytes", log.wal().unsynced_bytes()}};
 }
 
-Json broker_part(ChannelDirectory& directory, const Json& request) {
-    refuse_unknown_keys(request, {});
-    Json sums{{"ready", 0U}, {"in_flight", 0U}, {"bytes", 0U}, {"published", 0U}, {"delivered", 0U}};
-    for (const auto& name : directory.names()) {
-        const auto stats = counters_json(directory.find(name)->stats());
-        for (auto& [key, value] : sums.items()) {
-            value = value.get<std::uint64_t>() + stats.at(key).get<std::uint64_t>();
+class BrokerSurvey final : public Survey {
+public:
+    explicit BrokerSurvey(ChannelDirectory& directory) : directory_{directory} {}
+
+    void add(const std::string& name, channel::Channel& channel) override {
+        const auto totals = channel.totals();
+        sums_.ready += totals.ready;
+        sums_.in_flight += totals.in_flight;
+        sums_.bytes += totals.bytes;
+        sums_.published += totals.published;
+        sums_.delivered += totals.delivered;
+        if (!channel.damage().empty() && damages_.size() < damages_max) {
+            damages_.push_back("channel \"" + name_text(as_bytes(name)) + "\" is quarantined: " + channel.damage());
         }
     }
-    return {{"ok", true}, {"messages", std::move(sums)}, {"storage", storage_part(directory)}};
-}
+    Json result() override {
+        const ShardStore* store = directory_.storage();
+        return {{"ok", true},
+                {"messages",
+                 {{"ready", sums_.ready},
+                  {"in_flight", sums_.in_flight},
+                  {"bytes", sums_.bytes},
+                  {"published", sums_.published},
+                  {"delivered", sums_.delivered}}},
+                {"storage", store != nullptr ? storage_part(*store, std::move(damages_)) : Json{}}};
+    }
+
+private:
+    static constexpr std::size_t damages_max = 1'000;
+
+    ChannelDirectory& directory_;
+    channel::Channel::Totals sums_;
+    Json damages_ = Json::array();
+};
 
 Json dispatch(ChannelDirectory& directory, std::string_view name, const Json& request, std::size_t reply_size_max) {
     const auto op = text_of(request, "op", "");
@@ -307,9 +321,7 @@ Json dispatch(ChannelDirectory& directory, std::string_view name, const Json& re
     if (op == "subscription.list") { return list_subscriptions(directory, name, request, reply_size_max); }
     if (op == "subscription.delete") { return delete_subscription(directory, name, request); }
     if (op == "channel.list") { return list_part(directory, request); }
-    if (op == "broker.show") { return broker_part(directory, request); }
     if (op == "policy.list") { return list_policies(directory.broker_state(), request, reply_size_max); }
-    if (op == "policy.show" || op == "policy.apply") { return policy_part(directory, request); }
     throw Refusal{"unsupported", "this broker does not know the operation \"" + op + "\""};
 }
 
@@ -397,6 +409,11 @@ Json merge_broker(const std::vector<Json>& parts, const BrokerState& state) {
 
 }  // namespace
 
+std::unique_ptr<Survey> survey_of_broker(ChannelDirectory& directory, const Json& request) {
+    refuse_unknown_keys(request, {});
+    return std::make_unique<BrokerSurvey>(directory);
+}
+
 bool admin_changes(std::string_view op) {
     return op == "channel.create" || op == "channel.delete" || op == "channel.purge" || op == "channel.retry" ||
            op == "channel.drop" || op == "channel.move" || op == "subscription.create" || op == "subscription.delete" ||
@@ -428,6 +445,8 @@ std::string run_admin(ChannelDirectory& directory, std::string_view name, std::s
         return dump(dispatch(directory, name, *request, reply_size_max));
     } catch (const Refusal& refusal) {
         return refusal_json(refusal);
+    } catch (const Json::exception& unforeseen) {  // A value of another type than is needed.
+        return admin_error("bad_request", unforeseen.what());
     }
 }
 

@@ -4,11 +4,14 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "server/channel/channel.hpp"
+#include "server/runtime/admin_json.hpp"
 #include "server/runtime/broker_state.hpp"
 #include "server/runtime/shard_store.hpp"
 
@@ -33,11 +36,27 @@ public:
     virtual void reconfigure(channel::Channel& channel, const channel::ChannelOptions& options) = 0;
     /// The channel may have something to dispatch.
     virtual void touch(channel::Channel& channel) = 0;
-    [[nodiscard]] virtual std::vector<std::string> names() const = 0;
+    /// The channels whose names come behind `after`, in the order of their names, until it returns false. They stay.
+    using Visit = std::function<bool(const std::string& name, channel::Channel& channel)>;
+    virtual void visit(std::string_view after, const Visit& visit) = 0;
     [[nodiscard]] virtual const BrokerState& broker_state() const = 0;
     /// Null: no data directory.
     [[nodiscard]] virtual const ShardStore* storage() const = 0;
 };
+
+/// What a request wants to know of every channel of a shard, one after the other (surveys.hpp).
+class Survey {
+public:
+    Survey() = default;
+    Survey(const Survey&) = delete;
+    Survey& operator=(const Survey&) = delete;
+    virtual ~Survey() = default;
+    virtual void add(const std::string& name, channel::Channel& channel) = 0;
+    /// The shard's part of the reply.
+    [[nodiscard]] virtual Json result() = 0;
+};
+/// `broker.show`. Throws Refusal. The directory outlives it.
+[[nodiscard]] std::unique_ptr<Survey> survey_of_broker(ChannelDirectory& directory, const Json& request);
 
 /// Whether the operation changes something that may be durable, so that its answer waits for the commit.
 [[nodiscard]] bool admin_changes(std::string_view op);

@@ -56,6 +56,29 @@ Json wait_entry(const char* who, const std::string& what, const channel::Wait& w
     return json;
 }
 
+/// Of a receiver for which there is nothing now: what is there waits for something else.
+std::string text_of_empty(WaitReason head) {
+    switch (head) {
+        case WaitReason::key_busy:
+        case WaitReason::delayed:
+        case WaitReason::loading:
+        case WaitReason::committing:
+            return std::string{"gets nothing now: "} + text_of_reason(head);
+        case WaitReason::in_flight:
+            return "nothing is ready: it waits for a sender, or for messages that come back from other receivers";
+        default:
+            return text_of_reason(WaitReason::empty);
+    }
+}
+
+/// Of a sender to a channel that is full, where nobody could receive anything.
+std::string text_of_full(const channel::ChannelStats& stats) {
+    return "the channel is full: " + counted(stats.delayed, "message") + " wait for their time and " +
+           std::to_string(stats.quarantined) +
+           " are quarantined; an administrator drops, moves or retries some, raises messages_max or bytes_max, or sets another "
+           "overflow";
+}
+
 std::string ready_text(std::uint64_t count) { return counted(count, "ready message") + ":"; }
 
 std::string subscription_text(const channel::SubscriptionReport& report) {
@@ -94,6 +117,15 @@ std::string text_of_message(const channel::PeekedMessage& peeked, const channel:
                                            : offset + "is ready: " + text_of_reason(head.reason) + since_text(now - head.since);
 }
 
+/// There was one with such an offset, or it was passed over.
+std::string text_of_missing(const channel::Channel& channel, bool is_of_subscription) {
+    if (channel.options().kind != channel::Kind::stream) {
+        return "it was settled, expired or dropped";
+    }
+    return is_of_subscription ? "the subscription has settled it, or retention or compaction has removed it"
+                              : "retention or compaction has removed it; if it is in a subscription's quarantine, name that";
+}
+
 void explain_message(ChannelDirectory& directory, channel::Channel& channel, const Json& request, Json& reply,
                      std::size_t reply_size_max) {
     const auto offset = number_of(request, "offset", 1, ~std::uint64_t{0}, 1);
@@ -108,7 +140,7 @@ void explain_message(ChannelDirectory& directory, channel::Channel& channel, con
         reply["text"] = "there is no message " + std::to_string(offset) + ": " +
                         (offset >= stats.next_offset
                              ? "the next one that is sent gets offset " + std::to_string(stats.next_offset)
-                             : std::string{"it was settled, expired or dropped"});
+                             : text_of_missing(channel, request.contains("subscription")));
         return;
     }
     reply["message"] = messages[0];
@@ -162,6 +194,10 @@ Json explain_channel(ChannelDirectory& directory, std::string_view name, const J
             entry["text"] = link_name(link) + " " + holding_up +
                             " has as many ready messages as its backlog_max allows: its receivers have to settle some, or an "
                             "administrator raises it, or sets another overflow";
+        } else if (link.wait.reason == WaitReason::full && stats.ready + stats.in_flight == 0) {
+            entry["text"] = link_name(link) + " " + text_of_full(stats);
+        } else if (link.wait.reason == WaitReason::empty) {
+            entry["text"] = link_name(link) + " " + text_of_empty(link.source);
         }
         add(std::move(entry));
     }

@@ -43,18 +43,7 @@ Json properties_json(Bytes block) {
         return json;
     }
     add_texts(json, *decoded);
-    if (decoded->priority) {
-        json["priority"] = *decoded->priority;
-    }
-    if (decoded->ttl) {
-        json["ttl_us"] = decoded->ttl->count();
-    }
-    if (decoded->delay) {
-        json["delay_us"] = decoded->delay->count();
-    }
-    if (decoded->not_before) {
-        json["not_before_us"] = decoded->not_before->time_since_epoch().count();
-    }
+    add_life(json, *decoded);
     add_headers(json, *decoded);
     return json;
 }
@@ -355,13 +344,14 @@ Json list_subscriptions(ChannelDirectory& directory, std::string_view name, cons
 
 Json delete_subscription(ChannelDirectory& directory, std::string_view name, const Json& request) {
     refuse_unknown_keys(request, {"subscription", "force"});
+    const bool is_forced = flag_of(request, "force");
     auto& channel = existing_channel(directory, name);
     refuse_damaged(channel);
     auto& reader = reader_of(channel, request);
     if (channel.options().kind == channel::Kind::queue) {
         throw Refusal{"unsupported", "a queue has no subscriptions", {}};
     }
-    if (!reader.receivers().empty() && !request.value("force", false)) {
+    if (!reader.receivers().empty() && !is_forced) {
         throw Refusal{"in_use",
                       std::to_string(reader.receivers().size()) +
                           " receivers are attached to the subscription: stop them, or use force (baton "

@@ -31,14 +31,6 @@ auto find_policy(const PolicyBook::Policies& policies, const std::string& patter
     return std::ranges::find(policies, pattern, &ChannelPolicy::match);
 }
 
-bool flag_of(const Json& request, const char* key) {
-    const auto found = request.find(key);
-    if (found != request.end() && !found->is_boolean()) {
-        throw Refusal{"bad_request", std::string{key} + " is " + dump(*found) + ", allowed are true and false", {}};
-    }
-    return found != request.end() && found->get<bool>();
-}
-
 ChannelPolicy wanted_policy(const Json& request, const BrokerState& state, bool has_storage) {
     OrderedJson json = request;
     json.erase("op");
@@ -151,52 +143,76 @@ Json list_policies(const BrokerState& state, const Json& request, std::size_t re
     return {{"ok", true}, {"policies", std::move(list)}, {"more", false}};
 }
 
-Json policy_part(ChannelDirectory& directory, const Json& request) {
-    const bool is_applying = text_of(request, "op", "") == "policy.apply";
-    refuse_unknown_keys(request, {"match"});
-    const auto pattern = pattern_of(request);
-    const auto& state = directory.broker_state();
-    const auto view = state.policies.view();
-    const auto policy = find_policy(view->effective, pattern);
-    if (policy == view->effective.end()) {
-        throw Refusal{"not_found", "there is no policy with the pattern " + shown(pattern), {}};
-    }
-    const bool is_set = static_cast<std::size_t>(policy - view->effective.begin()) < view->set.size();
-    Json part{{"ok", true}, {"policy", policy_as_json(*policy, is_set ? "set" : "configuration")}};
-    std::uint64_t channels = 0;
-    std::uint64_t different = 0;
-    std::uint64_t refused = 0;
-    auto refusals = Json::array();
-    for (const auto& name : directory.names()) {
-        if (policy_for(name, view->effective) != &*policy) {
-            continue;
+namespace {
+
+class PolicySurvey final : public Survey {
+public:
+    PolicySurvey(ChannelDirectory& directory, const Json& request)
+        : directory_{directory},
+          is_applying_{text_of(request, "op", "") == "policy.apply"},
+          view_{directory.broker_state().policies.view()} {
+        refuse_unknown_keys(request, {"match"});
+        const auto pattern = pattern_of(request);
+        const auto policy = find_policy(view_->effective, pattern);
+        if (policy == view_->effective.end()) {
+            throw Refusal{"not_found", "there is no policy with the pattern " + shown(pattern), {}};
         }
-        ++channels;
-        auto& channel = *directory.find(name);
+        policy_ = &*policy;
+    }
+
+    void add(const std::string& name, channel::Channel& channel) override {
+        if (policy_for(name, view_->effective) != policy_) {
+            return;
+        }
+        ++channels_;
         try {
-            const auto options = options_under(channel, *policy, state.limits);
-            if (options == channel.options()) {
-                continue;
-            }
-            if (is_applying && channel.is_durable() && directory.storage()->condition() == commit::Condition::failed) {
-                throw Refusal{"storage_failed", "the disk failed", {}};
-            }
-            ++different;
-            if (is_applying) {
-                directory.reconfigure(channel, options);
-            }
+            compare(channel);
         } catch (const Refusal& refusal) {
-            ++refused;
-            if (refusals.size() < refusals_shown_max) {
-                refusals.push_back({{"name", name_text(as_bytes(name))}, {"code", refusal.code}, {"text", refusal.text}});
+            ++refused_;
+            if (refusals_.size() < refusals_shown_max) {
+                refusals_.push_back({{"name", name_text(as_bytes(name))}, {"code", refusal.code}, {"text", refusal.text}});
             }
         }
     }
-    part["channels"] = channels;
-    part[is_applying ? "changed" : "different"] = different;
-    part["refused"] = refused;
-    part["refusals"] = std::move(refusals);
-    return part;
+    Json result() override {
+        const bool is_set = static_cast<std::size_t>(policy_ - view_->effective.data()) < view_->set.size();
+        return {{"ok", true},
+                {"policy", policy_as_json(*policy_, is_set ? "set" : "configuration")},
+                {"channels", channels_},
+                {is_applying_ ? "changed" : "different", different_},
+                {"refused", refused_},
+                {"refusals", std::move(refusals_)}};
+    }
+
+private:
+    void compare(channel::Channel& channel) {
+        const auto options = options_under(channel, *policy_, directory_.broker_state().limits);
+        if (options == channel.options()) {
+            return;
+        }
+        if (is_applying_ && channel.is_durable() && directory_.storage()->condition() == commit::Condition::failed) {
+            throw Refusal{"storage_failed", "the disk failed", {}};
+        }
+        ++different_;
+        if (is_applying_) {
+            directory_.reconfigure(channel, options);
+        }
+    }
+
+    ChannelDirectory& directory_;
+    const bool is_applying_;
+    const std::shared_ptr<const PolicyBook::View> view_;
+    const ChannelPolicy* policy_ = nullptr;  // In the view.
+    std::uint64_t channels_ = 0;
+    std::uint64_t different_ = 0;
+    std::uint64_t refused_ = 0;
+    Json refusals_ = Json::array();
+};
+
+}  // namespace
+
+std::unique_ptr<Survey> survey_of_policy(ChannelDirectory& directory, const Json& request) {
+    return std::make_unique<PolicySurvey>(directory, request);
 }
 
 Json merge_policy_parts(const std::vector<Json>& parts) {

@@ -3,6 +3,7 @@
 // Control path. Thread: a shard's; the file: whoever has the data directory. Next file: channel_admin.hpp.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,8 +29,8 @@ struct PolicyChange {
 
 // These throw Refusal.
 [[nodiscard]] Json list_policies(const BrokerState& state, const Json& request, std::size_t reply_size_max);
-/// `policy.show` and `policy.apply`: of the channels of this shard.
-[[nodiscard]] Json policy_part(ChannelDirectory& directory, const Json& request);
+/// `policy.show` and `policy.apply`: of the channels of this shard. The directory outlives it.
+[[nodiscard]] std::unique_ptr<Survey> survey_of_policy(ChannelDirectory& directory, const Json& request);
 [[nodiscard]] Json merge_policy_parts(const std::vector<Json>& parts);
 
 /// The file in the data directory (docs/storage.md, section 2). Blocking. No file: none are set.

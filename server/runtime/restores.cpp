@@ -229,13 +229,11 @@ void Restores::write(ShardStore& store, Entry entry, std::uint64_t request, cons
         {[written, target = storage::restore_directory(id) + "/" + path, offset, content = std::move(bytes)](
              storage::FileSystem& files) { *written = write_restore_piece(files, target, offset, content); },
          [this, written, id, session = restore.session, request] {
-             const auto found = restores_.find(id);
-             if (found == restores_.end()) {
-                 return;  // Its session is gone.
-             }
-             --found->second.writing;
-             if (!*written && found->second.trouble.code.empty()) {
-                 found->second.trouble = trouble_of(written->error());
+             if (const auto found = restores_.find(id); found != restores_.end()) {  // Else it was given up meanwhile.
+                 --found->second.writing;
+                 if (!*written && found->second.trouble.code.empty()) {
+                     found->second.trouble = trouble_of(written->error());
+                 }
              }
              host_.reply(session, request, *written ? dump({{"ok", true}}) : error_json(trouble_of(written->error())));
          }});

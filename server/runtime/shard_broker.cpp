@@ -39,6 +39,7 @@ ShardBroker::ShardBroker(std::uint32_t shard, BrokerState& state, MailboxPort& m
       moves_{*this, *this, *this},
       steps_{shard, state.shard_count, *this},
       sweeps_{*this, *this},
+      surveys_{*this, *this},
       looks_{*this, *this} {}
 
 ShardBroker::~ShardBroker() = default;
@@ -178,6 +179,9 @@ void ShardBroker::handle(AttachCommand& command) {
     if (request.is_sender) {
         attachment.last_sequence = slot.channel->attach_sender(command.link, request.producer, request.confirm, request.must_store);
     } else if (const auto refused = slot.channel->attach_receiver(command.link, request.receiver)) {
+        if (created) {
+            erase(request.name);  // It was made for a receiver that it does not suit.
+        }
         return refuse(refused);
     } else {
         attachment.subscription = request.receiver.subscription;
@@ -414,7 +418,8 @@ void ShardBroker::dispatch_dirty() {
 bool ShardBroker::end_turn() {
     grant_memory();
     const bool has_moved = moves_.go_on();
-    const bool has_swept = sweeps_.go_on();
+    const bool has_surveyed = surveys_.go_on();
+    const bool has_swept = sweeps_.go_on() || has_surveyed;
     bool worked = has_moved || has_swept || !dirty_.empty() || !dying_.empty() || !detaches_.empty();
     detach_some();
     dismantle_some();
@@ -565,7 +570,7 @@ ShardBroker::Slot* ShardBroker::slot_of(ChannelId id) noexcept {
 }
 
 channel::Channel* ShardBroker::find(std::string_view name) {
-    const auto found = by_name_.find(std::string{name});
+    const auto found = by_name_.find(name);
     return found == by_name_.end() ? nullptr : slot_of(found->second)->channel.get();
 }
 
@@ -761,7 +766,7 @@ Payload ShardBroker::read_block(channel::Channel& channel, const storage::BlockR
 }
 
 void ShardBroker::erase(std::string_view name) {
-    const auto found = by_name_.find(std::string{name});
+    const auto found = by_name_.find(name);
     BATON_ASSERT(found != by_name_.end());
     erase_slot(*slot_of(found->second));
     by_name_.erase(found);
@@ -801,14 +806,12 @@ void ShardBroker::reconfigure(channel::Channel& channel, const channel::ChannelO
 
 void ShardBroker::touch(channel::Channel& channel) { touch(*slot_of(by_name_.at(channel.name()))); }
 
-std::vector<std::string> ShardBroker::names() const {
-    std::vector<std::string> result;
-    result.reserve(by_name_.size());
-    for (const auto& [name, id] : by_name_) {
-        result.push_back(name);
+void ShardBroker::visit(std::string_view after, const Visit& visit) {
+    for (auto named = by_name_.upper_bound(after); named != by_name_.end(); ++named) {
+        if (!visit(named->first, *slot_of(named->second)->channel)) {
+            return;
+        }
     }
-    std::ranges::sort(result);
-    return result;
 }
 
 // --- Administration --------------------------------------------------------------------------------------------------------
@@ -864,6 +867,9 @@ void ShardBroker::handle(AdminCommand& command) {
     }
     if (Sweeps::is_request(op, command.json)) {
         return sweeps_.start(command);
+    }
+    if (Surveys::is_request(op)) {
+        return surveys_.start(command);
     }
     if (Looks::is_request(op)) {
         return looks_.start(command);

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -27,6 +28,7 @@
 #include "server/runtime/session_events.hpp"
 #include "server/runtime/shard_store.hpp"
 #include "server/runtime/steps.hpp"
+#include "server/runtime/surveys.hpp"
 #include "server/runtime/sweeps.hpp"
 #include "server/runtime/turn_clock.hpp"
 
@@ -95,7 +97,9 @@ public:
     void begin_drain();
 
     /// Channels have more to do than one turn shall take.
-    [[nodiscard]] bool has_more() const noexcept { return !dirty_.empty() || moves_.has_more() || sweeps_.has_more(); }
+    [[nodiscard]] bool has_more() const noexcept {
+        return !dirty_.empty() || moves_.has_more() || sweeps_.has_more() || surveys_.has_more();
+    }
     /// The last end_turn() has done as much as one step may do: others get their turn before the rest.
     [[nodiscard]] bool is_step_spent() const noexcept { return is_step_spent_; }
     [[nodiscard]] std::uint32_t shard() const noexcept { return shard_; }
@@ -155,7 +159,7 @@ private:
     void erase(std::string_view name) override;
     void reconfigure(channel::Channel& channel, const channel::ChannelOptions& options) override;
     void touch(channel::Channel& channel) override;
-    [[nodiscard]] std::vector<std::string> names() const override;
+    void visit(std::string_view after, const Visit& visit) override;
     [[nodiscard]] const BrokerState& broker_state() const override { return state_; }
     [[nodiscard]] const ShardStore* storage() const override { return store_.get(); }
 
@@ -266,7 +270,7 @@ private:
     bool is_draining_ = false;
     std::unique_ptr<ShardStore> store_;  ///< Null: no data directory. Outlives the channels, which refer to its log.
     std::unordered_map<channel::SessionId, SessionEvents*> sessions_;
-    std::unordered_map<std::string, ChannelId> by_name_;
+    std::map<std::string, ChannelId, std::less<>> by_name_;
     channel::OptionsPool options_;  // Of channels.
     std::unordered_map<std::string, Hidden> hidden_;
     std::unordered_map<ChannelId, std::unique_ptr<Slot>> slots_;
@@ -299,6 +303,7 @@ private:
     Moves moves_;
     Steps steps_;
     Sweeps sweeps_;
+    Surveys surveys_;
     Looks looks_;
     bool is_step_spent_ = false;
     static constexpr std::size_t detached_per_turn = 1'024;

@@ -71,7 +71,7 @@ void Steps::on(StepAnswer& answer) {
     if (answer.phase == StepCommand::Phase::begin) {
         step.is_known = step.is_known || answer.reason == channel::Errc::step_known;
         step.is_under_way = step.is_under_way || answer.reason == channel::Errc::step_under_way;
-        if (answer.reason && answer.section < step.section) {
+        if (answer.reason && (!step.error || answer.section < step.section)) {
             step.error = answer.reason;
             step.section = answer.section;
         }

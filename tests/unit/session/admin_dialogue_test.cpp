@@ -59,6 +59,11 @@ TEST_F(Administration, RefusesWhatItDoesNotKnow) {
     EXPECT_EQ(error_of(std::string(256, 'x'), {{"op", "channel.create"}}), "bad_name");
     EXPECT_EQ(error_of("x", {{"op", "channel.paint"}}), "unsupported");
     EXPECT_EQ(error_of("x", {{"op", 5}}), "bad_request");
+    for (const auto& force : {Json(1), Json(nullptr), Json("yes")}) {
+        fill(near, {"a"});
+        EXPECT_EQ(error_of(near, {{"op", "channel.delete"}, {"force", force}}), "bad_request");
+        EXPECT_EQ(peer.asks(near, {{"op", "channel.delete"}, {"force", true}})["ok"], true);
+    }
     EXPECT_EQ(error_of("x", Json::object()), "unsupported");
     EXPECT_EQ(error_of("x", Json::array()), "bad_request");
     EXPECT_EQ(dialogue.world.state.channels, 0U);
@@ -265,6 +270,22 @@ TEST_F(Administration, ShowsTheBroker) {
     EXPECT_GT(reply["memory_used"], 0);
     EXPECT_EQ(reply["limits"]["links_max"], 1024);
     EXPECT_EQ(error_of("", {{"op", "broker.show"}, {"x", 1}}), "unsupported");
+}
+
+TEST_F(Administration, LooksAtVeryManyChannelsInSlices) {
+    constexpr int channels = 3'000;
+    for (int i = 0; i < channels; ++i) {
+        ASSERT_EQ(peer.asks("many." + std::to_string(i), {{"op", "channel.create"}})["ok"], true);
+    }
+    fill("many.7", {"a"});
+    fill("many.2999", {"b", "c"});
+    const auto reply = peer.asks("", {{"op", "broker.show"}});
+    EXPECT_EQ(reply["channels"], channels);
+    EXPECT_EQ(reply["messages"]["ready"], 3);
+    EXPECT_EQ(peer.asks("", {{"op", "policy.set"}, {"match", "many.*"}, {"messages_max", 9}})["ok"], true);
+    EXPECT_EQ(peer.asks("", {{"op", "policy.show"}, {"match", "many.*"}})["different"], channels);
+    EXPECT_EQ(peer.asks("", {{"op", "policy.apply"}, {"match", "many.*"}})["changed"], channels);
+    EXPECT_EQ(peer.asks("", {{"op", "policy.show"}, {"match", "many.*"}})["different"], 0);
 }
 
 TEST_F(Administration, ARequestIdMayBeUsedTwice) {
