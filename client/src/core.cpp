@@ -2,6 +2,7 @@
 #include "client/src/core.hpp"
 
 #include <pthread.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
@@ -77,7 +78,7 @@ net::Endpoint check(const ClientOptions& options) {
 }
 
 Core::Core(ClientOptions options)
-    : options_{std::move(options)}, shared_{std::make_shared<Shared>(options_.connect_timeout)} {
+    : options_{std::move(options)}, process_{::getpid()}, shared_{std::make_shared<Shared>(options_.connect_timeout)} {
     // The engine belongs to its thread alone: it may outlast us for a moment if a name is being looked up.
     auto engine = std::make_unique<Engine>(options_, check(options_), shared_);
     const SignalsBlocked blocked;
@@ -332,6 +333,10 @@ void Core::begin_close(std::chrono::nanoseconds timeout, Engine::CloseDone done)
 }
 
 bool Core::close(std::chrono::nanoseconds timeout) noexcept {
+    if (::getpid() != process_) {
+        thread_.joinable() ? thread_.detach() : void();  // It is in the other process, and whatever it held is held here for ever.
+        return false;
+    }
     const SteadyTime until = WaitLimit{timeout}.until();
     const auto is_orderly = std::make_shared<std::atomic<bool>>(false);
     begin_close(timeout - reserve_of(timeout),

@@ -2,6 +2,8 @@
 // answers. Behind Client, Channel and AsyncClient alike. Any thread. Next file: engine.hpp.
 #pragma once
 
+#include <sys/types.h>
+
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -70,6 +72,7 @@ private:
     void end_thread(SteadyTime until) noexcept;
 
     const ClientOptions options_;
+    const pid_t process_;  // That has the thread: not one that was forked.
     const std::shared_ptr<Shared> shared_;
     std::atomic<std::uint64_t> last_request_{0};
     std::mutex mutex_;  // Of the two maps. Before an endpoint's mutex.

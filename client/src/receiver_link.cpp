@@ -179,13 +179,18 @@ bool ReceiverLink::give_room(std::uint64_t epoch, std::uint64_t messages, std::u
     return true;
 }
 
+void ReceiverLink::note_done(const wire::Settlement& range) noexcept {
+    if (is_resuming_) {
+        resume_.on_done(range.first, range.count);
+    }
+}
+
 void ReceiverLink::on_decided(const wire::Settlement& range, std::uint64_t region_bytes) noexcept {
     if (!ends_delivery(range.outcome)) {
         return;
     }
-    if (is_resuming_ && (range.outcome == static_cast<std::uint8_t>(Outcome::done) ||
-                         range.outcome == static_cast<std::uint8_t>(Outcome::reject))) {
-        resume_.on_done(range.first, range.count);
+    if (range.outcome == static_cast<std::uint8_t>(Outcome::done) || range.outcome == static_cast<std::uint8_t>(Outcome::reject)) {
+        note_done(range);
     }
     returned_.messages += range.count;
     returned_.bytes += region_bytes;

@@ -42,6 +42,8 @@ public:
                              std::uint64_t receipt, std::string_view note = {}) noexcept;
     // The broker has taken these back: there is nothing to settle, but there is room again.
     bool give_room(std::uint64_t epoch, std::uint64_t messages, std::uint64_t region_bytes) noexcept;
+    // A step has settled these, of whatever epoch.
+    void note_done(const wire::Settlement& range) noexcept;
     // Answered by on_state, once for each question, also if the connection is replaced meanwhile.
     void ask_state() noexcept;
 

@@ -74,6 +74,15 @@ void Steps::send(RequestId id, Step step) {
     asked_.emplace(id, std::move(step));
 }
 
+// Receivers do not ask for it again.
+void Steps::note_done(const StepPlan& plan) {
+    for (const StepPlan::Settling& settling : plan.settlings) {
+        if (ReceiverLink* receiver = find_receiver_(settling.link)) {
+            std::ranges::for_each(settling.ranges, [receiver](const wire::Settlement& range) { receiver->note_done(range); });
+        }
+    }
+}
+
 void Steps::answer(RequestId id, wire::Status status, const std::string& text) {
     context_.events.on_stepped(id, {.status = status, .section = wire::no_section, .text = text});
 }
@@ -85,6 +94,9 @@ bool Steps::on_stepped(std::uint64_t id, Bytes body) {
     }
     if (const auto found = asked_.find(RequestId{id}); found != asked_.end()) {
         const bool is_forgotten = found->second.is_forgotten;
+        if (stepped->status == wire::Status::ok) {
+            note_done(found->second.plan);
+        }
         asked_.erase(found);
         if (!is_forgotten) {
             context_.events.on_stepped(RequestId{id}, *stepped);

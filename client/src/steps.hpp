@@ -65,6 +65,7 @@ private:
     void send(RequestId id, Step step);
     void answer(RequestId id, wire::Status status, const std::string& text);
     [[nodiscard]] bool still_holds(const StepPlan& plan) const;
+    void note_done(const StepPlan& plan);
 
     ProtocolContext& context_;
     FindReceiver find_receiver_;

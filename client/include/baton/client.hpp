@@ -12,6 +12,9 @@
 // ClientOptions::on_event and in the handlers of async.hpp, and holds no lock then. Destructors never wait longer than
 // ClientOptions::close_timeout.
 //
+// fork(): the connection stays with the process that made the Client. The other one makes a Client of its own if it needs
+// one, and uses nothing that came from the first; that Client's destructor waits for nothing there.
+//
 // Errors are thrown as ClientError; every call that can fail has a twin with std::nothrow that returns it.
 // For completion tokens and coroutines: async.hpp.
 #pragma once

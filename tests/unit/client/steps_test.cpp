@@ -70,6 +70,27 @@ TEST_F(StepsTest, OneFrameAndOneAnswer) {
     EXPECT_EQ(reported(), Lines{}) << "nobody has asked";
 }
 
+TEST_F(StepsTest, AStreamGoesOnBehindWhatStepsHaveDone) {
+    const LinkId stream = receiver("log", {}, R"({"kind":"stream"})");
+    deliver(2, 1, 10, {"a", "b", "c"});
+    (void)said();
+    (void)reported();
+    StepPlan first = plan(false);
+    const wire::Settlement done{.first = 10, .count = 2, .attempt = 1, .outcome = 1, .argument = 0};
+    first.settlings.push_back({stream, delivered.back().epoch, {done}});
+    protocol.commit(RequestId{9}, std::move(first));
+    (void)said_one(FrameType::step);
+    answer(9, Status::ok);
+    disconnect();
+    connect();
+    bool was_asked = false;
+    for (const Said& frame : said()) {
+        const auto attach = frame.header.type == FrameType::attach ? wire::decode_attach(frame.bytes()) : std::nullopt;
+        was_asked = was_asked || (attach && attach->options.find("\"offset\":12") != std::string_view::npos);
+    }
+    EXPECT_TRUE(was_asked) << "message 12 was not done";
+}
+
 TEST_F(StepsTest, WithoutAnAnswerItIsAskedAgain) {
     protocol.commit(RequestId{9}, plan());
     (void)said();
