@@ -1,8 +1,10 @@
 #include "client/cli/forward.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -13,7 +15,7 @@ namespace baton::cli {
 
 namespace {
 
-constexpr std::size_t messages_max = 256;
+constexpr std::size_t messages_most = 256;
 constexpr std::size_t bytes_max = 128 * 1024;
 /// Between attempts while the other channel is full.
 constexpr auto full_poll = std::chrono::milliseconds{200};
@@ -51,13 +53,17 @@ bool Forwarder::add(Delivery&& delivery) {
     properties.delay.reset();
     properties.not_before.reset();
     const auto added = step_.send(channel_, {delivery.body(), properties}, true, std::nothrow);
-    if (!added && step_.empty()) {
-        throw added.error();
-    }
     if (added) {
         step_.done(std::move(delivery));
+    } else if (step_.empty()) {
+        reject(std::move(delivery), added.error());
     }
-    return added.has_value();
+    return added.has_value() || delivery.is_settled();
+}
+
+void Forwarder::reject(Delivery&& delivery, const ClientError& error) {
+    say(program_.global, error.text() + ": message " + std::to_string(delivery.offset()) + " is quarantined");
+    delivery.reject("it cannot be forwarded: " + error.text());
 }
 
 void Forwarder::add_output(Delivery&& delivery, const std::string& output) {
@@ -74,37 +80,84 @@ void Forwarder::add_output(Delivery&& delivery, const std::string& output) {
     if (!output.empty()) {
         step_.send(channel_, {std::string_view{output}, properties});
     }
+    is_output_ = true;
     step_.done(std::move(delivery));
 }
 
 bool Forwarder::takes_more() const {
-    return step_.deliveries() < messages_max && step_.size_bytes() < bytes_max;
+    return step_.deliveries() < messages_max_ && step_.size_bytes() < bytes_max;
 }
 
 Forwarder::End Forwarder::commit() {
     while (true) {
+        left_ = step_.deliveries();
         const auto done = step_.commit({program_.stop}, std::nothrow);
         if (done) {
+            left_ = 0;
+            messages_max_ = std::min(2 * messages_max_, messages_most);
             return End::done;
         }
         const ClientError& error = done.error();
-        if (error.code() == ClientErrc::lost_lease) {
-            say(program_.global, error.text() + ": nothing of it was forwarded, it will come again");
+        const bool does_not_fit = error.status_name() == "full" || error.code() == ClientErrc::message_too_large;
+        if (does_not_fit && !is_output_ && step_.deliveries() > 1) {
+            return commit_parts();
+        }
+        if (error.code() == ClientErrc::message_too_large && step_.deliveries() == 1) {
+            reject(std::move(step_.take_deliveries().front()), error);
+            step_ = client_.step();
+            left_ = 0;
+            return End::done;
+        }
+        // A broker that is going down waits for us to settle what we hold, and takes no step: so it goes back.
+        if (error.code() == ClientErrc::lost_lease || error.code() == ClientErrc::draining) {
+            if (error.code() == ClientErrc::lost_lease || !std::exchange(has_said_draining_, true)) {
+                say(program_.global, error.text() + ": nothing of it was forwarded, it will come again");
+            }
             step_ = client_.step();
             return End::lost;
         }
-        if (error.status_name() != "full" && error.code() != ClientErrc::interrupted) {
-            throw error;
-        }
-        if (program_.interrupt->is_requested()) {
+        if (const End end = wait(error); end != End::done) {
             step_ = client_.step();
-            return End::interrupted;
+            return end;
         }
-        if (!std::exchange(has_said_full_, true)) {
-            say(program_.global, error.text());
-        }
-        program_.interrupt->pause(full_poll);
     }
+}
+
+// Two halves, each of which may be halved in turn.
+Forwarder::End Forwarder::commit_parts() {
+    std::vector<Delivery> all = step_.take_deliveries();
+    step_ = client_.step();
+    messages_max_ = (all.size() + 1) / 2;
+    const std::size_t part = messages_max_;
+    std::size_t next = 0;
+    while (next < all.size()) {
+        for (std::size_t i = 0; i < part && next < all.size() && add(std::move(all[next])); ++i) {
+            ++next;
+        }
+        if (const End end = commit(); end != End::done) {
+            left_ += all.size() - next;  // Those go back, too.
+            return end;
+        }
+        messages_max_ = std::min(messages_max_, part);
+    }
+    return End::done;
+}
+
+// Done: it is to be tried again.
+Forwarder::End Forwarder::wait(const ClientError& error) {
+    const bool will_pass = error.status_name() == "full" || error.status_name() == "disk_full" ||
+                           error.code() == ClientErrc::interrupted;
+    if (!will_pass) {
+        throw error;
+    }
+    if (program_.interrupt->is_requested()) {
+        return End::interrupted;
+    }
+    if (error.code() != ClientErrc::interrupted && !std::exchange(has_said_full_, true)) {
+        say(program_.global, error.text());
+    }
+    program_.interrupt->pause(full_poll);
+    return End::done;
 }
 
 }  // namespace baton::cli

@@ -22,8 +22,8 @@ public:
     Forwarder(const Program& program, Client& client, const std::string& channel)
         : program_{program}, client_{client}, channel_{channel}, step_{client.step()} {}
 
-    /// The message itself; what delayed it has had its effect. False: it needs a step of its own, commit first. Throws
-    /// what Step::send does if no step can hold it.
+    /// The message itself; what delayed it has had its effect. False: it needs a step of its own, commit first. One that no step
+    /// can hold is rejected, and that is said.
     [[nodiscard]] bool add(Delivery&& delivery);
     /// What a command has made of it; nothing, if that wrote nothing. Too much is rejected.
     void add_output(Delivery&& delivery, const std::string& output);
@@ -35,15 +35,26 @@ public:
         lost,         ///< They come again, to us or to others; it has been said.
         interrupted,  ///< They go back.
     };
-    /// Waits while the other channel is full. Throws other failures.
+    /// Waits while the other channel is full, or the broker's disk. Throws other failures. What is more than the other channel has
+    /// room for goes in smaller steps, a message that never has is rejected, and that is said.
     [[nodiscard]] End commit();
+    /// Of the last commit: so many were not settled by it.
+    [[nodiscard]] std::size_t left() const { return left_; }
 
 private:
+    [[nodiscard]] End commit_parts();
+    [[nodiscard]] End wait(const ClientError& error);
+    void reject(Delivery&& delivery, const ClientError& error);
+
     const Program& program_;
     Client& client_;
     const std::string& channel_;
     Step step_;
+    std::size_t messages_max_ = 256;  // In a step.
+    std::size_t left_ = 0;
+    bool is_output_ = false;  // What it holds is what a command has written: not to be made again.
     bool has_said_full_ = false;
+    bool has_said_draining_ = false;
 };
 
 }  // namespace baton::cli

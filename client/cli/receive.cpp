@@ -224,9 +224,8 @@ Receiving::Next Receiving::execute(Delivery delivery) {
 }
 
 Receiving::Next Receiving::commit() {
-    const auto count = forwarder_.deliveries();
     const auto end = forwarder_.commit();
-    received_ -= end == Forwarder::End::done ? 0 : count;
+    received_ -= end == Forwarder::End::done ? 0 : forwarder_.left();
     return end == Forwarder::End::interrupted ? Next::interrupted : Next::message;
 }
 

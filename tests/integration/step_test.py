@@ -16,7 +16,7 @@ from broker import BrokerTest, each_shard_count, eventually, program
 
 PRODUCER = bytes(range(1, 17))
 NO_SECTION = 0xFFFFFFFF
-LOST_LEASE, FULL = 22, 32
+TOO_LARGE, LOST_LEASE, FULL = 19, 22, 32
 
 
 def send_to(name, *bodies):
@@ -80,10 +80,18 @@ class EveryStorage(StepTest):
     def test_or_nothing(self):
         self.assertEqual((LOST_LEASE, 1), self.step(1, send_to(b"out", b"a"), settle(2, 2, attempt=2)))
         self.admin.admin("channel.create", b"log", messages_max=1)
-        self.assertEqual((FULL, 2), self.step(1, settle(2, 2), send_to(b"out", b"a"), send_to(b"log", b"b", b"c")))
+        self.assertEqual((TOO_LARGE, 2), self.step(1, settle(2, 2), send_to(b"out", b"a"), send_to(b"log", b"b", b"c")),
+                         "it never fits")
         self.assertEqual((3, 0, 0), self.stored())
-        self.assertEqual((0, NO_SECTION), self.step(1, settle(2, 1, 3), send_to(b"log", b"c")))
-        self.assertEqual((0, 0, 1), self.stored())
+        self.assertEqual((0, NO_SECTION), self.step(1, settle(2, 1, 2), send_to(b"log", b"c")))
+        self.assertEqual((FULL, 1), self.step(2, settle(2, 3), send_to(b"log", b"d")))
+        self.assertEqual((1, 0, 1), self.stored())
+
+    def test_a_stream_and_a_window_of_ids_take_it_in_pieces(self):
+        for name, settings in ((b"st", {"kind": "stream", "messages_max": 32}), (b"win", {"dedupe_window_ms": 60_000})):
+            self.admin.admin("channel.create", name, storage=self.storage, **settings)
+            self.assertEqual((0, NO_SECTION), self.step(1, send_to(name, *[b"%d" % i for i in range(10)])))
+            eventually(lambda: self.admin.show(name)["stored"] == 10, "all of it is there")
 
     def test_each_channel_has_one_section_with_messages(self):
         unsupported = 16
@@ -247,9 +255,40 @@ class ForwardTest(BrokerTest):
         self.expect_exit(2, self.server, "receive", "in", "--forward", "")
         self.expect_exit(0, self.server, "receive", "in", "--until-empty")
         self.expect_exit(0, self.server, "send", "in", "--whole", stdin=b"x" * 300_000)
-        told = self.expect_exit(7, self.server, "receive", "in", "--forward", "out", "--until-empty").stderr
+        told = self.expect_exit(0, self.server, "receive", "in", "--forward", "out", "--until-empty").stderr
         self.assertIn(b"the limit is 262128", told)
-        self.assertEqual(1, self.admin.show(b"in")["stored"])
+        self.assertEqual(1, self.admin.show(b"in")["quarantined"], "no other worker fails on it")
+
+    def test_more_than_fits_goes_in_smaller_steps(self):
+        for overflow in ("block", "reject"):
+            self.fill(300)
+            self.admin.admin("channel.create", b"out", messages_max=7, overflow=overflow)
+            forwarder = self.command(self.server, "receive", "in", "--forward", "out", "-n", "300")
+            eventually(lambda: self.admin.show(b"out")["stored"] == 7 or forwarder.process.poll() is not None, "it is full")
+            got = [int(line) for line in
+                   self.expect_exit(0, self.server, "receive", "out", "-n", "300").stdout.split()]
+            self.assertEqual(list(range(300)), got)
+            self.assertEqual(0, forwarder.wait(), forwarder.complaints)
+            self.assertEqual(0, self.admin.show(b"in")["stored"])
+
+    def test_the_oldest_go_for_what_is_forwarded(self):
+        self.fill(50)
+        self.admin.admin("channel.create", b"out", messages_max=7, overflow="drop-oldest")
+        self.expect_exit(0, self.server, "receive", "in", "--forward", "out", "--until-empty")
+        self.assertEqual(list(range(43, 50)), self.results())
+
+    def test_a_worker_goes_on_over_an_orderly_restart(self):
+        self.fill(300)
+        worker = self.command(self.server, "receive", "in", "--exec", "cat", "--forward", "out")
+        eventually(lambda: self.admin.show(b"out")["stored"] >= 20, "some are forwarded")
+        port = self.server.listen_url.rsplit(":", 1)[1]
+        self.server.stop()
+        self.server = self.broker(data_dir=self.data, listen=(f"tcp://127.0.0.1:{port}",))
+        self.admin = self.peer(self.server)
+        eventually(lambda: self.admin.show(b"in")["stored"] == 0, "all are forwarded")
+        worker.process.send_signal(signal.SIGINT)
+        self.assertEqual(130, worker.wait(), worker.complaints)
+        self.assertEqual(list(range(300)), sorted(self.results()))
 
     def test_workers_and_brokers_that_die(self):
         """Each number is forwarded once, whoever is killed whenever."""
