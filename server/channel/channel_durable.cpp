@@ -358,7 +358,8 @@ bool Channel::can_place(StoredBatch& batch, std::uint64_t& budget) const {
 
 // False: the batch is gone, because nobody wants it.
 bool Channel::place(StoredBatch& batch, std::uint64_t& budget) {
-    budget -= std::min<std::uint64_t>(budget, batch.remaining - batch.resting);
+    constexpr std::uint64_t cost = 2;  // Of each beside a look: it gets a node.
+    budget -= std::min<std::uint64_t>(budget, cost * (batch.remaining - batch.resting));
     MessageLog::pin(batch);
     for (const auto& reader : readers_) {
         reader->place(batch);

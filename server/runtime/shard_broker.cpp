@@ -40,7 +40,10 @@ ShardBroker::ShardBroker(std::uint32_t shard, BrokerState& state, MailboxPort& m
       steps_{shard, state.shard_count, *this},
       sweeps_{*this, *this},
       surveys_{*this, *this},
-      looks_{*this, *this} {}
+      looks_{*this, *this} {
+    constexpr std::size_t channels_expected_max = 131'072;  // A table that grows to so many at once takes 17 ms for it.
+    slots_.reserve(std::min<std::size_t>(state.limits.channels_max, channels_expected_max) / state.shard_count);
+}
 
 ShardBroker::~ShardBroker() = default;
 
@@ -783,7 +786,6 @@ void ShardBroker::erase_slot(Slot& slot) {
     }
     dying_.push_back(std::move(slot.channel));
     slots_.erase(id);
-    dismantle_some();
     if (durable_gone_ > durable_.size() / 2) {
         std::erase_if(durable_, [this](ChannelId gone) { return !slots_.contains(gone); });
         durable_gone_ = 0;
