@@ -225,7 +225,7 @@ Json delete_channel(ChannelDirectory& directory, std::string_view name, const Js
 }
 
 /// However many were asked for: more would be a step of some ten milliseconds, in each shard and where they are put together.
-constexpr std::uint64_t channels_per_page = 64;
+constexpr std::uint64_t channels_per_page = 50;
 
 Json list_part(ChannelDirectory& directory, const Json& request) {
     refuse_unknown_keys(request, {"after", "limit"});
