@@ -810,6 +810,8 @@ private:
             // What comes due, and what receivers had, may be more than it may have waiting.
             const auto limit = now.limits.find(name);
             const std::uint64_t expired = channel_->find_subscription(name)->counters().expired;  // Behind those that were dropped.
+            // What came due in the downtime, beyond the limit, before others were given up.
+            std::uint64_t dropped = channel_->find_subscription(name)->counters().dropped;
             const bool is_limited = limit != now.limits.end() && limit->second > 0 && ready_in(left) + expired >= limit->second;
             for (const auto& [offset, seen] : messages) {
                 // From quarantine only what compaction has removed: then its block may be gone.
@@ -819,7 +821,11 @@ private:
                 const bool is_expired = seen.expires <= wall && seen.state != MessageState::quarantined;
                 const auto found = left.find(offset);
                 if (found == left.end()) {
-                    EXPECT_TRUE(is_given_up || is_limited || (is_expired && (!options_.quarantines_expired || !seen.is_wanted)))
+                    const bool has_come_due = seen.due != WallTime{} && seen.due <= wall;
+                    const bool is_dropped = !is_given_up && !is_limited && has_come_due && dropped > 0;
+                    dropped -= is_dropped ? 1 : 0;
+                    EXPECT_TRUE(is_given_up || is_limited || is_dropped ||
+                                (is_expired && (!options_.quarantines_expired || !seen.is_wanted)))
                         << name << ": " << offset << " is lost: " << to_text(seen)
                         << ", limit " << (limit != now.limits.end() ? limit->second : 0)
                         << ", ready " << ready_in(left) << ", expired " << expired;
