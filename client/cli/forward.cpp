@@ -15,7 +15,6 @@ namespace baton::cli {
 
 namespace {
 
-constexpr std::size_t messages_most = 256;
 constexpr std::size_t bytes_max = 128 * 1024;
 /// Between attempts while the other channel is full.
 constexpr auto full_poll = std::chrono::milliseconds{200};

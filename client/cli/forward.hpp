@@ -28,7 +28,6 @@ public:
     /// What a command has made of it; nothing, if that wrote nothing. Too much is rejected.
     void add_output(Delivery&& delivery, const std::string& output);
     [[nodiscard]] bool takes_more() const;
-    [[nodiscard]] std::size_t deliveries() const { return step_.deliveries(); }
 
     enum class End : std::uint8_t {
         done,
@@ -50,7 +49,8 @@ private:
     Client& client_;
     const std::string& channel_;
     Step step_;
-    std::size_t messages_max_ = 256;  // In a step.
+    static constexpr std::size_t messages_most = 256;  // In a step,
+    std::size_t messages_max_ = messages_most;         // as far as the other channel has room for so many.
     std::size_t left_ = 0;
     bool is_output_ = false;  // What it holds is what a command has written: not to be made again.
     bool has_said_full_ = false;

@@ -131,10 +131,6 @@ struct Part {
     Offset end = 0;
 };
 
-}  // namespace
-
-namespace {
-
 // What the cursor has passed may have been given since the state was saved.
 void restore_part(Subscription& reader, const ReaderEntry& entry, StoredBatch& batch, Part part, Offset cursor) {
     const Offset new_from = entry.is_new ? std::clamp(cursor, part.first, part.end) : part.first;

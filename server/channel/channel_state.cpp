@@ -163,7 +163,7 @@ std::uint8_t version_of(const ChannelState& state) {
     return state.is_plain() ? plain_version : state.removed.empty() ? special_version : removed_version;
 }
 
-void write_special(const ChannelState& state, std::vector<std::byte>& out) {
+void write_special(const ChannelState& state, std::uint8_t version, std::vector<std::byte>& out) {
     write_entries(state.special, out);
     ByteWriter writer{out};
     writer.u64(state.trimmed_end);
@@ -187,7 +187,7 @@ void write_special(const ChannelState& state, std::vector<std::byte>& out) {
         writer.bytes(as_bytes(id));
         writer.u64(static_cast<std::uint64_t>(time.us));
     }
-    if (version_of(state) < removed_version) {
+    if (version < removed_version) {
         return;
     }
     writer.u32(static_cast<std::uint32_t>(state.removed.size()));
@@ -214,7 +214,8 @@ std::vector<std::byte> encode(const ChannelState& state) {
     out.reserve(128 + state.producers.size() * producer_size + state.live.size() * live_range_size +
                 state.blocks.size() * block_size + state.removed.size() * 16);
     ByteWriter writer{out};
-    writer.u8(version_of(state));
+    const std::uint8_t version = version_of(state);
+    writer.u8(version);
     writer.u8(0);
     writer.u16(0);
     encode_settings(state.settings, out);
@@ -240,8 +241,8 @@ std::vector<std::byte> encode(const ChannelState& state) {
         writer.u64(block.first);
         writer.u64(block.end);
     }
-    if (!state.is_plain()) {
-        write_special(state, out);
+    if (version > plain_version) {
+        write_special(state, version, out);
     }
     return out;
 }

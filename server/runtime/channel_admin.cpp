@@ -225,11 +225,14 @@ Json delete_channel(ChannelDirectory& directory, std::string_view name, const Js
 }
 
 /// However many were asked for: more would be a step of some ten milliseconds, in each shard and where they are put together.
-constexpr std::uint64_t channels_per_page = 50;
+std::uint64_t page_of(const Json& request) {
+    constexpr std::uint64_t channels_per_page = 50;
+    return std::min(number_of(request, "limit", 1, 500, 500), channels_per_page);
+}
 
 Json list_part(ChannelDirectory& directory, const Json& request) {
     refuse_unknown_keys(request, {"after", "limit"});
-    const auto limit = std::min(number_of(request, "limit", 1, 500, 500), channels_per_page);
+    const auto limit = page_of(request);
     const auto after = name_from_text(text_of(request, "after", ""));
     if (!after) {
         throw Refusal{"bad_request", "\"after\" is not the text form of a channel name"};
@@ -341,7 +344,7 @@ Json merge_lists(const Json& request, const std::vector<Json>& parts, std::size_
         return name_from_text(channel.at("name").get<std::string>()).value_or("");
     };
     std::ranges::sort(channels, {}, name_of);
-    const auto limit = std::min(number_of(request, "limit", 1, 500, 500), channels_per_page);
+    const auto limit = page_of(request);
     auto shown = Json::array();
     std::size_t size = 0;
     for (auto& channel : channels) {

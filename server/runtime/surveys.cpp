@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "server/runtime/job_round.hpp"
 #include "server/runtime/policy_admin.hpp"
 
 namespace baton::runtime {
@@ -28,15 +29,7 @@ void Surveys::start(const AdminCommand& command) {
 }
 
 bool Surveys::go_on() {
-    if (jobs_.empty()) {
-        return false;
-    }
-    Job job = std::move(jobs_.front());
-    jobs_.pop_front();
-    if (!step(job)) {
-        jobs_.push_back(std::move(job));
-    }
-    return true;
+    return do_slice_of_first(jobs_, [this](Job& job) { return step(job); });
 }
 
 bool Surveys::step(Job& job) {

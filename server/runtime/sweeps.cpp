@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "common/base/text_form.hpp"
+#include "server/runtime/job_round.hpp"
 #include "server/runtime/message_admin.hpp"
 
 namespace baton::runtime {
@@ -64,15 +65,7 @@ Sweeps::Job Sweeps::job_of(const AdminCommand& command) {
 }
 
 bool Sweeps::go_on() {
-    if (sweeps_.empty()) {
-        return false;
-    }
-    Job job = std::move(sweeps_.front());
-    sweeps_.pop_front();
-    if (!step(job)) {
-        sweeps_.push_back(std::move(job));
-    }
-    return true;
+    return do_slice_of_first(sweeps_, [this](Job& job) { return step(job); });
 }
 
 channel::Channel& Sweeps::channel_of(const Job& job) {

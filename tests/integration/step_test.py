@@ -281,14 +281,18 @@ class ForwardTest(BrokerTest):
         self.fill(300)
         worker = self.command(self.server, "receive", "in", "--exec", "cat", "--forward", "out")
         eventually(lambda: self.admin.show(b"out")["stored"] >= 20, "some are forwarded")
+        self.goes_on_after(self.server.stop, worker, 300)
+
+    def goes_on_after(self, end_broker, worker, count):
+        """The broker ends like this and comes back where it was."""
         port = self.server.listen_url.rsplit(":", 1)[1]
-        self.server.stop()
+        end_broker()
         self.server = self.broker(data_dir=self.data, listen=(f"tcp://127.0.0.1:{port}",))
         self.admin = self.peer(self.server)
         eventually(lambda: self.admin.show(b"in")["stored"] == 0, "all are forwarded")
         worker.process.send_signal(signal.SIGINT)
         self.assertEqual(130, worker.wait(), worker.complaints)
-        self.assertEqual(list(range(300)), sorted(self.results()))
+        self.assertEqual(list(range(count)), sorted(self.results()))
 
     def test_workers_and_brokers_that_die(self):
         """Each number is forwarded once, whoever is killed whenever."""
@@ -315,14 +319,7 @@ class ForwardTest(BrokerTest):
         self.fill(2_000)
         worker = self.command(self.server, "receive", "in", "--forward", "out", "--window", "5")
         eventually(lambda: self.admin.show(b"out")["stored"] >= 300, "some are forwarded")
-        port = self.server.listen_url.rsplit(":", 1)[1]
-        self.server.kill()
-        self.server = self.broker(data_dir=self.data, listen=(f"tcp://127.0.0.1:{port}",))
-        self.admin = self.peer(self.server)
-        eventually(lambda: self.admin.show(b"in")["stored"] == 0, "all are forwarded")
-        worker.process.send_signal(signal.SIGINT)
-        self.assertEqual(130, worker.wait(), worker.complaints)
-        self.assertEqual(list(range(2_000)), sorted(self.results()))
+        self.goes_on_after(self.server.kill, worker, 2_000)
 
 
 del StepTest, EveryStorage
