@@ -2,6 +2,7 @@
 #include "client/src/receiver_link.hpp"
 
 #include <algorithm>
+#include <array>
 #include <span>
 #include <utility>
 
@@ -9,6 +10,7 @@
 
 #include "common/base/assert.hpp"
 #include "common/base/batch.hpp"
+#include "common/base/properties.hpp"
 
 namespace baton::client {
 
@@ -28,11 +30,15 @@ std::optional<wire::CreditLimits> ReceiverLink::first_credit() {
 }
 
 std::string ReceiverLink::options() const {
-    const auto offset = resume_.offset();
-    if (!is_resuming_ || !offset) {
+    if (!is_resuming_) {
         return options_;
     }
     auto options = options_.empty() ? nlohmann::json::object() : nlohmann::json::parse(options_);
+    const bool begins_at_the_end = !options.contains("from") || options["from"] == "new" || options["from"] == "last";
+    const auto offset = resume_.offset() || !begins_at_the_end ? resume_.offset() : resume_.lowest();
+    if (!offset) {
+        return options_;
+    }
     options["from"] = {{"offset", *offset}};
     return options.dump();
 }
@@ -86,7 +92,7 @@ Violation ReceiverLink::on_deliver(std::uint64_t sequence, BorrowedBytes body) {
     received_.messages += header->count;
     received_.bytes += header->messages_size;
     if (is_resuming_) {
-        resume_.on_delivered(header->base_offset, header->count);
+        note_delivered(*header, deliver->batch.subspan(batch_header_size));
     }
     wanted_ -= std::min<std::uint64_t>(wanted_, header->count);
     const std::size_t head_size = wire::deliver_head_size + batch_header_size;
@@ -99,13 +105,30 @@ Violation ReceiverLink::on_deliver(std::uint64_t sequence, BorrowedBytes body) {
     return nullptr;
 }
 
+void ReceiverLink::note_delivered(const BatchHeader& header, Bytes messages) {
+    using Turn = ResumePoint::Turn;
+    if (!header.has_properties()) {
+        return resume_.on_delivered(header.base_offset, header.count);
+    }
+    MessageCursor cursor{messages, true};
+    MessageView message;
+    for (std::uint64_t offset = header.base_offset; cursor.next(message); ++offset) {
+        const bool has_rules = std::ranges::any_of(
+            std::array{PropertyId::priority, PropertyId::delay_us, PropertyId::not_before_us},
+            [&](PropertyId id) { return find_property(message.properties, id).has_value(); });
+        resume_.on_delivered(offset, 1, has_rules ? Turn::other : Turn::in_order);
+    }
+}
+
 Violation ReceiverLink::on_fragment(const wire::FrameHeader& header, Bytes body) {
     using Step = FragmentAssembly::Step;
+    // Not what the broker says that it takes now: a message may have been stored when that was more.
+    constexpr std::uint64_t size_max = 1ULL << 30U;
     constexpr std::uint64_t overhead = 64;  // Heads around one message of the largest size; section 9.
     Step step = Step::malformed;
     if ((header.flags & wire::flag_fragment_first) != 0) {
         if (const auto head = wire::decode_fragment_head(body)) {
-            step = assembly_.begin(context_.pool, header.sequence, *head, context_.welcome.message_size_max + overhead);
+            step = assembly_.begin(context_.pool, header.sequence, *head, size_max + overhead);
         }
     } else {
         step = assembly_.append(header.sequence, body, (header.flags & wire::flag_fragment_last) != 0);

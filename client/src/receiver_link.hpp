@@ -64,6 +64,7 @@ private:
 
     [[nodiscard]] Violation on_fragment(const wire::FrameHeader& header, Bytes body);
     [[nodiscard]] Violation on_deliver(std::uint64_t sequence, BorrowedBytes body);
+    void note_delivered(const BatchHeader& header, Bytes messages);
     [[nodiscard]] Violation on_settled_frame(const wire::FrameHeader& header, Bytes body);
     [[nodiscard]] Violation on_state_frame(Bytes body);
 

@@ -13,9 +13,14 @@ namespace baton::client {
 
 class ResumePoint {
 public:
-    void on_delivered(std::uint64_t first, std::uint64_t count) {
+    // Other: because of its priority, or when its time had come. Then those in front of it may not have been given yet.
+    enum class Turn : bool { in_order, other };
+    void on_delivered(std::uint64_t first, std::uint64_t count, Turn turn = Turn::in_order) {
         std::uint64_t end = first + count;
-        end_ = std::max(end_.value_or(0), end);
+        lowest_ = std::min(lowest_.value_or(first), first);
+        if (turn == Turn::in_order) {
+            end_ = std::max(end_.value_or(0), end);
+        }
         auto at = open_.upper_bound(first);
         if (at != open_.begin() && std::prev(at)->second >= first) {
             --at;
@@ -44,14 +49,18 @@ public:
             }
         }
     }
-    // The first message that is not done; nothing if there has been none at all.
+    // The first message that is not done, or may not have been given; nothing if none has been given in its turn.
     [[nodiscard]] std::optional<std::uint64_t> offset() const {
-        return open_.empty() ? end_ : std::optional{open_.begin()->first};
+        return open_.empty() || !end_ ? end_ : std::min(*end_, open_.begin()->first);
     }
+
+    // Of all that have been given.
+    [[nodiscard]] std::optional<std::uint64_t> lowest() const { return lowest_; }
 
 private:
     std::map<std::uint64_t, std::uint64_t> open_;  // First and behind the last; neither touch nor overlap.
-    std::optional<std::uint64_t> end_;             // Behind the last that was delivered.
+    std::optional<std::uint64_t> end_;             // Behind the last that was given in its turn.
+    std::optional<std::uint64_t> lowest_;
 };
 
 }  // namespace baton::client

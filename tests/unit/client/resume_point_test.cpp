@@ -27,6 +27,25 @@ TEST(ResumePoint, IsTheFirstThatIsNotDone) {
     EXPECT_EQ(resume.offset(), 12U);
 }
 
+TEST(ResumePoint, IsNotBehindWhatWasGivenOutOfItsTurn) {
+    using Turn = ResumePoint::Turn;
+    ResumePoint resume;
+    resume.on_delivered(21, 1, Turn::other);
+    EXPECT_EQ(resume.offset(), std::nullopt) << "what is in front of it may not have been given";
+    EXPECT_EQ(resume.lowest(), 21U);
+    resume.on_done(21, 1);
+    EXPECT_EQ(resume.offset(), std::nullopt);
+    resume.on_delivered(1, 3);
+    EXPECT_EQ(resume.offset(), 1U);
+    resume.on_done(1, 3);
+    EXPECT_EQ(resume.offset(), 4U) << "not 22";
+    resume.on_delivered(30, 1, Turn::other);
+    EXPECT_EQ(resume.offset(), 4U);
+    resume.on_delivered(2, 1, Turn::other);  // It was delayed.
+    EXPECT_EQ(resume.offset(), 2U);
+    EXPECT_EQ(resume.lowest(), 1U);
+}
+
 TEST(ResumePoint, AgreesWithASet) {
     Prng prng{7};
     for (int round = 0; round < 200; ++round) {
