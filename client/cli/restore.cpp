@@ -147,10 +147,12 @@ void add_restore(Program& program) {
     verb->add_option("DIR", wishes->directory, "What `baton backup` wrote.")->required();
     verb->add_option("--only", wishes->only, "This channel and no other; may be repeated.")
         ->type_name("NAME")
+        ->expected(1)
         ->allow_extra_args(false)
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
     verb->add_option("--as", wishes->renamed, "Call a channel something else; may be repeated.")
         ->type_name("NAME=NEWNAME")
+        ->expected(1)
         ->allow_extra_args(false)
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
     verb->final_callback(

@@ -1,7 +1,10 @@
 #include "server/inspect/command_line.hpp"
 
+#include <cerrno>
+#include <cstdio>
 #include <functional>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -70,7 +73,14 @@ int run(const Words& words) {
     if ((*directory)->is_live()) {
         complain("a running broker changes these files while they are read: what looks damaged need not be");
     }
-    return words.verb(**directory, words.output == "text" ? Format::text : Format::json);
+    const int exit_code = words.verb(**directory, words.output == "text" ? Format::text : Format::json);
+    errno = 0;
+    if ((std::fflush(stdout) != 0 || std::ferror(stdout) != 0) && errno != EPIPE) {
+        const auto cause = errno != 0 ? std::generic_category().message(errno) : "not everything could be written";
+        complain("cannot write to stdout: " + cause);
+        return exit_code == exit_sound ? exit_unreadable : exit_code;
+    }
+    return exit_code;
 }
 
 }  // namespace
@@ -80,7 +90,8 @@ int run(int argc, const char* const* argv) {
     app.footer(
         "Example: baton-inspect /var/lib/baton verify\n"
         "         baton-inspect /var/lib/baton dump channel jobs --output json\n"
-        "Exit codes: 0 sound, 1 damage was found, 2 usage, 3 the directory cannot be read or a running broker has it.");
+        "Exit codes: 0 sound, 1 damage was found, 2 usage, 3 the directory cannot be read, a running broker has it, or the output "
+        "cannot be written.");
     app.set_version_flag("--version", std::string{"baton-inspect "} + BATON_VERSION);
     Words words;
     app.add_option("DIR", words.directory, "Data directory or backup.")->required();

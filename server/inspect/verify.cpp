@@ -14,6 +14,7 @@
 #include "server/commit/joint_record.hpp"
 #include "server/inspect/record_json.hpp"
 #include "server/inspect/verbs.hpp"
+#include "server/runtime/policy_admin.hpp"
 #include "server/runtime/recovery.hpp"
 #include "server/storage/checkpoint.hpp"
 #include "server/storage/errc.hpp"
@@ -301,6 +302,9 @@ int Verification::run() {
     }
     for (std::uint32_t shard = 0; shard < manifest->shards; ++shard) {
         check_shard(*manifest, shard);
+    }
+    if (const auto policies = runtime::load_policies(directory_.files()); !policies) {
+        damage(policies.error().message());
     }
     check_channels(*manifest);
     std::set<storage::StreamId> streams;

@@ -19,7 +19,7 @@ namespace baton::storage {
 namespace {
 
 constexpr mode_t file_mode = 0640;
-constexpr mode_t directory_mode = 0750;
+constexpr mode_t directory_mode = 0700;
 
 // What the system is given, relative to the root.
 std::string relative(std::string_view path) {

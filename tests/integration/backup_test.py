@@ -298,6 +298,16 @@ class RestoreTest(InspectedBrokerTest):
         self.assertEqual(3000, peer.show(b"many")["ready"])
         self.assertEqual([], [name for name in os.listdir(self.data) if name.startswith("restore-")])
 
+    def test_names_that_look_like_lists(self):
+        server = self.start()
+        for name in ("[x]", "{y", "++"):
+            self.expect_exit(0, server, "send", name, name)
+        directory = self.backup(server)
+        self.expect_exit(0, server, "channel", "delete", "{y")
+        self.expect_exit(0, server, "restore", directory, "--only", "{y", "--only", "[x]", "--as", "[x]=[z]")
+        for name, body in (("{y", b"{y\n"), ("[z]", b"[x]\n")):
+            self.assertEqual(body, self.expect_exit(0, server, "receive", name, "--until-empty").stdout)
+
     def test_a_backup_that_is_not_whole_is_refused(self):
         server, directory = self.filled()
         other = self.start(data_dir=os.path.join(self.folder, "other"))
@@ -406,6 +416,29 @@ class RescueTest(InspectedBrokerTest):
         got = self.expect_exit(0, server, "receive", "rescued", "--until-empty").stdout
         self.assertEqual(b"hurt-1\nhurt-3\n", got)
         self.assertEqual(b"fine-1\n", self.expect_exit(0, server, "receive", "fine", "--until-empty").stdout)
+
+    def test_output_that_cannot_be_written_is_no_success(self):
+        self.damaged()
+        self.start().stop()
+        for words in (("list",), ("dump", "channel", "fine")):
+            with open("/dev/full", "wb") as full:
+                ended = subprocess.run([program("BATON_INSPECT"), self.data, *words], stdout=full, stderr=subprocess.PIPE,
+                                       env=clean_environment(), check=False)
+            self.assertEqual(3, ended.returncode, words)
+            self.assertIn(b"cannot write to stdout: No space left", ended.stderr)
+
+    def test_a_damaged_file_of_policies_is_found(self):
+        server = self.start()
+        self.expect_exit(0, server, "policy", "set", "a", "--attempts-max", "2")
+        self.expect_exit(0, server, "send", "c", "x")
+        server.stop()
+        self.expect_inspect(0, self.data, "verify")
+        path = os.path.join(self.data, "POLICIES")
+        with open(path, "r+b") as file:
+            content = file.read()
+            file.seek(0)
+            file.write(content.replace(b"2", b"3", 1))
+        self.assertIn(b"POLICIES", self.expect_inspect(1, self.data, "verify").stdout)
 
     def test_a_backup_has_the_quarantine_in_it(self):
         self.damaged()

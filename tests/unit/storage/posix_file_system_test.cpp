@@ -239,7 +239,7 @@ TEST_F(PosixFileSystemTest, others_may_not_read) {
     ASSERT_EQ(::stat((folder_ + "/data/a").c_str(), &status), 0);
     EXPECT_EQ(status.st_mode & 0777, 0640U);
     ASSERT_EQ(::stat((folder_ + "/data/d").c_str(), &status), 0);
-    EXPECT_EQ(status.st_mode & 0777, 0750U);
+    EXPECT_EQ(status.st_mode & 0777, 0700U);
 }
 
 TEST_F(PosixFileSystemTest, a_lock_ends_with_its_process) {
