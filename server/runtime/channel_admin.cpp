@@ -128,11 +128,6 @@ ChannelOptions wanted_options(const Json& request, const ChannelOptions& current
     }
     auto options = current;
     apply_settings(options, request, limits.message_size_max);
-    if (request.contains("retry_first_ms") && request.contains("retry_max_ms") && options.retry_first > options.retry_max) {
-        throw Refusal{"bad_request", "retry_first_ms is " + std::to_string(milliseconds(options.retry_first)) +
-                                         ", allowed is at most retry_max_ms (" +
-                                         std::to_string(milliseconds(options.retry_max)) + ")", {}};
-    }
     return options;
 }
 

@@ -140,6 +140,11 @@ void apply_settings(ChannelOptions& options, const Json& request, std::uint64_t 
         options.retry_max = std::max(options.retry_max, options.retry_first);
     }
     set_duration(options.retry_max, request, "retry_max_ms", 0, week_ms);
+    if (request.contains("retry_first_ms") && request.contains("retry_max_ms") && options.retry_first > options.retry_max) {
+        throw Refusal{"bad_request", "retry_first_ms is " + std::to_string(milliseconds(options.retry_first)) +
+                                         ", allowed is at most retry_max_ms (" +
+                                         std::to_string(milliseconds(options.retry_max)) + ")", {}};
+    }
     set_small(options.retry_factor_percent, request, "retry_factor_percent", 100, 10'000);
     set_small(options.retry_jitter_percent, request, "retry_jitter_percent", 0, 100);
     constexpr std::array<std::string_view, 2> expired{"drop", "quarantine"};

@@ -112,6 +112,9 @@ class PolicyTest(DurableBrokerTest):
         reply = self.peer(self.server).admin("policy.set", b"", match="a", colour="red")
         self.assertEqual("bad_request", reply["error"]["code"])
         self.assertIn("colour", reply["error"]["text"])
+        reply = self.peer(self.server).admin("policy.set", b"", match="a", retry_first_ms=5_000, retry_max_ms=10)
+        self.assertEqual("bad_request", reply["error"]["code"])
+        self.assertIn("retry_first_ms is 5000, allowed is at most retry_max_ms (10)", reply["error"]["text"])
         self.assertEqual(2, len(self.listed()))
 
     def test_the_configuration_is_read_again(self):
