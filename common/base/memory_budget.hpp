@@ -29,9 +29,28 @@ public:
     /// Takes back a promise, used or not.
     void release(std::size_t bytes) noexcept { used_.fetch_sub(bytes, std::memory_order_relaxed); }
 
+    /// The same for somebody who would wait for peers that have promises and use none: what is allocated and this fit, and all
+    /// promises together may be half a limit too much. So it is exceeded only if very many peers use theirs at once.
+    [[nodiscard]] bool try_overdraw(std::size_t bytes) noexcept {
+        auto used = used_.load(std::memory_order_relaxed);
+        do {
+            if (!can_overdraw(bytes, used)) {
+                return false;
+            }
+        } while (!used_.compare_exchange_weak(used, used + bytes, std::memory_order_relaxed));
+        return true;
+    }
+    [[nodiscard]] bool can_overdraw(std::size_t bytes) const noexcept { return can_overdraw(bytes, used()); }
+
     /// Counts memory that has been allocated. Never refused: it was promised before, or is small and bounded elsewhere.
-    void charge(std::size_t bytes) noexcept { used_.fetch_add(bytes, std::memory_order_relaxed); }
-    void discharge(std::size_t bytes) noexcept { used_.fetch_sub(bytes, std::memory_order_relaxed); }
+    void charge(std::size_t bytes) noexcept {
+        allocated_.fetch_add(bytes, std::memory_order_relaxed);
+        used_.fetch_add(bytes, std::memory_order_relaxed);
+    }
+    void discharge(std::size_t bytes) noexcept {
+        allocated_.fetch_sub(bytes, std::memory_order_relaxed);
+        used_.fetch_sub(bytes, std::memory_order_relaxed);
+    }
 
     [[nodiscard]] std::size_t limit() const noexcept { return limit_; }
     [[nodiscard]] std::size_t used() const noexcept { return used_.load(std::memory_order_relaxed); }
@@ -41,8 +60,15 @@ public:
     }
 
 private:
+    [[nodiscard]] bool can_overdraw(std::size_t bytes, std::size_t used) const noexcept {
+        const auto allocated = allocated_.load(std::memory_order_relaxed);
+        const auto most = limit_ + limit_ / 2;
+        return allocated <= limit_ && bytes <= limit_ - allocated && used <= most && bytes <= most - used;
+    }
+
     const std::size_t limit_;
-    std::atomic<std::size_t> used_{0};
+    std::atomic<std::size_t> used_{0};       // Allocated or promised.
+    std::atomic<std::size_t> allocated_{0};  // Of that.
 };
 
 }  // namespace baton

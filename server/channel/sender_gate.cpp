@@ -96,11 +96,16 @@ void SenderGate::examine(Sender& sender, const Room& room, const ReadyCount& rea
         return;
     }
     Credit grant = grant_for(sender, room);
-    const std::uint64_t reserved = reserve(grant.bytes);
+    std::uint64_t reserved = reserve(grant.bytes);
     if (reserved < grant.bytes && sender.outstanding().bytes + reserved < grant_min.bytes) {
-        budget_.release(reserved);
-        block(sender, WaitReason::memory, ready, now);
-        return;
+        // Others may have promises that they do not use: it must not wait for them.
+        const std::uint64_t missing = grant_min.bytes - sender.outstanding().bytes - reserved;
+        if (!budget_.try_overdraw(missing)) {
+            budget_.release(reserved);
+            block(sender, WaitReason::memory, ready, now);
+            return;
+        }
+        reserved += missing;
     }
     grant.bytes = reserved;
     unblock(sender, ready, now);
@@ -137,11 +142,17 @@ void SenderGate::examine_short(const Room& room, const ReadyCount& ready, Monoto
         return;
     }
     examined_.swap(short_);
+    // Who has nothing before those who would like more.
+    const auto waits = [](const Sender* sender) { return sender->wait.reason == WaitReason::memory; };
+    if (std::ranges::any_of(examined_, waits)) {
+        std::ranges::stable_partition(examined_, waits);
+    }
     for (Sender* sender : examined_) {
         sender->is_short = false;
     }
     for (Sender* sender : examined_) {
-        if (sender->wait.reason == WaitReason::memory && budget_.available() < grant_min.bytes) {
+        if (sender->wait.reason == WaitReason::memory && budget_.available() < grant_min.bytes &&
+            !budget_.can_overdraw(grant_min.bytes)) {
             set_short(*sender, true);  // Nothing has changed for it.
         } else {
             examine(*sender, room, ready, now);

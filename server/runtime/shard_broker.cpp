@@ -547,7 +547,7 @@ bool ShardBroker::request_memory(LinkAddress link, std::uint64_t size) {
 void ShardBroker::grant_memory() {
     while (!memory_requests_.empty()) {
         const auto request = memory_requests_.front();
-        if (!state_.memory.try_reserve(request.size)) {
+        if (!state_.memory.try_reserve(request.size) && !state_.memory.try_overdraw(request.size)) {
             return;  // In order: the next smaller one does not overtake, or a large one would wait for ever.
         }
         memory_requests_.pop_front();

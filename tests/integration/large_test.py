@@ -1,10 +1,12 @@
 """Large messages: fragments, their rules, and that small messages do not stand behind them."""
 
+import os
 import struct
+import subprocess
 import unittest
 
 import wire
-from broker import BrokerTest, each_shard_count
+from broker import BrokerTest, each_shard_count, eventually
 from wire import CONFIRM, CREDIT, DELIVER, FRAGMENT, GRANT, LAST
 
 MIB = 1 << 20
@@ -75,6 +77,47 @@ class LargeMessageTest(BrokerTest):
         # What lay in the sockets already is in front; what waits in the broker is not. How much passes while the two
         # shards take turns depends on the machine's load; half of the message is far from "behind it" in any case.
         self.assertLess(sorted(turns)[len(turns) // 2], total // 2)
+
+    def test_idle_senders_do_not_hold_it_up(self):
+        """They keep credit that they were promised, together more than there is; a large message and others go on."""
+        server = self.broker(limits_memory_max="16m", limits_message_size_max="8m")
+        senders = []
+        for number in range(8):
+            channel = b"idle %d" % number
+            peer = self.peer(server)
+            peer.admin("channel.create", channel)
+            self.command(server, "receive", channel.decode())
+            sender = self.command(server, "send", channel.decode(), stdin=subprocess.PIPE)
+            sender.process.stdin.write((b"y" * 900 + b"\n") * 20_000)
+            sender.process.stdin.flush()
+            senders.append((channel, sender))
+        watcher = self.peer(server)
+        for channel, sender in senders:
+            eventually(lambda: (shown := watcher.show(channel))["published"] == 20_000 and shown["ready"] + shown["in_flight"] == 0,
+                       "everything was received")
+        path = os.path.join(self.folder, "large")
+        with open(path, "wb") as file:
+            file.write(b"L" * 7_000_000)
+        for _ in range(2):
+            self.expect_exit(0, server, "send", "large", "--file", path)
+            self.assertEqual(7_000_001, len(self.expect_exit(0, server, "receive", "large", "-n", "1").stdout))
+        self.expect_exit(0, server, "send", "small", "x")
+        for channel, sender in senders:
+            sender.process.stdin.close()
+            self.assertEqual(0, sender.wait())
+
+    def test_one_that_is_larger_than_is_allowed_now_is_still_given(self):
+        data = self.data_dir()
+        server = self.broker(data_dir=data, limits_message_size_max="32m")
+        path = os.path.join(self.folder, "large")
+        with open(path, "wb") as file:
+            file.write(b"L" * 20_000_000)
+        self.expect_exit(0, server, "send", "large", "--file", path)
+        self.expect_exit(0, server, "send", "large", "next")
+        server.stop()
+        server = self.broker(data_dir=data, limits_message_size_max="1m")
+        received = self.expect_exit(0, server, "receive", "large", "--until-empty").stdout
+        self.assertEqual([20_000_000, 4], [len(line) for line in received.splitlines()])
 
     def test_sizes_around_the_frame_limit(self):
         peer = self.peer_

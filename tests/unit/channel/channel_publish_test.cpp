@@ -193,13 +193,18 @@ TEST(ChannelPublish, OldProducersAreForgotten) {
 TEST(ChannelPublish, SendersBlockedOnMemoryGoOnWithTheTick) {
     ChannelWorld world{{}, 64 * 1024};
     world.attach_sender(1);
+    world.budget.charge(64 * 1024);  // Others have stored something.
     world.attach_sender(2);
     EXPECT_EQ(world.credit_happened(), (Lines{"credit 1 1024 65536", "state 2 memory ready 0 held 0"}));
     world.channel.tick();
     EXPECT_TRUE(world.credit_happened().empty());
-    world.budget.release(40 * 1024);  // Somebody else needs less.
+    world.budget.discharge(64 * 1024);
     world.channel.tick();
-    EXPECT_EQ(world.credit_happened(), (Lines{"state 2 none ready 0 held 0", "credit 2 1024 32768"}));
+    EXPECT_EQ(world.credit_happened(), (Lines{"state 2 none ready 0 held 0", "credit 2 1024 4096"}))
+        << "though the first one does not use its credit";
+    world.budget.release(40 * 1024);  // Now it needs less.
+    world.channel.tick();
+    EXPECT_EQ(world.credit_happened(), (Lines{"credit 2 1024 34816"}));
 }
 
 TEST(ChannelPublish, UnknownLinksAreIgnored) {

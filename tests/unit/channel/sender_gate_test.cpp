@@ -107,19 +107,47 @@ TEST_F(SenderGateTest, CreditIsNotPromisedTwiceButNobodyGoesWithout) {
 
 TEST_F(SenderGateTest, TightMemoryGivesLessThenBlocks) {
     with_memory(70 * kib);
+    budget->charge(2 * kib);
     Sender& one = sender();
     Sender& two = sender();
-    Sender& three = sender();
     EXPECT_EQ(examine(one), (Lines{"credit 1 1024 65536"}));
-    EXPECT_EQ(examine(two), (Lines{"credit 2 1024 4096"}));
-    EXPECT_EQ(examine(three), (Lines{"state 3 memory ready 0 held 0"}));
-    EXPECT_EQ(budget->used(), 68 * kib);
+    budget->charge(66 * kib);  // Others have used theirs.
+    EXPECT_EQ(examine(two), (Lines{"state 2 memory ready 0 held 0"}));
+    EXPECT_EQ(budget->used(), 132 * kib);
     EXPECT_TRUE(examine_short().empty());
+    budget->discharge(66 * kib);
+    EXPECT_EQ(examine_short(), (Lines{"state 2 none ready 0 held 0", "credit 2 1024 4096"}));
     ASSERT_TRUE(gate->use(one, {1, 30 * kib}));
-    EXPECT_EQ(examine_short(), (Lines{"credit 2 1024 34816"})) << "who waited longest";
-    ASSERT_TRUE(gate->use(one, {1, 30 * kib}));
-    EXPECT_EQ(examine_short(), (Lines{"state 3 none ready 0 held 0", "credit 3 1024 32768"}));
+    EXPECT_EQ(examine_short(), (Lines{"credit 2 1024 34816"}));
     EXPECT_LE(budget->used(), budget->limit());
+}
+
+TEST_F(SenderGateTest, NobodyWaitsForWhatOthersWerePromisedAndDoNotUse) {
+    with_memory(70 * kib);
+    Sender& idle = sender();
+    EXPECT_EQ(examine(idle), (Lines{"credit 1 1024 65536"}));
+    std::vector<Sender*> others;
+    while (budget->used() + SenderGate::grant_min.bytes <= budget->limit() * 3 / 2) {
+        others.push_back(&sender());
+        ASSERT_EQ(examine(*others.back()).size(), 1U);
+        ASSERT_EQ(others.back()->outstanding().bytes, SenderGate::grant_min.bytes);
+    }
+    EXPECT_GE(others.size(), 8U);
+    Sender& last = sender();
+    EXPECT_EQ(examine(last).size(), 1U);
+    EXPECT_EQ(last.wait.reason, WaitReason::memory) << "promises may be half a limit too much";
+    for (int i = 0; i < 100; ++i) {  // What they send goes on, though the idle one keeps its promise.
+        Sender& busy = *others[static_cast<std::size_t>(i) % others.size()];
+        ASSERT_TRUE(gate->use(busy, {1, busy.outstanding().bytes}));
+        static_cast<void>(examine_short());
+        static_cast<void>(examine(busy));
+        ASSERT_LE(budget->used(), budget->limit() * 3 / 2);
+    }
+    EXPECT_EQ(last.wait.reason, WaitReason::none);
+    budget->charge(69 * kib);  // Now there is none.
+    ASSERT_TRUE(gate->use(last, {1, last.outstanding().bytes}));
+    static_cast<void>(examine(last));
+    EXPECT_EQ(last.wait.reason, WaitReason::memory);
 }
 
 TEST_F(SenderGateTest, RemovingTakesPromisesBack) {

@@ -342,6 +342,7 @@ TEST_P(TightRouting, ChannelsMaxHoldsAcrossShards) {
 TEST_P(TightRouting, MemoryIsGrantedInOrder) {
     FakeSession first{*brokers[0]};
     FakeSession second{*brokers[0]};
+    state.memory.charge(600'000);  // What is stored.
     EXPECT_FALSE(brokers[0]->request_memory(first.link(1), 500'001));
     EXPECT_TRUE(brokers[0]->request_memory(first.link(1), 500'000));
     EXPECT_TRUE(brokers[0]->request_memory(second.link(1), 400'000));
@@ -349,13 +350,17 @@ TEST_P(TightRouting, MemoryIsGrantedInOrder) {
     EXPECT_TRUE(brokers[0]->request_memory(second.link(2), 1));
     EXPECT_EQ(first.heard(), Lines{});  // At the end of the turn.
     run();
+    EXPECT_EQ(first.heard(), Lines{});
+    EXPECT_EQ(second.heard(), Lines{}) << "there would be room for its little one";
+    state.memory.discharge(100'000);
+    run();
     EXPECT_EQ(first.heard(), Lines{"memory 1"});
-    EXPECT_EQ(second.heard(), Lines{"memory 1"});
+    EXPECT_EQ(second.heard(), Lines{"memory 1"}) << "what is promised and not stored does not stop it";
     brokers[0]->memory_taken(400'000);
     run();
     EXPECT_EQ(first.heard(), Lines{"memory 2"});
     EXPECT_EQ(second.heard(), Lines{"memory 2"});
-    EXPECT_EQ(state.memory.used(), 800'001U);
+    EXPECT_EQ(state.memory.used(), 1'300'001U);
     brokers[0]->close_session(first.id);
     brokers[0]->close_session(second.id);
 }
