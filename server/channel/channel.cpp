@@ -260,7 +260,7 @@ bool Channel::dismantle(std::uint64_t& items) {
     finish_relocation({});
     bool is_all = true;
     visit_holders([&](Subscription& reader) { is_all = is_all && reader.dismantle(items); });
-    if (!is_all || !log_.dismantle(items)) {
+    if (!is_all || !log_.dismantle(items) || !dedupe_.dismantle(items) || (compaction_ && !compaction_->dismantle(items))) {
         return false;
     }
     for (; !readers_.empty(); items -= std::min(items, items_per_link)) {

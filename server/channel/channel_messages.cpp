@@ -386,9 +386,7 @@ void Channel::tick() {
     if (options_->producer_retention <= now.time_since_epoch()) {
         producers_.forget_detached_before(now - options_->producer_retention);
     }
-    if (dedupe_.is_on()) {
-        dedupe_.forget_old(now);
-    }
+    dedupe_.forget_old(now);
     std::uint64_t messages = StepBudget::messages_max;
     const bool has_ticked = tick_due(messages);
     trim(messages);

@@ -67,17 +67,16 @@ void Compaction::look_at(Offset offset, std::uint32_t bytes, const MessageView& 
     if (key.empty()) {
         return;
     }
-    auto found = index_.find(key);
-    if (found != index_.end()) {
-        const Entry older = found->second;
-        by_offset_.erase(found->second);
+    const auto [place, is_new] = index_.try_emplace(key);
+    Entry& entry = place->second;
+    if (is_new) {
+        entry.key = &place->first;
+    } else {
+        const Entry older = entry;
+        by_offset_.erase(entry);
         tombstones_.erase(older.offset);
         remove(older.offset, older.bytes);
-    } else {
-        found = index_.emplace(key, Entry{}).first;
-        found->second.key = &found->first;
     }
-    Entry& entry = found->second;
     entry.offset = offset;
     entry.bytes = bytes;
     link(entry);
@@ -126,7 +125,15 @@ void Compaction::tick(std::uint64_t messages_max) {
 void Compaction::forget(Entry& entry) {
     tombstones_.erase(entry.offset);
     by_offset_.erase(entry);
-    index_.erase(index_.find(*entry.key));
+    index_.erase(*entry.key);
+}
+
+bool Compaction::dismantle(std::uint64_t& items) noexcept {
+    by_offset_.clear();
+    for (; items > 0 && !tombstones_.empty(); --items) {
+        tombstones_.erase(tombstones_.begin());
+    }
+    return index_.clear_some(items);
 }
 
 void Compaction::link(Entry& entry) noexcept {

@@ -13,11 +13,10 @@
 #include <functional>
 #include <map>
 #include <string>
-#include <string_view>
-#include <unordered_map>
 
 #include "common/base/clock.hpp"
 #include "server/channel/message_log.hpp"
+#include "server/channel/steady_table.hpp"
 
 namespace baton::channel {
 
@@ -39,6 +38,8 @@ public:
     void look(std::uint64_t messages_max);
     /// Removes tombstones whose time is over, so many at most; forgets some of the keys whose messages retention has given up.
     void tick(std::uint64_t messages_max);
+    /// With its channel it comes to its end. Forgets keys, one for each of `items`, which it uses up. True: all of them.
+    [[nodiscard]] bool dismantle(std::uint64_t& items) noexcept;
     /// Null: it does not look.
     [[nodiscard]] const LogCursor* cursor() const noexcept { return is_looking_ ? &cursor_ : nullptr; }
 
@@ -46,10 +47,6 @@ public:
     [[nodiscard]] std::uint64_t removed() const noexcept { return removed_; }  ///< In this life of the broker.
 
 private:
-    struct TextHash {
-        using is_transparent = void;
-        std::size_t operator()(std::string_view text) const noexcept { return std::hash<std::string_view>{}(text); }
-    };
     /// The newest message of a key. In a list in the order of offsets.
     struct Entry {
         Offset offset = 0;
@@ -77,7 +74,7 @@ private:
     bool is_looking_ = false;  // Not yet, while what it knew from before is being forgotten.
     bool is_known_ = false;    // There may be entries.
     Duration tombstone_age_{};
-    std::unordered_map<std::string, Entry, TextHash, std::equal_to<>> index_;
+    TextTable<Entry> index_;
     LinkedList<Entry, &Entry::older, &Entry::newer> by_offset_;
     std::map<Offset, Tombstone> tombstones_;
     std::uint64_t removed_ = 0;

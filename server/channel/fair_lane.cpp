@@ -10,60 +10,41 @@ std::uint32_t FairLane::weight_of(std::uint64_t tenant) const noexcept {
     return found != weights_->end() ? std::max<std::uint32_t>(found->second, 1) : 1;
 }
 
-bool FairLane::is_current(const Turn& turn) const noexcept {
-    const auto found = tenants_.find(turn.tenant);
-    return found != tenants_.end() && found->second.turn == turn.number;
-}
-
-// So the first one is current. Of the others at most half are not.
-void FairLane::forget_past_turns() {
-    constexpr std::size_t few = 64;
-    while (!turns_.empty() && !is_current(turns_.front())) {
-        turns_.pop_front();
-    }
-    if (turns_.size() > 2 * tenants_.size() + few) {
-        std::erase_if(turns_, [this](const Turn& turn) { return !is_current(turn); });
-    }
-}
-
 void FairLane::put(const Run& message, std::uint64_t tenant) {
-    const auto [found, is_new] = tenants_.try_emplace(tenant);
+    const auto [entry, is_new] = tenants_.try_emplace(tenant);
+    Tenant& found = entry->second;
     if (is_new) {
-        found->second.left = weight_of(tenant);
-        found->second.turn = ++turns_made_;
-        turns_.push_back({tenant, turns_made_});
+        found.left = weight_of(tenant);
+        found.turn = turns_.insert(turns_.end(), tenant);
     }
-    found->second.messages.put(message);
+    found.messages.put(message);
     tenant_of_.emplace(message.first, tenant);
 }
 
 Run FairLane::head() const noexcept {
-    const Tenant& tenant = tenants_.find(turns_.front().tenant)->second;
+    const Tenant& tenant = *tenants_.find(turns_.front());
     Run head = tenant.messages.head();
     return head.count > tenant.left ? head.take_front(tenant.left) : head;
 }
 
 Run FairLane::take(Cut cut) noexcept {
-    const Turn turn = turns_.front();
-    const auto found = tenants_.find(turn.tenant);
-    Tenant& tenant = found->second;
+    const std::uint64_t number = turns_.front();
+    Tenant& tenant = *tenants_.find(number);
     const Run taken = tenant.messages.take(cut);
     tenant_of_.erase(tenant_of_.find(taken.first), tenant_of_.lower_bound(taken.end()));
     tenant.left -= taken.count;
     if (tenant.messages.empty()) {
-        end_tenant(found);
+        end_tenant(number, tenant);
     } else if (tenant.left == 0) {
-        tenant.left = weight_of(turn.tenant);
-        turns_.pop_front();
-        turns_.push_back(turn);
-        forget_past_turns();
+        tenant.left = weight_of(number);
+        turns_.splice(turns_.end(), turns_, tenant.turn);
     }
     return taken;
 }
 
-void FairLane::end_tenant(Tenants::iterator tenant) {
-    tenants_.erase(tenant);
-    forget_past_turns();
+void FairLane::end_tenant(std::uint64_t number, const Tenant& tenant) noexcept {
+    turns_.erase(tenant.turn);
+    tenants_.erase(number);
 }
 
 std::optional<Run> FairLane::take_at(Offset offset) {
@@ -71,10 +52,10 @@ std::optional<Run> FairLane::take_at(Offset offset) {
     if (node.empty()) {
         return std::nullopt;
     }
-    const auto tenant = tenants_.find(node.mapped());
-    const auto taken = tenant->second.messages.take_at(offset);
-    if (tenant->second.messages.empty()) {
-        end_tenant(tenant);
+    Tenant& tenant = *tenants_.find(node.mapped());
+    const auto taken = tenant.messages.take_at(offset);
+    if (tenant.messages.empty()) {
+        end_tenant(node.mapped(), tenant);
     }
     return taken;
 }
@@ -84,7 +65,7 @@ std::optional<Run> FairLane::take_before(Offset end) {
 }
 
 Run FairLane::message_at(std::uint64_t tenant, Offset offset) const noexcept {
-    return tenants_.find(tenant)->second.messages.run_at(offset).message_at(offset);
+    return tenants_.find(tenant)->messages.run_at(offset).message_at(offset);
 }
 
 Run FairLane::oldest() const noexcept {
@@ -93,9 +74,7 @@ Run FairLane::oldest() const noexcept {
 }
 
 void FairLane::add_runs(RunMerge& merge) const {
-    for (const auto& tenant : tenants_) {
-        merge.add(tenant.second.messages.runs());
-    }
+    tenants_.visit([&](const Tenant& tenant) { merge.add(tenant.messages.runs()); });
 }
 
 }  // namespace baton::channel

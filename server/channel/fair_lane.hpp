@@ -4,12 +4,13 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
+#include <list>
 #include <map>
 #include <optional>
 #include <unordered_map>
 #include <vector>
 
+#include "server/channel/steady_table.hpp"
 #include "server/channel/ready_set.hpp"
 #include "server/channel/run_merge.hpp"
 
@@ -49,26 +50,19 @@ public:
     }
 
 private:
+    using Turns = std::list<std::uint64_t>;
     struct Tenant {
         ReadySet messages;
-        std::uint64_t turn = 0;  // Its entry in `turns_`.
+        Turns::iterator turn;
         std::uint32_t left = 1;  ///< Of this turn.
     };
-    struct Turn {
-        std::uint64_t tenant = 0;
-        std::uint64_t number = 0;
-    };
-    using Tenants = std::unordered_map<std::uint64_t, Tenant>;
     [[nodiscard]] std::uint32_t weight_of(std::uint64_t tenant) const noexcept;
     [[nodiscard]] Run message_at(std::uint64_t tenant, Offset offset) const noexcept;
-    [[nodiscard]] bool is_current(const Turn& turn) const noexcept;
-    void end_tenant(Tenants::iterator tenant);
-    void forget_past_turns();
+    void end_tenant(std::uint64_t number, const Tenant& tenant) noexcept;
 
     const TenantWeights* weights_;
-    Tenants tenants_;  // Those with messages.
-    std::deque<Turn> turns_;  // The first one is somebody's; others may be of tenants that have nothing any more.
-    std::uint64_t turns_made_ = 0;
+    KeyTable<Tenant> tenants_;  // Those with messages.
+    Turns turns_;  // Of each of those, the next one first.
     std::map<Offset, std::uint64_t> tenant_of_;  // Of each message.
 };
 

@@ -278,10 +278,11 @@ Cut Intake::new_front(const Pending& pending) const {
     MessageCursor cursor{pending.messages.bytes(), true};
     MessageView message;
     std::unordered_set<std::string_view> seen;
+    const MonotonicTime now = clock_.now();
     Cut cut;
     while (cut.count < pending.count && cursor.next(message)) {
         const std::string_view id = as_text(id_of(message.properties));
-        if (!id.empty() && (dedupe_.contains(id) || !seen.insert(id).second)) {
+        if (!id.empty() && (dedupe_.contains(id, now) || !seen.insert(id).second)) {
             break;
         }
         cut = {cut.count + 1, static_cast<std::uint32_t>(cursor.position())};
@@ -290,12 +291,13 @@ Cut Intake::new_front(const Pending& pending) const {
 }
 
 void Intake::drop_duplicates(Pending& pending) {
+    const MonotonicTime now = clock_.now();
     MessageCursor cursor{pending.messages.bytes(), true};
     MessageView message;
     Cut cut;
     while (cut.count < pending.count && cursor.next(message)) {
         const std::string_view id = as_text(id_of(message.properties));
-        if (id.empty() || !dedupe_.contains(id)) {
+        if (id.empty() || !dedupe_.contains(id, now)) {
             break;
         }
         cut = {cut.count + 1, static_cast<std::uint32_t>(cursor.position())};

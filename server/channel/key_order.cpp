@@ -30,12 +30,13 @@ void insert(Ring<Offset>& line, Offset offset) {
 
 bool KeyOrder::admit(const Run& message, std::uint64_t key) {
     BATON_ASSERT(message.count == 1);
-    const auto [line, is_free] = keys_.try_emplace(key);
+    const auto [entry, is_free] = keys_.try_emplace(key);
     if (!is_free) {
-        while (line->size() > waiting_.size() && !waiting_.contains(line->front())) {
-            line->pop_front();  // It was dropped, perhaps with many others, while the key was busy.
+        Ring<Offset>& line = entry->second;
+        while (line.size() > waiting_.size() && !waiting_.contains(line.front())) {
+            line.pop_front();  // It was dropped, perhaps with many others, while the key was busy.
         }
-        insert(*line, message.first);
+        insert(line, message.first);
         waiting_.emplace(message.first, message);
         MessageLog::rest(*message.batch, 1);
     }

@@ -11,7 +11,7 @@
 #include <optional>
 #include <vector>
 
-#include "server/channel/key_table.hpp"
+#include "server/channel/steady_table.hpp"
 #include "server/channel/message_log.hpp"
 #include "server/channel/ring.hpp"
 

@@ -4,11 +4,13 @@
 #include <map>
 #include <queue>
 #include <set>
+#include <string>
+#include <string_view>
 
 #include <gtest/gtest.h>
 
 #include "common/base/prng.hpp"
-#include "server/channel/key_table.hpp"
+#include "server/channel/steady_table.hpp"
 #include "server/channel/waiting_heap.hpp"
 
 namespace baton::channel {
@@ -29,9 +31,9 @@ TEST(KeyTable, HoldsTheSameAsAMapWhileItGrowsAndShrinks) {
     for (const std::size_t most : {40'000U, 0U, 20'000U}) {
         while (reference.size() < most) {
             const std::uint64_t key = random.next();
-            const auto [value, is_new] = table.try_emplace(key);
-            *value = static_cast<int>(reference.size());
-            ASSERT_EQ(is_new, reference.insert_or_assign(key, *value).second);
+            const auto [entry, is_new] = table.try_emplace(key);
+            entry->second = static_cast<int>(reference.size());
+            ASSERT_EQ(is_new, reference.insert_or_assign(key, entry->second).second);
             ASSERT_FALSE(table.try_emplace(key).second);
             check(random.next());
         }
@@ -64,6 +66,45 @@ TEST(KeyTable, DealsOutAFewKeysAtATime) {
         EXPECT_EQ(table.few(), left -= std::min(left, KeyTable<int>::dealt_at_once));
     }
     EXPECT_EQ(table.size(), KeyTable<int>::few_max + KeyTable<int>::few_max / KeyTable<int>::dealt_at_once);
+}
+
+TEST(TextTable, IsEmptiedInStepsWhileOthersCome) {
+    TextTable<int> table;
+    std::map<std::string, int> reference;
+    Prng random{9};
+    const auto add = [&](std::size_t count) {
+        for (std::size_t i = 0; i < count; ++i) {
+            const std::string key = "key " + std::to_string(random.below(200'000));
+            const auto [entry, is_new] = table.try_emplace(std::string_view{key});
+            ASSERT_EQ(entry->first, key);
+            ASSERT_EQ(is_new, !reference.contains(key));
+            entry->second = reference[key] = static_cast<int>(i);
+        }
+    };
+    add(18'000);  // Some are in the first table still.
+    EXPECT_GT(table.few(), 0U);
+    EXPECT_LT(table.few(), table.size());
+    for (const auto& [key, value] : reference) {
+        const int* found = table.find(std::string_view{key});
+        ASSERT_NE(found, nullptr);
+        ASSERT_EQ(*found, value);
+    }
+    std::size_t steps = 0;
+    for (std::uint64_t items = 0; !table.clear_some(items); ++steps) {
+        ASSERT_EQ(items, 0U) << "it stopped before its units were used up";
+        const std::size_t before = table.size();
+        items = 1'000;
+        if (steps < 10) {
+            table.try_emplace("late " + std::to_string(steps));
+            ASSERT_EQ(table.size(), before + 1);
+        }
+    }
+    EXPECT_EQ(table.size(), 0U);
+    EXPECT_GE(steps, (reference.size() + 10) / 1'000);
+    EXPECT_EQ(table.find(std::string_view{"late 3"}), nullptr);
+    reference.clear();
+    add(100);
+    EXPECT_EQ(table.size(), reference.size());
 }
 
 TEST(WaitingHeap, ForgetsWhatIsOutOfDate) {
