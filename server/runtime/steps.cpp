@@ -21,6 +21,16 @@ std::uint32_t leader_of(StepId id) noexcept {
     return static_cast<std::uint32_t>(id >> leader_shift);
 }
 
+/// Pulses after which one that was under way when this one came has been seen or is done.
+constexpr std::uint32_t pulses_of_doubt = 10;
+
+/// It was sent before, by a connection that is gone: then it names no links.
+bool comes_again(const StepRequest& request) noexcept {
+    return std::ranges::any_of(request.sections, [](const StepSection& section) {
+        return !section.ranges.empty() && section.link.link == 0;
+    });
+}
+
 }  // namespace
 
 // --- The leader ------------------------------------------------------------------------------------------------------
@@ -109,11 +119,15 @@ void Steps::decide(Entry entry) {
     if (step.is_known) {
         return give_up(entry, {}, UINT32_MAX);
     }
-    if (step.is_under_way) {
+    // The first one may not have come to all shards when this one did.
+    const bool is_doubtful = !step.was_doubted && step.error == channel::Errc::lost_lease && comes_again(*step.request);
+    if (step.is_under_way || is_doubtful) {
         for (const std::uint32_t shard : step.shards) {
             send(entry, shard, StepCommand::Phase::give_back);
         }
         step.phase = Phase::repeating;
+        step.was_doubted = step.was_doubted || is_doubtful;
+        step.pulses = is_doubtful ? pulses_of_doubt : 0;
         return;
     }
     if (step.error) {
@@ -227,8 +241,8 @@ void Steps::give_up(Entry entry, std::error_code reason, std::uint32_t section) 
 
 void Steps::tick() {
     std::vector<StepId> again;
-    for (const auto& [id, step] : steps_) {
-        if (step.phase == Phase::repeating) {
+    for (auto& [id, step] : steps_) {
+        if (step.phase == Phase::repeating && step.pulses-- == 0) {
             again.push_back(id);
         }
     }

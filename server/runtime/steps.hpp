@@ -79,7 +79,7 @@ public:
 private:
     enum class Phase : std::uint8_t {
         beginning,  ///< Every shard checks its part.
-        repeating,  ///< The same step is under way: the next pulse begins anew.
+        repeating,  ///< The same step is under way, or may be: a later pulse begins anew.
         joining,    ///< The one shard with durable channels has submitted its part.
         deciding,   ///< The intent is submitted.
         doing,      ///< It is decided; every shard does its part.
@@ -94,6 +94,8 @@ private:
         std::uint32_t missing = 0;          ///< Answers.
         bool is_known = false;
         bool is_under_way = false;
+        bool was_doubted = false;         ///< What it settles was not there, and it comes again: it is looked at once more.
+        std::uint32_t pulses = 0;         ///< Repeating: that it lets pass.
         std::error_code error;
         std::uint32_t section = UINT32_MAX;  ///< Of the error.
         std::vector<StepTarget> targets;
