@@ -25,6 +25,7 @@ constexpr std::size_t offsets_max = 1'000;
 constexpr std::size_t subscriptions_per_reply = 100;  // 2 ms or so.
 // For one answer: it is begun anew with each (looks.hpp). Who wants more asks again.
 constexpr std::size_t peek_blocks_max = 16;
+constexpr std::uint64_t peeked_at_once = 256;  // 2 ms.
 
 const char* state_name(MessageState state) {
     switch (state) {
@@ -247,7 +248,7 @@ Json peek_channel(ChannelDirectory& directory, std::string_view name, const Json
     channel.peek(
         reader, state, from,
         [&](const channel::PeekedMessage& peeked) {
-            if (messages.size() >= count || blocks > peek_blocks_max) {
+            if (messages.size() >= std::min(count, peeked_at_once) || blocks > peek_blocks_max) {
                 next = peeked.offset;
                 return false;
             }
