@@ -1,5 +1,6 @@
 #include "common/base/base64.hpp"
 
+#include <array>
 #include <cstdint>
 
 namespace baton {
@@ -8,20 +9,38 @@ namespace {
 
 constexpr std::string_view alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
+constexpr std::uint8_t not_a_letter = 64;
+
+constexpr std::array<std::uint8_t, 256> values = [] {
+    std::array<std::uint8_t, 256> made{};
+    made.fill(not_a_letter);
+    for (std::size_t value = 0; value < alphabet.size(); ++value) {
+        made[static_cast<unsigned char>(alphabet[value])] = static_cast<std::uint8_t>(value);
+    }
+    return made;
+}();
+
+// One to three bytes.
+void encode_group(Bytes group, char* letters) noexcept {
+    std::uint32_t bits = 0;
+    for (std::size_t k = 0; k < 3; ++k) {
+        bits = bits << 8 | (k < group.size() ? std::to_integer<std::uint32_t>(group[k]) : 0);
+    }
+    for (std::size_t k = 0; k < 4; ++k) {
+        letters[k] = k <= group.size() ? alphabet[bits >> (18 - 6 * k) & 63] : '=';
+    }
+}
+
 }  // namespace
 
 std::string base64_encode(Bytes bytes) {
-    std::string text;
-    text.reserve((bytes.size() + 2) / 3 * 4);
-    for (std::size_t i = 0; i < bytes.size(); i += 3) {
-        const Bytes group = bytes.subspan(i, bytes.size() - i < 3 ? bytes.size() - i : 3);
-        std::uint32_t bits = 0;
-        for (std::size_t k = 0; k < 3; ++k) {
-            bits = bits << 8 | (k < group.size() ? std::to_integer<std::uint32_t>(group[k]) : 0);
-        }
-        for (std::size_t k = 0; k < 4; ++k) {
-            text += k <= group.size() ? alphabet[bits >> (18 - 6 * k) & 63] : '=';
-        }
+    std::string text((bytes.size() + 2) / 3 * 4, '=');
+    char* letters = text.data();
+    for (; bytes.size() >= 3; bytes = bytes.subspan(3), letters += 4) {
+        encode_group(bytes.first<3>(), letters);
+    }
+    if (!bytes.empty()) {
+        encode_group(bytes, letters);
     }
     return text;
 }
@@ -39,11 +58,11 @@ std::optional<std::vector<std::byte>> base64_decode(std::string_view text) {
     std::uint32_t bits = 0;
     unsigned bit_count = 0;
     for (const char letter : text.substr(0, text.size() - padding)) {
-        const std::size_t value = alphabet.find(letter);
-        if (value == std::string_view::npos) {
+        const std::uint32_t value = values[static_cast<unsigned char>(letter)];
+        if (value == not_a_letter) {
             return std::nullopt;
         }
-        bits = (bits << 6 | static_cast<std::uint32_t>(value)) & 0xffff;
+        bits = (bits << 6 | value) & 0xffff;
         bit_count += 6;
         if (bit_count >= 8) {
             bit_count -= 8;

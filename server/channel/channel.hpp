@@ -352,9 +352,10 @@ public:
     /// comes.
     void on_condition();
 
-    /// Makes this new channel what the image says. Messages of the log files are submitted again; blocks that are
-    /// needed at once are read. False: the channel is damaged, as the image says or because a block cannot be read.
+    /// Makes this new channel what the image says, in one step (channel_restore.hpp: in several). False: it is damaged.
     [[nodiscard]] bool install(const ChannelImage& image, const BlockReader& read);
+    /// All that it has on the disk.
+    [[nodiscard]] std::vector<commit::BlockRef> blocks() const;
     /// What has to be saved, without what is in the log only: slice by slice (state_slices.hpp). A slice uses up about so many
     /// entries at most; each is a run of messages, an id, a block or a reader.
     [[nodiscard]] StateSlices begin_state() const;
@@ -415,6 +416,8 @@ public:
     [[nodiscard]] std::vector<commit::BlockRef> take_dead_blocks() noexcept { return log_.take_dead_blocks(); }
 
 private:
+    friend class ChannelRestore;  // Makes it of an image.
+
     // Links.
     [[nodiscard]] Sender* find_sender(const LinkAddress& link) const noexcept { return senders_.find(link); }
     [[nodiscard]] Receiver* find_receiver(const LinkAddress& link) const noexcept { return receivers_.find(link); }
@@ -501,8 +504,6 @@ private:
     void keep_backlog_limit(Subscription& reader, std::vector<Subscription*>& too_slow);
 
     // Durable channels.
-    [[nodiscard]] bool install_contents(const ChannelImage& image, const BlockReader& read);
-    [[nodiscard]] bool install_block(const ChannelImage& image, const commit::BlockRef& ref, const BlockReader& read);
     [[nodiscard]] bool add_ids(StateSlices& slices, std::uint64_t& entries) const;
     [[nodiscard]] bool add_blocks(StateSlices& slices, std::uint64_t& entries) const;
     [[nodiscard]] bool add_removed(StateSlices& slices, std::uint64_t& entries) const;
@@ -511,20 +512,17 @@ private:
     [[nodiscard]] OffsetSet wanted_soon(KeepAhead keep) const;
     [[nodiscard]] std::vector<StoredBatch*> choose_to_relocate(commit::Index below, std::optional<KeepAhead> keep_ahead,
                                                                std::uint64_t bytes_max);
+    [[nodiscard]] std::optional<OffsetSet> wanted_of(const StoredBatch& batch) const;
     [[nodiscard]] SettingsRecord settings() const;
     [[nodiscard]] Offset trimmed_end() const noexcept;
-    void install_readers(const ChannelImage& image);
     std::uint64_t evict_evictable(std::uint64_t bytes, const OffsetSet& wanted);
     bool place_some(const OffsetSet& wanted);
     [[nodiscard]] bool can_place(StoredBatch& batch, std::uint64_t& budget) const;
     [[nodiscard]] bool place(StoredBatch& batch, std::uint64_t& budget);
-    void restore_quarantine_of_trimmed(const ChannelImage& image);
-    void install_entries(const ChannelImage& image);
     [[nodiscard]] MessageLog::RunsAtRest runs_at_rest();
     [[nodiscard]] bool may_want_blocks() const noexcept {
         return damage().empty() && (log_.has_awaited() || log_.has_evicted_ahead());
     }
-    StoredBatch& install_batch(const BatchHeader& header, Payload messages);
 
     // What follows from a change; each public function ends with one of them.
     void apply_parked();

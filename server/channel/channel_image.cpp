@@ -271,16 +271,16 @@ bool ChannelImage::is_alive(Offset first, Offset end) const {
         return queue().is_alive(first, end);
     }
     if (settings_.options.kind == Kind::stream) {
-        return is_quarantined(first, std::min(end, trimmed_end_)) || is_kept(std::max(first, trimmed_end_), end);
+        return is_put_aside(first, std::min(end, trimmed_end_)) || is_kept(std::max(first, trimmed_end_), end);
     }
     return std::ranges::any_of(readers_, [&](const auto& reader) {
         return reader.first != queue_reader && reader.second.is_alive(first, end);
     });
 }
 
-bool ChannelImage::is_quarantined(Offset first, Offset end) const {
+bool ChannelImage::is_put_aside(Offset first, Offset end) const {
     return first < end && std::ranges::any_of(readers_, [&](const auto& reader) {
-        return reader.first != queue_reader && reader.second.has_quarantined(first, end);
+        return reader.first != queue_reader && reader.second.has_put_aside(first, end);
     });
 }
 

@@ -107,7 +107,7 @@ private:
     void note_ids(const PublishRecord& record);
     void note_producer(const ProducerId& id, std::uint64_t last_sequence);
     [[nodiscard]] bool is_in_block(Offset first, Offset end) const;
-    [[nodiscard]] bool is_quarantined(Offset first, Offset end) const;
+    [[nodiscard]] bool is_put_aside(Offset first, Offset end) const;
     // Of a stream, behind its trimmed end.
     [[nodiscard]] bool is_kept(Offset first, Offset end) const noexcept {
         return first < end && overlap(removed_, first, end) < end - first;

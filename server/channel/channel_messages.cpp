@@ -491,6 +491,11 @@ std::uint64_t Channel::trim_oldest() {
     if (journal_ != nullptr && oldest.cursors > 0) {
         note_places();
     }
+    if (journal_ != nullptr && oldest.has_rules) {
+        for (const auto& reader : readers_) {
+            reader->note_waiting(oldest.base, oldest.end());
+        }
+    }
     const std::uint64_t messages = oldest.live();
     log_.trim_oldest();
     return messages;

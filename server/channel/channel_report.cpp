@@ -163,14 +163,50 @@ void Channel::peek(const Subscription* reader, std::optional<MessageState> state
         const Run whole{
             .batch = const_cast<StoredBatch*>(batch), .first = batch->base, .count = batch->count, .bytes = batch->size};
         const bool has_holes = batch->is_resident && (batch->removed > 0 || batch->pieces);
+        const bool is_begun = batch->cursors > 0 && options_->kind != Kind::stream;
+        const bool is_part = (batch->held > 0 || is_begun) && !batch->is_resident;
+        const auto wanted = batch->is_resident ? wanted_of(*batch) : std::nullopt;
+        const Visitor living = [&](const PeekedMessage& peeked) {
+            return !overlaps(*wanted, peeked.offset, peeked.offset + 1) || visitor(peeked);
+        };
         for (const Run& run : has_holes ? log_.live_runs(*whole.batch) : std::vector<Run>{whole}) {
-            const bool is_begun = batch->cursors > 0 && options_->kind != Kind::stream;
-            const bool is_part = (batch->held > 0 || is_begun) && !batch->is_resident;
-            if (run.end() > from && !visit_stored(log_, run, from, is_part ? wanted_only : visitor, read)) {
+            const Visitor& chosen = wanted ? living : is_part ? wanted_only : visitor;
+            if (run.end() > from && !visit_stored(log_, run, from, chosen, read)) {
                 return;
             }
         }
     }
+}
+
+// Of a topic's batch in memory: what somebody has or is still to get. It may lie there whole, and after a restart with nothing in
+// the places of what is gone. Nothing: everything, or there are too many to be asked.
+std::optional<OffsetSet> Channel::wanted_of(const StoredBatch& batch) const {
+    constexpr std::size_t readers_asked_max = 64;
+    const bool is_whole = batch.count == 1 || batch.remaining == std::uint64_t{batch.count} * readers_.size();
+    if (options_->kind != Kind::topic || is_whole || readers_.size() > readers_asked_max) {
+        return std::nullopt;
+    }
+    OffsetSet wanted;
+    std::vector<Run> held;
+    for (const auto& reader : readers_) {
+        const Offset first = std::max(reader->cursor().offset(), batch.base);
+        OffsetSet ahead;
+        if (first < batch.end()) {
+            ahead.emplace(first, batch.end());
+        }
+        const OffsetSet& skipped = reader->cursor().skipped();
+        for (auto range = first_beyond(skipped, first); range != skipped.end() && range->first < batch.end(); ++range) {
+            cut_out(ahead, range->first, range->second);
+        }
+        for (const auto& [from, end] : ahead) {
+            add_range(wanted, from, end);
+        }
+        reader->add_held(batch, held);
+    }
+    for (const Run& run : held) {
+        add_range(wanted, run.first, run.end());
+    }
+    return wanted;
 }
 
 SubscriptionReport Channel::report_of(const Subscription& reader) {

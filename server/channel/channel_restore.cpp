@@ -1,120 +1,173 @@
-// Channel: made from its image, after a restart or out of a backup.
+#include "server/channel/channel_restore.hpp"
+
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "common/base/assert.hpp"
-#include "server/channel/channel.hpp"
 #include "server/channel/message_rules.hpp"
 
 namespace baton::channel {
 
+namespace {
+
+void spend(std::uint64_t& units, std::uint64_t spent) noexcept { units -= std::min(units, spent); }
+
+constexpr std::uint64_t units_per_reader = 8;
+constexpr std::uint64_t bytes_per_unit = 1024;
+
+}  // namespace
+
 bool Channel::install(const ChannelImage& image, const BlockReader& read) {
-    BATON_ASSERT(journal_ != nullptr && log_.next_offset() == 1 && senders_.empty() && receivers_.empty());
-    for (const auto& [id, last_sequence] : image.producers()) {
-        producers_.restore(id, last_sequence, clock_.now());
-    }
-    if (!image.settings().damage.empty()) {
-        damage_.edit().text = image.settings().damage;
-    }
-    install_readers(image);
-    if (damage().empty() && !install_contents(image, read)) {
-        damage_.edit().text = "a block of a segment cannot be read";
-        for (const auto& reader : readers_) {
-            reader->clear();
-        }
-        log_.clear();
-    }
-    if (!damage().empty()) {
-        auto frozen = std::make_shared<ChannelState>(image.state());
-        frozen->settings.damage = damage();
-        damage_.edit().frozen = std::move(frozen);
-        submit_settings();
-        note_head_wait();
-        return false;
-    }
-    submit_settings();
-    for (StoredBatch* batch = log_.front(); batch != nullptr; batch = batch->next) {
-        if (batch->block == nullptr) {
-            log_.set_record(*batch, journal_->move(*batch));
+    ChannelRestore restore{*this, image, read};
+    std::uint64_t all = UINT64_MAX;
+    const bool is_done = restore.go_on(all);
+    BATON_ASSERT(is_done);
+    return restore.is_sound();
+}
+
+ChannelRestore::ChannelRestore(Channel& channel, const ChannelImage& image, BlockReader read)
+    : channel_{channel},
+      log_{channel.log_},
+      image_{image},
+      read_{std::move(read)},
+      next_batch_{image.batches().begin()},
+      next_block_{image.blocks().begin()} {
+    BATON_ASSERT(channel.journal_ != nullptr && log_.next_offset() == 1 && channel.senders_.empty() && channel.receivers_.empty());
+}
+
+bool ChannelRestore::go_on(std::uint64_t& units) {
+    while (phase_ != Phase::done && units > 0) {
+        if (step(units)) {
+            phase_ = Phase{static_cast<std::uint8_t>(static_cast<std::uint8_t>(phase_) + 1)};
         }
     }
-    noted_trim_ = trimmed_end();
-    dedupe_.restore(image.ids(), clock_);
-    for (const auto& reader : readers_) {
-        reader->begin_notes();
+    return phase_ == Phase::done;
+}
+
+// True: this phase is over.
+bool ChannelRestore::step(std::uint64_t& units) {
+    switch (phase_) {
+        case Phase::settings:
+            add_settings();
+            if (!is_sound()) {
+                freeze();
+            }
+            return is_sound();
+        case Phase::contents:
+            return add_contents(units);
+        case Phase::readers:
+            return place_readers(units);
+        case Phase::entries:
+            return add_entries(units);
+        case Phase::ruled:
+            return find_ruled(units);
+        case Phase::rules:
+            return look_at_rules(units);
+        case Phase::ids:
+            return add_ids(units);
+        case Phase::done:
+            break;
     }
-    state_changed();
+    return false;
+}
+
+// It is done: the channel stays as the image has it, for baton-inspect and for the next start.
+void ChannelRestore::freeze() {
+    auto frozen = std::make_shared<ChannelState>(image_.state());
+    frozen->settings.damage = channel_.damage();
+    channel_.damage_.edit().frozen = std::move(frozen);
+    channel_.submit_settings();
+    channel_.note_head_wait();
+    phase_ = Phase::done;
+}
+
+// --- Settings ------------------------------------------------------------------------------------------------------------
+
+// Subscriptions before there are messages: each will be wanted by all of them, until it is known better.
+void ChannelRestore::add_settings() {
+    for (const auto& [id, last_sequence] : image_.producers()) {
+        channel_.producers_.restore(id, last_sequence, channel_.clock_.now());
+    }
+    if (!image_.settings().damage.empty()) {
+        channel_.damage_.edit().text = image_.settings().damage;
+    }
+    for (const auto& [id, saved] : image_.readers()) {
+        if (id != queue_reader) {
+            add_reader(id, saved);
+        }
+    }
+}
+
+void ChannelRestore::add_reader(ReaderId id, const ReaderImage& saved) {
+    channel_.next_lasting_ = std::max(channel_.next_lasting_, id + 1);
+    auto& reader = channel_.readers_.emplace_back(
+        std::make_unique<Subscription>(channel_.subscription_context(), saved.settings()));
+    log_.add_cursor(reader->cursor());
+    channel_.by_name_[reader->settings().name] = reader.get();
+    channel_.has_backlog_limits_ = channel_.has_backlog_limits_ || reader->settings().backlog_max > 0;
+}
+
+// --- Messages ------------------------------------------------------------------------------------------------------------
+
+// Batches and blocks in the order of their offsets; then each reader gets what it has behind it, or forgets it.
+bool ChannelRestore::add_contents(std::uint64_t& units) {
+    while (next_batch_ != image_.batches().end() || next_block_ != image_.blocks().end()) {
+        if (units == 0) {
+            return false;
+        }
+        spend(units, 1);
+        const bool is_batch = next_block_ == image_.blocks().end() ||
+                              (next_batch_ != image_.batches().end() && next_batch_->first < next_block_->first);
+        if (!is_batch) {
+            if (log_.is_wanted() && !add_block(next_block_->second, units)) {
+                give_up();
+                return false;
+            }
+            ++next_block_;
+            continue;
+        }
+        const auto& [first, saved] = *next_batch_++;
+        if (log_.is_wanted()) {
+            log_.begin_at(first);
+            add_batch({.count = saved.count,
+                       .flags = saved.flags,
+                       .base_offset = first,
+                       .time_us = saved.time.us,
+                       .crc32c = saved.crc32c,
+                       .messages_size = static_cast<std::uint32_t>(saved.messages.size())},
+                      saved.messages);
+        }
+    }
+    log_.finish_restore(image_.next_offset());
     return true;
 }
 
-// Before there are messages: each will be wanted by all of them, until it is known better.
-void Channel::install_readers(const ChannelImage& image) {
-    for (const auto& [id, saved] : image.readers()) {
-        if (id == queue_reader) {
-            continue;
-        }
-        next_lasting_ = std::max(next_lasting_, id + 1);
-        auto& reader = readers_.emplace_back(std::make_unique<Subscription>(subscription_context(), saved.settings()));
-        log_.add_cursor(reader->cursor());
-        by_name_[reader->settings().name] = reader.get();
-        has_backlog_limits_ = has_backlog_limits_ || reader->settings().backlog_max > 0;
-    }
-}
-
-StoredBatch& Channel::install_batch(const BatchHeader& header, Payload messages) {
+StoredBatch& ChannelRestore::add_batch(const BatchHeader& header, Payload messages) {
     const bool has_rules = header.has_properties() && have_rules(messages.bytes());
-    StoredBatch& batch = log_.append_restored(header.count, header.flags, header.crc32c, {header.time_us},
-                                              std::move(messages));
+    StoredBatch& batch = log_.append_restored(header.count, header.flags, header.crc32c, {header.time_us}, std::move(messages));
     log_.note_rules(batch, has_rules);
     return batch;
 }
 
-// Batches and blocks in the order of their offsets; then each reader gets what it has behind it, or forgets it.
-bool Channel::install_contents(const ChannelImage& image, const BlockReader& read) {
-    auto batch = image.batches().begin();
-    auto block = image.blocks().begin();
-    while (batch != image.batches().end() || block != image.blocks().end()) {
-        if (block == image.blocks().end() || (batch != image.batches().end() && batch->first < block->first)) {
-            if (log_.is_wanted()) {
-                const ChannelImage::Batch& saved = batch->second;
-                log_.begin_at(batch->first);
-                install_batch({.count = saved.count,
-                               .flags = saved.flags,
-                               .base_offset = batch->first,
-                               .time_us = saved.time.us,
-                               .crc32c = saved.crc32c,
-                               .messages_size = static_cast<std::uint32_t>(saved.messages.size())},
-                              saved.messages);
-            }
-            ++batch;
-        } else {
-            if (log_.is_wanted() && !install_block(image, block->second, read)) {
-                return false;
-            }
-            ++block;
-        }
-    }
-    log_.finish_restore(image.next_offset());
-    install_entries(image);
-    return true;
-}
-
-bool Channel::install_block(const ChannelImage& image, const commit::BlockRef& ref, const BlockReader& read) {
+// False: it cannot be read.
+bool ChannelRestore::add_block(const commit::BlockRef& ref, std::uint64_t& units) {
     log_.begin_at(ref.first);
-    if (image.can_stay_on_disk(ref)) {
-        static_cast<void>(log_.append_evicted(ref, ref.size, image.time_of(ref), image.is_ruled(ref)));
+    spend(units, std::min<std::uint64_t>(ref.end - ref.first, image_.entries()) / 4);  // All entries in it are asked.
+    if (image_.can_stay_on_disk(ref)) {
+        static_cast<void>(log_.append_evicted(ref, ref.size, image_.time_of(ref), image_.is_ruled(ref)));
         return true;
     }
-    const Payload body = read(ref);
+    const Payload body = read_(ref);
+    spend(units, body.size() / bytes_per_unit);
     std::vector<StoredBatch*> batches;
-    for (std::size_t position = 0; position < body.size();) {
+    for (std::size_t position = 0; position < body.size(); spend(units, 1)) {
         const auto header = front_batch(body.bytes().subspan(position));
         if (!header || header->base_offset < log_.next_offset() || header->base_offset + header->count > ref.end) {
             return false;
         }
         log_.begin_at(header->base_offset);
-        batches.push_back(
-            &install_batch(*header, body.slice(position + batch_header_size, header->messages_size)));
+        batches.push_back(&add_batch(*header, body.slice(position + batch_header_size, header->messages_size)));
         position += batch_header_size + header->messages_size;
     }
     if (batches.empty()) {
@@ -124,131 +177,207 @@ bool Channel::install_block(const ChannelImage& image, const commit::BlockRef& r
     return true;
 }
 
+void ChannelRestore::give_up() {
+    channel_.damage_.edit().text = "a block of a segment cannot be read";
+    for (const auto& reader : channel_.readers_) {
+        reader->clear();
+    }
+    log_.clear();
+    freeze();
+}
+
+// --- What readers have ---------------------------------------------------------------------------------------------------
+
+bool ChannelRestore::place_readers(std::uint64_t& units) {
+    const WallTime newest = log_.newest_time();
+    for (; reader_ < channel_.readers_.size(); ++reader_) {
+        Subscription& reader = *channel_.readers_[reader_];
+        const ReaderImage& saved = image_.readers().at(reader.id());
+        if (places_.size() == reader_) {
+            spend(units, units_per_reader);
+            places_.push_back({&reader, &saved, saved.entries().begin()});
+        }
+        for (auto& entry = places_[reader_].entry; entry != saved.entries().end(); ++entry, spend(units, 1)) {
+            if (units == 0) {
+                return false;
+            }
+            if (entry->second.end > saved.cursor()) {
+                add_range(skipped_, std::max(entry->first, saved.cursor()), entry->second.end);
+            }
+        }
+        places_[reader_].entry = saved.entries().begin();
+        log_.place_restored(reader.cursor(), saved.cursor(), std::exchange(skipped_, {}));
+        reader.begin_restore(newest);
+    }
+    // What retention has given up comes back for nobody but those who have put it aside: who had not come to it has missed it.
+    if (is_stream()) {
+        add_what_trimmed_left();
+    }
+    while (is_stream() && log_.oldest_kept() != nullptr && log_.oldest_kept()->end() <= image_.trimmed_end()) {
+        log_.trim_oldest();
+    }
+    batch_ = log_.front();
+    return true;
+}
+
+void ChannelRestore::add_what_trimmed_left() {
+    for (const Place& place : places_) {
+        StoredBatch* batch = log_.front();
+        for (const auto& [entry_first, entry] : place.saved->entries()) {
+            const Offset first = std::min(entry_first, image_.trimmed_end());
+            const Offset end = std::min(entry.end, image_.trimmed_end());
+            for (; batch != nullptr && batch->end() <= first; batch = batch->next) {
+            }
+            const Offset stop = entry.is_put_aside() ? end : 0;
+            for (StoredBatch* at = batch; at != nullptr && at->base < stop; at = at->next) {
+                place.reader->restore(entry, *at, std::max(first, at->base), std::min(end, at->end()));
+            }
+        }
+    }
+}
+
+bool ChannelRestore::add_entries(std::uint64_t& units) {
+    while (batch_ != nullptr) {
+        if (units == 0) {
+            return false;
+        }
+        StoredBatch& batch = *std::exchange(batch_, batch_->next);
+        spend(units, 1);
+        if (batch.end() > image_.trimmed_end()) {  // Else it was given up: what was put aside of it is restored.
+            add_entries_of(batch, units);
+        }
+    }
+    cut_holes();
+    log_.set_restored_at_rest();
+    batch_ = log_.front();
+    return true;
+}
+
+void ChannelRestore::add_entries_of(StoredBatch& batch, std::uint64_t& units) {
+    std::vector<Part> unwanted;  // With the last of them the batch itself goes.
+    for (Place& place : places_) {
+        add_entries_of(batch, place, unwanted, units);
+    }
+    for (const Part& part : unwanted) {
+        log_.drop_restored(batch, part.first, part.end);
+    }
+}
+
 namespace {
 
-struct Part {
-    Offset first = 0;
-    Offset end = 0;
-};
-
 // What the cursor has passed may have been given since the state was saved.
-void restore_part(Subscription& reader, const ReaderEntry& entry, StoredBatch& batch, Part part, Offset cursor) {
-    const Offset new_from = entry.is_new ? std::clamp(cursor, part.first, part.end) : part.first;
-    if (part.first < new_from) {
+void restore_part(Subscription& reader, const ReaderEntry& entry, StoredBatch& batch, Offset first, Offset end, Offset cursor) {
+    const Offset new_from = entry.is_new ? std::clamp(cursor, first, end) : first;
+    if (first < new_from) {
         ReaderEntry passed = entry;
         passed.is_new = false;
-        reader.restore(passed, batch, part.first, new_from);
+        reader.restore(passed, batch, first, new_from);
     }
-    if (new_from < part.end) {
-        reader.restore(entry, batch, new_from, part.end);
+    if (new_from < end) {
+        reader.restore(entry, batch, new_from, end);
     }
 }
 
 }  // namespace
 
-void Channel::restore_quarantine_of_trimmed(const ChannelImage& image) {
-    for (const auto& reader : readers_) {
-        StoredBatch* batch = log_.front();
-        for (const auto& [entry_first, entry] : image.readers().at(reader->id()).entries()) {
-            const Offset first = std::min(entry_first, image.trimmed_end());
-            const Offset end = std::min(entry.end, image.trimmed_end());
-            for (; batch != nullptr && batch->end() <= first; batch = batch->next) {
-            }
-            const Offset stop = entry.kind == ReaderEntryKind::quarantined ? end : 0;
-            for (StoredBatch* at = batch; at != nullptr && at->base < stop; at = at->next) {
-                reader->restore(entry, *at, std::max(first, at->base), std::min(end, at->end()));
-            }
+void ChannelRestore::add_entries_of(StoredBatch& batch, Place& place, std::vector<Part>& unwanted, std::uint64_t& units) {
+    const Offset base = std::max(batch.base, image_.trimmed_end());
+    const Offset end = batch.end();
+    const Offset cursor = place.saved->cursor();
+    const auto last = place.saved->entries().end();
+    Offset at = base;
+    const auto unwanted_until = [&](Offset stop) {
+        if (!is_stream() && at < stop) {
+            unwanted.push_back({at, stop});
+        }
+        at = std::max(at, stop);
+    };
+    while (place.entry != last && place.entry->second.end <= base) {
+        ++place.entry;
+    }
+    for (auto entry = place.entry; entry != last && entry->first < end; ++entry) {
+        const Part part{std::max(entry->first, base), std::min(entry->second.end, end)};
+        spend(units, 1);
+        unwanted_until(std::min(part.first, std::max(cursor, at)));
+        at = std::max(at, part.first);
+        batch.is_picked = batch.is_picked || part.end > cursor;
+        if (entry->second.is_alive()) {
+            restore_part(*place.reader, entry->second, batch, part.first, part.end, cursor);
+            spend(units, part.end - part.first);
+            at = part.end;
+        } else {
+            unwanted_until(part.end);
         }
     }
+    unwanted_until(std::min(end, std::max(cursor, at)));
 }
 
-void Channel::install_entries(const ChannelImage& image) {
-    const bool is_stream = options_->kind == Kind::stream;
-    const WallTime newest = log_.newest_time();
-    struct Place {
-        Subscription* reader;
-        const ReaderImage* saved;
-        std::map<Offset, ReaderEntry>::const_iterator entry;
-    };
-    std::vector<Place> places;
-    for (const auto& reader : readers_) {
-        const ReaderImage& saved = image.readers().at(reader->id());
-        places.push_back({reader.get(), &saved, saved.entries().begin()});
-        OffsetSet skipped;
-        for (const auto& [first, entry] : saved.entries()) {
-            if (entry.end > saved.cursor()) {
-                add_range(skipped, std::max(first, saved.cursor()), entry.end);
-            }
-        }
-        log_.place_restored(reader->cursor(), saved.cursor(), std::move(skipped));
-        reader->begin_restore(newest);
-    }
-    // What retention has given up comes back for nobody, but from quarantine: who had not come to it has missed it.
-    if (is_stream) {
-        restore_quarantine_of_trimmed(image);
-    }
-    while (is_stream && log_.oldest_kept() != nullptr && log_.oldest_kept()->end() <= image.trimmed_end()) {
-        log_.trim_oldest();
-    }
-    for (StoredBatch* batch = log_.front(); batch != nullptr;) {
-        StoredBatch* next = batch->next;
-        const Offset base = std::max(batch->base, image.trimmed_end());
-        const Offset end = batch->end();
-        if (base >= end) {
-            batch = next;  // Given up: what is in quarantine of it is restored.
-            continue;
-        }
-        std::vector<Part> unwanted;  // With the last of them the batch itself goes.
-        for (Place& place : places) {
-            Offset at = base;
-            const auto unwanted_until = [&](Offset stop) {
-                if (!is_stream && at < stop) {
-                    unwanted.push_back({at, stop});
-                }
-                at = std::max(at, stop);
-            };
-            while (place.entry != place.saved->entries().end() && place.entry->second.end <= base) {
-                ++place.entry;
-            }
-            for (auto entry = place.entry; entry != place.saved->entries().end() && entry->first < end; ++entry) {
-                const Part part{std::max(entry->first, base), std::min(entry->second.end, end)};
-                unwanted_until(std::min(part.first, std::max(place.saved->cursor(), at)));
-                at = std::max(at, part.first);
-                batch->is_picked = batch->is_picked || part.end > place.saved->cursor();
-                if (entry->second.is_alive()) {
-                    restore_part(*place.reader, entry->second, *batch, part, place.saved->cursor());
-                    at = part.end;
-                } else {
-                    unwanted_until(part.end);
-                }
-            }
-            unwanted_until(std::min(end, std::max(place.saved->cursor(), at)));
-        }
-        for (const Part& part : unwanted) {
-            log_.drop_restored(*batch, part.first, part.end);
-        }
-        batch = next;
-    }
-    // A block is written without what was removed, so a batch may lie there in pieces; in the log it is whole. What retention has
-    // given up may end in the middle of it.
-    OffsetSet removed = image.removed();
-    if (const StoredBatch* oldest = log_.oldest_kept(); is_stream && oldest != nullptr && oldest->base < image.trimmed_end()) {
-        add_range(removed, oldest->base, image.trimmed_end());
+// A block is written without what was removed, so a batch may lie there in pieces; in the log it is whole. What retention has given
+// up may end in the middle of it.
+void ChannelRestore::cut_holes() {
+    OffsetSet removed = image_.removed();
+    if (const StoredBatch* oldest = log_.oldest_kept(); is_stream() && oldest != nullptr && oldest->base < image_.trimmed_end()) {
+        add_range(removed, oldest->base, image_.trimmed_end());
     }
     log_.restore_removed(removed);
-    log_.set_restored_at_rest();
-    std::vector<StoredBatch*> ruled;
-    for (StoredBatch* batch = log_.front(); batch != nullptr; batch = batch->next) {
-        if (batch->has_rules && !batch->is_trimmed) {
-            ruled.push_back(batch);
+}
+
+// --- What messages ask for -----------------------------------------------------------------------------------------------
+
+bool ChannelRestore::find_ruled(std::uint64_t& units) {
+    for (; batch_ != nullptr; batch_ = batch_->next, spend(units, 1)) {
+        if (units == 0) {
+            return false;
+        }
+        if (batch_->has_rules && !batch_->is_trimmed) {
+            ruled_.push_back(batch_);
         }
     }
-    give_ruled(ruled);
-    for (const auto& reader : readers_) {
-        std::uint64_t all = UINT64_MAX;
-        static_cast<void>(reader->look_ahead(all));
-        reader->end_restore();
+    channel_.give_ruled(std::exchange(ruled_, {}));
+    reader_ = 0;
+    return true;
+}
+
+bool ChannelRestore::look_at_rules(std::uint64_t& units) {
+    for (; reader_ < channel_.readers_.size(); ++reader_) {
+        Subscription& reader = *channel_.readers_[reader_];
+        if (!reader.look_ahead(units)) {
+            return false;
+        }
+        spend(units, units_per_reader);
+        reader.end_restore();
     }
+    return true;
+}
+
+// The last phase.
+bool ChannelRestore::add_ids(std::uint64_t& units) {
+    const std::span ids{image_.ids()};
+    while (id_ < ids.size()) {
+        if (units == 0) {
+            return false;
+        }
+        const std::size_t part = std::min<std::size_t>(ids.size() - id_, units);
+        channel_.dedupe_.restore(ids.subspan(id_, part), channel_.clock_);
+        spend(units, part);
+        id_ += part;
+    }
+    submit();
+    return true;
+}
+
+void ChannelRestore::submit() {
+    channel_.submit_settings();
+    for (StoredBatch* batch = log_.front(); batch != nullptr; batch = batch->next) {
+        if (batch->block == nullptr) {
+            log_.set_record(*batch, channel_.journal_->move(*batch));
+        }
+    }
+    channel_.noted_trim_ = channel_.trimmed_end();
+    for (const auto& reader : channel_.readers_) {
+        reader->begin_notes();
+    }
+    channel_.state_changed();
 }
 
 }  // namespace baton::channel

@@ -65,6 +65,15 @@ ChannelState Channel::state() const {
     return slices.frozen ? *slices.frozen : std::move(slices.state);
 }
 
+std::vector<commit::BlockRef> Channel::blocks() const {
+    if (damage_->frozen) {
+        return damage_->frozen->blocks;
+    }
+    std::vector<commit::BlockRef> refs;
+    log_.visit_blocks([&](const commit::BlockRef& ref, std::uint64_t) { refs.push_back(ref); });
+    return refs;
+}
+
 // Each of these: true when it is done.
 
 bool Channel::add_ids(StateSlices& slices, std::uint64_t& entries) const {

@@ -112,13 +112,13 @@ bool ReaderImage::is_alive(Offset first, Offset end) const {
     return at < end;
 }
 
-bool ReaderImage::has_quarantined(Offset first, Offset end) const {
+bool ReaderImage::has_put_aside(Offset first, Offset end) const {
     auto entry = entries_.lower_bound(first);
     if (entry != entries_.begin() && std::prev(entry)->second.end > first) {
         --entry;
     }
     for (; entry != entries_.end() && entry->first < end; ++entry) {
-        if (entry->second.kind == ReaderEntryKind::quarantined) {
+        if (entry->second.is_put_aside()) {
             return true;
         }
     }

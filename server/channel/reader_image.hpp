@@ -24,7 +24,8 @@ public:
     void set_settings(const SubscriptionSettings& settings) { settings_ = settings; }
 
     [[nodiscard]] bool is_alive(Offset first, Offset end) const;
-    [[nodiscard]] bool has_quarantined(Offset first, Offset end) const;
+    /// Whether one of these is in quarantine, or waits for a time.
+    [[nodiscard]] bool has_put_aside(Offset first, Offset end) const;
     /// Whether all of these messages are fresh, or all settled.
     [[nodiscard]] bool is_uniform(Offset first, Offset end) const;
     /// Whether none of these is fresh, and all that are not settled are in quarantine, have been retried by an administrator, or

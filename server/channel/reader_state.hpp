@@ -56,6 +56,10 @@ struct ReaderEntry {
     std::shared_ptr<const QuarantineNote> note;  ///< Quarantined.
 
     [[nodiscard]] bool is_alive() const noexcept { return kind != ReaderEntryKind::settled; }
+    /// Not ready: what retention and purges leave to the reader.
+    [[nodiscard]] bool is_put_aside() const noexcept {
+        return kind == ReaderEntryKind::quarantined || (kind == ReaderEntryKind::waiting && due != WallTime{});
+    }
     friend bool operator==(const ReaderEntry& a, const ReaderEntry& b) noexcept {
         return a.first == b.first && a.end == b.end && a.is_like(b);
     }

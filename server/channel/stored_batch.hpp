@@ -148,7 +148,7 @@ struct Run {
     std::uint32_t lease_cap = 0;   ///< While held: until then it can be extended.
     bool is_started = false;  ///< Only while held.
     bool was_delivered = false;
-    bool is_kept = false;  ///< However old it is, it will be given once more: an administrator wants it.
+    bool is_kept = false;  ///< However old it is, it is given until somebody starts it: an administrator wants it.
     bool is_unseen = false;  ///< It was ready before a restart, and has not been looked at since (`ReadyMessages`).
     bool is_placed = false;  ///< Ready, it rests in its place, and is admitted when its turn comes (`ReadyMessages`).
     std::uint8_t priority = 0;  ///< While placed.

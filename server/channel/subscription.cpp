@@ -256,8 +256,9 @@ bool Subscription::is_late(const Run& message, const MessageRules& rules) const 
 // Its time has come; only its key can hold it up.
 void Subscription::admit(const Run& message, Bytes properties) {
     if (is_ordered()) {
-        if (present_until_) {
-            // Behind those whose keys are not known yet, and those to be tried again, which have theirs.
+        if (present_until_ || cursor().offset() <= message.first || ready_.first_unseen() < message.first) {
+            // Behind those whose keys are not known yet, and those to be tried again, which have theirs. Also later on: what was
+            // delayed is known at once after a restart, what is in front of it is not.
             return ready_.put_unseen(message);
         }
         const std::uint64_t key = number_of(key_of(properties));

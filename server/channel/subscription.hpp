@@ -283,6 +283,8 @@ public:
     /// is all.
     [[nodiscard]] Offset add_entries(std::vector<ReaderEntry>& saved, Offset cursor, Offset from, Offset end,
                                      std::uint64_t& budget) const;
+    /// These messages are given up: of those that wait for their time it is noted that the reader has them still.
+    void note_waiting(Offset first, Offset end);
     /// About how many of them are of one message each.
     [[nodiscard]] std::size_t single_entries() const noexcept {
         return schedule_.waiting().size() + quarantine_.size() + keys_->messages() + cursor().skipped().size();

@@ -64,14 +64,14 @@ public:
     }
     // What was started has an attempt behind it.
     void add_held(Run run) {
-        run.is_kept = false;  // It is given this once.
+        run.is_kept = run.is_kept && !run.is_started;  // It is given once.
         const bool has_to_say = has_come(run) && !run.is_started;
         add(run, has_to_say ? ReaderEntryKind::waiting : ReaderEntryKind::ready, run.attempt + (run.is_started ? 1 : 0));
     }
     // A message that waits because of its own properties is ready for whoever reads them again. It need not be read if it is in a
     // block: then its time is in the state.
     void add_waiting(const Run& run, WallTime due) {
-        const bool has_time = run.was_delivered || run.batch->block != nullptr;
+        const bool has_time = run.was_delivered || run.batch->block != nullptr || run.batch->is_trimmed;
         add(run, has_time ? ReaderEntryKind::waiting : ReaderEntryKind::ready, run.attempt, has_time ? due : WallTime{});
     }
 
@@ -210,6 +210,13 @@ Offset Subscription::add_entries(std::vector<ReaderEntry>& saved, Offset saved_c
     add_settled(at, end);
     budget -= std::min(budget, holes + 1);
     return end;
+}
+
+void Subscription::note_waiting(Offset first, Offset end) {
+    const auto& waiting = schedule_.waiting();
+    for (auto at = waiting.lower_bound(first); at != waiting.end() && at->first < end; ++at) {
+        note_entry(at->second.run, ReaderEntryKind::waiting, Schedule::wall_of(at->second.due, context_.clock));
+    }
 }
 
 }  // namespace baton::channel

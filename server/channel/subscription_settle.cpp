@@ -168,7 +168,8 @@ void Subscription::come_back_whole(Run run) {
     if (run.is_started && run.attempt < std::numeric_limits<std::uint32_t>::max()) {
         ++run.attempt;
     }
-    run.is_started = run.is_kept = false;
+    run.is_kept = run.is_kept && !run.is_started;  // Nobody has had it yet.
+    run.is_started = false;
     run.was_delivered = true;
     run.lease_end = run.lease_cap = 0;
     log_.note_remnant(*run.batch);

@@ -26,8 +26,7 @@ std::optional<Json> parse_object(std::string_view text) {
     return parsed;
 }
 
-std::string operation_of(std::string_view json) {
-    const auto request = parse_object(json);
+std::string operation_in(const std::optional<Json>& request) {
     const auto op = request ? request->value("op", Json{}) : Json{};
     return op.is_string() ? op.get<std::string>() : std::string{};
 }

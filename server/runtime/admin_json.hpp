@@ -30,7 +30,8 @@ struct Refusal {
 /// A parsed request, or nothing: too deep, not JSON, not an object.
 [[nodiscard]] std::optional<Json> parse_object(std::string_view text);
 /// The operation that a request asks for; empty if it is not a request.
-[[nodiscard]] std::string operation_of(std::string_view json);
+[[nodiscard]] std::string operation_in(const std::optional<Json>& request);
+[[nodiscard]] inline std::string operation_of(std::string_view json) { return operation_in(parse_object(json)); }
 [[nodiscard]] std::string dump(const Json& json);
 [[nodiscard]] std::string refusal_json(const Refusal& refusal);
 

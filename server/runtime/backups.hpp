@@ -20,6 +20,7 @@
 #include <string_view>
 
 #include "server/channel/types.hpp"
+#include "server/runtime/admin_json.hpp"
 #include "server/runtime/backup_files.hpp"
 #include "server/runtime/envelope.hpp"
 #include "server/runtime/shard_store.hpp"
@@ -46,9 +47,9 @@ public:
     Backups(const Backups&) = delete;
     Backups& operator=(const Backups&) = delete;
 
-    [[nodiscard]] static bool is_request(std::string_view json);
+    [[nodiscard]] static bool is_request(std::string_view op) noexcept { return op.starts_with("backup."); }
     /// A request of a session of this shard; answered once, now or later. `store` may be null.
-    void ask(ShardStore* store, channel::SessionId session, std::uint64_t request, std::string_view json,
+    void ask(ShardStore* store, channel::SessionId session, std::uint64_t request_id, const Json& request,
              std::size_t reply_size_max);
     /// Its backup is removed.
     void close_session(ShardStore* store, channel::SessionId session);

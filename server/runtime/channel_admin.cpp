@@ -421,19 +421,15 @@ bool admin_changes(std::string_view op) {
            op == "policy.apply";
 }
 
-AdminScope admin_scope(std::string_view json) {
-    const auto request = parse_object(json);
-    if (!request) {
-        return AdminScope::invalid;
-    }
-    const auto op = request->value("op", Json{});
+AdminScope admin_scope(std::string_view op) {
     if (op == "channel.list" || op == "broker.show" || op == "policy.show" || op == "policy.apply") {
         return AdminScope::every_shard;
     }
     if (op == "policy.set" || op == "policy.delete") {
         return AdminScope::first_shard;
     }
-    return op == "policy.list" ? AdminScope::any_shard : AdminScope::channel;
+    const bool is_anybodys = op == "policy.list" || op.empty();  // Empty: whoever gets it says that it is not understood.
+    return is_anybodys ? AdminScope::any_shard : AdminScope::channel;
 }
 
 std::string run_admin(ChannelDirectory& directory, std::string_view name, std::string_view json,

@@ -62,8 +62,8 @@ public:
 [[nodiscard]] bool admin_changes(std::string_view op);
 
 /// Where a request must be carried out.
-enum class AdminScope : std::uint8_t { invalid, channel, every_shard, first_shard, any_shard };
-[[nodiscard]] AdminScope admin_scope(std::string_view json);
+enum class AdminScope : std::uint8_t { channel, every_shard, first_shard, any_shard };
+[[nodiscard]] AdminScope admin_scope(std::string_view op);
 
 /// Replies fit one frame of the default size, or a smaller one that was negotiated.
 inline constexpr std::size_t admin_reply_size_max = 240'000;

@@ -75,7 +75,7 @@ struct RestoreCommand {
     Step step{};
     std::uint32_t leader = 0;
     std::uint64_t id = 0;
-    std::shared_ptr<const RestorePlan> plan;
+    std::shared_ptr<const RestorePlan> plan;  ///< To check and to install.
 };
 
 /// One thing that a step does: it sends messages to a channel, or settles what a receiver holds.

@@ -27,9 +27,9 @@ constexpr std::size_t files_max = 1U << 20U;
 constexpr std::uint32_t writing_max = 16;
 /// Names in an error; the number of the others is said.
 constexpr std::size_t names_shown_bytes = 350;
-/// What is installed in one turn, in things that each take well below a microsecond.
-constexpr std::size_t turn_units = 4000;
-constexpr std::size_t bytes_of_unit = 1024;
+/// What is installed in one turn (channel_restore.hpp). A channel is a few by itself.
+constexpr std::uint64_t turn_units = 4000;
+constexpr std::uint64_t channel_units = 8;
 
 std::string error_json(const RestoreTrouble& trouble) {
     return refusal_json({trouble.code, trouble.text, {}});
@@ -94,30 +94,16 @@ RestoreWishes wishes_of(const Json& request) {
     return wishes;
 }
 
-std::size_t units_of(const RestoredChannel& channel) {
-    std::size_t units =
-        1 + channel.image.blocks().size() + channel.image.entries() + channel.image.producers().size();
-    for (const auto& [first, body] : channel.bodies) {
-        units += body.size() / bytes_of_unit;
-    }
-    return units;
-}
-
 const std::string& name_of(const RestoredChannel& channel) {
     return channel.image.settings().name;
 }
 
 }  // namespace
 
-bool Restores::is_request(std::string_view json) {
-    return json.find("restore.") != std::string_view::npos && operation_of(json).starts_with("restore.");
-}
-
 // --- Requests
 // ------------------------------------------------------------------------------------------------------------
 
-void Restores::ask(ShardStore* store, SessionId session, std::uint64_t request_id, std::string_view json) {
-    const auto request = parse_object(json).value();
+void Restores::ask(ShardStore* store, SessionId session, std::uint64_t request_id, const Json& request) {
     const auto op = text_of(request, "op", "");
     try {
         if (store == nullptr) {
@@ -313,18 +299,21 @@ void Restores::copy_some(ShardStore& store, std::uint64_t id) {
 void Restores::list_streams(ShardStore& store, std::uint64_t id) {
     Restore& restore = restores_.at(id);
     restore.plan = std::make_shared<RestorePlan>(restore.plan->names, restore.copy->take());
-    for (const auto& channel : restore.plan->channels) {
-        restore.messages += channel.image.live_messages();
-    }
     auto stored = std::make_shared<Result<void>>();
+    auto messages = std::make_shared<std::uint64_t>(0);
     store.submit_bulk(
-        {[stored, directory = storage::restore_directory(id), copy = restore.copy](storage::FileSystem& files) {
+        {[stored, messages, directory = storage::restore_directory(id), copy = restore.copy,
+          plan = restore.plan](storage::FileSystem& files) {
+             for (const auto& channel : plan->channels) {
+                 *messages += channel.image.live_messages();
+             }
              *stored = storage::store_pending(files, directory, copy->streams());
          },
-         [this, &store, stored, id] {
+         [this, &store, stored, messages, id] {
              if (!*stored) {
                  return fail_with(store, id, trouble_of(stored->error()));
              }
+             restores_.at(id).messages = *messages;
              restores_.at(id).is_pending = true;
              install(store, id);
          }});
@@ -354,11 +343,14 @@ void Restores::let_them_count(ShardStore& store, std::uint64_t id) {
 }
 
 void Restores::finish(ShardStore& store, std::uint64_t id) {
-    const Restore& restore = restores_.at(id);
+    Restore& restore = restores_.at(id);
     auto json = dump({{"ok", true}, {"channels", restore.plan->names.size()}, {"messages", restore.messages}});
-    store.submit_bulk({[directory = storage::restore_directory(id)](storage::FileSystem& files) {
+    store.submit_bulk({[directory = storage::restore_directory(id), plan = std::move(restore.plan),
+                        copy = std::move(restore.copy)](storage::FileSystem& files) mutable {
                            // What stays is removed at the next start.
                            static_cast<void>(storage::remove_tree(files, directory));
+                           plan.reset();
+                           copy.reset();
                        },
                        [this, session = restore.session, request = restore.request, json = std::move(json)] {
                            host_.reply(session, request, json);
@@ -384,9 +376,12 @@ void Restores::remove(ShardStore& store, std::uint64_t id) {
     const auto json = restore.trouble.code.empty() ? dump({{"ok", true}}) : error_json(restore.trouble);
     auto streams = restore.copy ? restore.copy->streams() : std::vector<storage::StreamId>{};
     store.submit_bulk({[directory = storage::restore_directory(id), streams = std::move(streams),
-                        copy = std::move(restore.copy), is_pending = restore.is_pending](storage::FileSystem& files) {
+                        plan = std::move(restore.plan), copy = std::move(restore.copy),
+                        is_pending = restore.is_pending](storage::FileSystem& files) mutable {
                            // What stays is removed at the next start.
                            static_cast<void>(remove_restore(files, directory, streams, is_pending));
+                           plan.reset();
+                           copy.reset();
                        },
                        [this, session = restore.session, request = restore.request, is_ended = restore.is_ended, json] {
                            if (is_ended) {
@@ -404,7 +399,8 @@ bool Restores::send_all(std::uint64_t id, Step step) {
     }
     restore.missing = static_cast<std::uint32_t>(std::ranges::count(has_some, true));
     const bool has_any = restore.missing > 0;
-    const RestoreCommand command{step, shard_, id, restore.plan};
+    const bool is_read = step == Step::check || step == Step::install;
+    const RestoreCommand command{step, shard_, id, is_read ? restore.plan : nullptr};
     for (std::uint32_t shard = 0; shard < shard_count_; ++shard) {
         if (has_some[shard]) {
             host_.send(shard, command);
@@ -475,9 +471,10 @@ void Restores::on(ShardStore& store, const RestoreCommand& command) {
             return taken.empty() ? install_some(store, command.id) : answer(part, {}, std::move(taken));
         }
         case Step::reveal: {
-            const auto part = std::move(parts_.at(command.id));
+            auto part = std::move(parts_.at(command.id));
             parts_.erase(command.id);
             std::ranges::for_each(part.made, [this](ChannelId id) { host_.reveal(id); });
+            let_go(store, std::move(part.command.plan));
             return host_.send(command.leader, RestoreAnswer{command.step, command.id, {}, {}, {}});
         }
         case Step::drop:
@@ -495,20 +492,18 @@ void Restores::install_some(ShardStore& store, std::uint64_t id) {
         return answer(part, std::move(trouble));
     }
     const auto& channels = part.command.plan->channels;
-    for (std::size_t units = 0; part.next < channels.size() && units < turn_units; ++part.next) {
+    for (std::uint64_t units = turn_units; part.next < channels.size() && units > 0;) {
         const auto& channel = channels[part.next];
         if (!is_mine(name_of(channel))) {
-            continue;
-        }
-        units += units_of(channel);
-        const auto made = host_.install_hidden(channel);
-        if (!made) {
+            ++part.next;
+        } else if (const auto made = make_some(part, channel, units); !made) {
             const bool is_limit = made.error().code == Errc::too_many_channels;
             return answer(part, {is_limit ? "too_many_channels" : "channel_damaged",
                                  "the channel \"" + name_text(as_bytes(name_of(channel))) +
                                      "\" cannot be brought in: " + made.error().message()});
+        } else if (!part.is_making) {
+            ++part.next;
         }
-        part.made.push_back(*made);
     }
     if (part.next < channels.size()) {
         return store.submit_bulk({[](storage::FileSystem&) {}, [this, &store, id] { install_some(store, id); }});
@@ -525,6 +520,26 @@ void Restores::install_some(ShardStore& store, std::uint64_t id) {
     });
 }
 
+Result<void> Restores::make_some(Part& part, const RestoredChannel& channel, std::uint64_t& units) {
+    units -= std::min(units, channel_units);
+    if (!part.is_making) {
+        const auto begun = host_.begin_hidden(channel);
+        if (!begun) {
+            return fail(begun.error());
+        }
+        part.made.push_back(*begun);
+        part.is_making = true;
+    }
+    const auto is_made = host_.make_hidden(part.made.back(), units);
+    if (!is_made) {
+        part.made.pop_back();
+        part.is_making = false;
+        return fail(is_made.error());
+    }
+    part.is_making = !*is_made;
+    return {};
+}
+
 bool Restores::is_installing(std::uint64_t id) const {
     const auto part = parts_.find(id);
     return part != parts_.end() && part->second.command.step == Step::install && !part->second.is_answered;
@@ -538,13 +553,18 @@ void Restores::answer(Part& part, RestoreTrouble trouble, std::vector<std::strin
 
 void Restores::drop(ShardStore& store, const RestoreCommand& command) {
     Part& part = parts_.at(command.id);
-    part.command = command;
-    part.is_answered = false;
     std::ranges::for_each(std::exchange(part.made, {}), [this](ChannelId id) { host_.drop_hidden(id); });
+    let_go(store, std::exchange(part.command, command).plan);
+    part.is_answered = part.is_making = false;
     part.dropped_at = store.log().submitted();
     store.flush();
     on_committed(store);
     on_condition(store);
+}
+
+/// There may be very much in it.
+void Restores::let_go(ShardStore& store, std::shared_ptr<const RestorePlan> plan) {
+    store.submit_bulk({[plan = std::move(plan)](storage::FileSystem&) mutable { plan.reset(); }, [] {}});
 }
 
 void Restores::on_committed(ShardStore& store) {

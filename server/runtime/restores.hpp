@@ -32,11 +32,13 @@ class RestoreHost : public BackupHost {
 public:
     /// Also one that is hidden.
     [[nodiscard]] virtual bool has_channel(const std::string& name) const = 0;
-    /// Makes a channel that nobody finds yet.
-    [[nodiscard]] virtual Result<ChannelId> install_hidden(const RestoredChannel& channel) = 0;
+    /// Begins to make a channel that nobody finds yet. `channel` stays where it is until it is made or dropped.
+    [[nodiscard]] virtual Result<ChannelId> begin_hidden(const RestoredChannel& channel) = 0;
+    /// Goes on with it, as far as so many `units` allow (channel_restore.hpp). True: it is made. An error: it is damaged, and gone.
+    [[nodiscard]] virtual Result<bool> make_hidden(ChannelId id, std::uint64_t& units) = 0;
     /// From now on it is a channel like others.
     virtual void reveal(ChannelId id) = 0;
-    /// Its deletion is submitted.
+    /// Made or not. Its deletion is submitted.
     virtual void drop_hidden(ChannelId id) = 0;
     [[nodiscard]] virtual std::size_t channel_name_size_max() const = 0;
 };
@@ -54,9 +56,9 @@ public:
     Restores(const Restores&) = delete;
     Restores& operator=(const Restores&) = delete;
 
-    [[nodiscard]] static bool is_request(std::string_view json);
+    [[nodiscard]] static bool is_request(std::string_view op) noexcept { return op.starts_with("restore."); }
     /// A request of a session of this shard; answered once, now or later. `store` may be null.
-    void ask(ShardStore* store, channel::SessionId session, std::uint64_t request, std::string_view json);
+    void ask(ShardStore* store, channel::SessionId session, std::uint64_t request_id, const Json& request);
     /// What came in is removed. A restore that has begun to be installed is finished.
     void close_session(ShardStore* store, channel::SessionId session);
 
@@ -89,6 +91,7 @@ private:
         RestoreCommand command;
         std::size_t next = 0;  ///< Of the plan's channels.
         std::vector<ChannelId> made;
+        bool is_making = false;  ///< The last one of those is not made yet.
         bool is_answered = false;
         commit::Index dropped_at = 0;  ///< Its drop is over when the log has got so far.
     };
@@ -116,9 +119,11 @@ private:
     [[nodiscard]] bool is_mine(const std::string& name) const;
     [[nodiscard]] std::vector<std::string> taken_names(const RestorePlan& plan) const;
     void install_some(ShardStore& store, std::uint64_t id);
+    [[nodiscard]] Result<void> make_some(Part& part, const RestoredChannel& channel, std::uint64_t& units);
     [[nodiscard]] bool is_installing(std::uint64_t id) const;
     void answer(Part& part, RestoreTrouble trouble, std::vector<std::string> taken = {});
     void drop(ShardStore& store, const RestoreCommand& command);
+    static void let_go(ShardStore& store, std::shared_ptr<const RestorePlan> plan);
     /// Those whose deletion the log has got to.
     void end_drops(commit::Index committed, const RestoreTrouble& trouble);
 

@@ -577,12 +577,16 @@ channel::Channel* ShardBroker::find(std::string_view name) {
     return found == by_name_.end() ? nullptr : slot_of(found->second)->channel.get();
 }
 
-ShardBroker::Slot& ShardBroker::add_slot(const std::string& name, const channel::ChannelOptions& options,
-                                         const channel::Durability& durability) {
+std::unique_ptr<ShardBroker::Slot> ShardBroker::make_slot(const std::string& name, const channel::ChannelOptions& options,
+                                                          const channel::Durability& durability) {
     auto slot = std::make_unique<Slot>();
     slot->id = ChannelId{next_channel_++};
     slot->channel =
         std::make_unique<channel::Channel>(name, options_.share(options), *this, clock_, state_.memory, durability);
+    return slot;
+}
+
+ShardBroker::Slot& ShardBroker::add_slot(std::unique_ptr<Slot> slot) {
     if (is_draining_) {
         slot->channel->begin_drain();
     }
@@ -609,7 +613,7 @@ Result<channel::Channel*> ShardBroker::create(std::string_view name, const chann
         durability = {&store_->log(), store_->new_stream()};
         store_->adopt(durability.stream, {});
     }
-    Slot& slot = add_slot(std::string{name}, options, durability);
+    Slot& slot = add_slot(make_slot(std::string{name}, options, durability));
     by_name_.emplace(name, slot.id);
     if (options.is_durable) {
         slot.channel->submit_settings();
@@ -629,11 +633,11 @@ void ShardBroker::open_store(const StorePorts& ports, const ShardStoreSettings& 
 bool ShardBroker::install_channel(const channel::ChannelImage& image) {
     state_.channels.fetch_add(1, std::memory_order_relaxed);
     const auto stream = image.stream();
-    Slot& slot = add_slot(image.settings().name, image.settings().options, {&store_->log(), stream});
+    Slot& slot = add_slot(make_slot(image.settings().name, image.settings().options, {&store_->log(), stream}));
     by_name_.emplace(image.settings().name, slot.id);
     const bool is_sound = slot.channel->install(
         image, [&](const storage::BlockRef& ref) { return store_->read_block_now(stream, ref); });
-    store_->adopt(stream, slot.channel->state().blocks);
+    store_->adopt(stream, slot.channel->blocks());
     touch(slot);
     return is_sound;
 }
@@ -646,7 +650,7 @@ std::vector<commit::StreamId> ShardBroker::hidden_streams() {
     for (const auto& [name, hidden] : hidden_) {
         if (const auto* slot = slot_of(hidden.id); slot != nullptr) {
             streams.push_back(slot->channel->stream());
-        }
+        }  // Else it is being made, and there is nothing of it in the log.
     }
     return streams;
 }
@@ -655,27 +659,38 @@ bool ShardBroker::has_channel(const std::string& name) const {
     return by_name_.contains(name) || hidden_.contains(name);
 }
 
-Result<ChannelId> ShardBroker::install_hidden(const RestoredChannel& restored) {
+Result<ChannelId> ShardBroker::begin_hidden(const RestoredChannel& restored) {
     if (state_.channels.fetch_add(1, std::memory_order_relaxed) >= state_.limits.channels_max) {
         state_.channels.fetch_sub(1, std::memory_order_relaxed);
         return fail(Errc::too_many_channels);
     }
     const auto& image = restored.image;
-    const auto& settings = image.settings();
-    Slot& slot = add_slot(settings.name, settings.options, {&store_->log(), image.stream()});
-    hidden_[settings.name].id = slot.id;
-    const bool is_sound = slot.channel->install(image, [&](const storage::BlockRef& ref) {
+    auto slot = make_slot(image.settings().name, image.settings().options, {&store_->log(), image.stream()});
+    const ChannelId id = slot->id;
+    hidden_[image.settings().name].id = id;
+    making_.try_emplace(id, std::move(slot), image, [this, &restored](const storage::BlockRef& ref) {
         const auto body = restored.bodies.find(ref.first);
-        return body == restored.bodies.end() ? store_->read_block_now(image.stream(), ref)
+        return body == restored.bodies.end() ? store_->read_block_now(restored.image.stream(), ref)
                                              : Payload::copy_of(store_->pool(), body->second);
     });
-    store_->adopt(image.stream(), slot.channel->state().blocks);
+    return id;
+}
+
+Result<bool> ShardBroker::make_hidden(ChannelId id, std::uint64_t& units) {
+    Making& making = making_.at(id);
+    if (!making.restore.go_on(units)) {
+        return false;
+    }
+    const bool is_sound = making.restore.is_sound();
+    Slot& slot = add_slot(std::move(making.slot));
+    making_.erase(id);
+    store_->adopt(slot.channel->stream(), slot.channel->blocks());
     if (!is_sound) {
-        drop_hidden(slot.id);
+        drop_hidden(id);
         return fail(channel::Errc::damaged);
     }
     touch(slot);
-    return slot.id;
+    return true;
 }
 
 void ShardBroker::reveal(ChannelId id) {
@@ -687,9 +702,17 @@ void ShardBroker::reveal(ChannelId id) {
 }
 
 void ShardBroker::drop_hidden(ChannelId id) {
-    Slot& slot = *slot_of(id);
+    const auto making = making_.find(id);
+    const bool is_made = making == making_.end();
+    Slot& slot = is_made ? *slot_of(id) : *making->second.slot;
     auto hidden = hidden_.extract(slot.channel->name());
-    erase_slot(slot);
+    if (is_made) {
+        erase_slot(slot);
+    } else {
+        dying_.push_back(std::move(slot.channel));
+        making_.erase(making);
+        state_.channels.fetch_sub(1, std::memory_order_relaxed);
+    }
     go_on(std::move(hidden.mapped().waiting));
 }
 
@@ -820,16 +843,18 @@ void ShardBroker::visit(std::string_view after, const Visit& visit) {
 
 void ShardBroker::admin(SessionId session, std::uint64_t request, std::string_view name, std::string_view json,
                         std::size_t reply_size_max) {
-    if (Backups::is_request(json)) {
-        return backups_.ask(store_.get(), session, request, json, std::min(reply_size_max, admin_reply_size_max));
+    const auto parsed = parse_object(json);
+    const auto op = operation_in(parsed);
+    if (Backups::is_request(op)) {
+        return backups_.ask(store_.get(), session, request, *parsed, std::min(reply_size_max, admin_reply_size_max));
     }
-    if (Restores::is_request(json)) {
-        return restores_.ask(store_.get(), session, request, json);
+    if (Restores::is_request(op)) {
+        return restores_.ask(store_.get(), session, request, *parsed);
     }
     const auto id = next_gathering_++;
     const AdminCommand command{session, id, std::string{name}, std::string{json},
                                std::min(reply_size_max, admin_reply_size_max)};
-    const auto scope = admin_scope(json);
+    const auto scope = admin_scope(op);
     const bool everywhere = scope == AdminScope::every_shard;
     const auto owner = scope == AdminScope::channel       ? shard_of_channel(name, state_.shard_count)
                        : scope == AdminScope::first_shard ? 0
@@ -851,10 +876,10 @@ void ShardBroker::admin(SessionId session, std::uint64_t request, std::string_vi
 }
 
 void ShardBroker::handle(AdminCommand& command) {
-    if (!hidden_.empty() && admin_scope(command.json) == AdminScope::channel && waits_for_restore(command.name, command)) {
+    const auto op = operation_of(command.json);
+    if (!hidden_.empty() && admin_scope(op) == AdminScope::channel && waits_for_restore(command.name, command)) {
         return;
     }
-    const auto op = operation_of(command.json);
     if (store_ && store_->condition() == commit::Condition::failed && admin_changes(op)) {
         const auto* channel = find(command.name);
         if (channel != nullptr && channel->is_durable()) {

@@ -18,6 +18,7 @@
 
 #include "server/channel/channel.hpp"
 #include "server/channel/channel_events.hpp"
+#include "server/channel/channel_restore.hpp"
 #include "server/runtime/backups.hpp"
 #include "server/runtime/broker_state.hpp"
 #include "server/runtime/channel_admin.hpp"
@@ -131,6 +132,13 @@ private:
         bool is_linked = false;      ///< In the list of those that have links,
         bool is_pulsed = false;      ///< and in that of those that soon have something to do with time.
     };
+    /// A channel that is being made of a backup: nobody sees it before it is whole.
+    struct Making {
+        Making(std::unique_ptr<Slot> made, const channel::ChannelImage& image, channel::BlockReader read)
+            : slot{std::move(made)}, restore{*slot->channel, image, std::move(read)} {}
+        std::unique_ptr<Slot> slot;
+        channel::ChannelRestore restore;
+    };
     /// A channel that is being restored, and what was asked of its name meanwhile, in order.
     struct Hidden {
         ChannelId id{0};
@@ -176,7 +184,8 @@ private:
 
     // RestoreHost
     [[nodiscard]] bool has_channel(const std::string& name) const override;
-    [[nodiscard]] Result<ChannelId> install_hidden(const RestoredChannel& restored) override;
+    [[nodiscard]] Result<ChannelId> begin_hidden(const RestoredChannel& restored) override;
+    [[nodiscard]] Result<bool> make_hidden(ChannelId id, std::uint64_t& units) override;
     void reveal(ChannelId id) override;
     void drop_hidden(ChannelId id) override;
     [[nodiscard]] std::size_t channel_name_size_max() const override { return state_.limits.channel_name_size_max; }
@@ -201,7 +210,9 @@ private:
     [[nodiscard]] WallTime wall_now() const override { return state_.clock.wall_now(); }
 
     /// It has a name when it is in `by_name_` or `hidden_`.
-    Slot& add_slot(const std::string& name, const channel::ChannelOptions& options, const channel::Durability& durability);
+    [[nodiscard]] std::unique_ptr<Slot> make_slot(const std::string& name, const channel::ChannelOptions& options,
+                                                  const channel::Durability& durability);
+    Slot& add_slot(std::unique_ptr<Slot> slot);
     void erase_slot(Slot& slot);
     void dismantle_some();
     void detach_some();
@@ -273,6 +284,7 @@ private:
     std::map<std::string, ChannelId, std::less<>> by_name_;
     channel::OptionsPool options_;  // Of channels.
     std::unordered_map<std::string, Hidden> hidden_;
+    std::map<ChannelId, Making> making_;  ///< Of those.
     std::unordered_map<ChannelId, std::unique_ptr<Slot>> slots_;
     std::vector<ChannelId> durable_;  ///< In the order of their making; some may be gone.
     std::size_t durable_gone_ = 0;

@@ -242,6 +242,32 @@ class SurvivalTest(DurableBrokerTest):
         self.assertEqual(sorted(first), first, "first deliveries are in order")
 
 
+    def test_a_reader_of_a_stream_goes_on_in_front_of_what_was_not_given(self):
+        """A message that overtook the others does not take the reader with it over a restart."""
+        server = self.start()
+        self.expect_exit(0, server, "channel", "create", "s", "--kind", "stream")
+        self.expect_exit(0, server, "send", "s", *(str(number) for number in range(1, 21)))
+        self.expect_exit(0, server, "send", "s", "--priority", "9", "urgent")
+        step = os.path.join(self.folder, "go")
+        os.mkfifo(step)
+        receiver = self.command(server, "receive", "s", "--from", "first", "--window", "1", "--until-empty",
+                                "--exec", f"cat; echo; if test -e {step}; then read x <{step}; fi")
+        receiver.wait_lines(1)
+        for count in (2, 3):
+            with open(step, "w", encoding="ascii") as go:
+                go.write("on\n")
+            receiver.wait_lines(count)
+        server.send_signal(signal.SIGTERM)  # It drains until the third one is done, with the next line.
+        with open(step, "w", encoding="ascii") as go:
+            os.unlink(step)
+            go.write("on\n")
+        self.assertEqual(0, server.wait())
+        self.start(listen=(server.listen_url,))
+        self.assertEqual(0, receiver.wait())
+        self.assertEqual(b"urgent", receiver.lines[0])
+        self.assertEqual({b"%d" % number for number in range(1, 21)} | {b"urgent"}, set(receiver.lines))
+
+
 class DefaultStorageTest(DurableBrokerTest):
     def test_auto_created_channels(self):
         for default, expected in (("durable", "durable"), ("memory", "memory"), ("auto", "durable")):

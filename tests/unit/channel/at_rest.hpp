@@ -8,6 +8,7 @@
 
 #include "common/base/properties.hpp"
 #include "tests/unit/channel/durable_world.hpp"
+#include "tests/unit/channel/stepwise_restore.hpp"
 
 namespace baton::channel::test {
 
@@ -66,7 +67,7 @@ struct AtRest : testing::Test {
         durable->log = std::make_unique<FakeCommitLog>();
         durable->world = std::make_unique<ChannelWorld>(durable->options, 1ULL << 40, Durability{durable->log.get(), test_stream});
         durable->world->clock.advance(old_world->clock.now() - durable->world->clock.now() + downtime);
-        ASSERT_TRUE(durable->channel().install(image, durable->store.reader()));
+        ASSERT_TRUE(restore_in_steps(durable->channel(), image, durable->store.reader(), 10));
         static_cast<void>(durable->commit());
     }
     /// Blocks that are wanted within so many bytes are read. How many.

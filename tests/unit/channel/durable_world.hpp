@@ -8,6 +8,7 @@
 
 #include "tests/unit/channel/channel_world.hpp"
 #include "tests/unit/channel/fake_commit_log.hpp"
+#include "tests/unit/channel/stepwise_restore.hpp"
 
 namespace baton::channel::test {
 
@@ -84,7 +85,7 @@ struct DurableWorld {
         const auto old_log = std::move(log);
         const auto old_world = std::move(world);
         make();
-        const bool is_good = world->channel.install(recovered, store.reader());
+        const bool is_good = restore_in_steps(world->channel, recovered, store.reader(), 1 + recovered.next_offset() % 20);
         save();
         static_cast<void>(world->events.take());
         return is_good;

@@ -159,7 +159,6 @@ private:
             QueueModel::Message& message = found->second;
             EXPECT_EQ(message.holder, 0) << "given twice";
             EXPECT_EQ(model_.first_ready(), slice.first + i) << "not the first ready message";
-            message.is_pardoned = false;
             EXPECT_EQ(message.text, words[i]);
             EXPECT_EQ(message.attempt, slice.attempt);
             EXPECT_EQ(message.was_delivered, slice.redelivered);

@@ -33,7 +33,7 @@ public:
         std::uint64_t expires = UINT64_MAX;
         bool is_waiting = false;
         bool is_quarantined = false;
-        bool is_pardoned = false;  // However old, it is given once more.
+        bool is_pardoned = false;  // However old, it is given until somebody has begun with it.
 
         bool is_ready() const { return holder == 0 && !is_waiting && !is_quarantined; }
     };
@@ -223,6 +223,7 @@ public:
         message.holder = 0;
         message.is_quarantined = message.is_started && attempts_max > 0 && message.attempt >= attempts_max;
         message.attempt += message.is_started && !message.is_quarantined ? 1 : 0;
+        message.is_pardoned = message.is_pardoned && !message.is_started;
         message.is_started = false;
     }
     std::optional<Offset> first_ready() const {

@@ -18,6 +18,7 @@
 #include "tests/unit/channel/channel_world.hpp"
 #include "tests/unit/channel/fake_commit_log.hpp"
 #include "tests/unit/channel/seeds.hpp"
+#include "tests/unit/channel/stepwise_restore.hpp"
 
 namespace baton::channel::test {
 namespace {
@@ -901,7 +902,7 @@ private:
             clock_.advance(milliseconds{prng_.range(1, 3'000)});
         }
         make();
-        ASSERT_TRUE(channel_->install(*image, store_.reader()));
+        ASSERT_TRUE(restore_in_steps(*channel_, *image, store_.reader(), 1 + image->next_offset() % 40));
         static_cast<void>(events_.take());
         channel_->tick();
         compare(before, look(*channel_));

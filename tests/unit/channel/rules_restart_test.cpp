@@ -134,6 +134,121 @@ TEST_F(Rules, WhatAnAdministratorRetriesIsGivenHoweverOldItIsAlsoAfterARestart) 
     EXPECT_EQ(delivered(), (Lines{"deliver 9 1 attempt 1 again"}));
 }
 
+TEST_F(Rules, WhatAnAdministratorRetriedAndNobodyStartedIsStillKept) {
+    begin({.quarantines_expired = true});
+    publish("a", {.ttl = milliseconds{0}});
+    ASSERT_EQ(retry_all(queue()), 1U);
+    durable->world->attach_receiver(9);
+    EXPECT_EQ(delivered(), (Lines{"deliver 9 1 attempt 1 again"}));
+    static_cast<void>(durable->commit());
+    restart();  // While a receiver had it in its window.
+    durable->world->attach_receiver(9);
+    EXPECT_EQ(delivered(), (Lines{"deliver 9 1 attempt 1 again"}));
+    durable->channel().detach(link_of(9));
+    static_cast<void>(durable->turn());
+    EXPECT_EQ(queue().ready(), 1U) << "it came back unstarted";
+    durable->world->attach_receiver(9);
+    EXPECT_EQ(delivered(), (Lines{"deliver 9 1 attempt 1 again"}));
+    settle(1, Outcome::started);
+    durable->channel().detach(link_of(9));
+    static_cast<void>(durable->turn());
+    EXPECT_EQ(queue().quarantined(), 1U) << "it was given this once";
+}
+
+TEST_F(Rules, WhatIsDelayedKeepsItsPlaceInItsKeyOverARestart) {
+    for (const bool is_on_disk : {false, true}) {
+        SCOPED_TRACE(is_on_disk);
+        begin({.is_ordered_by_key = true});
+        publish("first", {.key = "k"});
+        publish("second", {.key = "k"});
+        publish("later", {.key = "k", .delay = seconds{2}});
+        publish("other", {.key = "l"});
+        if (is_on_disk) {
+            static_cast<void>(durable->relocate(KeepAhead{}));
+            durable->channel().evict(UINT64_MAX, {});
+            durable->save();
+        }
+        restart();
+        durable->world->clock.advance(seconds{3});
+        durable->channel().tick();
+        durable->world->attach_receiver(9);
+        Lines given = delivered();
+        for (int i = 0; i < 10; ++i) {
+            for (const auto& ref : durable->channel().take_wanted_blocks(1'000'000)) {
+                durable->channel().on_block_read(ref, durable->store.read(ref));
+            }
+            std::ranges::move(delivered(), std::back_inserter(given));
+            for (const Offset offset : {1, 2, 3, 4}) {
+                const SettleRange range{offset, 1, 1};  // Nothing, if it is not with the receiver.
+                durable->channel().settle(link_of(9), {&range, 1}, 0);
+                std::ranges::move(delivered(), std::back_inserter(given));
+            }
+        }
+        const auto place = [&](const std::string& start) {
+            return std::ranges::find_if(given, [&](const std::string& line) { return line.starts_with(start); }) - given.begin();
+        };
+        EXPECT_EQ(durable->channel().stats().stored, 0U);
+        EXPECT_LT(place("deliver 9 1 "), place("deliver 9 2 "));
+        EXPECT_LT(place("deliver 9 2 "), place("deliver 9 3 "));
+    }
+}
+
+TEST_F(Rules, APurgeOfAStreamLeavesWhatWaitsForItsTimeAlsoOverARestart) {
+    for (const bool is_saved : {false, true}) {
+        SCOPED_TRACE(is_saved);
+        begin({.kind = Kind::stream});
+        durable->world->attach_reader(9, {.subscription = "s", .from{}, .filter{}, .name{}});
+        publish("delayed", {.delay = seconds{60}});
+        publish("again");
+        publish("rejected");
+        publish("done");
+        settle(2, Outcome::retry, 1, 60'000);
+        settle(3, Outcome::reject);
+        settle(4, Outcome::done);
+        EXPECT_GT(purge(durable->channel()), 0U);
+        static_cast<void>(durable->turn());
+        const auto counts = [&] {
+            const Subscription& reader = *durable->channel().find_subscription("s");
+            return std::vector{reader.ready(), reader.delayed(), reader.quarantined()};
+        };
+        EXPECT_EQ(counts(), (std::vector<std::uint64_t>{0, 2, 1}));
+        if (is_saved) {
+            durable->save();
+        }
+        restart();
+        EXPECT_EQ(counts(), (std::vector<std::uint64_t>{0, 2, 1}));
+        restart();
+        EXPECT_EQ(counts(), (std::vector<std::uint64_t>{0, 2, 1}));
+        durable->world->attach_reader(9, {.subscription = "s", .from{}, .filter{}, .name{}});
+        durable->world->clock.advance(seconds{61});
+        durable->channel().tick();
+        EXPECT_EQ(delivered().size(), 2U);
+    }
+}
+
+TEST_F(Rules, APeekOfATopicShowsWhatSomebodyIsStillToGet) {
+    begin({.kind = Kind::topic});
+    ASSERT_FALSE(durable->channel().subscribe({.name = "s", .filter{}}, {}));
+    for (const char* word : {"a", "b", "c", "d", "e"}) {
+        builder.append(as_bytes(word));
+    }
+    durable->channel().publish(link_of(1), 1, builder.take(pool));
+    static_cast<void>(durable->commit());
+    durable->world->attach_reader(9, {.subscription = "s", .from{}, .filter{}, .name{}});
+    static_cast<void>(durable->turn());
+    settle(2, Outcome::done);
+    settle(4, Outcome::done);
+    durable->channel().detach(link_of(9));
+    static_cast<void>(durable->turn());
+    const Lines expected{"1/1 ready a", "3/1 ready c", "5/1 ready e"};
+    EXPECT_EQ(durable->world->stored(), expected);
+    restart();
+    EXPECT_EQ(durable->world->stored(), expected);
+    ASSERT_EQ(durable->relocate().size(), 1U);
+    restart();
+    EXPECT_EQ(durable->world->stored(), expected);
+}
+
 TEST_F(Rules, ARestartBetweenTwoStepsOfARetryOfAllLosesNothing) {
     begin({});
     durable->world->attach_receiver(9);
