@@ -25,7 +25,7 @@ constexpr std::size_t offsets_max = 1'000;
 constexpr std::size_t subscriptions_per_reply = 100;  // 2 ms or so.
 // For one answer: it is begun anew with each (looks.hpp). Who wants more asks again.
 constexpr std::size_t peek_blocks_max = 16;
-constexpr std::uint64_t peeked_at_once = 256;  // 2 ms.
+constexpr std::uint64_t peeked_at_once = 256;  // 2 to 3 ms.
 
 const char* state_name(MessageState state) {
     switch (state) {
