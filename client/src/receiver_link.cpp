@@ -92,7 +92,7 @@ Violation ReceiverLink::on_deliver(std::uint64_t sequence, BorrowedBytes body) {
     received_.messages += header->count;
     received_.bytes += header->messages_size;
     if (is_resuming_) {
-        note_delivered(*header, deliver->batch.subspan(batch_header_size));
+        note_delivered(*header, messages_of(deliver->batch));
     }
     wanted_ -= std::min<std::uint64_t>(wanted_, header->count);
     const std::size_t head_size = wire::deliver_head_size + batch_header_size;

@@ -17,30 +17,17 @@ public:
 
     /// Promises `bytes` to a peer. False, and nothing is changed, if they do not fit.
     [[nodiscard]] bool try_reserve(std::size_t bytes) noexcept {
-        auto used = used_.load(std::memory_order_relaxed);
-        do {
-            if (used > limit_ || bytes > limit_ - used) {
-                return false;
-            }
-        } while (!used_.compare_exchange_weak(used, used + bytes, std::memory_order_relaxed));
-        return true;
+        return take_if([&](std::size_t used) { return used <= limit_ && bytes <= limit_ - used; }, bytes);
     }
-
-    /// Takes back a promise, used or not.
-    void release(std::size_t bytes) noexcept { used_.fetch_sub(bytes, std::memory_order_relaxed); }
-
     /// The same for somebody who would wait for peers that have promises and use none: what is allocated and this fit, and all
     /// promises together may be half a limit too much. So it is exceeded only if very many peers use theirs at once.
     [[nodiscard]] bool try_overdraw(std::size_t bytes) noexcept {
-        auto used = used_.load(std::memory_order_relaxed);
-        do {
-            if (!can_overdraw(bytes, used)) {
-                return false;
-            }
-        } while (!used_.compare_exchange_weak(used, used + bytes, std::memory_order_relaxed));
-        return true;
+        return take_if([&](std::size_t used) { return can_overdraw(bytes, used); }, bytes);
     }
     [[nodiscard]] bool can_overdraw(std::size_t bytes) const noexcept { return can_overdraw(bytes, used()); }
+
+    /// Takes back a promise, used or not.
+    void release(std::size_t bytes) noexcept { used_.fetch_sub(bytes, std::memory_order_relaxed); }
 
     /// Counts memory that has been allocated. Never refused: it was promised before, or is small and bounded elsewhere.
     void charge(std::size_t bytes) noexcept {
@@ -60,6 +47,17 @@ public:
     }
 
 private:
+    /// fits(used)
+    template <class Fits>
+    [[nodiscard]] bool take_if(Fits fits, std::size_t bytes) noexcept {
+        auto used = used_.load(std::memory_order_relaxed);
+        do {
+            if (!fits(used)) {
+                return false;
+            }
+        } while (!used_.compare_exchange_weak(used, used + bytes, std::memory_order_relaxed));
+        return true;
+    }
     [[nodiscard]] bool can_overdraw(std::size_t bytes, std::size_t used) const noexcept {
         const auto allocated = allocated_.load(std::memory_order_relaxed);
         const auto most = limit_ + limit_ / 2;

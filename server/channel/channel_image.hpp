@@ -84,7 +84,7 @@ public:
     /// Those of live_messages(): first -> end, in order.
     [[nodiscard]] OffsetSet live_ranges() const;
     /// Whether somebody still wants one of these messages. Of what the retention of a stream has given up: whether one of them is
-    /// in quarantine.
+    /// put aside (ReaderEntry::is_put_aside).
     [[nodiscard]] bool is_alive(Offset first, Offset end) const;
     /// Without the batches that are in log files.
     [[nodiscard]] ChannelState state() const;

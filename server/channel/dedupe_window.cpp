@@ -5,6 +5,18 @@
 
 namespace baton::channel {
 
+namespace {
+
+// Of a line of them, one after the other, as far as `items` allow.
+template <class Ids>
+void give_back(std::unique_ptr<Ids>& ids, std::uint64_t& items) noexcept {
+    while (ids && ids->newest.clear_some(items)) {
+        ids = std::move(ids->others);
+    }
+}
+
+}  // namespace
+
 void DedupeWindow::set_window(Duration window) {
     window_ = window;
     if (!is_on() && ids_) {
@@ -48,9 +60,7 @@ void DedupeWindow::forget_oldest() {
 
 void DedupeWindow::forget_old(MonotonicTime now) {
     std::uint64_t items = forgotten_at_once;
-    while (going_ && going_->newest.clear_some(items)) {
-        going_ = std::move(going_->others);
-    }
+    give_back(going_, items);
     for (; ids_ && items > 0 && is_old(ids_->by_age.front(), now); --items) {
         forget_oldest();
         if (ids_->by_age.empty()) {
@@ -68,9 +78,7 @@ MonotonicTime DedupeWindow::next_end() const noexcept {
 
 bool DedupeWindow::dismantle(std::uint64_t& items) noexcept {
     set_window({});
-    while (going_ && going_->newest.clear_some(items)) {
-        going_ = std::move(going_->others);
-    }
+    give_back(going_, items);
     return !going_;
 }
 
