@@ -8,7 +8,14 @@
 namespace baton::channel {
 
 SubscriptionContext Channel::subscription_context() noexcept {
-    return {.log = log_, .events = events_, .clock = clock_, .options = options_, .prng = prng_, .turns = turns_};
+    const bool leaves_memory = journal_ != nullptr && options_->kind != Kind::stream;
+    return {.log = log_,
+            .events = events_,
+            .clock = clock_,
+            .options = options_,
+            .prng = prng_,
+            .turns = turns_,
+            .memory = leaves_memory ? &budget_ : nullptr};
 }
 
 // The settings, but for the id, have passed check_request.

@@ -17,8 +17,50 @@ void FairLane::put(const Run& message, std::uint64_t tenant) {
         found.left = weight_of(tenant);
         found.turn = turns_.insert(turns_.end(), tenant);
     }
-    found.messages.put(message);
+    message.is_placed ? put_placed(found.messages, message) : found.messages.put(message);
     tenant_of_.emplace(message.first, tenant);
+}
+
+void FairLane::put_placed(ReadySet& messages, const Run& message) {
+    MessageLog::rest(*message.batch, 1);
+    ++placed_;
+    messages.put_alone(message);
+}
+
+std::uint64_t FairLane::end_places(std::uint64_t messages, std::uint64_t bytes) {
+    const std::uint64_t share = std::max<std::uint64_t>(messages / std::max<std::size_t>(turns_.size(), 1), 1);
+    std::uint64_t count = 0;
+    std::vector<Run> next;
+    for (auto turn = turns_.begin(); turn != turns_.end() && count < messages && bytes > 0; ++turn) {
+        ReadySet& of_tenant = tenants_.find(*turn)->messages;
+        while (!of_tenant.empty() && of_tenant.head().is_placed && of_tenant.head().batch->is_resident && next.size() < share &&
+               bytes > 0) {
+            Run& run = next.emplace_back(of_tenant.take({1, of_tenant.head().bytes}));
+            bytes -= std::min<std::uint64_t>(bytes, run.bytes);
+            --placed_;
+            MessageLog::end_rest(*run.batch, 1);
+            run.end_placed();
+        }
+        for (const Run& run : next) {
+            of_tenant.put(run);
+        }
+        count += next.size();
+        next.clear();
+        if (of_tenant.head().is_placed) {
+            break;  // Not in memory: the others come behind it.
+        }
+    }
+    return count;
+}
+
+void FairLane::add_placed(Offset first, Offset end, std::vector<Run*>& runs) {
+    for (auto at = tenant_of_.lower_bound(first); at != tenant_of_.end() && at->first < end; ++at) {
+        std::vector<Run*> of_offset;
+        tenants_.find(at->second)->messages.add(at->first, at->first + 1, of_offset);
+        if (!of_offset.empty() && of_offset.front()->is_placed) {
+            runs.push_back(of_offset.front());
+        }
+    }
 }
 
 Run FairLane::head() const noexcept {
@@ -54,6 +96,10 @@ std::optional<Run> FairLane::take_at(Offset offset) {
     }
     Tenant& tenant = *tenants_.find(node.mapped());
     const auto taken = tenant.messages.take_at(offset);
+    if (taken->is_placed) {
+        --placed_;
+        MessageLog::end_rest(*taken->batch, 1);
+    }
     if (tenant.messages.empty()) {
         end_tenant(node.mapped(), tenant);
     }

@@ -1,6 +1,6 @@
 // Fairness: ready messages by tenant, given in turn, each tenant as many in a turn as its weight says. One with a million
-// messages does not keep back one with ten. Nothing but `add_runs` is linear in the tenants. One owner. Next file:
-// ready_messages.hpp.
+// messages does not keep back one with ten. Some are *placed* (Run::is_placed): they rest, and need not be in memory until their
+// turn comes. Nothing but `add_runs` is linear in the tenants. One owner. Next file: ready_messages.hpp.
 #pragma once
 
 #include <cstdint>
@@ -24,14 +24,48 @@ public:
     /// `weights` outlives the lane.
     explicit FairLane(const TenantWeights& weights) noexcept : weights_{&weights} {}
 
-    /// A run of one message.
+    /// A run of one message. Of a placed one it is counted that it rests (MessageLog::rest).
     void put(const Run& message, std::uint64_t tenant);
     /// What the tenant whose turn it is may still get of its next run. Not if empty.
     [[nodiscard]] Run head() const noexcept;
+    /// The first messages of `head()`, which is not placed.
     [[nodiscard]] Run take(Cut cut) noexcept;
+    /// A placed one does not rest any more, and says still that it did.
     [[nodiscard]] std::optional<Run> take_at(Offset offset);
     /// The oldest message, if its offset is below `end`.
     [[nodiscard]] std::optional<Run> take_before(Offset end);
+
+    /// So many are placed.
+    [[nodiscard]] std::uint64_t placed() const noexcept { return placed_; }
+    /// Places those with offsets from .. end - 1 that are not; their tenants keep their turns. prepare(Run&) for each. How many.
+    template <class Prepare>
+    std::uint64_t place(Offset from, Offset end, Prepare prepare) {
+        std::uint64_t count = 0;
+        for (auto at = tenant_of_.lower_bound(from); at != tenant_of_.end() && at->first < end; ++at) {
+            ReadySet& messages = tenants_.find(at->second)->messages;
+            if (messages.run_at(at->first).is_placed) {
+                continue;
+            }
+            Run run = *messages.take_at(at->first);
+            run.is_placed = true;
+            prepare(run);
+            put_placed(messages, run);
+            ++count;
+        }
+        return count;
+    }
+    /// Of the tenants whose turns come next as many as there are in front and in memory are placed no longer, at most so many
+    /// messages and bytes. How many.
+    std::uint64_t end_places(std::uint64_t messages, std::uint64_t bytes);
+    /// Adds the placed ones with these offsets, to be changed but for their offsets.
+    void add_placed(Offset first, Offset end, std::vector<Run*>& runs);
+    /// visit(messages) of the first tenants, in turn.
+    template <class Visit>
+    void visit_turns(std::size_t tenants, Visit visit) const {
+        for (auto turn = turns_.begin(); turn != turns_.end() && tenants > 0; ++turn, --tenants) {
+            visit(tenants_.find(*turn)->messages);
+        }
+    }
 
     [[nodiscard]] bool empty() const noexcept { return tenant_of_.empty(); }
     [[nodiscard]] bool has(Offset offset) const noexcept { return tenant_of_.contains(offset); }
@@ -59,11 +93,13 @@ private:
     [[nodiscard]] std::uint32_t weight_of(std::uint64_t tenant) const noexcept;
     [[nodiscard]] Run message_at(std::uint64_t tenant, Offset offset) const noexcept;
     void end_tenant(std::uint64_t number, const Tenant& tenant) noexcept;
+    void put_placed(ReadySet& messages, const Run& message);
 
     const TenantWeights* weights_;
     KeyTable<Tenant> tenants_;  // Those with messages.
     Turns turns_;  // Of each of those, the next one first.
     std::map<Offset, std::uint64_t> tenant_of_;  // Of each message.
+    std::uint64_t placed_ = 0;
 };
 
 }  // namespace baton::channel

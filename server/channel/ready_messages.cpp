@@ -34,7 +34,7 @@ bool ReadyMessages::is_plain_before_fresh() const noexcept {
 std::uint64_t ReadyMessages::count_in_order() const noexcept {
     const std::uint64_t here = this->here();
     if (!fair_.empty()) {
-        return here;
+        return fair_.begin()->second.head().is_placed ? 0 : here;
     }
     if (!high_.empty()) {
         return is_placed_before(high_.begin()->first, high_.begin()->second.head().first) ? 0 : here;
@@ -96,12 +96,12 @@ void ReadyMessages::put(const Run& run) {
         return put_unseen(run);
     }
     if (run.is_placed) {
-        return place(run);
+        return is_fair() && !run.batch->is_resident ? put_unseen(run) : place(run);
     }
     if (!run.batch->is_resident) {
         return run.is_kept ? put_awaited(run) : put_late(run);
     }
-    if (!fairness_ && (!run.batch->has_rules || (run.batch->flags & batch_has_properties) == 0)) {
+    if (!is_fair() && (!run.batch->has_rules || (run.batch->flags & batch_has_properties) == 0)) {
         taken_ += run.count;
         return plain_.put(run);
     }
@@ -128,6 +128,11 @@ void ReadyMessages::put_awaited(Run run) {
 void ReadyMessages::place(Run message) {
     BATON_ASSERT(message.count == 1);
     message.is_placed = true;
+    if (is_fair()) {
+        ++taken_;
+        log_.await(1);
+        return put_of_tenant(message, properties_of(message), message.priority);
+    }
     MessageLog::rest(*message.batch, 1);
     await(message).in_place[message.priority].put_alone(message);
 }
@@ -139,6 +144,21 @@ std::uint64_t ReadyMessages::count_of(const StoredBatch& batch) const {
     for (const auto& lane : high_) {
         lane.second.visit(batch.base, batch.end(), add);
     }
+    visit_tenants([&](const FairLane& lane) {
+        lane.visit(batch.base, batch.end(), [&](const Run& run) { count += run.is_placed ? 0 : 1; });
+    });
+    return count;
+}
+
+void ReadyMessages::place_of(const StoredBatch& batch, const std::function<void(Run&)>& prepare) {
+    for (auto& lane : fair_) {
+        log_.await(static_cast<std::int64_t>(lane.second.place(batch.base, batch.end(), prepare)));
+    }
+}
+
+std::uint64_t ReadyMessages::end_places(std::uint64_t messages, std::uint64_t bytes) {
+    const std::uint64_t count = fair_.begin()->second.end_places(messages, bytes);
+    log_.await(-static_cast<std::int64_t>(count));
     return count;
 }
 
@@ -156,6 +176,10 @@ std::vector<Run> ReadyMessages::take_of(const StoredBatch& batch) {
 }
 
 bool ReadyMessages::has_placed_here() const noexcept {
+    if (!fair_.empty()) {
+        const Run next = fair_.begin()->second.head();
+        return next.is_placed && next.batch->is_resident;
+    }
     if (awaited_->in_place.empty()) {
         return false;
     }
@@ -209,6 +233,7 @@ Run ReadyMessages::take_unseen() {
     Run message = unseen.take({1, unseen.head().bytes});
     MessageLog::end_rest(*message.batch, 1);
     message.is_unseen = false;
+    message.is_placed ? message.end_placed() : void();
     --taken_;
     awaited_taken(1);
     return message;
@@ -226,14 +251,18 @@ void ReadyMessages::put_one(const Run& message) {
     taken_ += message.count;
     const Bytes properties = properties_of(message);
     const std::uint8_t priority = message.batch->has_rules ? rules_of(properties).priority : 0;
-    if (fairness_) {
-        const std::uint64_t tenant = number_of(tenant_of(properties, fairness_->by));
-        fair_.try_emplace(priority, fairness_->weights).first->second.put(message, tenant);
+    if (is_fair()) {
+        put_of_tenant(message, properties, priority);
     } else if (priority > 0) {
         high_[priority].put(message);
     } else {
         plain_.put(message);
     }
+}
+
+void ReadyMessages::put_of_tenant(const Run& message, Bytes properties, std::uint8_t priority) {
+    const std::uint64_t tenant = number_of(tenant_of(properties, fairness_->by));
+    fair_.try_emplace(priority, fairness_->weights).first->second.put(message, tenant);
 }
 
 template <class Take>
@@ -250,6 +279,9 @@ std::optional<Run> ReadyMessages::take_from_sets(Take take) {
     };
     try_lanes(high_);
     try_lanes(fair_);
+    if (taken && taken->is_placed) {
+        log_.await(-1);
+    }
     if (!taken && awaited_.is_made()) {
         try_lanes(awaited_.edit().in_place);
         for (ReadySet* resting : {&awaited_.edit().late, &awaited_.edit().unseen}) {
@@ -281,10 +313,16 @@ void ReadyMessages::visit_sets(Visit visit) const {
 bool ReadyMessages::has(Offset offset) const noexcept {
     bool is_here = false;
     visit_sets([&](const ReadySet& set) { is_here = is_here || set.has(offset); });
-    for (const auto& lane : fair_) {
-        is_here = is_here || lane.second.has(offset);
-    }
+    visit_tenants([&](const FairLane& lane) { is_here = is_here || lane.has(offset); });
     return is_here;
+}
+
+bool ReadyMessages::is_resting(Offset offset) const noexcept {
+    bool rests = awaited_->has(offset);
+    visit_tenants([&](const FairLane& lane) {
+        lane.visit(offset, offset + 1, [&](const Run& run) { rests = rests || run.is_placed; });
+    });
+    return rests;
 }
 
 std::optional<Run> ReadyMessages::oldest() const {
@@ -293,9 +331,7 @@ std::optional<Run> ReadyMessages::oldest() const {
         oldest = !oldest || run.first < oldest->first ? std::optional{run} : oldest;
     };
     visit_sets([&](const ReadySet& set) { set.empty() ? void() : offer(set.head()); });
-    for (const auto& lane : fair_) {
-        offer(lane.second.oldest());
-    }
+    visit_tenants([&](const FairLane& lane) { offer(lane.oldest()); });
     log_.fresh(cursor_) > 0 ? offer(log_.fresh_head(cursor_)) : void();
     return oldest;
 }
@@ -305,9 +341,7 @@ Offset ReadyMessages::newest_taken() const {
     visit_sets([&](const ReadySet& set) {
         newest = set.empty() ? newest : std::max(newest, std::prev(set.runs().end())->second.end() - 1);
     });
-    for (const auto& lane : fair_) {
-        newest = std::max(newest, lane.second.newest());
-    }
+    visit_tenants([&](const FairLane& lane) { newest = std::max(newest, lane.newest()); });
     return newest;
 }
 
@@ -318,21 +352,21 @@ std::optional<Run> ReadyMessages::take_before(Offset end) {
 std::vector<Run> ReadyMessages::runs(Offset from, std::size_t limit) const {
     RunMerge merge{from};
     visit_sets([&](const ReadySet& set) { merge.add(set.runs()); });
-    for (const auto& lane : fair_) {
-        lane.second.add_runs(merge);
-    }
+    visit_tenants([&](const FairLane& lane) { lane.add_runs(merge); });
     return merge.take(limit);
 }
 
 void ReadyMessages::visit(const StoredBatch& batch, const std::function<void(const Run&)>& visitor) const {
     visit_sets([&](const ReadySet& set) { set.visit(batch.base, batch.end(), visitor); });
-    for (const auto& lane : fair_) {
-        lane.second.visit(batch.base, batch.end(), visitor);
-    }
+    visit_tenants([&](const FairLane& lane) { lane.visit(batch.base, batch.end(), visitor); });
 }
 
 std::vector<Run> ReadyMessages::take_all() {
     std::vector<Run> all = runs();
+    visit_tenants([&](const FairLane& lane) {
+        log_.await(-static_cast<std::int64_t>(lane.placed()));
+        lane.visit(0, UINT64_MAX, [](const Run& run) { run.is_placed ? MessageLog::end_rest(*run.batch, 1) : void(); });
+    });
     plain_ = {};
     high_.clear();
     fair_.clear();
@@ -347,7 +381,10 @@ std::vector<Run> ReadyMessages::take_all() {
     return all;
 }
 
-void ReadyMessages::add_awaited(Offset first, Offset end, std::vector<Run*>& runs) {
+void ReadyMessages::add_resting(Offset first, Offset end, std::vector<Run*>& runs) {
+    for (auto& lane : fair_) {
+        lane.second.add_placed(first, end, runs);
+    }
     if (awaited_.is_made()) {
         for (auto& lane : awaited_.edit().in_place) {
             lane.second.add(first, end, runs);
@@ -359,7 +396,7 @@ void ReadyMessages::add_awaited(Offset first, Offset end, std::vector<Run*>& run
 
 std::vector<Run> ReadyMessages::take_arrived(Offset first, Offset end) {
     std::vector<Run*> runs;
-    add_awaited(first, end, runs);
+    add_resting(first, end, runs);
     std::vector<Run> arrived;
     for (const Run* run : runs) {
         if (run->batch->is_resident && !run->is_unseen && !run->is_placed) {
@@ -406,6 +443,9 @@ std::vector<Run> ReadyMessages::take_late_here(std::uint64_t limit) {
 }
 
 void ReadyMessages::count_resting(Offset first, Offset end) const noexcept {
+    visit_tenants([&](const FairLane& lane) {
+        lane.visit(first, end, [](const Run& run) { run.is_placed ? MessageLog::rest(*run.batch, 1) : void(); });
+    });
     awaited_->visit_sets([&](const ReadySet& resting) {
         resting.visit(first, end, [](const Run& run) { MessageLog::rest(*run.batch, run.count); });
     });

@@ -8,8 +8,9 @@
 // (MessageLog::rest); so what is due when nobody wants anything can be put there, too, and may leave memory. So does one whose key
 // has become free. What is to leave memory though it is ready (it has a time to live or a priority, it came back, or it lies
 // between such messages) is *placed*: it rests, in its place among those of its priority, and is put with the others when its
-// turn comes. What a restart finds ready in a channel with order by key is *unseen*: it is looked at with what is
-// fresh, in the order of offsets, because its key has to be known first. It rests as well.
+// turn comes; in a fair channel, where it is, among those of its tenant. What a restart finds ready in a channel with order by key
+// or that is fair is *unseen*: it is looked at with what is fresh, in the order of offsets, because its key or tenant has to be
+// known first. It rests as well.
 // One owner, the subscription. Next file: dispatcher.hpp.
 #pragma once
 
@@ -40,6 +41,7 @@ public:
     /// Before anything is put. `fair_by` as in ChannelOptions; empty: not fair.
     void set_mode(bool is_absorbing, std::string fair_by, TenantWeights weights);
     [[nodiscard]] bool is_absorbing() const noexcept { return is_absorbing_; }
+    [[nodiscard]] bool is_fair() const noexcept { return fairness_ != nullptr; }
 
     /// In memory; 0 exactly if there is nothing to give, otherwise perhaps more than there are.
     [[nodiscard]] std::uint64_t count() const noexcept {
@@ -50,7 +52,7 @@ public:
     /// Of those, the ones that are here and not in their place in the log.
     [[nodiscard]] std::uint64_t taken() const noexcept { return taken_; }
     /// Of those, the ones that are in memory and have been looked at.
-    [[nodiscard]] std::uint64_t here() const noexcept { return taken_ - awaited_->messages(); }
+    [[nodiscard]] std::uint64_t here() const noexcept { return taken_ - awaited_->messages() - placed_of_tenants(); }
 
     [[nodiscard]] Run head() const noexcept;
     /// The first messages of `head()`.
@@ -78,7 +80,8 @@ public:
     using ByPriority = OnDemandMap<std::map<std::uint8_t, Lane, std::greater<>>>;
     /// Those that rest.
     struct Awaited {
-        ByPriority<ReadySet> in_place;  // Placed ones, perhaps in memory, and retried ones, which are not. None is empty.
+        // Placed ones, perhaps in memory, of a channel that is not fair, and retried ones, which are not. None is empty.
+        ByPriority<ReadySet> in_place;
         ReadySet late;
         ReadySet unseen;            // Perhaps in memory.
         bool is_late_here = false;  // Perhaps some of those are in memory.
@@ -104,22 +107,37 @@ public:
         }
     };
     [[nodiscard]] const Awaited& awaited() const noexcept { return *awaited_; }
-    void add_awaited(Offset first, Offset end, std::vector<Run*>& runs);
+    /// Something rests, of those or of the tenants of a fair channel.
+    [[nodiscard]] bool has_resting() const noexcept { return !awaited_->empty() || placed_of_tenants() > 0; }
+    [[nodiscard]] bool is_resting(Offset offset) const noexcept;
+    /// visit(lane) of the tenants of each priority, the highest first.
+    template <class Visit>
+    void visit_tenants(Visit visit) const {
+        for (const auto& lane : fair_) {
+            visit(lane.second);
+        }
+    }
+    void add_resting(Offset first, Offset end, std::vector<Run*>& runs);
     /// Messages that can be given, whether they are in memory or not: they are late until take_late_here(), or until their blocks
     /// have been read.
     void put_late(Run run);
     [[nodiscard]] bool has_late_here() const noexcept { return awaited_->is_late_here; }
     /// Removes and returns late ones that are in memory, at most so many: has_late_here() says whether there may be more.
     [[nodiscard]] std::vector<Run> take_late_here(std::uint64_t limit);
-    /// What can be given at once of this batch, which is in memory: how many, and removes them. Not of a fair channel.
+    /// What can be given at once of this batch, which is in memory: how many, and removes them. Of a fair channel only the first.
     [[nodiscard]] std::uint64_t count_of(const StoredBatch& batch) const;
     [[nodiscard]] std::vector<Run> take_of(const StoredBatch& batch);
-    /// One message that rests until its turn comes, of its priority and with the end of its time to live.
+    /// One message that rests until its turn comes, of its priority and with the end of its time to live. In memory where the
+    /// channel is fair.
     void place(Run message);
+    /// Of a fair channel, all of the batch that can be given at once. prepare(message) says what place() has to know of it.
+    void place_of(const StoredBatch& batch, const std::function<void(Run&)>& prepare);
     /// What comes next is placed, and is in memory.
     [[nodiscard]] bool has_placed_here() const noexcept;
-    /// Removes and returns the first of those, so many messages and bytes at most, one at least.
+    /// Removes and returns the first of those, so many messages and bytes at most, one at least. Not of a fair channel.
     [[nodiscard]] std::vector<Run> take_placed_here(std::uint64_t messages, std::uint64_t bytes);
+    /// Of a fair channel: they can be given at once from now on. How many.
+    std::uint64_t end_places(std::uint64_t messages, std::uint64_t bytes);
     /// One message that nobody has looked at since the restart.
     void put_unseen(Run message);
     [[nodiscard]] bool has_unseen() const noexcept { return !awaited_->unseen.empty(); }
@@ -138,6 +156,12 @@ private:
     [[nodiscard]] bool is_plain_before_fresh() const noexcept;
     [[nodiscard]] std::uint64_t count_in_order() const noexcept;
     [[nodiscard]] bool is_placed_before(std::uint8_t priority, Offset offset) const noexcept;
+    [[nodiscard]] std::uint64_t placed_of_tenants() const noexcept {
+        std::uint64_t placed = 0;
+        visit_tenants([&](const FairLane& lane) { placed += lane.placed(); });
+        return placed;
+    }
+    void put_of_tenant(const Run& message, Bytes properties, std::uint8_t priority);
     [[nodiscard]] Awaited& await(const Run& run);
     void put_awaited(Run run);
     void end_lane(ByPriority<ReadySet>::iterator lane);

@@ -253,14 +253,15 @@ bool Subscription::is_late(const Run& message, const MessageRules& rules) const 
     return std::max(rules.not_before ? rules.not_before->us : 0, message.batch->time.us + delay) > present_until_->us;
 }
 
-// Its time has come; only its key can hold it up.
+// Its time has come; only its key, or its tenant, can hold it up.
 void Subscription::admit(const Run& message, Bytes properties) {
+    const bool has_line = is_ordered() || ready_.is_fair();
+    if (has_line && (present_until_ || cursor().offset() <= message.first || ready_.first_unseen() < message.first)) {
+        // Behind those whose keys or tenants are not known yet, and those to be tried again, which have theirs. Also later on: what
+        // was delayed is known at once after a restart, what is in front of it is not.
+        return ready_.put_unseen(message);
+    }
     if (is_ordered()) {
-        if (present_until_ || cursor().offset() <= message.first || ready_.first_unseen() < message.first) {
-            // Behind those whose keys are not known yet, and those to be tried again, which have theirs. Also later on: what was
-            // delayed is known at once after a restart, what is in front of it is not.
-            return ready_.put_unseen(message);
-        }
         const std::uint64_t key = number_of(key_of(properties));
         if (key != 0 && !keys_.edit().admit(message, key)) {
             log_.note_remnant(*message.batch);
@@ -283,7 +284,7 @@ void Subscription::absorb(std::uint64_t& budget, Reach reach) {
         return;
     }
     const bool sees_everything =
-        reach == Reach::everything || !context_.options->fair_by.empty() || has_backlog_to_look_at();
+        reach == Reach::everything || ready_.is_fair() || has_backlog_to_look_at();
     std::uint64_t bytes = 0;
     const auto wants = [&] {
         const std::uint64_t here = ready_.here();
@@ -314,7 +315,7 @@ void Subscription::absorb_head(std::uint64_t& budget, std::uint64_t& bytes, Want
     LogCursor& cursor = ready_.cursor();
     const Run head = log_.fresh_head(cursor);
     const bool has_properties = (head.batch->flags & batch_has_properties) != 0;
-    if (!has_properties && filter_.matches_all() && context_.options->fair_by.empty()) {
+    if (!has_properties && filter_.matches_all() && !ready_.is_fair()) {
         ready_.put(log_.take_fresh(cursor, {head.count, head.bytes}));  // Without keys there is no order to keep.
         budget -= std::min<std::uint64_t>(budget, head.count);
         bytes += head.bytes;
@@ -341,7 +342,7 @@ void Subscription::absorb_head(std::uint64_t& budget, std::uint64_t& bytes, Want
 // Fairness needs to see whom it is to be fair to: what is there when it begins is looked at before more is given. What comes
 // meanwhile is looked at in the next round, so that senders who are faster than that do not stop the giving. False: not all of it.
 bool Subscription::absorb_before_giving(std::uint64_t& budget) {
-    if (context_.options->fair_by.empty()) {
+    if (!ready_.is_fair()) {
         return true;
     }
     if (cursor().offset() >= absorb_goal_) {
@@ -373,7 +374,7 @@ void Subscription::put_if_young(const Run& run) {
         last.attempt = most;
         return quarantine(last, QuarantineReason::attempts, "attempts_max is lower now", nullptr, Key::held);
     }
-    ready_.put(run);
+    is_placed_at_once(run) ? place_one(run) : ready_.put(run);
     if (has_age_limit()) {
         note_due(std::max(next_age_check_, context_.clock.now()));
     }
@@ -389,7 +390,7 @@ bool Subscription::needs_dispatch() const noexcept {
         return true;
     }
     if (can_absorb()) {
-        return dispatcher_.has_candidates() || cursor().offset() < absorb_until_;
+        return dispatcher_.has_candidates() || looks_at_all() || cursor().offset() < absorb_until_;
     }
     return dispatcher_.has_candidates() && (ready_.count() > 0 || ready_.has_late_here() || ready_.has_placed_here());
 }
@@ -578,6 +579,10 @@ bool Subscription::admit_late(std::uint64_t& messages) {
 void Subscription::admit_placed(std::uint64_t& messages) {
     constexpr std::uint64_t admitted_bytes = 64 * 1024;
     if (messages == 0 || !dispatcher_.has_candidates() || !can_admit_placed()) {
+        return;
+    }
+    if (ready_.is_fair()) {
+        messages -= ready_.end_places(std::min(messages, runs_per_step), admitted_bytes);
         return;
     }
     const std::vector<Run> next = ready_.take_placed_here(std::min(messages, runs_per_step), admitted_bytes);

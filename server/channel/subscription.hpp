@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "common/base/clock.hpp"
+#include "common/base/memory_budget.hpp"
 #include "common/base/prng.hpp"
 #include "server/channel/channel_events.hpp"
 #include "server/channel/channel_options.hpp"
@@ -45,6 +46,7 @@ struct SubscriptionContext {
     const SharedOptions& options;  ///< May become others.
     Prng& prng;
     ReaderTurns& turns;
+    const MemoryBudget* memory;  ///< Of the broker. Null: nothing that a subscription holds can leave it.
 };
 
 enum class MessageState : std::uint8_t { ready, delayed, in_flight, quarantined };
@@ -166,9 +168,9 @@ public:
     void forget_removed(Offset offset);
     /// A filter is asked about as much as may matter to `backlog_max`, for at most so many messages. False: there is more.
     bool look_at_backlog(std::uint64_t& messages);
-    /// The same of what is on the disk, which has to be read for it.
+    /// What is on the disk has to be read for that, or for fairness.
     [[nodiscard]] bool has_backlog_to_read() const noexcept {
-        return has_backlog_to_look_at() && log_.fresh(cursor()) > 0 && log_.readable(cursor()) == 0;
+        return (has_backlog_to_look_at() || looks_at_all()) && log_.fresh(cursor()) > 0 && log_.readable(cursor()) == 0;
     }
     /// Those that nobody holds beyond `backlog_max` go, the newest of them first, or the oldest.
     void keep_backlog_limit();
@@ -216,11 +218,12 @@ public:
     /// not in memory, to be changed.
     void add_at_rest(Offset first, Offset end, std::vector<Run*>& runs);
     [[nodiscard]] bool has_at_rest(Offset offset) const noexcept {
-        return quarantine_.contains(offset) || schedule_.find(offset) != nullptr || ready_.awaited().has(offset) ||
+        return quarantine_.contains(offset) || schedule_.find(offset) != nullptr || ready_.is_resting(offset) ||
                keys_->is_waiting(offset);
     }
     /// Of this batch, which is in memory and visible: how many ready messages would rest if they were placed; and places them. A
-    /// filter is asked about those that it was not asked about. Not where messages are given by key or tenant.
+    /// filter is asked about those that it was not asked about. Not where messages are given by key, nor what a fair channel has
+    /// not looked at.
     [[nodiscard]] std::uint64_t placeable(StoredBatch& batch) const;
     void place(StoredBatch& batch);
     /// A block with these messages is in memory again: what was awaited of it can be given.
@@ -248,10 +251,12 @@ public:
     [[nodiscard]] std::size_t expiries() const noexcept { return expiries_.size(); }
     [[nodiscard]] bool wants_messages() const noexcept { return dispatcher_.has_candidates(); }
     /// Also when it wants nothing now: others were given while something was late, whose turn comes next.
-    [[nodiscard]] bool wants_awaited() const noexcept { return wants_messages() || owes_late_; }
+    [[nodiscard]] bool wants_awaited() const noexcept {
+        return wants_messages() || owes_late_ || (looks_at_all() && ready_.has_unseen());
+    }
     [[nodiscard]] bool is_blocked_on_disk() const noexcept {
         return ready_.count() == 0 && !ready_.has_placed_here() &&
-               (!ready_.awaited().empty() || (log_.fresh(cursor()) > 0 && log_.readable(cursor()) == 0));
+               (ready_.has_resting() || (log_.fresh(cursor()) > 0 && log_.readable(cursor()) == 0));
     }
     [[nodiscard]] const Wait& head_wait() const noexcept { return head_wait_; }
     void note_head_wait();
@@ -329,6 +334,9 @@ private:
     }
     /// The lower offset first.
     [[nodiscard]] bool is_unseen_next() const noexcept { return ready_.first_unseen() < cursor().offset(); }
+    /// Of a fair channel, also while its receivers have all that they asked for: whoever always takes the next one of the tenants
+    /// that are known would keep back the others.
+    [[nodiscard]] bool looks_at_all() const noexcept { return ready_.is_fair() && !receivers_.empty() && !is_draining_; }
     void absorb_unseen(std::uint64_t& bytes);
     template <class Wants>
     void absorb_head(std::uint64_t& budget, std::uint64_t& bytes, Wants wants);
@@ -385,9 +393,12 @@ private:
     bool admit_late(std::uint64_t& messages);
     void admit_placed(std::uint64_t& messages);
     [[nodiscard]] bool can_admit_placed() const noexcept {
-        return ready_.has_placed_here() && (ready_.count() == 0 || !context_.options->fair_by.empty());
+        return ready_.has_placed_here() && (ready_.count() == 0 || ready_.is_fair());
     }
     void place_one(Run message);
+    void prepare_place(Run& message) const noexcept;
+    /// In a fair channel that needs memory what is ready is placed at once: everything is looked at before its turn comes.
+    [[nodiscard]] bool is_placed_at_once(const Run& message) const noexcept;
     void forget_wanted() noexcept;
     void end_leases();
     bool expire_due(std::uint64_t& budget);

@@ -129,7 +129,7 @@ void Subscription::add_at_rest(Offset first, Offset end, std::vector<Run*>& runs
         runs.push_back(&at->second.run);
     }
     schedule_.add(first, end, runs);
-    ready_.add_awaited(first, end, runs);
+    ready_.add_resting(first, end, runs);
     keys_.is_made() ? keys_.edit().add(first, end, runs) : void();
 }
 
@@ -143,11 +143,11 @@ void Subscription::count_at_rest(Offset first, Offset end) noexcept {
 }
 
 std::uint64_t Subscription::placeable(StoredBatch& batch) const {
-    if (is_ordered() || !context_.options->fair_by.empty() || !ruled_.empty()) {
+    if (is_ordered() || !ruled_.empty()) {
         return 0;
     }
     std::uint64_t count = ready_.count_of(batch);
-    if (batch.end() > cursor().offset()) {
+    if (!ready_.is_fair() && batch.end() > cursor().offset()) {
         for (const Run& run : log_.fresh_of(cursor(), batch)) {
             count += run.count;
         }
@@ -156,6 +156,9 @@ std::uint64_t Subscription::placeable(StoredBatch& batch) const {
 }
 
 void Subscription::place(StoredBatch& batch) {
+    if (ready_.is_fair()) {
+        return ready_.place_of(batch, [this](Run& message) { prepare_place(message); });
+    }
     for (Run run : ready_.take_of(batch)) {
         while (run.count > 0) {
             place_one(run.take_one());
@@ -175,13 +178,23 @@ void Subscription::place(StoredBatch& batch) {
 }
 
 void Subscription::place_one(Run message) {
+    prepare_place(message);
+    ready_.place(message);
+}
+
+bool Subscription::is_placed_at_once(const Run& message) const noexcept {
+    const MemoryBudget* memory = context_.memory;
+    return memory != nullptr && ready_.is_fair() && !is_ordered() && memory->used() > memory->limit() / 2 && message.count == 1 &&
+           message.batch->is_resident;
+}
+
+void Subscription::prepare_place(Run& message) const noexcept {
     const MessageRules rules = message.batch->has_rules ? rules_of(properties_of(message)) : MessageRules{};
     message.priority = rules.priority;
     if (rules.ttl && !message.is_kept) {
         const Duration left = *rules.ttl - age_of(*message.batch, context_.clock);
         message.set_expires({context_.clock.wall_now().us + std::chrono::duration_cast<std::chrono::microseconds>(left).count()});
     }
-    ready_.place(message);
 }
 
 void Subscription::block_arrived(Offset first, Offset end) {
@@ -231,6 +244,15 @@ public:
             }
         }
     }
+    /// Of the next tenants the first ones, before what is behind them.
+    void add_turns(const FairLane& lane) {
+        constexpr std::size_t tenants_max = 64;
+        lane.visit_turns(tenants_max, [this](const ReadySet& messages) {
+            const Run& head = messages.head();
+            has_room() && !head.batch->is_resident ? add(head.batch->block, head.batch->block->ref.size) : void();
+        });
+        lane.visit_turns(tenants_max, [this](const ReadySet& messages) { add_behind(messages); });
+    }
     [[nodiscard]] std::vector<StoredBlock*> take() noexcept { return std::move(blocks_); }
 
 private:
@@ -259,10 +281,14 @@ std::vector<StoredBlock*> Subscription::awaited_blocks(std::uint64_t bytes, std:
     }
     BlockChoice choice{bytes - std::min(bytes, bytes_here), blocks_max};
     if (wants_messages()) {
-        ready_.count() == 0 || !context_.options->fair_by.empty() ? choice.make_room_for_one() : void();
+        ready_.count() == 0 || ready_.is_fair() ? choice.make_room_for_one() : void();
         for (const auto& lane : awaited.in_place) {
             choice.add_behind(lane.second);
         }
+        ready_.visit_tenants([&](const FairLane& lane) { choice.add_turns(lane); });
+    }
+    if (wants_messages() || looks_at_all()) {
+        ready_.has_unseen() && looks_at_all() ? choice.make_room_for_one() : void();
         choice.add_all(awaited.unseen);
     }
     const bool may_read_late = !is_memory_short || in_flight() < held_while_short;
@@ -570,7 +596,7 @@ void Subscription::restore(const ReaderEntry& entry, StoredBatch& batch, Offset 
         run.attempt = attempts_max;
         return quarantine(run, QuarantineReason::attempts, "the broker ended while it was being worked on", nullptr, Key::free);
     }
-    if (entry.kind == ReaderEntryKind::ready && !batch.has_rules && !is_ordered() && filter_.matches_all()) {
+    if (entry.kind == ReaderEntryKind::ready && !batch.has_rules && !is_ordered() && !ready_.is_fair() && filter_.matches_all()) {
         return ready_.put(run);
     }
     while (run.count > 0) {
@@ -634,7 +660,8 @@ void Subscription::restore_placed(const ReaderEntry& entry, Run message) {
     }
     message.priority = entry.priority;
     message.set_expires(entry.due);
-    ready_.place(message);
+    message.is_placed = true;
+    ready_.put(message);
     if (has_end) {
         add_expiry(message.first, std::chrono::microseconds{left});
     }

@@ -543,7 +543,40 @@ class MemoryTest(BrokerTest):
         self.receive_in_order(server, receiver, newest, rounds * count + 2 - 2_000)
         self.assertEqual(0, peer.show(b"q")["stored"])
 
-    def receive_in_order(self, server, receiver, newest, count):
+    def test_a_fair_channel_is_larger_than_memory(self):
+        """What waits for the turn of its tenant is in segments: senders go on, and who came last with little has a turn."""
+        settings = {"limits_memory_max": "24m", "limits_message_size_max": "1m", "data_dir": self.data_dir()}
+        server = self.broker(shards=self.shards, **settings)
+        sender, receiver = self.peer(server), self.peer(server)
+        rounds, count, size, few, window = 104, 100, 10_000, 10, 20
+        self.assertTrue(sender.admin("channel.create", b"q", storage="durable", fair_by="key")["created"])
+        receiver.attach_receiver(1, b"q", credit=(window, 1 << 40))
+        for number in range(rounds):
+            bodies = [(b"%d.%d.%d" % (number % 2, number, index)).ljust(size, b".") for index in range(count)]
+            self.assertEqual([], sender.publish_on(number + 1, b"q", bodies, wire.key(b"%d" % (number % 2))))
+        late = [b"late.%d" % index for index in range(few)]
+        self.assertEqual([], sender.publish_on(1_000, b"q", late, wire.key(b"late")))
+        total = rounds * count + few
+        shown = sender.show(b"q")
+        self.assertEqual((total, window), (shown["ready"] + shown["in_flight"], shown["in_flight"]))
+        eventually(lambda: sender.show(b"q")["resident_bytes"] < 12 * MIB, "it leaves memory")
+        newest = {}
+        self.receive_in_order(server, receiver, newest, 2_000, window)
+        self.assertEqual({b"0", b"1", b"late"}, set(newest))
+        server.kill()
+
+        server = self.broker(shards=self.shards, **settings)
+        peer, receiver = self.peer(server), self.peer(server)
+        if "BATON_TEST_INSTRUMENTED" not in os.environ:
+            self.assertLess(server.memory(), 64 * MIB)
+        self.assertEqual(total - 2_000, peer.show(b"q")["ready"])
+        self.assertEqual([], peer.publish_on(1, b"q", [b"new.0"], wire.key(b"new")))
+        receiver.attach_receiver(1, b"q", credit=(window, 1 << 40))
+        self.receive_in_order(server, receiver, newest, total - 2_000 + 1, window)
+        self.assertEqual({b"0", b"1", b"late", b"new"}, set(newest))
+        self.assertEqual(0, peer.show(b"q")["stored"])
+
+    def receive_in_order(self, server, receiver, newest, count, window=50):
         """So many messages, each behind the `newest` of its key. They are settled for good."""
         used, resident = 0, 0
         messages = []
@@ -556,7 +589,7 @@ class MemoryTest(BrokerTest):
             self.assertEqual(1, message.attempt)
             newest[key] = message.offset
             receiver.settle(1, message.offset, receipt=count if number == count else 0)
-            receiver.give_credit(1, number + 50)
+            receiver.give_credit(1, number + window)
             if number % 100 == 0:
                 used = max(used, receiver.admin("broker.show")["memory_used"])
                 resident = max(resident, server.memory())
