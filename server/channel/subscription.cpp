@@ -411,7 +411,8 @@ void Subscription::dispatch(StepBudget& budget) {
         return;
     }
     const Offset before = cursor().offset();
-    if (expire_old(budget.messages) || !absorb_before_giving(budget.messages)) {
+    // Whoever comes between two pulses is not given what has expired meanwhile.
+    if (expire_due(budget.messages) || expire_old(budget.messages) || !absorb_before_giving(budget.messages)) {
         cursor().offset() != before ? note_change() : void();
         return wake();
     }

@@ -72,6 +72,17 @@ TEST_F(Life, ALeaseEndsForOneMessageAndTheLateReceiverIsTold) {
     EXPECT_EQ(stats().stored, 0U);
 }
 
+TEST_F(Life, WhatHasExpiredIsNotGivenToWhoComesBeforeTheNextPulse) {
+    begin({});
+    publish("a", {.ttl = seconds{1}});
+    publish("b");
+    static_cast<void>(delivered());
+    world->clock.advance(seconds{2});
+    world->attach_receiver(2);
+    EXPECT_EQ(delivered(), (Lines{"deliver 2 2 attempt 1"}));
+    EXPECT_EQ(stats().expired, 1U);
+}
+
 TEST_F(Life, BehindAMessageThatExpiresTheNextOneGoesToWhomTheFirstDidNotFit) {
     for (const bool has_age : {false, true}) {
         begin({.age_max = has_age ? Duration{seconds{3}} : Duration{}});
