@@ -154,10 +154,11 @@ bool Subscription::matches(Bytes properties) const noexcept {
     return filter_.matches_all() || filter_.matches(as_text(key_of(properties)));
 }
 
-// Where each message has to be looked at this happens when it is absorbed.
+// Where each message has to be looked at this happens when it is absorbed; but not soon if something in front of it has to be read
+// for that. Then a time counts at once all the same, and a priority as soon as it has been looked at.
 void Subscription::add_ruled(std::span<StoredBatch* const> batches) {
     wake();
-    if (is_ordered() || !context_.options->fair_by.empty()) {
+    if ((is_ordered() || ready_.is_fair()) && !ready_.has_unseen() && !log_.has_evicted_ahead()) {
         for (const StoredBatch* batch : batches) {
             absorb_until_ = std::max(absorb_until_, batch->end());
         }

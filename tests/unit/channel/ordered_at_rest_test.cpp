@@ -211,6 +211,44 @@ TEST_F(OrderedAtRest, ARestartReadsNothingAndKeepsTheOrder) {
     EXPECT_EQ(durable->channel().stats().bytes, 0U);
 }
 
+TEST_F(OrderedAtRest, TimesCountBehindWhatHasNotBeenReadYet) {
+    using std::chrono::seconds;
+    for (const bool was_looked_at : {true, false}) {
+        SCOPED_TRACE(was_looked_at);
+        begin_ordered();
+        publish({"a", "b"}, {.key = "k"});
+        if (was_looked_at) {
+            receive();
+            EXPECT_EQ(delivered(), Lines{"a attempt 1"});
+            durable->channel().detach(link_of(9));
+            static_cast<void>(durable->turn());
+            static_cast<void>(durable->commit());
+        }
+        ASSERT_EQ(durable->relocate().size(), 1U);
+        restart();
+        durable->channel().evict(UINT64_MAX, {});
+        ASSERT_EQ(resident(), 0U);
+        for (int i = 0; i < 2; ++i) {  // Also when what came then was there at a restart.
+            publish({"short"}, {.key = "s", .ttl = seconds{1}});
+            publish({"late"}, {.key = "l", .delay = seconds{100}});
+            publish({"due"}, {.key = "d", .delay = seconds{1}});
+            EXPECT_EQ(queue().delayed(), i == 0 ? 2U : 4U) << "the clock begins anew";
+            pass(seconds{2});
+            EXPECT_EQ(queue().counters().expired, 1U);
+            EXPECT_EQ(queue().delayed(), 1U + i);
+            EXPECT_EQ(queue().ready(), 3U + i);
+            i == 0 ? restart() : void();
+        }
+        receive();
+        Lines lines = delivered();
+        while (read() > 0) {
+            const Lines more = delivered();
+            lines.insert(lines.end(), more.begin(), more.end());
+        }
+        EXPECT_EQ(lines, (Lines{"a attempt 1", "due attempt 1"})) << "b waits for its key, and so does the other due one";
+    }
+}
+
 TEST_F(OrderedAtRest, WhatARestartHasNotReadCanBeDroppedAndPurged) {
     begin_ordered();
     block_key({"b", "c", "d"});
