@@ -611,11 +611,11 @@ Result<channel::Channel*> ShardBroker::create(std::string_view name, const chann
     channel::Durability durability;
     if (options.is_durable) {
         durability = {&store_->log(), store_->new_stream()};
-        store_->adopt(durability.stream, {});
     }
     Slot& slot = add_slot(make_slot(std::string{name}, options, durability));
     by_name_.emplace(name, slot.id);
     if (options.is_durable) {
+        store_->adopt(*slot.channel);
         slot.channel->submit_settings();
         slot.last_change = store_->log().submitted();
     }
@@ -637,7 +637,7 @@ bool ShardBroker::install_channel(const channel::ChannelImage& image) {
     by_name_.emplace(image.settings().name, slot.id);
     const bool is_sound = slot.channel->install(
         image, [&](const storage::BlockRef& ref) { return store_->read_block_now(stream, ref); });
-    store_->adopt(stream, slot.channel->blocks());
+    store_->adopt(*slot.channel);
     touch(slot);
     return is_sound;
 }
@@ -684,7 +684,7 @@ Result<bool> ShardBroker::make_hidden(ChannelId id, std::uint64_t& units) {
     const bool is_sound = making.restore.is_sound();
     Slot& slot = add_slot(std::move(making.slot));
     making_.erase(id);
-    store_->adopt(slot.channel->stream(), slot.channel->blocks());
+    store_->adopt(*slot.channel);
     if (!is_sound) {
         drop_hidden(id);
         return fail(channel::Errc::damaged);

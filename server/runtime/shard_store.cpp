@@ -61,12 +61,16 @@ commit::StreamId ShardStore::new_stream() noexcept {
                             (static_cast<std::uint64_t>(settings_.shard) << shard_shift) | streams_made_};
 }
 
-void ShardStore::adopt(commit::StreamId stream, const std::vector<storage::BlockRef>& blocks) {
-    StreamFiles& files = streams_[stream];
-    for (const auto& block : blocks) {
-        files.add(block);
-        files.newest = std::max(files.newest, block.segment);
+void ShardStore::adopt(channel::Channel& channel) {
+    StreamFiles& files = streams_[channel.stream()];
+    const auto dead = channel.take_dead_blocks();
+    for (const auto& blocks : {channel.blocks(), dead}) {
+        for (const auto& block : blocks) {
+            files.add(block);
+            files.newest = std::max(files.newest, block.segment);
+        }
     }
+    bury(channel.stream(), files, dead);
 }
 
 void ShardStore::forget(commit::StreamId stream) {
@@ -226,7 +230,10 @@ void ShardStore::collect_dead_blocks(channel::Channel& channel) {
     if (found == streams_.end()) {
         return;
     }
-    StreamFiles& files = found->second;
+    bury(channel.stream(), found->second, dead);
+}
+
+void ShardStore::bury(commit::StreamId stream, StreamFiles& files, const std::vector<storage::BlockRef>& dead) {
     for (const auto& ref : dead) {
         auto& count = files.segments[ref.segment].live_blocks;
         BATON_ASSERT(count > 0);
@@ -239,7 +246,7 @@ void ShardStore::collect_dead_blocks(channel::Channel& channel) {
         if (entry.first == files.newest) {
             files.writer.reset();
         }
-        garbage_.push_back({channel.stream(), entry.first});
+        garbage_.push_back({stream, entry.first});
         return true;
     });
 }

@@ -91,8 +91,8 @@ public:
     [[nodiscard]] commit::CommitLog& log() noexcept { return log_; }
     /// For a new channel; never used before in this data directory.
     [[nodiscard]] commit::StreamId new_stream() noexcept;
-    /// A channel that comes from the disk, with these blocks.
-    void adopt(commit::StreamId stream, const std::vector<storage::BlockRef>& blocks);
+    /// A channel that is new, or comes from the disk: with its blocks, also those of which nobody wanted anything when it did.
+    void adopt(channel::Channel& channel);
     /// The channel's deletion was submitted: when it is committed its files go.
     void forget(commit::StreamId stream);
     [[nodiscard]] bool wants_blocks(const channel::Channel& channel) const {
@@ -174,6 +174,7 @@ private:
     void finish_plan(ChannelId id, commit::StreamId stream, std::uint64_t bytes,
                      const Result<std::vector<storage::BlockRef>>& written);
     void collect_dead_blocks(channel::Channel& channel);
+    void bury(commit::StreamId stream, StreamFiles& files, const std::vector<storage::BlockRef>& dead);
     void keep_memory_in_bounds();
     void look_for_memory(std::size_t count);
     void free_memory();

@@ -254,6 +254,30 @@ class RestoreTest(InspectedBrokerTest):
             self.assertEqual([], [name for name in os.listdir(data) if name.startswith("restore-")])
             again.kill()
 
+    def test_what_has_expired_by_then_does_not_come_back(self):
+        """Also if nothing is left of a channel, and of the files that its messages are in."""
+        server = self.start(wal_file_size="64k")
+        peer = self.create(server, b"short")
+        bodies = [b"%d" % number + b"x" * 300 for number in range(1_000)]
+        expires = time.time() + 5
+        self.assertEqual([], peer.publish_on(1, b"short", bodies, wire.ttl(5_000_000)))
+        eventually(lambda: [files for _, _, files in os.walk(os.path.join(self.data, "channels")) if files],
+                   "some of it is in segments")
+        directory = self.backup(server)
+        server.kill()
+        eventually(lambda: time.time() > expires, "all of it has expired")
+        server = self.start(wal_file_size="64k")
+        peer = self.peer(server)
+        eventually(lambda: peer.show(b"short")["stored"] == 0, "it has expired")
+        self.expect_exit(0, server, "restore", directory, "--as", "short=again")
+        self.assertEqual(0, peer.show(b"again")["stored"])
+        self.assertEqual([], peer.publish_on(2, b"again", [b"new"]))
+        self.assertEqual([b"new"], [message.body for message in self.bodies(peer, b"again", 1)])
+        self.assertEqual([], peer.publish_on(2, b"again", [b"stays"]))
+        server.kill()
+        peer = self.peer(self.start(wal_file_size="64k"))
+        self.assertEqual((0, 1), (peer.show(b"short")["stored"], peer.show(b"again")["stored"]))
+
     def test_delayed_messages_on_the_disk_come_back_with_their_times(self):
         settings = {"limits_memory_max": "16m", "limits_message_size_max": "1m"}
         server = self.start(**settings)
