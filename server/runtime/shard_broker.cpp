@@ -889,6 +889,11 @@ void ShardBroker::handle(AdminCommand& command) {
                                                             "started again")});
         }
     }
+    if (const auto named = by_name_.find(command.name); named != by_name_.end()) {
+        Slot& slot = *slot_of(named->second);
+        slot.channel->tick();  // What is asked for is as of now: nobody looks often at a channel without links.
+        touch(slot);
+    }
     if (op == "channel.move") {
         return moves_.start(command);
     }
