@@ -158,6 +158,13 @@ void Channel::announce_credit(const LinkAddress& link) {
     gate_.examine(*sender, room(), ready_count(), clock_.now());
 }
 
+void Channel::set_waits_for_room(const LinkAddress& link, bool waits) {
+    if (Sender* sender = find_sender(link)) {
+        sender->waits_for_room = waits;
+        gate_.examine(*sender, room(), ready_count(), clock_.now());
+    }
+}
+
 void Channel::detach(const LinkAddress& link) {
     if (Sender* sender = find_sender(link)) {
         end_sender(*sender, {});

@@ -188,6 +188,8 @@ public:
     }
     /// Sends the sender its first credit, or its `blocked` state.
     void announce_credit(const LinkAddress& sender);
+    /// A large message of the sender waits for memory before it is sent, or not any more.
+    void set_waits_for_room(const LinkAddress& sender, bool waits);
     /// Ends a link: a receiver's messages go back to their old places (one attempt is counted for the started ones
     /// only), a sender's parked messages are forgotten, unconfirmed. Reports `closed` without an error. Unknown: no-op. While a
     /// settlement of very many messages of a receiver is being applied it goes on, and `closed` is reported behind it.

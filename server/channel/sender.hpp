@@ -32,6 +32,7 @@ struct Sender {
     Credit window;  ///< How much of it may be outstanding at present.
     Credit used_at_growth;
     bool is_short = false;  ///< Wants more credit than it could be given.
+    bool waits_for_room = false;  ///< It has a large message for which there is no memory yet.
     Wait wait;
 
     [[nodiscard]] Credit outstanding() const noexcept {

@@ -179,8 +179,9 @@ void SenderGate::block(Sender& sender, WaitReason reason, const ReadyCount& read
 }
 
 void SenderGate::unblock(Sender& sender, const ReadyCount& ready, MonotonicTime now) noexcept {
-    if (sender.wait.reason != WaitReason::none) {
-        sender.wait = {WaitReason::none, now};
+    const WaitReason reason = sender.waits_for_room ? WaitReason::memory : WaitReason::none;
+    if (sender.wait.reason != reason) {
+        sender.wait = {reason, now};
         events_.state(sender.address, {sender.wait, ready(), 0});
     }
 }

@@ -53,7 +53,8 @@ public:
 
     /// Takes the cost of one publish from the sender's credit. False, and nothing is changed, if it does not suffice.
     [[nodiscard]] bool use(Sender& sender, Credit cost) noexcept;
-    /// Tops the sender up if it is time, or says why not. After attach and after each publish.
+    /// Tops the sender up if it is time, or says why not: that it waits for memory, too, if it does so for a large message. After
+    /// attach, after each publish, and when that has changed.
     void examine(Sender& sender, const Room& room, const ReadyCount& ready, MonotonicTime now) noexcept;
     /// The same for all senders that wanted more than they got. After anything that may have made room.
     void examine_short(const Room& room, const ReadyCount& ready, MonotonicTime now) noexcept;

@@ -49,6 +49,8 @@ struct SettleCommand {
 };
 struct CreditCommand { channel::LinkAddress link; ChannelId channel{0}; channel::Credit limit; };
 struct SlowCommand { channel::LinkAddress link; ChannelId channel{0}; bool is_slow = false; };
+/// A large message of the sender waits for memory, or not any more.
+struct RoomCommand { channel::LinkAddress link; ChannelId channel{0}; bool waits = false; };
 struct QueryCommand { channel::LinkAddress link; ChannelId channel{0}; };
 struct DrainCommand {};
 
@@ -155,7 +157,7 @@ struct BackupTakenEvent { std::uint64_t id = 0; };
 struct BackupWrittenEvent { std::uint64_t id = 0; Result<std::vector<BackupFile>> files; };
 
 using Envelope =
-    std::variant<AttachCommand, DetachCommand, PublishCommand, SettleCommand, CreditCommand, SlowCommand, QueryCommand,
+    std::variant<AttachCommand, DetachCommand, PublishCommand, SettleCommand, CreditCommand, SlowCommand, RoomCommand, QueryCommand,
                  DrainCommand, AdminCommand, AttachedEvent, AttachFailedEvent, ConfirmedEvent, RefusedEvent,
                  SenderCreditEvent, StateEvent, DeliverEvent, SettleRefusedEvent, SettledEvent, ClosedEvent,
                  AdminPartEvent, BackupBeginCommand, BackupSnapshotCommand, BackupReleaseCommand, BackupBegunEvent,

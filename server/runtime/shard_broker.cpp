@@ -245,6 +245,13 @@ void ShardBroker::handle(CreditCommand& command) {
     }
 }
 
+void ShardBroker::handle(RoomCommand& command) {
+    if (auto* slot = slot_of(command.channel)) {
+        slot->channel->set_waits_for_room(command.link, command.waits);
+        touch(*slot);
+    }
+}
+
 void ShardBroker::handle(SlowCommand& command) {
     if (auto* slot = slot_of(command.channel)) {
         slot->channel->set_slow(command.link, command.is_slow);
@@ -536,11 +543,11 @@ std::uint64_t ShardBroker::in_flight() const {
 
 // --- Memory for large messages --------------------------------------------------------------------------------------------
 
-bool ShardBroker::request_memory(LinkAddress link, std::uint64_t size) {
+bool ShardBroker::request_memory(LinkAddress link, std::uint64_t size, std::optional<ChannelRef> channel) {
     if (size > state_.memory.limit() / 2) {
         return false;  // Half: what is promised to others must not starve it for ever.
     }
-    memory_requests_.push_back({link, size});
+    memory_requests_.push_back({.link = link, .size = size, .channel = channel});
     return true;
 }
 
@@ -548,9 +555,10 @@ void ShardBroker::grant_memory() {
     while (!memory_requests_.empty()) {
         const auto request = memory_requests_.front();
         if (!state_.memory.try_reserve(request.size) && !state_.memory.try_overdraw(request.size)) {
-            return;  // In order: the next smaller one does not overtake, or a large one would wait for ever.
+            return show_memory_waits();  // In order: the next smaller one does not overtake, or a large one would wait for ever.
         }
         memory_requests_.pop_front();
+        request.is_shown ? show_memory_wait(request, false) : void();
         if (auto* session = session_of(request.link.session)) {
             session->on_memory_granted(request.link.link);
         } else {
@@ -561,8 +569,29 @@ void ShardBroker::grant_memory() {
 
 void ShardBroker::memory_taken(std::uint64_t size) { state_.memory.release(size); }
 
+// The link is about to be detached.
 void ShardBroker::cancel_memory(LinkAddress link) {
     std::erase_if(memory_requests_, [&](const MemoryRequest& request) { return request.link == link; });
+}
+
+// Those that were shown before stand in front.
+void ShardBroker::show_memory_waits() {
+    for (auto request = memory_requests_.rbegin(); request != memory_requests_.rend() && !request->is_shown; ++request) {
+        request->is_shown = true;
+        show_memory_wait(*request, true);
+    }
+}
+
+void ShardBroker::show_memory_wait(const MemoryRequest& request, bool waits) {
+    if (!request.channel) {
+        return;
+    }
+    RoomCommand command{request.link, request.channel->id, waits};
+    if (request.channel->shard == shard_) {
+        handle(command);
+    } else {
+        post(request.channel->shard, command);
+    }
 }
 
 // --- Channels ------------------------------------------------------------------------------------------------------------

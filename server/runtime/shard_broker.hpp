@@ -73,8 +73,8 @@ public:
     void query(channel::LinkAddress link, ChannelRef channel);
     /// Sets `size` bytes aside for a large message: `on_memory_granted` follows, at once or when there is room, in the
     /// order of the requests. The session then allocates and calls `memory_taken`.
-    /// False: they can never fit.
-    [[nodiscard]] bool request_memory(channel::LinkAddress link, std::uint64_t size);
+    /// False: they can never fit. `channel`: what shows that its sender waits, if it does.
+    [[nodiscard]] bool request_memory(channel::LinkAddress link, std::uint64_t size, std::optional<ChannelRef> channel = {});
     /// Gives the reservation back: the memory has been allocated (and is charged as such), or is no longer wanted.
     void memory_taken(std::uint64_t size);
     void cancel_memory(channel::LinkAddress link);
@@ -147,6 +147,8 @@ private:
     struct MemoryRequest {
         channel::LinkAddress link;
         std::uint64_t size = 0;
+        std::optional<ChannelRef> channel;
+        bool is_shown = false;  ///< There it says that its sender waits.
     };
     /// Answers to an administrative request that asks every shard are collected here.
     struct Gathering {
@@ -234,6 +236,8 @@ private:
     template <class Event>
     void answer(Event event) noexcept;
     void grant_memory();
+    void show_memory_waits();
+    void show_memory_wait(const MemoryRequest& request, bool waits);
     void collect(std::uint64_t gathering, std::string part);
     void send_part(channel::SessionId session, AdminPartEvent part);
     void change_policies(const AdminCommand& command);
@@ -246,6 +250,7 @@ private:
     void handle(SettleCommand& command);
     void handle(CreditCommand& command);
     void handle(SlowCommand& command);
+    void handle(RoomCommand& command);
     void handle(QueryCommand& command);
     void handle(DrainCommand& command);
     void handle(AdminCommand& command);

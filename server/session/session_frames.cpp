@@ -489,7 +489,7 @@ void SessionProtocol::on_fragment_head(std::uint16_t number, Link& link, const w
         return fail_link(number, link, Status::bad_frame, "the announcement of a large message is not well formed");
     }
     if (head->total > limits_.message_size_max + assembled_overhead_max ||
-        !broker_.request_memory(address(number), head->total)) {
+        !broker_.request_memory(address(number), head->total, link.channel)) {
         return fail_link(number, link, Status::message_too_large,
                          "a message of " + std::to_string(head->total) + " bytes, limits.message_size_max is " +
                              std::to_string(limits_.message_size_max) + " and limits.memory_max " +

@@ -662,12 +662,15 @@ class MemoryTest(BrokerTest):
             self.send_large(peer, number, size)
         peer.attach_sender(3, b"large 3")
         peer.announce(3, 1, wire.BATCH.size + 4 + size)
+        self.assertEqual("memory", peer.expect(STATE, 3).state().reason)
+        self.assertEqual(["memory"], [link["wait"]["reason"] for link in peer.show(b"large 3")["links"]])
         with self.assertRaises(TimeoutError):
             peer.expect(GRANT, 3, timeout=0.2)  # An upper bound of nothing: a grant here would be an overdraft.
         peer.attach_receiver(9, b"large 1")
         self.assertEqual(1, len(wire.messages_of(peer.assemble(9))))
         peer.settle_and_wait(9, 1)
         peer.expect(GRANT, 3)
+        self.assertEqual("none", peer.expect(STATE, 3).state().reason)
 
     def send_large(self, peer, link, size):
         batch = wire.encode_batch([bytes(size)])

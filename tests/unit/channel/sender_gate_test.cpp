@@ -150,6 +150,21 @@ TEST_F(SenderGateTest, NobodyWaitsForWhatOthersWerePromisedAndDoNotUse) {
     EXPECT_EQ(last.wait.reason, WaitReason::memory);
 }
 
+TEST_F(SenderGateTest, ALargeMessageThatWaitsForMemoryIsSaid) {
+    Sender& one = sender();
+    examine(one);
+    one.waits_for_room = true;
+    EXPECT_EQ(examine(one), (Lines{"state 1 memory ready 0 held 0"}));
+    EXPECT_TRUE(examine(one).empty()) << "said once";
+    room.is_full = true;
+    ASSERT_TRUE(gate->use(one, {1000, 1}));
+    EXPECT_EQ(examine(one), (Lines{"state 1 full ready 0 held 0"})) << "it would not help";
+    room.is_full = false;
+    EXPECT_EQ(examine_short().front(), "state 1 memory ready 0 held 0");
+    one.waits_for_room = false;
+    EXPECT_EQ(examine(one), (Lines{"state 1 none ready 0 held 0"}));
+}
+
 TEST_F(SenderGateTest, RemovingTakesPromisesBack) {
     Sender& one = sender();
     examine(one);
