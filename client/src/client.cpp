@@ -389,6 +389,9 @@ std::string Client::explain_channel(std::string_view name, std::optional<std::ui
 
 bool Client::create_subscription(std::string_view name, std::string_view subscription,
                                  const SubscriptionSettings& settings, const WaitLimit& limit) {
+    if (auto error = client::check_subscription(subscription, settings.filter)) {
+        throw std::move(*error);
+    }
     Json request = Json::object();
     set_subscription(request, subscription);
     if (settings.from) {

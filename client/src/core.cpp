@@ -59,20 +59,28 @@ net::Endpoint check(const ClientOptions& options) {
     }
     constexpr std::size_t name_size_max = 200;
     if (options.name.size() > name_size_max) {
-        throw bad("the client's name has more than 200 bytes");
+        throw bad("the client's name has " + std::to_string(options.name.size()) + " bytes, at most 200 are possible");
     }
     if (options.heartbeat < Milliseconds{100} || options.heartbeat > Milliseconds{3'600'000}) {
         throw bad("heartbeat must be 100ms to 1h, not " + std::to_string(options.heartbeat.count()) + "ms");
     }
     if (options.reconnect_wait_first < Milliseconds{1} || options.reconnect_wait_max < options.reconnect_wait_first) {
-        throw bad("reconnect_wait_first must be at least 1ms and not above reconnect_wait_max");
+        throw bad("reconnect_wait_first must be at least 1ms and not above reconnect_wait_max, not " +
+                  std::to_string(options.reconnect_wait_first.count()) + "ms and " +
+                  std::to_string(options.reconnect_wait_max.count()) + "ms");
     }
-    if (options.send_window_messages == 0 || options.send_window_bytes == 0 || options.receive_window_bytes == 0) {
-        throw bad("a window must not be 0");
+    for (const auto& [name, window] : {std::pair{"send_window_messages", options.send_window_messages},
+                                       std::pair{"send_window_bytes", options.send_window_bytes},
+                                       std::pair{"receive_window_bytes", options.receive_window_bytes}}) {
+        if (window == 0) {
+            throw bad(std::string{name} + " must be at least 1, not 0");
+        }
     }
-    if (options.close_timeout < std::chrono::nanoseconds::zero() ||
-        options.connect_timeout < std::chrono::nanoseconds::zero()) {
-        throw bad("a timeout must not be negative");
+    for (const auto& [name, timeout] :
+         {std::pair{"close_timeout", options.close_timeout}, std::pair{"connect_timeout", options.connect_timeout}}) {
+        if (timeout < std::chrono::nanoseconds::zero()) {
+            throw bad(std::string{name} + " must not be negative, as " + std::to_string(timeout.count()) + "ns is");
+        }
     }
     return std::move(*endpoint);
 }
@@ -153,7 +161,11 @@ std::shared_ptr<SenderEndpoint> Core::shared_sender(const std::string& channel) 
 }
 
 std::shared_ptr<ReceiverEndpoint> Core::shared_receiver(const std::string& channel, const ReceiverOptions& options) {
-    const std::string key = channel + '\0' + attach_options(options).value_or("") + (options.create ? "" : "-");
+    const auto attach = attach_options(options);
+    if (!attach) {
+        return open_receiver(channel, options);  // It has ended already, and says why.
+    }
+    const std::string key = channel + '\0' + *attach + (options.create ? "" : "-");
     const std::lock_guard lock{mutex_};
     auto& endpoint = receivers_[key];
     if (endpoint == nullptr || endpoint->is_over()) {
@@ -339,15 +351,18 @@ bool Core::close(std::chrono::nanoseconds timeout) noexcept {
     }
     const SteadyTime until = WaitLimit{timeout}.until();
     const auto is_orderly = std::make_shared<std::atomic<bool>>(false);
-    begin_close(timeout - reserve_of(timeout),
-                [is_orderly](const Expected<void>& outcome) { is_orderly->store(outcome.has_value()); });
+    begin_close(timeout - reserve_of(timeout), [is_orderly, left_over = has_left_over_](const Expected<void>& outcome) {
+        is_orderly->store(outcome.has_value());
+        outcome ? void() : left_over->store(true);
+    });
     {
         std::unique_lock lock{shared_->board.waits_mutex};
         const auto is_ended = [this] { return shared_->board.is_ended(); };
         shared_->board.waits_changed.wait_until(lock, until, is_ended);
     }
     end_thread(until);
-    return is_orderly->load();
+    is_orderly->load() ? void() : has_left_over_->store(true);
+    return !has_left_over_->load();
 }
 
 // A thread that does not end in time looks up a name, or is inside the user's on_event; it needs nothing of ours.

@@ -85,6 +85,7 @@ private:
     };
     [[nodiscard]] StepProducer take_producer();
     std::vector<StepProducer> step_producers_;  // Free ones; guarded by `mutex_`.
+    std::shared_ptr<std::atomic<bool>> has_left_over_ = std::make_shared<std::atomic<bool>>(false);  // Closed in disorder.
     std::mutex thread_mutex_;
     std::shared_ptr<std::atomic<bool>> has_exited_ = std::make_shared<std::atomic<bool>>(false);
     std::thread thread_;

@@ -114,6 +114,7 @@ private:
     void on_deliveries_lost(LinkId link) override;
     void on_settled(LinkId link, std::uint64_t receipt, wire::RecordReader<wire::SettleException> exceptions) override;
     void on_state(LinkId link, const wire::State& state) override;
+    void on_attach_refused(LinkId link, const LinkFailure& failure) override;
     void on_link_failed(LinkId link, const LinkFailure& failure) override;
     void on_link_closed(LinkId link) override;
 

@@ -110,6 +110,9 @@ void Engine::end_request(RequestId id, const ClientError& error) {
 }
 
 void Engine::on_request_lost(RequestId id, bool is_too_large) {
+    if (is_closing_ && !is_too_large) {
+        return end_request(id, closed_error("the client"));
+    }
     end_request(id, is_too_large ? ClientError{ClientErrc::bad_argument, "the request does not fit into a frame"}
                                  : ClientError{ClientErrc::disconnected,
                                                "the connection broke before the answer came: outcome unknown", true});
@@ -243,6 +246,19 @@ void Engine::on_state(LinkId link, const wire::State& state) {
 
 // --- Links
 // -------------------------------------------------------------------------------------------------------------
+
+// Receivers hear of it by the event alone: there is nothing that they could ask about.
+void Engine::on_attach_refused(LinkId link, const LinkFailure& failure) {
+    Entry* entry = find(link);
+    if (entry == nullptr) {
+        return;
+    }
+    const std::string name{wire::to_string(failure.status)};
+    const std::string text = failure.text.empty() ? name : name + ": " + failure.text;
+    if (entry->sender == nullptr || entry->sender->on_attach_refused(text)) {
+        report(ClientEvent::Kind::blocked, name_text(as_bytes(entry->endpoint->channel())), text);
+    }
+}
 
 void Engine::on_link_failed(LinkId link, const LinkFailure& failure) {
     Entry* entry = find(link);

@@ -202,6 +202,7 @@ Violation Link::on_error_frame(Bytes body) {
         retry_wait_ = retry_wait_ == Duration{} ? retry_wait_first : std::min(2 * retry_wait_, retry_wait_max);
         retry_at_ = context_.now + retry_wait_;
         context_.has_retries = true;
+        context_.events.on_attach_refused(id_, {error->status, error->retryable, std::string{error->text}});
     } else {
         fail(error->status, error->retryable, std::string{error->text});
         return nullptr;

@@ -87,7 +87,10 @@ public:
                             wire::RecordReader<wire::SettleException> exceptions) = 0;
     virtual void on_state(LinkId link, const wire::State& state) = 0;
 
-    // --- Both; the last call for this link.
+    // --- Both
+    // The broker has refused to attach it for a reason that may pass: it will be tried again.
+    virtual void on_attach_refused(LinkId /*link*/, const LinkFailure& /*failure*/) {}
+    // The last call for this link:
     virtual void on_link_failed(LinkId link, const LinkFailure& failure) = 0;
     virtual void on_link_closed(LinkId link) = 0;
 

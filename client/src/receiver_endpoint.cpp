@@ -370,10 +370,9 @@ Expected<SettleResult> ReceiverEndpoint::settle_and_wait(DeliveredSlice& slice, 
     }
     const std::uint64_t receipt = add_receipt(slice, offset, decision, {});
     const Waited waited = scope.wait([&] { return receipts_.at(receipt).result.has_value() || end_; });
-    const std::optional<SettleResult> result = receipts_.at(receipt).result;
-    if (result) {
+    if (std::optional<Expected<SettleResult>> result = receipts_.at(receipt).result) {
         receipts_.erase(receipt);
-        return *result;
+        return std::move(*result);
     }
     if (end_) {
         receipts_.erase(receipt);

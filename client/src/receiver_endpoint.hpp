@@ -130,9 +130,10 @@ private:
         std::uint64_t room = 0;
         bool is_handed_over = false;
         bool is_lost = false;  // Named by an exception; the answer itself is still to come.
-        std::optional<SettleResult> result;
+        std::optional<Expected<SettleResult>> result;
         SettleDone done;  // Empty: a thread waits.
     };
+    [[nodiscard]] Expected<SettleResult> without_answer(const Receipt& receipt) const;
     struct Noted {
         wire::Settlement range;
         std::string note;

@@ -132,9 +132,19 @@ void ReceiverEndpoint::on_deliveries_lost(Completions& completions) {
     gathered_bytes_ = 0;
     is_pending_ = false;
     for (auto at = receipts_.begin(); at != receipts_.end();) {
-        at = resolve(at, SettleResult::lost_lease, completions);
+        at = resolve(at, at->second.result ? *at->second.result : without_answer(at->second), completions);
     }
     notify();
+}
+
+// What the broker was told it may have done.
+Expected<SettleResult> ReceiverEndpoint::without_answer(const Receipt& receipt) const {
+    if (!receipt.is_handed_over || receipt.is_lost) {
+        return SettleResult::lost_lease;
+    }
+    return std::unexpected{ClientError{
+        ClientErrc::disconnected,
+        what() + ": the connection broke before the broker said that the message is settled: if it is not, it is given again"}};
 }
 
 void ReceiverEndpoint::lose_all(Lost& lost) noexcept {
@@ -298,9 +308,7 @@ ReceiverEndpoint::Receipts::iterator ReceiverEndpoint::resolve(Receipts::iterato
                                                                Completions& completions) {
     Receipt& receipt = at->second;
     if (!receipt.done) {
-        if (result) {
-            receipt.result = *result;
-        }
+        receipt.result = std::move(result);
         return std::next(at);
     }
     completions.emplace_back(

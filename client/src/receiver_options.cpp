@@ -1,6 +1,8 @@
 // See receiver_options.hpp.
 #include "client/src/receiver_options.hpp"
 
+#include <utility>
+
 #include <nlohmann/json.hpp>
 
 #include "common/base/bytes.hpp"
@@ -56,16 +58,27 @@ constexpr Milliseconds lease_max{86'400'000};
 
 }  // namespace
 
+std::optional<ClientError> check_subscription(std::string_view name, std::string_view filter) {
+    constexpr std::size_t name_size_max = 255;
+    if (name.size() > name_size_max) {
+        return ClientError{ClientErrc::bad_argument, "the subscription's name has " + std::to_string(name.size()) +
+                                                         " bytes, at most 255 are possible"};
+    }
+    if (!filter.empty() && !is_filter(filter)) {
+        return ClientError{ClientErrc::bad_argument, "\"" + std::string{filter} +
+                                                         "\" is not a filter: words separated by '.', "
+                                                         "'*' for one, '>' at the end for one or more"};
+    }
+    return std::nullopt;
+}
+
 Expected<std::string> attach_options(const ReceiverOptions& options) {
     if (options.lease != Milliseconds::zero() && (options.lease < lease_min || options.lease > lease_max)) {
         return std::unexpected{ClientError{
             ClientErrc::bad_argument, "a lease is 100ms to 24h, not " + std::to_string(options.lease.count()) + "ms"}};
     }
-    if (!options.filter.empty() && !is_filter(options.filter)) {
-        return std::unexpected{
-            ClientError{ClientErrc::bad_argument, "\"" + options.filter +
-                                                      "\" is not a filter: words separated by '.', "
-                                                      "'*' for one, '>' at the end for one or more"}};
+    if (auto error = check_subscription(options.subscription, options.filter)) {
+        return std::unexpected{std::move(*error)};
     }
     Json json = Json::object();
     if (!options.subscription.empty()) {

@@ -260,20 +260,33 @@ Expected<SendReceipt> SenderEndpoint::send(const std::shared_ptr<SenderEndpoint>
     if (!sequence) {
         return std::unexpected{sequence.error()};
     }
+    auto receipt = await_receipt(self, *sequence, departure, limit);
+    if (!receipt && receipt.error().code() == ClientErrc::message_too_large) {
+        // The first one of a link: the channel's limit is known only now.
+        const auto encoded = encode(message);
+        const std::lock_guard lock{mutex_};
+        if (auto error = encoded ? check_size(*encoded) : std::nullopt) {
+            return std::unexpected{std::move(*error)};
+        }
+    }
+    return receipt;
+}
+
+Expected<SendReceipt> SenderEndpoint::await_receipt(const std::shared_ptr<SenderEndpoint>& self, std::uint64_t sequence,
+                                                    Departure departure, const WaitLimit& limit) {
     if (departure != Departure::taken_care_of && !shared_->loop.is_free()) {
         leave();  // Otherwise the wait below begins with that.
     }
     WaitScope scope{shared_->board, mutex_, changed_, limit, &shared_->loop};
     close_hand();
     await_confirms(self);
-    const Waited waited = scope.wait([&] { return end_ || is_decided(*sequence); });
-    if (is_decided(*sequence)) {
-        return outcome_of(*sequence);
+    const Waited waited = scope.wait([&] { return end_ || is_decided(sequence); });
+    if (is_decided(sequence)) {
+        return outcome_of(sequence);
     }
-    if (end_) {
-        return std::unexpected{*end_};
-    }
-    return std::unexpected{wait_error(waited, "not confirmed", blocked_text())};
+    ClientError error = end_ ? *end_ : wait_error(waited, "not confirmed", blocked_text());
+    error.set_accepted();
+    return std::unexpected{std::move(error)};
 }
 
 Expected<SendReceipt> SenderEndpoint::outcome_of(std::uint64_t sequence) {
@@ -344,7 +357,9 @@ void SenderEndpoint::cancel_send(std::uint64_t sequence) {
         done = std::move(found->done);
         waiters_.erase(found);
     }
-    done(std::unexpected{ClientError{ClientErrc::interrupted, what() + ": send cancelled; it may still arrive", true}});
+    ClientError error{ClientErrc::interrupted, what() + ": send cancelled; it may still arrive", true};
+    error.set_accepted();
+    done(std::unexpected{std::move(error)});
 }
 
 Expected<FlushReport> SenderEndpoint::flush(const std::shared_ptr<SenderEndpoint>& self, const WaitLimit& limit) {
@@ -398,6 +413,9 @@ std::string SenderEndpoint::blocked() const {
 }
 
 std::string SenderEndpoint::blocked_text() const {
+    if (!attach_trouble_.empty()) {
+        return attach_trouble_;
+    }
     if (blocked_reason_ == 0) {
         return {};
     }
@@ -450,7 +468,10 @@ void SenderEndpoint::end(ClientError error, Completions& completions) {
     batches_.clear();
     for (Waiter& waiter : waiters_) {
         completions.emplace_back(
-            [done = std::move(waiter.done), reason = *end_]() mutable { done(std::unexpected{std::move(reason)}); });
+            [done = std::move(waiter.done), reason = *end_]() mutable {
+                reason.set_accepted();
+                done(std::unexpected{std::move(reason)});
+            });
     }
     waiters_.clear();
     notify();
@@ -460,11 +481,18 @@ void SenderEndpoint::on_attached(std::uint64_t message_size_max) {
     const auto lock = lock_all();
     message_size_max_ = message_size_max;
     blocked_reason_ = 0;
+    attach_trouble_.clear();
+}
+
+bool SenderEndpoint::on_attach_refused(const std::string& text) {
+    const std::lock_guard lock{mutex_};
+    return std::exchange(attach_trouble_, text) != text;
 }
 
 void SenderEndpoint::on_connection_lost() {
     const std::lock_guard lock{mutex_};
     blocked_reason_ = 0;
+    attach_trouble_.clear();
 }
 
 void SenderEndpoint::on_refused(std::uint64_t first, std::uint64_t count, wire::Status status) {
@@ -481,8 +509,9 @@ void SenderEndpoint::on_refused(std::uint64_t first, std::uint64_t count, wire::
 }
 
 ClientError SenderEndpoint::refusal(wire::Status status) const {
+    const std::string limit = status == wire::Status::message_too_large ? ": the limit is " + std::to_string(size_max()) : "";
     return error_of_status(status, wire::is_retryable(status),
-                           what() + ": refused by the broker: " + refusal_text(status));
+                           what() + ": refused by the broker: " + refusal_text(status) + limit);
 }
 
 // Neighbours of the same kind are one range.

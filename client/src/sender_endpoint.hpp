@@ -98,6 +98,8 @@ public:
     void set_pool(ChunkPool& pool) noexcept { pool_ = &pool; }
     void on_attached(std::uint64_t message_size_max);
     void on_connection_lost();  // What the broker said last is not true for ever.
+    // Why the link cannot be attached now; it will be tried again. True: that was not so before.
+    bool on_attach_refused(const std::string& text);
     // Both in numbers of the link.
     void on_refused(std::uint64_t first, std::uint64_t count, wire::Status status);
     void on_confirmed(std::uint64_t up_to, std::uint8_t level, Completions& completions);
@@ -171,6 +173,8 @@ private:
     [[nodiscard]] Expected<std::uint64_t> accept_when_there_is_room(const std::shared_ptr<SenderEndpoint>& self,
                                                                     const Message& message, const WaitLimit& limit,
                                                                     Departure& departure);
+    [[nodiscard]] Expected<SendReceipt> await_receipt(const std::shared_ptr<SenderEndpoint>& self, std::uint64_t sequence,
+                                                      Departure departure, const WaitLimit& limit);
     [[nodiscard]] Departure departure_of_first();
     void depart(Departure departure);
     void leave();
@@ -214,6 +218,7 @@ private:
     std::vector<Refusal> refusals_;       // In order; those that no flush or send has reported yet.
     std::deque<Waiter> waiters_;          // In order.
     std::uint64_t message_size_max_ = 0;  // Of the channel; 0: unknown.
+    std::string attach_trouble_;          // Empty: none.
     std::uint16_t blocked_reason_ = 0;
     SteadyTime blocked_since_{};
 };

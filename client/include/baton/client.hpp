@@ -154,7 +154,7 @@ public:
     Expected<void> wait_connected(const WaitLimit& limit, std::nothrow_t) noexcept;
     [[nodiscard]] bool is_connected() const noexcept;
 
-    // One round trip through the broker; connects first, if need be.
+    // One round trip through the broker; connects first, if need be. Throws disconnected if the connection breaks meanwhile.
     std::chrono::nanoseconds ping(const WaitLimit& limit = WaitLimit::forever());
     Expected<std::chrono::nanoseconds> ping(const WaitLimit& limit, std::nothrow_t) noexcept;
 

@@ -98,7 +98,8 @@ public:
 
     // Waits until the broker has done it: on a durable channel until that is on the disk, so that not even a crash
     // brings the message back. (Without waiting, a crash can bring back what was settled in the last 50 ms.)
-    // Throws timed_out, blocked, interrupted, closed; then the outcome is unknown.
+    // Throws timed_out, blocked, interrupted, closed, and disconnected when the connection broke before the answer; then
+    // the outcome is unknown: the broker may have done it, and otherwise the message is given again.
     SettleResult ack(const WaitLimit& limit);
     Expected<SettleResult> ack(const WaitLimit& limit, std::nothrow_t) noexcept;
     SettleResult give_back(const WaitLimit& limit);

@@ -21,7 +21,8 @@ enum class ClientErrc : std::uint8_t {
     blocked,            // As timed_out, and the broker had said why it takes no more: see the text ("full for 5.2s").
     interrupted,        // The stop token of the call was triggered. As with timed_out, the outcome may be open.
     closed,             // The client, sender or receiver was closed (perhaps by another thread).
-    disconnected,       // The connection broke before the answer to an administrative request came: outcome unknown.
+    disconnected,       // The connection broke before an answer came (to an administrative request, a ping, or a settlement that
+                        // was waited for): outcome unknown.
     not_found,          // No such channel, and creating it was not wanted; or it was deleted meanwhile.
     not_authorised,     // Reserved.
     message_too_large,  // Above the limit of the broker or the channel; the text names size and limit. Not sent.
@@ -44,6 +45,10 @@ public:
     // The same call may succeed later without anybody changing anything.
     [[nodiscard]] bool retryable() const noexcept { return is_retryable_; }
     [[nodiscard]] std::uint32_t status() const noexcept { return status_; }
+    // Of Sender::send: the message had been accepted before the call ended, and may still arrive, or be stored already
+    // (flush() tells). Otherwise it was not, and can be sent again.
+    [[nodiscard]] bool is_accepted() const noexcept { return is_accepted_; }
+    void set_accepted() noexcept { is_accepted_ = true; }
     // The broker's own name for it ("incompatible_options"); name_of(code()) if the broker was not asked.
     [[nodiscard]] std::string_view status_name() const noexcept;
     // What the broker adds for programs: the text of a JSON object such as {"diff":{…}}; empty if there is nothing.
@@ -60,6 +65,7 @@ private:
     std::shared_ptr<const std::string> details_;
     ClientErrc code_;
     bool is_retryable_;
+    bool is_accepted_ = false;
     std::uint32_t status_;
 };
 

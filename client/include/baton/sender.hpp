@@ -61,8 +61,9 @@ public:
     // SenderOptions::confirm says otherwise. While the broker's disk is full, send and post do not wait for space: they
     // fail with `refused` (status_name() "disk_full", retryable), and so does what waited for credit; when there is
     // space again the next call works. Throws: message_too_large, bad_argument, refused, draining,
-    // not_found, closed, superseded; and cannot_connect, timed_out, blocked, interrupted, with which the message stays
-    // accepted and may still arrive (flush() tells).
+    // not_found, closed, superseded; and cannot_connect, timed_out, blocked, interrupted. When the error says
+    // is_accepted(), the message stays accepted and may still arrive (flush() tells); otherwise there was no room for
+    // it in the window, or the limits of the broker were not known yet, and it was not taken.
     SendReceipt send(const Message& message, const WaitLimit& limit = WaitLimit::forever());
     Expected<SendReceipt> send(const Message& message, const WaitLimit& limit, std::nothrow_t) noexcept;
 

@@ -43,6 +43,9 @@ private:
         if (Seconds{duration} >= Seconds{Clock::time_point::max() - now}) {
             return Clock::time_point::max();
         }
+        if (Seconds{duration} <= -Seconds{now.time_since_epoch()}) {
+            return Clock::time_point::min();
+        }
         return now + std::chrono::duration_cast<Clock::duration>(duration);
     }
 

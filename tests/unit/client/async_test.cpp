@@ -50,12 +50,18 @@ TEST_F(AsyncClientTest, BadArgumentsAndTheEnd) {
     EXPECT_THAT(ended, ElementsAre("lease: bad_argument", "admin: bad_argument"));
     ended.clear();
     context.restart();
+    client.async_receive("b", ReceiverOptions{}, note("without"));  // Another link: what cannot be does not become this one.
+    client.async_receive("b", ReceiverOptions{.filter = "a..b"}, note("filter"));
+    context.run_one();
+    EXPECT_THAT(ended, ElementsAre("filter: bad_argument"));
+    ended.clear();
+    context.restart();
     client.async_receive("a", ReceiverOptions{.subscription = "s", .from = StartFrom::first()}, note("receive"));
     client.async_admin("channel.show", "a", "", note("admin"));
     client.async_close(note("close"));
     context.run();
     std::ranges::sort(ended);
-    EXPECT_THAT(ended, ElementsAre("admin: closed", "close: done", "receive: closed"));
+    EXPECT_THAT(ended, ElementsAre("admin: closed", "close: done", "receive: closed", "without: closed"));
 }
 
 }  // namespace

@@ -173,6 +173,26 @@ TEST_F(DeliveryGuard, AfterAReconnectItIsLostQuietly) {
     EXPECT_EQ(delivery.ack(WaitLimit::forever()), SettleResult::lost_lease);
 }
 
+TEST_F(DeliveryGuard, WithoutAnAnswerOnlyWhatTheBrokerWasNotToldIsLost) {
+    attach();
+    deliver(1, {"told", "not told"});
+    std::vector<std::string> outcomes;
+    const auto settle = [&] {
+        Delivery delivery = receive();
+        endpoint->settle_async(*client_access::slice(delivery), delivery.offset(), {.outcome = Outcome::done},
+                               [&outcomes](const Expected<SettleResult>& result) {
+                                   outcomes.emplace_back(result ? "lost" : name_of(result.error().code()));
+                               });
+        client_access::set_settled(delivery);
+    };
+    settle();
+    world.run_io();
+    settle();
+    endpoint->on_deliveries_lost(world.completions);
+    world.run_completions();
+    EXPECT_THAT(outcomes, ElementsAre("disconnected", "lost"));
+}
+
 TEST_F(DeliveryGuard, OutlivesReceiverAndClient) {
     attach();
     deliver(1, {"x"});

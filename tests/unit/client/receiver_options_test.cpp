@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <baton/wait_limit.hpp>
+
 namespace baton::client {
 namespace {
 
@@ -43,6 +45,21 @@ TEST(ReceiverOptions, FiltersHaveAForm) {
     }
     EXPECT_FALSE(is_filter(""));
     EXPECT_FALSE(is_filter(std::string(1'025, 'a')));
+}
+
+TEST(ReceiverOptions, NamesOfSubscriptionsHaveALimit) {
+    EXPECT_TRUE(attach_options({.subscription = std::string(255, 'a')}));
+    const auto refused = attach_options({.subscription = std::string(256, 'a')});
+    EXPECT_EQ(refused.error().code(), ClientErrc::bad_argument);
+    EXPECT_NE(refused.error().text().find("256 bytes"), std::string::npos);
+}
+
+TEST(WaitLimit, ADurationThatIsOverIsOver) {
+    EXPECT_LT(WaitLimit{-1s}.until(), WaitLimit::Clock::now());
+    for (const auto hours : {std::chrono::hours{-24 * 365 * 300}, std::chrono::hours::min()}) {
+        EXPECT_LT(WaitLimit{hours}.until(), WaitLimit::Clock::now());
+    }
+    EXPECT_TRUE(WaitLimit{std::chrono::hours::max()}.is_forever());
 }
 
 TEST(ReceiverOptions, LeasesHaveLimits) {

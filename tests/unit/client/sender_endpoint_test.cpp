@@ -219,6 +219,28 @@ TEST_F(SenderEndpointTest, ATimeoutSaysWhyTheBrokerTakesNoMore) {
     EXPECT_EQ(endpoint->blocked(), "");
 }
 
+TEST_F(SenderEndpointTest, ATimeoutSaysWhyTheLinkIsNotAttached) {
+    attach({.messages = 1, .bytes = 100});
+    EXPECT_TRUE(post("a").has_value());
+    EXPECT_TRUE(endpoint->on_attach_refused("too_many_producers: all are attached"));
+    EXPECT_FALSE(endpoint->on_attach_refused("too_many_producers: all are attached")) << "said once";
+    const auto refused = post("b");
+    EXPECT_EQ(refused.error().code(), ClientErrc::blocked);
+    EXPECT_THAT(refused.error().what(), HasSubstr("blocked: too_many_producers: all are attached"));
+    endpoint->on_attached(0);
+    EXPECT_EQ(endpoint->blocked(), "");
+}
+
+TEST_F(SenderEndpointTest, ATimeoutSaysWhetherTheMessageWasAccepted) {
+    attach({.messages = 1, .bytes = 100});
+    const auto first = endpoint->send(endpoint, "a", WaitLimit::no_wait());
+    EXPECT_TRUE(first.error().is_accepted());
+    const auto second = endpoint->send(endpoint, "b", WaitLimit::no_wait());
+    EXPECT_FALSE(second.error().is_accepted());
+    confirm(1);
+    EXPECT_EQ(endpoint->flush(endpoint, WaitLimit::no_wait()).value().confirmed_up_to, 1U);
+}
+
 TEST_F(SenderEndpointTest, ATimeoutSaysThatThereIsNoConnection) {
     attach({.messages = 1, .bytes = 100});
     EXPECT_TRUE(post("a").has_value());
