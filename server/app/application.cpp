@@ -12,7 +12,6 @@
 #include "common/net/endpoint.hpp"
 #include "common/net/errc.hpp"
 #include "server/app/logging.hpp"
-#include "server/app/ready.hpp"
 #include "server/session/session.hpp"
 
 namespace baton::app {
@@ -121,8 +120,8 @@ int Application::run() {
     if (store_) {
         store_->stop();
     }
-    if (!ready_file.empty()) {
-        remove_own_ready_file(ready_file);
+    if (ready_file_) {
+        remove_own_ready_file(*ready_file_);
     }
     notify_service_manager("STOPPING=1");
     return exit_code;
@@ -193,10 +192,12 @@ bool Application::announce_ready() {
     }
     const auto& path = command_line_.configuration.options.ready_file;
     if (!path.empty()) {
-        if (const auto written = write_ready_file(path, urls); !written) {
+        auto written = write_ready_file(path, urls);
+        if (!written) {
             spdlog::error("{}", written.error().message());
             return false;
         }
+        ready_file_ = std::move(*written);
     }
     notify_service_manager("READY=1");
     spdlog::info("batond {} is ready with {} shard(s)", BATON_VERSION, state_.shard_count);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "common/net/ticker.hpp"
 #include "server/app/command_line.hpp"
 #include "server/app/data_store.hpp"
+#include "server/app/ready.hpp"
 #include "server/runtime/broker_state.hpp"
 #include "server/runtime/shard.hpp"
 
@@ -58,6 +60,7 @@ private:
     std::vector<std::unique_ptr<net::Listener>> listeners_;
     std::vector<std::unique_ptr<runtime::Shard>> shards_;
     std::size_t next_shard_ = 0;
+    std::optional<ReadyFile> ready_file_;  ///< As it was written.
     enum class Phase : std::uint8_t { serving, settling, closing, stopped } phase_ = Phase::serving;
     MonotonicTime phase_deadline_{};
     net::Ticker drain_ticker_;

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <sstream>
 #include <utility>
 
 #include "common/base/one_line.hpp"
@@ -57,6 +58,32 @@ int complain(const std::string& text) {
     return exit_usage;
 }
 
+/// What was asked for must have arrived.
+int print(const std::string& text) {
+    if (std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0) {
+        std::perror("batond: cannot write to stdout");
+        return exit_failed;
+    }
+    return exit_done;
+}
+
+/// By flag, else by the environment; empty: neither names one. One that is there and empty is a mistake: whoever wrote it
+/// does not want the defaults.
+Result<std::string> config_file_of(const CLI::Option& flag, const std::string& value) {
+    const char* variable = std::getenv("BATON_CONFIG");
+    const bool has_flag = flag.count() > 0;
+    if (!has_flag && variable == nullptr) {
+        return std::string{};
+    }
+    auto file = has_flag ? value : std::string{variable};
+    if (file.empty()) {
+        return fail(std::make_error_code(std::errc::invalid_argument),
+                    std::string{has_flag ? "--config" : "environment BATON_CONFIG"} +
+                        ": config is \"\", allowed is the path of a file; leave it out to have none");
+    }
+    return file;
+}
+
 /// The parser names all words that it did not understand, the last one first; and it wants a verb where there is a wrong one.
 std::string what_is_wrong(const CLI::App& app, const CLI::ParseError& error) {
     const auto words = app.remaining(true);
@@ -97,10 +124,9 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv) {
     app.set_version_flag("--version", std::string{"batond "} + BATON_VERSION);
     CommandLine line;
     Flags flags;
-    app.add_option("--config", line.config_file, "Configuration file: JSON, comments allowed.")->type_name("FILE");
+    const auto* config_flag = app.add_option("--config", line.config_file, config_help)->type_name("FILE");
     add_settings(app, flags);
-    app.add_flag_callback(
-           "--memory", [&flags] { flags["default_storage"] = {"memory"}; }, "The same as --default-storage memory.")
+    app.add_flag_callback("--memory", [&flags] { flags["default_storage"] = {"memory"}; }, memory_help)
         ->excludes("--default-storage")
         ->group("Options");
     auto* manual = app.add_subcommand("manual", "Print the manual page batond(8).")->group("");
@@ -114,7 +140,9 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv) {
         app.parse(words_of(argc, argv));
     } catch (const CLI::ParseError& error) {
         if (error.get_exit_code() == 0) {
-            return {std::nullopt, app.exit(error)};  // --help, --version.
+            std::ostringstream text;
+            app.exit(error, text, text);
+            return {std::nullopt, print(text.str())};  // --help, --version.
         }
         return {std::nullopt, complain(what_is_wrong(app, error) + "; see batond --help")};
     }
@@ -123,10 +151,12 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv) {
     } else if (config->parsed()) {
         line.command = show_command->parsed() ? Command::config_show : Command::config_check;
     }
-    auto configuration = configure(line.config_file, flags);
+    const auto config_file = config_file_of(*config_flag, line.config_file);
+    auto configuration = config_file ? configure(*config_file, flags) : fail(config_file.error());
     if (!configuration) {
         return {std::nullopt, complain(configuration.error().context)};
     }
+    line.config_file = *config_file;
     line.configuration = std::move(*configuration);
     return {std::move(line), exit_done};
 }

@@ -17,7 +17,7 @@ enum class Command : std::uint8_t { serve, config_check, config_show, manual };
 struct CommandLine {
     Command command = Command::serve;
     bool with_origin = false;
-    std::string config_file;  ///< Empty: none.
+    std::string config_file;  ///< By flag or BATON_CONFIG. Empty: none.
     Configuration configuration;
 };
 

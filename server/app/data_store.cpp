@@ -3,8 +3,10 @@
 #include <spdlog/spdlog.h>
 #include <sys/stat.h>
 
+#include <array>
 #include <chrono>
 #include <filesystem>
+#include <optional>
 #include <random>
 #include <utility>
 
@@ -43,9 +45,24 @@ std::string advice(const std::error_code& code, const std::string& directory) {
     return "; nothing was deleted: look at it with baton-inspect, restore a backup, or choose another --data-dir";
 }
 
+/// One of the files in the root of the directory whose name something else has.
+std::optional<std::string> what_is_no_file(const std::string& directory) {
+    for (const auto& name : std::array<std::string, 3>{"LOCK", "MANIFEST", storage::policies_path}) {
+        struct stat status{};
+        const auto path = directory + "/" + name;
+        if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
+            return path;
+        }
+    }
+    return std::nullopt;
+}
+
 Error advised(Error error, const std::string& directory) {
     error.context = "data directory " + directory + ": " + error.context;
-    const auto text = advice(error.code, directory);
+    const bool may_be_no_file = error.code == storage::Errc::not_permitted || error.code == storage::Errc::io_error;
+    const auto path = may_be_no_file ? what_is_no_file(directory) : std::nullopt;
+    const auto text = path ? "; " + *path + " must be a file: move away what is there, or choose another --data-dir"
+                           : advice(error.code, directory);
     return {error.code, error.message() + text};
 }
 

@@ -29,8 +29,8 @@ std::string manual_page() {
     return ".TH BATOND 8\n.SH NAME\nbatond \\- " + roff(description) +
            "\n.SH SYNOPSIS\n.B batond\n[OPTIONS]\n.br\n.B batond config check\n[OPTIONS]\n.br\n.B batond config show\n"
            "[\\-\\-origin] [OPTIONS]\n.SH OPTIONS\n" +
-           entry("--config FILE", "Configuration file: JSON, comments allowed.") + settings_part(false) +
-           entry("--memory", "The same as --default-storage memory.") + ".SH LIMITS\n" + settings_part(true) +
+           entry("--config FILE", config_help) + settings_part(false) +
+           entry("--memory", memory_help) + ".SH LIMITS\n" + settings_part(true) +
            ".SH VERBS\n" + entry("config check", "Validate the configuration and exit with 0 or 2.") +
            entry("config show [--origin]", "Print the effective settings as JSON, with where each value came from.") +
            ".SH SIGNALS\n" + entry("SIGTERM, SIGINT", "Drain and end; a second one does not wait any longer.") +

@@ -69,7 +69,10 @@ Result<void> apply_json(Configuration& configuration, const Json& json, const st
                         const std::string& path) {
     for (const auto& [name, value] : json.items()) {
         const auto key = prefix + name;
-        if (key == "limits" && value.is_object()) {
+        if (key == "limits") {
+            if (!value.is_object()) {
+                return invalid(path + ": limits is " + value.dump() + R"(, allowed is an object such as {"memory_max": "2g"})");
+            }
             if (auto nested = apply_json(configuration, value, "limits.", path); !nested) {
                 return nested;
             }
@@ -89,7 +92,7 @@ Result<void> apply_json(Configuration& configuration, const Json& json, const st
             return invalid(path + ": the key \"" + key + "\" is unknown; `batond config show` lists all keys");
         }
         const auto texts = texts_of(value, setting->is_list);
-        if (!texts) {
+        if (!texts || texts->empty()) {
             return invalid(path + ": " + key + " is " + value.dump() + ", allowed is " + setting->allowed);
         }
         if (auto applied = apply(configuration, *setting, *texts, Origin::file, path); !applied) {
@@ -97,6 +100,23 @@ Result<void> apply_json(Configuration& configuration, const Json& json, const st
         }
     }
     return {};
+}
+
+/// --memory has no key of its own: a file says default_storage.
+Result<void> apply_memory(Configuration& configuration, const std::function<const char*(const std::string&)>& lookup) {
+    const char* value = lookup("BATON_MEMORY");
+    const std::string_view text = value == nullptr ? "false" : value;
+    if (text == "false" || text == "0") {
+        return {};
+    }
+    const std::string where = "environment BATON_MEMORY";
+    if (text != "true" && text != "1") {
+        return invalid(where + ": memory is \"" + std::string{text} + "\", allowed is true or 1, false or 0");
+    }
+    if (lookup("BATON_DEFAULT_STORAGE") != nullptr) {
+        return invalid(where + " excludes BATON_DEFAULT_STORAGE: leave one of them out");
+    }
+    return apply(configuration, *find_setting("default_storage"), {"memory"}, Origin::environment, where);
 }
 
 }  // namespace
@@ -127,7 +147,9 @@ std::string Setting::environment() const {
 
 Result<void> apply(Configuration& configuration, const Setting& setting, const std::vector<std::string>& values,
                    Origin origin, const std::string& where) {
-    if (values.empty() || !setting.set(configuration.options, values)) {
+    const bool may_be_empty = setting.takes_empty || origin == Origin::file;
+    const bool has_mistake = !may_be_empty && std::ranges::any_of(values, &std::string::empty);
+    if (values.empty() || has_mistake || !setting.set(configuration.options, values)) {
         return invalid(where + ": " + setting.key + " is \"" + joined(values) + "\", allowed is " + setting.allowed);
     }
     configuration.origins[setting.key] = origin;
@@ -167,7 +189,7 @@ Result<void> apply_environment(Configuration& configuration,
             return applied;
         }
     }
-    return {};
+    return apply_memory(configuration, lookup);
 }
 
 bool is_durable_by_default(const Options& options) noexcept {

@@ -49,6 +49,7 @@ struct Setting {
     bool is_live = false;  ///< SIGHUP can change it.
     std::function<bool(Options&, const std::vector<std::string>&)> set;  ///< False: not allowed.
     std::function<std::vector<std::string>(const Options&)> show;
+    bool takes_empty = false;  ///< "" as a flag or in the environment means something.
 
     [[nodiscard]] std::string flag() const;         ///< "--limits-memory-max"
     [[nodiscard]] std::string environment() const;  ///< "BATON_LIMITS_MEMORY_MAX"
@@ -61,12 +62,13 @@ struct Configuration {
     std::map<std::string, Origin> origins;  ///< By key.
 };
 
-/// Sets one key; the error names the key, the value and what is allowed.
+/// Sets one key; the error names the key, the value and what is allowed. "" is a mistake in a flag or in the environment
+/// (a variable of a script that is not set) where it has no meaning; a file has it for what is not set, as show() does.
 [[nodiscard]] Result<void> apply(Configuration& configuration, const Setting& setting,
                                  const std::vector<std::string>& values, Origin origin, const std::string& where);
 /// Reads a JSON file (comments allowed). Errors name the file and the key.
 [[nodiscard]] Result<void> apply_file(Configuration& configuration, const std::string& path);
-/// `lookup` answers null for a name that is not set. Lists are separated by commas.
+/// `lookup` answers null for a name that is not set. Lists are separated by commas. BATON_MEMORY is what --memory is.
 [[nodiscard]] Result<void> apply_environment(Configuration& configuration,
                                              const std::function<const char*(const std::string&)>& lookup);
 /// "$XDG_STATE_HOME/baton", or "$HOME/.local/state/baton"; empty if neither is an absolute path.

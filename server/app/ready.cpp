@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -10,12 +11,61 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "common/net/descriptor.hpp"
 
 namespace baton::app {
+
+namespace {
+
+const char* kind_of(mode_t mode) noexcept {
+    switch (mode & S_IFMT) {
+        case S_IFDIR: return "a directory";
+        case S_IFIFO: return "a FIFO";
+        case S_IFLNK: return "a symbolic link";
+        case S_IFSOCK: return "a socket";
+        default: return "a device";
+    }
+}
+
+Result<void> check_replaceable(const std::string& path) {
+    struct stat status{};
+    if (::lstat(path.c_str(), &status) != 0) {
+        return errno == ENOENT ? Result<void>{} : fail(errno_error("cannot write the ready file " + path));
+    }
+    if (S_ISREG(status.st_mode)) {
+        return {};
+    }
+    return fail({}, "cannot write the ready file " + path + ": it exists and is " + kind_of(status.st_mode) +
+                        ", not a regular file; choose another --ready-file");
+}
+
+Result<void> put_in_place(const std::string& temporary, const std::string& path) {
+    if (auto checked = check_replaceable(path); !checked) {
+        return checked;
+    }
+    if (::rename(temporary.c_str(), path.c_str()) != 0) {
+        return fail(errno_error("cannot write the ready file " + path));
+    }
+    return {};
+}
+
+/// By its number and its content: the number may have been given to another file once ours was gone, and a file that was
+/// rewritten keeps its own.
+bool is_still_there(const ReadyFile& written) {
+    const net::Descriptor file{::open(written.path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)};
+    struct stat status{};
+    if (!file || ::fstat(file.number(), &status) != 0 || !S_ISREG(status.st_mode) || status.st_dev != written.device ||
+        status.st_ino != written.number) {
+        return false;
+    }
+    std::string text(written.text.size() + 1, '\0');
+    const auto size = ::read(file.number(), text.data(), text.size());
+    return size >= 0 && text.substr(0, static_cast<std::size_t>(size)) == written.text;
+}
+
+}  // namespace
 
 Result<void> check_ready_file(const std::string& path) {
     const std::filesystem::path file{path};
@@ -30,41 +80,39 @@ Result<void> check_ready_file(const std::string& path) {
         return fail(errno_error("cannot write the ready file " + path + ": make the folder " + folder.string() +
                                 " writable for this user, or choose another --ready-file"));
     }
-    if (std::filesystem::is_directory(file, error)) {
-        return fail(std::make_error_code(std::errc::is_a_directory),
-                    "cannot write the ready file " + path + ": choose another --ready-file");
-    }
-    return {};
+    return check_replaceable(path);
 }
 
 void remove_ready_file(const std::string& path) {
-    ::unlink(path.c_str());
-}
-
-void remove_own_ready_file(const std::string& path) {
-    std::ifstream file{path, std::ios::binary};
-    const auto content = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
-    if (content.is_object() && content.contains("pid") && content["pid"] == ::getpid()) {
+    if (check_replaceable(path)) {
         ::unlink(path.c_str());
     }
 }
 
-Result<void> write_ready_file(const std::string& path, const std::vector<std::string>& listen) {
+Result<ReadyFile> write_ready_file(const std::string& path, const std::vector<std::string>& listen) {
     const auto temporary = path + "." + std::to_string(::getpid()) + ".tmp";
     const nlohmann::json content{{"pid", ::getpid()}, {"listen", listen}};
     // Paths of sockets are any bytes.
     const auto text = content.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
-    net::Descriptor file{::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)};
+    const net::Descriptor file{::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)};
     if (!file) {
         return fail(errno_error("cannot write the ready file " + temporary));
     }
-    if (::write(file.number(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
-        ::rename(temporary.c_str(), path.c_str()) != 0) {
-        auto error = errno_error("cannot write the ready file " + path);
+    struct stat status{};
+    const bool is_written = ::write(file.number(), text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
+                            ::fstat(file.number(), &status) == 0;
+    auto placed = is_written ? put_in_place(temporary, path) : fail(errno_error("cannot write the ready file " + path));
+    if (!placed) {
         ::unlink(temporary.c_str());
-        return fail(std::move(error));
+        return fail(std::move(placed.error()));
     }
-    return {};
+    return ReadyFile{.path = path, .text = text, .device = status.st_dev, .number = status.st_ino};
+}
+
+void remove_own_ready_file(const ReadyFile& written) {
+    if (is_still_there(written)) {
+        ::unlink(written.path.c_str());
+    }
 }
 
 void notify_service_manager(const std::string& state) {

@@ -117,7 +117,8 @@ Setting data_dir_setting() {
                 options.is_data_dir_configured = true;
                 return true;
             },
-            [](const Options& options) { return Values{options.data_dir}; }};
+            [](const Options& options) { return Values{options.data_dir}; },
+            true};
 }
 
 /// Shown as what it comes to, so that what is shown means the same when it is read as a file.

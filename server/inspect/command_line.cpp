@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <functional>
+#include <sstream>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -24,6 +25,11 @@ struct Words {
     std::string target;
     std::function<int(Directory&, Format)> verb;
 };
+
+/// An empty path is a mistake, such as a variable of a script that is not set.
+std::string check_path(const std::string& path) {
+    return path.empty() ? "it is \"\", allowed is the path of a directory" : "";
+}
 
 void add_dump(CLI::App& app, Words& words) {
     auto* dump = app.add_subcommand("dump", "Print what is in files, or the messages of channels; see dump --help.");
@@ -59,9 +65,28 @@ void add_verbs(CLI::App& app, Words& words) {
     add_dump(app, words);
     auto* restored = app.add_subcommand("restore", "Check DIR, a backup, and copy it to a new data directory.");
     restored->fallthrough();
-    restored->add_option("TARGET", words.target, "Does not exist, or is empty.")->required();
+    restored->add_option("TARGET", words.target, "Does not exist, or is empty.")->required()->check(check_path);
     restored->final_callback(
         [&words] { words.verb = [&words](Directory& directory, Format) { return restore(directory, words.target); }; });
+}
+
+/// What was printed must have arrived; a reader that has seen enough is no error. `cause`: why an earlier write failed.
+int with_flushed_stdout(int exit_code, int cause = 0) {
+    errno = cause;
+    if ((std::fflush(stdout) == 0 && std::ferror(stdout) == 0) || errno == EPIPE) {
+        return exit_code;
+    }
+    const auto text = errno != 0 ? std::generic_category().message(errno) : "not everything could be written";
+    complain("cannot write to stdout: " + text);
+    return exit_code == exit_sound ? exit_unreadable : exit_code;
+}
+
+/// --help, --version.
+int print_help(const CLI::App& app, const CLI::ParseError& error) {
+    std::ostringstream text;
+    app.exit(error, text, text);
+    const int cause = std::fputs(text.str().c_str(), stdout) < 0 ? errno : 0;
+    return with_flushed_stdout(exit_sound, cause);
 }
 
 int run(const Words& words) {
@@ -73,14 +98,7 @@ int run(const Words& words) {
     if ((*directory)->is_live()) {
         complain("a running broker changes these files while they are read: what looks damaged need not be");
     }
-    const int exit_code = words.verb(**directory, words.output == "text" ? Format::text : Format::json);
-    errno = 0;
-    if ((std::fflush(stdout) != 0 || std::ferror(stdout) != 0) && errno != EPIPE) {
-        const auto cause = errno != 0 ? std::generic_category().message(errno) : "not everything could be written";
-        complain("cannot write to stdout: " + cause);
-        return exit_code == exit_sound ? exit_unreadable : exit_code;
-    }
-    return exit_code;
+    return with_flushed_stdout(words.verb(**directory, words.output == "text" ? Format::text : Format::json));
 }
 
 }  // namespace
@@ -94,7 +112,7 @@ int run(int argc, const char* const* argv) {
         "cannot be written.");
     app.set_version_flag("--version", std::string{"baton-inspect "} + BATON_VERSION);
     Words words;
-    app.add_option("DIR", words.directory, "Data directory or backup.")->required();
+    app.add_option("DIR", words.directory, "Data directory or backup.")->required()->check(check_path);
     app.add_option("--output", words.output, "text or json; lists are a JSON line a row.")
         ->check(CLI::IsMember({"text", "json", "jsonl"}));
     app.add_flag("--live", words.is_live, "Go on although a running broker has the directory.");
@@ -104,7 +122,7 @@ int run(int argc, const char* const* argv) {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
         if (error.get_exit_code() == 0) {
-            return app.exit(error);  // --help, --version.
+            return print_help(app, error);
         }
         complain(std::string{error.what()} + "; see baton-inspect --help");
         return exit_usage;

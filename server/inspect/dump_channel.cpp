@@ -21,7 +21,7 @@ bool is_called(const channel::ChannelImage& image, const std::string& text) {
 
 int dump_channel(Directory& directory, Format format, const channel::ChannelImage& image, ChunkPool& pool) {
     Rescue rescue{directory, image, pool};
-    const bool is_whole = rescue.visit([&](const Envelope& envelope) { print_row(format, envelope_json(envelope)); });
+    const bool is_whole = rescue.visit([&](const Envelope& envelope) { print_row(format, envelope_json(envelope, format)); });
     const auto name = "channel \"" + name_text(as_bytes(image.settings().name)) + "\"";
     if (!image.settings().damage.empty()) {
         complain(name + " is damaged (" + image.settings().damage +

@@ -234,13 +234,16 @@ Json batch_json(const BatchHeader& header) {
             {"bytes", header.messages_size}};
 }
 
-Json envelope_json(const Envelope& envelope) {
+Json envelope_json(const Envelope& envelope, Format format) {
     Json json{{"channel", name_text(as_bytes(envelope.channel))},
               {"offset", envelope.offset},
               {"attempt", envelope.attempt},
               {"time", time_text(envelope.time)}};
     if (!envelope.message.properties.empty()) {
-        add_properties(json, envelope.message.properties);
+        if (format == Format::json) {
+            json["properties"] = Json::object();
+        }
+        add_properties(format == Format::json ? json["properties"] : json, envelope.message.properties);
     }
     if (is_valid_utf8(envelope.message.payload)) {
         json["body"] = as_text(envelope.message.payload);

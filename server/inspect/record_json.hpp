@@ -29,7 +29,8 @@ struct Envelope {
     WallTime time{};
     MessageView message;
 };
-/// The envelope of `baton receive --jsonl`, which `baton send --jsonl` takes.
-[[nodiscard]] Json envelope_json(const Envelope& envelope);
+/// As a line of JSON `baton send --jsonl` takes it: the properties are an object of their own, the same as `baton peek` prints,
+/// since times in microseconds are understood only there. As text they stand beside the rest.
+[[nodiscard]] Json envelope_json(const Envelope& envelope, Format format);
 
 }  // namespace baton::inspect

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import unittest
 
@@ -58,6 +59,8 @@ class ConfigTest(BrokerTest):
         self.expect_bad(self.batond("config", "check", "--config", self.file('{"limits": {"colour": 1}}')), "limits.colour")
         self.expect_bad(self.batond("config", "check", "--config", self.file('{"shards": "many"}')), "shards", "many")
         self.expect_bad(self.batond("config", "check", "--config", self.file('{"shards": null}')), "shards", "null")
+        self.expect_bad(self.batond("config", "check", "--config", self.file('{"limits": 5}')), "limits is 5", "an object")
+        self.expect_bad(self.batond("config", "check", "--config", self.file('{"listen": []}')), "listen is []", "tcp://HOST:PORT")
         self.expect_bad(self.batond("config", "check", "--config", self.file("{")), "JSON")
         self.expect_bad(self.batond("config", "check", "--config", self.folder + "/nothing"), "/nothing")
         self.expect_bad(self.batond("--shards", "1000"), "shards", "1000", "256")
@@ -72,17 +75,63 @@ class ConfigTest(BrokerTest):
         self.expect_bad(self.batond("--limits-outbox-max", "1m"), "outbox_high_water", '"4m"', "limits.outbox_max (1m)")
         self.expect_bad(self.batond("--limits-outbox-low-water", "4m"), "outbox_low_water", '"4m"', "less than", "(4m)")
 
+    def test_an_empty_value_is_a_mistake(self):
+        """Such as a variable of a script that is not set: the defaults are not what was wanted."""
+        for arguments in (("--config", ""), ("--config=",), ("--ready-file", ""), ("--listen", ""), ("--shards", "")):
+            for command in ((), ("config", "check")):
+                with self.subTest((*arguments, *command)):
+                    self.expect_bad(self.batond(*arguments, *command), arguments[0].rstrip("="), 'is ""', "allowed is")
+        for name in ("BATON_CONFIG", "BATON_READY_FILE", "BATON_MEMORY"):
+            self.expect_bad(self.batond(**{name: ""}), name, 'is ""', "allowed is")
+        self.assertEqual([], os.listdir(self.folder), "nothing was touched")
+        self.assertEqual(0, self.batond("--data-dir", "", "config", "check").returncode)
+        self.assertEqual(0, self.batond("config", "check", BATON_DATA_DIR="").returncode)
+
+    def test_the_environment_can_name_the_file(self):
+        first, second = self.file('{"shards": 2}', "first.json"), self.file('{"shards": 3}', "second.json")
+
+        def shards(*arguments, **environment):
+            return json.loads(self.batond(*arguments, "config", "show", "--origin", **environment).stdout)["shards"]
+        self.assertEqual({"value": "2", "origin": "file"}, shards(BATON_CONFIG=first))
+        self.assertEqual({"value": "3", "origin": "file"}, shards("--config", second, BATON_CONFIG=first))
+        self.assertEqual({"value": "4", "origin": "environment"}, shards(BATON_CONFIG=first, BATON_SHARDS="4"))
+        self.expect_bad(self.batond("config", "check", BATON_CONFIG=self.folder + "/nothing"), "/nothing")
+
+    def test_the_environment_can_say_memory(self):
+        path = self.file('{"default_storage": "durable"}')
+
+        def storage(*arguments, **environment):
+            shown = self.batond("--data-dir", self.folder, *arguments, "config", "show", "--origin", **environment)
+            setting = json.loads(shown.stdout)["default_storage"]
+            return setting["value"], setting["origin"]
+        for value in ("true", "1"):
+            self.assertEqual(("memory", "environment"), storage(BATON_MEMORY=value))
+        for value in ("false", "0"):
+            self.assertEqual(("durable", "default"), storage(BATON_MEMORY=value))
+        self.assertEqual(("memory", "environment"), storage("--config", path, BATON_MEMORY="true"))
+        self.assertEqual(("durable", "flag"), storage("--default-storage", "durable", BATON_MEMORY="true"))
+        self.assertEqual(("memory", "flag"), storage("--memory", BATON_DEFAULT_STORAGE="durable"))
+        self.expect_bad(self.batond(BATON_MEMORY="maybe"), "BATON_MEMORY", '"maybe"', "true")
+        self.expect_bad(self.batond(BATON_MEMORY="true", BATON_DEFAULT_STORAGE="memory"), "BATON_MEMORY", "BATON_DEFAULT_STORAGE")
+
     def test_help_and_version(self):
         self.assertIn("Exit codes", self.batond("--help").stdout)
         self.assertIn("Usage: batond [OPTIONS]", self.batond("--help").stdout)
         self.assertTrue(self.batond("--version").stdout.startswith("batond "))
 
     def test_what_cannot_be_shown_is_an_error(self):
-        with open("/dev/full", "wb") as full:
-            ended = subprocess.run([program("BATOND"), "config", "show"], stdout=full, stderr=subprocess.PIPE, timeout=DEADLINE,
-                                   env=clean_environment(XDG_STATE_HOME=self.folder), check=False)
-        self.assertEqual(1, ended.returncode)
-        self.assertIn(b"No space left", ended.stderr)
+        for arguments in (("config", "show"), ("--help",), ("config", "--help"), ("--version",), ("manual",)):
+            with self.subTest(arguments), open("/dev/full", "wb") as full:
+                ended = subprocess.run([program("BATOND"), *arguments], stdout=full, stderr=subprocess.PIPE, timeout=DEADLINE,
+                                       env=clean_environment(XDG_STATE_HOME=self.folder), check=False)
+                self.assertEqual((1, b"batond: cannot write to stdout: No space left on device\n"),
+                                 (ended.returncode, ended.stderr))
+
+    def test_help_with_a_closed_output_is_an_error(self):
+        for argument in ("--help", "--version"):
+            ended = subprocess.run(["/bin/bash", "-c", 'exec "$0" "$@" >&-', program("BATOND"), argument], capture_output=True,
+                                   timeout=DEADLINE, env=clean_environment(), check=False)
+            self.assertEqual((1, b"batond: cannot write to stdout: Bad file descriptor\n"), (ended.returncode, ended.stderr))
 
 
 class ListenTest(BrokerTest):
@@ -113,6 +162,36 @@ class ListenTest(BrokerTest):
             self.assertEqual(2, ended.returncode, ended.stderr)
             self.assertIn(b"choose another --ready-file", ended.stderr)
             self.assertFalse(os.path.exists(data))
+
+    def test_a_ready_file_replaces_only_a_regular_file(self):
+        data, folder = os.path.join(self.folder, "untouched"), os.path.join(self.folder, "ready")
+        os.mkdir(folder)
+        os.mkfifo(os.path.join(folder, "FIFO"))
+        os.symlink(os.path.join(self.folder, "elsewhere"), os.path.join(folder, "symbolic link"))
+        with socket.socket(socket.AF_UNIX) as bound:
+            bound.bind(os.path.join(folder, "socket"))
+        before = {name: os.lstat(os.path.join(folder, name)).st_ino for name in os.listdir(folder)}
+        for name in before:
+            ended = subprocess.run([program("BATOND"), "--listen", "tcp://127.0.0.1:0", "--data-dir", data, "--ready-file",
+                                    os.path.join(folder, name)], capture_output=True, text=True, timeout=DEADLINE,
+                                   env=clean_environment(), check=False)
+            self.assertEqual(2, ended.returncode, ended.stderr)
+            self.assertIn(f"/ready/{name}: it exists and is a {name}, not a regular file; choose another", ended.stderr)
+        self.assertEqual(before, {name: os.lstat(os.path.join(folder, name)).st_ino for name in os.listdir(folder)})
+        self.assertFalse(os.path.exists(data))
+
+    def test_only_the_ready_file_that_was_written_is_removed(self):
+        """A FIFO, which also must not be waited for, and a file that says the same, as that of a container with this number."""
+        fifo = self.broker()
+        os.remove(fifo.ready_file)
+        os.mkfifo(fifo.ready_file)
+        same = self.broker()
+        with open(same.ready_file, "rb") as file, open(same.ready_file + ".new", "wb") as copy:
+            copy.write(file.read())
+        os.rename(same.ready_file + ".new", same.ready_file)
+        for server in (fifo, same):
+            self.assertEqual(0, server.stop())
+            self.assertTrue(os.path.lexists(server.ready_file))
 
     def test_a_ready_file_is_there_as_long_as_the_broker_is_ready(self):
         ready = os.path.join(self.folder, "ready")
@@ -190,6 +269,19 @@ class ListenTest(BrokerTest):
 
     def test_one_bad_listener_of_two_starts_nothing(self):
         self.start_second("tcp://127.0.0.1:0", f"unix://{self.folder}/no/such/folder/b.sock")
+
+
+class DataDirectoryTest(BrokerTest):
+    def test_what_must_be_a_file_and_is_something_else(self):
+        for name in ("LOCK", "MANIFEST", "POLICIES"):
+            for make in (os.mkdir, os.mkfifo):
+                data = self.data_dir()
+                make(os.path.join(data, name))
+                server = self.broker(data_dir=data, wait=False)
+                self.assertEqual(11, server.wait())
+                self.assertIn(f"{data}/{name} must be a file: move away what is there", server.log())
+                self.assertNotIn("writable", server.log())
+                self.assertTrue(os.path.exists(os.path.join(data, name)))
 
 
 class ReloadTest(BrokerTest):

@@ -61,6 +61,24 @@ TEST(CommandLineOf, FlagsWinOverEnvironmentAndFile) {
     EXPECT_EQ(parsed.line->config_file, path);
 }
 
+TEST(CommandLineOf, TheEnvironmentHasWhatIsNoSettingAsWell) {
+    Scratch scratch;
+    const auto path = scratch.write("c.json", R"({"shards":5})");
+    const auto other = scratch.write("d.json", R"({"shards":6})");
+    const EnvironmentVariable file{"BATON_CONFIG", path.c_str()};
+    const EnvironmentVariable memory{"BATON_MEMORY", "true"};
+    const auto parsed = parse({"--data-dir=/tmp/x"});
+    ASSERT_TRUE(parsed.line) << parsed.err;
+    EXPECT_EQ(parsed.line->configuration.options.shards, 5U);
+    EXPECT_EQ(parsed.line->configuration.origins.at("default_storage"), Origin::environment);
+    EXPECT_FALSE(is_durable_by_default(parsed.line->configuration.options));
+    EXPECT_EQ(parse({"--config", other.c_str()}).line->configuration.options.shards, 6U);
+    EXPECT_TRUE(is_durable_by_default(parse({"--default-storage=durable", "--data-dir=/tmp/x"}).line->configuration.options));
+    scratch.write("c.json", R"({"shards":7})");
+    EXPECT_EQ(reload(*parsed.line)->options.shards, 7U);
+    EXPECT_FALSE(is_durable_by_default(reload(*parsed.line)->options));
+}
+
 TEST(CommandLineOf, MistakesExitWithTwo) {
     for (const auto& arguments : std::vector<std::vector<const char*>>{{"--colour"},
                                                                        {"extra"},
@@ -69,6 +87,9 @@ TEST(CommandLineOf, MistakesExitWithTwo) {
                                                                        {"--listen", "nowhere"},
                                                                        {"--config", "/does/not/exist"},
                                                                        {"--config", "/"},
+                                                                       {"--config", ""},
+                                                                       {"--config="},
+                                                                       {"--ready-file="},
                                                                        {"config"},
                                                                        {"config", "paint"},
                                                                        {"--limits-memory-max", "16m"}}) {

@@ -155,7 +155,8 @@ TEST(Files, ValuesOfTheWrongTypeAreErrors) {
         EXPECT_NE(file_error(std::string{R"({"listen":)"} + value + "}"), "none") << value;
     }
     EXPECT_NE(file_error(R"({"log_level":["info"]})"), "none");
-    EXPECT_NE(file_error(R"({"limits":5})"), "none");
+    EXPECT_THAT(file_error(R"({"limits":5})"), HasSubstr("limits is 5, allowed is an object"));
+    EXPECT_THAT(file_error(R"({"listen":[]})"), HasSubstr("listen is [], allowed is tcp://"));
 }
 
 TEST(Files, WhatIsNotAJsonObjectIsAnError) {
@@ -232,6 +233,31 @@ TEST(Values, TheEnvironmentIsNamedInErrors) {
     EXPECT_THAT(applied.error().context, HasSubstr("BATON_SHARDS"));
     const std::map<std::string, std::string> empty{{"BATON_LISTEN", ""}};
     EXPECT_FALSE(apply_environment(configuration, environment(empty)));
+}
+
+TEST(Values, NothingIsAMistakeWhereItMeansNothing) {
+    Configuration configuration;
+    for (const auto origin : {Origin::flag, Origin::environment}) {
+        EXPECT_FALSE(apply(configuration, setting("ready_file"), {""}, origin, "here"));
+        EXPECT_FALSE(apply(configuration, setting("listen"), {"tcp://127.0.0.1:1", ""}, origin, "here"));
+        EXPECT_TRUE(apply(configuration, setting("data_dir"), {""}, origin, "here"));
+    }
+    EXPECT_TRUE(apply(configuration, setting("ready_file"), {""}, Origin::file, "here"));  // As show() prints it.
+}
+
+TEST(Values, MemoryInTheEnvironmentIsDefaultStorage) {
+    using Variables = std::map<std::string, std::string>;
+    const auto storage = [](const Variables& variables) {
+        Configuration configuration;
+        const auto applied = apply_environment(configuration, environment(variables));
+        return applied ? configuration.options.default_storage : applied.error().context;
+    };
+    EXPECT_EQ(storage({{"BATON_MEMORY", "true"}}), "memory");
+    EXPECT_EQ(storage({{"BATON_MEMORY", "1"}}), "memory");
+    EXPECT_EQ(storage({{"BATON_MEMORY", "0"}, {"BATON_DEFAULT_STORAGE", "durable"}}), "durable");
+    EXPECT_EQ(storage({{"BATON_MEMORY", "false"}}), "auto");
+    EXPECT_THAT(storage({{"BATON_MEMORY", ""}}), HasSubstr("memory is \"\", allowed is true"));
+    EXPECT_THAT(storage({{"BATON_MEMORY", "true"}, {"BATON_DEFAULT_STORAGE", "auto"}}), HasSubstr("BATON_DEFAULT_STORAGE"));
 }
 
 // --- The whole

@@ -2,6 +2,7 @@
 #include "server/app/ready.hpp"
 
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -52,6 +53,50 @@ TEST(ReadyFile, TakesPathsThatAreNotText) {
     Scratch scratch;
     EXPECT_TRUE(write_ready_file(scratch.path("ready"), {"unix:///tmp/\xff"}));
     EXPECT_TRUE(nlohmann::json::accept(scratch.read("ready")));
+}
+
+TEST(ReadyFile, ReplacesOnlyARegularFile) {
+    Scratch scratch;
+    ASSERT_EQ(::mkfifo(scratch.path("fifo").c_str(), 0600), 0);
+    std::filesystem::create_symlink(scratch.write("target", "precious"), scratch.path("link"));
+    for (const auto* name : {"fifo", "link"}) {
+        const auto checked = check_ready_file(scratch.path(name));
+        ASSERT_FALSE(checked) << name;
+        EXPECT_NE(checked.error().message().find("not a regular file; choose another --ready-file"), std::string::npos);
+        EXPECT_FALSE(write_ready_file(scratch.path(name), {}));
+        remove_ready_file(scratch.path(name));
+    }
+    EXPECT_TRUE(std::filesystem::is_fifo(scratch.path("fifo")));
+    EXPECT_TRUE(std::filesystem::is_symlink(scratch.path("link")));
+    EXPECT_EQ(scratch.read("target"), "precious");
+    EXPECT_EQ(scratch.file_count(), 3U);
+    EXPECT_TRUE(check_ready_file(scratch.path("target")));
+    EXPECT_TRUE(check_ready_file(scratch.path("new")));
+}
+
+TEST(ReadyFile, IsRemovedOnlyWhileItIsTheOneThatWasWritten) {
+    Scratch scratch;
+    const auto path = scratch.path("ready");
+    const auto ours = write_ready_file(path, {"tcp://127.0.0.1:5"});
+    ASSERT_TRUE(ours);
+    const auto next = write_ready_file(path, {"tcp://127.0.0.1:5"});
+    ASSERT_TRUE(next);
+    EXPECT_EQ(ours->text, next->text);
+    remove_own_ready_file(*ours);
+    EXPECT_EQ(scratch.read("ready"), next->text);  // Another broker's, which may well say the same.
+    scratch.write("ready", "somebody's");          // The same file, with another content.
+    remove_own_ready_file(*next);
+    EXPECT_EQ(scratch.read("ready"), "somebody's");
+    std::filesystem::remove(path);
+    ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+    remove_own_ready_file(*next);  // Nor does it wait for a writer.
+    EXPECT_TRUE(std::filesystem::is_fifo(path));
+    std::filesystem::remove(path);
+    remove_own_ready_file(*next);
+    const auto last = write_ready_file(path, {});
+    ASSERT_TRUE(last);
+    remove_own_ready_file(*last);
+    EXPECT_EQ(scratch.file_count(), 0U);
 }
 
 class NotifySocket {
