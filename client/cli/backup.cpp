@@ -197,7 +197,7 @@ void add_backup(Program& program) {
         "backup", "Fetch all durable channels of a running broker, as of one moment, into a new directory.");
     verb->footer("Example: baton backup /backups/monday && baton-inspect /backups/monday verify");
     const auto directory = std::make_shared<std::string>();
-    verb->add_option("DIR", *directory, "Is made; may be there if it is empty.")->required();
+    verb->add_option("DIR", *directory, "Is made; may be there if it is empty.")->required()->check(some_path());
     verb->final_callback(
         [&program, directory] { program.run = [&program, directory] { return Backup{program, *directory}.run(); }; });
 }

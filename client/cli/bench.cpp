@@ -176,10 +176,12 @@ BenchSettings completed(BenchSettings settings, BenchVerb verb) {
         throw usage("a latency belongs to a rate: give --rate, in messages a second");
     }
     if (settings.duration <= std::chrono::nanoseconds::zero()) {
-        throw usage("--duration is longer than zero");
+        throw usage("--duration \"" + format_duration(settings.duration) +
+                    "\" is no time to measure in; give a longer one, such as 5s");
     }
     if (verb == BenchVerb::soak) {
         settings.warm_up = {};
+        settings.names_subscriptions = settings.kind == "topic";
     }
     settings.senders = parties("--senders", settings.senders, settings.senders != 0, settings);
     const bool is_sending_only = settings.has_receivers && settings.receivers == 0;

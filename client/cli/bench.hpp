@@ -19,6 +19,7 @@ struct BenchSettings {
     std::uint64_t receivers = 0;
     bool has_receivers = false;  ///< 0 is meant.
     std::string kind = "queue";
+    bool names_subscriptions = false;  ///< Each receiver has one that outlives its connection, and misses nothing meanwhile.
     std::string storage = "memory";
     std::string confirm = "durable";
     std::uint64_t window = 1'000;

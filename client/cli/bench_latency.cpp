@@ -129,7 +129,7 @@ int bench_latency(const Program& program, const BenchSettings& settings) {
             }
         }
     } catch (const ClientError& error) {
-        if (error.code() != ClientErrc::interrupted) {
+        if (!program.interrupt->is_requested()) {
             throw failure_of(error, "cannot measure the latency of " + program.global.url);
         }
     }

@@ -18,6 +18,9 @@ constexpr std::size_t receive_window_bytes = 16U << 20U;
 constexpr auto look_again = std::chrono::milliseconds{50};
 constexpr auto flush_timeout = std::chrono::seconds{30};
 constexpr auto delete_timeout = std::chrono::seconds{5};
+/// After an interruption: for what is under way, and for each thing that is asked of the broker then.
+constexpr auto interrupted_patience = std::chrono::seconds{1};
+constexpr auto interrupted_timeout = std::chrono::milliseconds{300};
 constexpr auto nanoseconds_per_second = std::uint64_t{1'000'000'000};
 
 /// Nobody else has it, on this machine or another.
@@ -34,10 +37,16 @@ std::chrono::nanoseconds time_of(std::uint64_t messages, std::uint64_t rate) {
     return std::chrono::nanoseconds{static_cast<std::int64_t>(whole + messages % rate * nanoseconds_per_second / rate)};
 }
 
+ClientOptions admin_options(const GlobalOptions& global, const std::shared_ptr<OutageNotice>& outage) {
+    auto options = client_options(global, outage);
+    options.close_timeout = interrupted_timeout;  // It holds nothing that could be lost.
+    return options;
+}
+
 }  // namespace
 
 BenchLoad::BenchLoad(const Program& program, const BenchSettings& settings, BenchWork& work)
-    : program_{program}, settings_{settings}, work_{work}, admin_{client_options(program.global)} {
+    : program_{program}, settings_{settings}, work_{work}, admin_{admin_options(program.global, outage_)} {
     const auto prefix = unique_prefix();
     for (std::uint64_t i = 0; i < settings.channels; ++i) {
         channels_.push_back(prefix + std::to_string(i + 1));
@@ -65,18 +74,42 @@ void BenchLoad::make_channels() {
     for (const auto& name : channels_) {
         admin_.create_channel(name, wanted, {program_.stop});
     }
+    for (std::size_t i = 0; i < settings_.receivers && settings_.names_subscriptions; ++i) {
+        admin_.create_subscription(channels_[channel_of(i)], subscription_of(i), {}, {program_.stop});
+    }
+}
+
+std::string BenchLoad::subscription_of(std::size_t receiver) const {
+    return settings_.names_subscriptions ? "receiver-" + std::to_string(receiver + 1) : std::string{};
+}
+
+// Also when we were interrupted; not for ever when the broker has gone.
+Expected<std::string> BenchLoad::delete_channel(const std::string& name) noexcept {
+    const auto ask = [&](const WaitLimit& limit) {
+        return admin_.admin("channel.delete", name, R"({"force":true})", limit, std::nothrow);
+    };
+    if (!program_.interrupt->is_requested()) {
+        auto reply = ask({delete_timeout, program_.stop});
+        if (reply || reply.error().code() != ClientErrc::interrupted) {
+            return reply;
+        }
+    }
+    return ask({interrupted_timeout});
 }
 
 void BenchLoad::delete_channels() noexcept {
-    // Also when we were interrupted; not for ever when the broker has gone.
-    const WaitLimit limit{delete_timeout};
-    for (const auto& name : channels_) {
-        try {
-            admin_.delete_channel(name, true, limit);
-        } catch (const ClientError& error) {
-            if (error.code() != ClientErrc::not_found) {
-                say(program_.global, "channel " + name + " is left behind: " + error.text());
-            }
+    for (std::size_t i = 0; i < channels_.size(); ++i) {
+        const auto deleted = delete_channel(channels_[i]);
+        if (deleted || deleted.error().code() == ClientErrc::not_found) {
+            continue;
+        }
+        // Who does not answer for this one will not for the others.
+        const bool is_silent = deleted.error().code() == ClientErrc::timed_out;
+        const auto others = is_silent ? channels_.size() - i - 1 : 0;
+        say(program_.global, "channel " + channels_[i] + (others != 0 ? " and " + std::to_string(others) + " more are" : " is") +
+                                 " left behind: " + deleted.error().text() + "; `baton channel delete` removes it later");
+        if (is_silent) {
+            return;
         }
     }
 }
@@ -92,7 +125,7 @@ void BenchLoad::on_event(const ClientEvent& event) {
 }
 
 std::unique_ptr<Client> BenchLoad::connect() {
-    auto options = client_options(program_.global);
+    auto options = client_options(program_.global, outage_);
     options.on_event = [this, say_it = options.on_event](const ClientEvent& event) {
         on_event(event);
         if (event.kind != ClientEvent::Kind::abandoned) {  // At the end, and on purpose.
@@ -109,20 +142,20 @@ void BenchLoad::attach() {
     for (std::size_t i = 0; i < settings_.receivers; ++i) {
         auto& slot = *receivers_.emplace_back(std::make_unique<ReceiverSlot>(i));
         slot.client = connect();
-        slot.receiver.emplace(slot.client->receiver(channels_[channel_of(i)],
-                                                    {.create = false, .window_messages = settings_.receive_window}));
+        slot.receiver.emplace(slot.client->receiver(channels_[channel_of(i)], {.create = false,
+                                                                               .window_messages = settings_.receive_window,
+                                                                               .subscription = subscription_of(i)}));
     }
     for (std::size_t i = 0; i < settings_.senders; ++i) {
         auto& slot = *senders_.emplace_back(std::make_unique<SenderSlot>(i));
         slot.client = connect();
-        const auto confirm = settings_.confirm == "received" ? ConfirmLevel::received : ConfirmLevel::durable;
         slot.sender.emplace(slot.client->sender(
             channels_[channel_of(i)],
             {.create = false,
              .window_messages = settings_.window,
              .window_bytes = 0,
              .batch_messages = static_cast<std::uint32_t>(settings_.batch),
-             .confirm = confirm}));
+             .confirm = wanted_level()}));
     }
     is_receiving_ = true;
     for (const auto& slot : receivers_) {
@@ -270,31 +303,68 @@ std::vector<SenderEnd> BenchLoad::end_senders() {
     if (receivers_.empty()) {
         // Nobody makes room, and what was accepted must be decided.
         for (const auto& name : channels_) {
-            admin_.purge_channel(name, {flush_timeout});
+            admin_.purge_channel(name, {flush_timeout, program_.stop});
         }
     }
     for (const auto& slot : senders_) {
-        auto report = slot->sender->flush({flush_timeout});
-        ends.push_back({.channel = channel_of(slot->index),
-                        .posted = slot->posted.load(),
-                        .refused = std::move(report.refused),
-                        .level = report.level});
+        ends.push_back(end_of(*slot));
     }
     return ends;
+}
+
+SenderEnd BenchLoad::end_of(SenderSlot& slot) {
+    auto report = flush(*slot.sender);
+    if (!report && !program_.interrupt->is_requested()) {
+        throw report.error();
+    }
+    if (!report) {
+        return {.channel = channel_of(slot.index),
+                .posted = slot.sender->confirmed_up_to(),
+                .is_decided = false,
+                .level = settings_.storage == "memory" ? ConfirmLevel::received : wanted_level()};
+    }
+    return {.channel = channel_of(slot.index),
+            .posted = slot.posted.load(),
+            .refused = std::move(report->refused),
+            .level = report->level};
+}
+
+Expected<FlushReport> BenchLoad::flush(Sender& sender) {
+    if (!program_.interrupt->is_requested()) {
+        auto report = sender.flush({flush_timeout, program_.stop}, std::nothrow);
+        if (report || report.error().code() != ClientErrc::interrupted) {
+            return report;
+        }
+    }
+    return sender.flush({patience_end()}, std::nothrow);
+}
+
+BenchClock::time_point BenchLoad::patience_end() {
+    if (!patience_end_) {
+        patience_end_ = BenchClock::now() + interrupted_patience;
+    }
+    return *patience_end_;
 }
 
 void BenchLoad::wait_received(const std::function<std::uint64_t()>& counter, std::uint64_t count,
                               std::chrono::nanoseconds patience) {
     auto seen = counter();
-    auto deadline = BenchClock::now() + patience;
-    while (seen < count && BenchClock::now() < deadline) {
+    auto last_news = BenchClock::now();
+    const auto deadline = [&] { return program_.interrupt->is_requested() ? patience_end() : last_news + patience; };
+    while (seen < count && BenchClock::now() < deadline()) {
         std::this_thread::sleep_for(std::chrono::milliseconds{5});
         rethrow_failure();
         if (const auto now = counter(); now != seen) {
             seen = now;
-            deadline = BenchClock::now() + patience;
+            last_news = BenchClock::now();
         }
     }
+}
+
+bool BenchLoad::has_nothing_left() {
+    const WaitLimit limit{interrupted_timeout};
+    return std::ranges::all_of(
+        receivers_, [&](const auto& slot) { return slot->receiver->is_empty(limit, std::nothrow).value_or(false); });
 }
 
 void BenchLoad::end_receivers() {

@@ -35,8 +35,9 @@ public:
 
 struct SenderEnd {
     std::size_t channel = 0;
-    std::uint64_t posted = 0;
-    std::vector<Refusal> refused;
+    std::uint64_t posted = 0;  // Without those that are not decided.
+    bool is_decided = true;    // Otherwise it was interrupted before the broker had said what became of the last ones.
+    std::vector<Refusal> refused{};
     ConfirmLevel level = ConfirmLevel::none;
 };
 
@@ -56,12 +57,16 @@ public:
     [[nodiscard]] bool run_until(BenchClock::time_point time, Progress& progress);
     /// True once no sender has anything left to post. As run_until().
     [[nodiscard]] bool wait_posted(std::chrono::nanoseconds timeout);
-    /// Ends the senders and waits until everything they posted is decided. Throws as the library.
+    /// Ends the senders and waits until everything they posted is decided, or for a moment after an interruption. Throws as the
+    /// library.
     std::vector<SenderEnd> end_senders();
-    /// Waits until `counter` says as much, or says nothing new for so long. Throws as run_until().
+    /// Waits until `counter` says as much, or says nothing new for so long, or for a moment after an interruption. Throws as
+    /// run_until().
     void wait_received(const std::function<std::uint64_t()>& counter, std::uint64_t count,
                        std::chrono::nanoseconds patience);
     void end_receivers();
+    /// Once they have ended: the broker says that it has nothing for any of them. Asks for a moment only.
+    [[nodiscard]] bool has_nothing_left();
 
     [[nodiscard]] std::uint64_t posted() const noexcept;
     [[nodiscard]] std::uint64_t confirmed() const;
@@ -94,11 +99,21 @@ private:
     };
 
     void make_channels();
+    /// Of a receiver; empty: it has one of its own.
+    [[nodiscard]] std::string subscription_of(std::size_t receiver) const;
     void delete_channels() noexcept;
+    [[nodiscard]] Expected<std::string> delete_channel(const std::string& name) noexcept;
+    [[nodiscard]] ConfirmLevel wanted_level() const noexcept {
+        return settings_.confirm == "received" ? ConfirmLevel::received : ConfirmLevel::durable;
+    }
     void attach();
     void end_threads() noexcept;
     [[nodiscard]] std::unique_ptr<Client> connect();
     void on_event(const ClientEvent& event);
+    [[nodiscard]] SenderEnd end_of(SenderSlot& slot);
+    [[nodiscard]] Expected<FlushReport> flush(Sender& sender);
+    /// Of everything together that is waited for after an interruption.
+    [[nodiscard]] BenchClock::time_point patience_end();
     void send(SenderSlot& slot);
     void receive(ReceiverSlot& slot);
     [[nodiscard]] bool wait_for(BenchClock::time_point intended) const;
@@ -116,6 +131,8 @@ private:
     mutable std::mutex mutex_;  // Guards blocked_ and failure_.
     std::set<std::string> blocked_;
     std::exception_ptr failure_;
+    std::shared_ptr<OutageNotice> outage_ = std::make_shared<OutageNotice>();
+    std::optional<BenchClock::time_point> patience_end_;
     Client admin_;
     std::stop_source sending_;
     std::stop_source receiving_;

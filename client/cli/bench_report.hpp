@@ -30,6 +30,9 @@ private:
 
 /// What a confirm meant: {"storage":"durable","confirmed":"durable"}.
 [[nodiscard]] Json durability_of(const BenchSettings& settings, ConfirmLevel level);
+/// Of a soak: messages are missing, nothing else is wrong, and a broker that was killed may have lost them: they were confirmed
+/// before they were on the disk, and connections broke (docs/guarantees.md).
+[[nodiscard]] bool is_loss_permitted(const Json& result);
 /// Count, mean, quantiles and rows, in microseconds.
 [[nodiscard]] Json latency_json(const LatencyHistogram& histogram);
 /// The whole report for people.

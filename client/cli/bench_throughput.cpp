@@ -80,7 +80,7 @@ int bench_throughput(const Program& program, const BenchSettings& settings) {
             }
         }
     } catch (const ClientError& error) {
-        if (error.code() != ClientErrc::interrupted) {
+        if (!program.interrupt->is_requested()) {
             throw failure_of(error, "cannot measure the throughput of " + program.global.url);
         }
     }

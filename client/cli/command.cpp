@@ -1,12 +1,12 @@
 #include "client/cli/command.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <charconv>
 #include <cstdio>
 #include <iterator>
 #include <sstream>
 #include <string_view>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
@@ -186,20 +186,40 @@ std::string client_url(const std::string& url) {
 
 }  // namespace
 
-ClientOptions client_options(const GlobalOptions& global) {
+void OutageNotice::on_away(bool& is_away) {
+    const std::lock_guard lock{mutex_};
+    away_ += std::exchange(is_away, true) ? 0U : 1U;
+}
+
+void OutageNotice::on_back(bool& is_away) {
+    const std::lock_guard lock{mutex_};
+    away_ -= std::exchange(is_away, false) ? 1U : 0U;
+    has_said_ = has_said_ && away_ != 0;
+}
+
+bool OutageNotice::is_news() {
+    const std::lock_guard lock{mutex_};
+    return !std::exchange(has_said_, true);
+}
+
+ClientOptions client_options(const GlobalOptions& global, std::shared_ptr<OutageNotice> notice) {
     ClientOptions options;
     options.url = client_url(global.url);
     options.connect_timeout = global.connect_timeout;
-    const auto has_said_waiting = std::make_shared<std::atomic<bool>>(false);
-    options.on_event = [&global, has_said_waiting](const ClientEvent& event) {
+    notice = notice ? std::move(notice) : std::make_shared<OutageNotice>();
+    options.on_event = [&global, notice, is_away = std::make_shared<bool>(false)](const ClientEvent& event) {
         switch (event.kind) {
+            case ClientEvent::Kind::disconnected:
+                notice->on_away(*is_away);
+                break;
             case ClientEvent::Kind::connect_failed:
-                if (!has_said_waiting->exchange(true)) {
+                notice->on_away(*is_away);
+                if (notice->is_news()) {
                     say(global, "waiting for the broker at " + global.url + " (" + event.text + ")");
                 }
                 break;
             case ClientEvent::Kind::connected:
-                has_said_waiting->store(false);
+                notice->on_back(*is_away);
                 break;
             case ClientEvent::Kind::abandoned:
                 say(global, event.text);
@@ -273,6 +293,11 @@ void add_subscription_name(CLI::App& verb, std::string& name, const std::string&
     verb.add_option("--subscription", name, help)->transform(name_validator("subscription"))->type_name("NAME");
 }
 
+CLI::Validator some_path() {
+    return CLI::Validator{
+        [](const std::string& path) -> std::string { return path.empty() ? "\"\" is no path: it is empty" : ""; }, ""};
+}
+
 CLI::Option* add_number(CLI::App& verb, const std::string& flag, const std::string& help, std::uint64_t low,
                         std::uint64_t high, const std::function<void(std::uint64_t)>& take) {
     return verb
@@ -299,7 +324,7 @@ void add_duration(CLI::App& verb, const std::string& flag, const std::string& he
             [flag, take](const std::string& text) {
                 const auto duration = parse_duration(text);
                 if (!duration) {
-                    throw CLI::ValidationError{flag, "\"" + text + "\" is not a duration such as 250ms, 5s, 2m or 1h"};
+                    throw CLI::ValidationError{flag, duration_problem(text)};
                 }
                 take(*duration);
             },

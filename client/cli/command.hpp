@@ -5,6 +5,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <stdexcept>
 #include <stop_token>
 #include <string>
@@ -73,8 +74,24 @@ private:
 /// One line on stderr, an object where --output is not text; nothing with --quiet. Any thread.
 void say(const GlobalOptions& global, const std::string& text);
 
-/// A connection for a verb: says once that it waits for the broker, and what blocks it.
-[[nodiscard]] ClientOptions client_options(const GlobalOptions& global);
+/// Of connections to one broker: that they wait for it is said once, by the first that notices, until all of them are back.
+/// Any thread.
+class OutageNotice {
+public:
+    /// Of a connection, which keeps `is_away` (false at first) and says each as often as it likes.
+    void on_away(bool& is_away);
+    void on_back(bool& is_away);
+    /// True: nobody has said it, so the caller does.
+    [[nodiscard]] bool is_news();
+
+private:
+    std::mutex mutex_;
+    std::size_t away_ = 0;  // Connections.
+    bool has_said_ = false;
+};
+
+/// A connection for a verb: says once that it waits for the broker. Several share a notice.
+[[nodiscard]] ClientOptions client_options(const GlobalOptions& global, std::shared_ptr<OutageNotice> notice = {});
 /// For a verb that asks one question: it waits a few seconds for a broker that is out of reach, and says nothing.
 [[nodiscard]] ClientOptions question_options(const GlobalOptions& global);
 
@@ -114,6 +131,8 @@ void add_channel_name(CLI::App& verb, const std::string& placeholder, std::strin
 void add_channel_option(CLI::App& verb, const std::string& flag, std::string& name, const std::string& help);
 /// The option --subscription; a name typed in its text form, too.
 void add_subscription_name(CLI::App& verb, std::string& name, const std::string& help);
+/// A validator for files and directories: an empty path is none.
+[[nodiscard]] CLI::Validator some_path();
 /// An option whose value is a whole number from `low` to `high`.
 CLI::Option* add_number(CLI::App& verb, const std::string& flag, const std::string& help, std::uint64_t low,
                         std::uint64_t high, const std::function<void(std::uint64_t)>& take);

@@ -1,11 +1,10 @@
 #include "client/cli/command_line.hpp"
 
-#include <poll.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
+#include <sstream>
 #include <string_view>
 #include <system_error>
 #include <vector>
@@ -14,6 +13,8 @@
 
 #include "client/cli/arguments.hpp"
 #include "client/cli/interrupt.hpp"
+#include "client/cli/stdout_writer.hpp"
+#include "common/base/units.hpp"
 
 namespace baton::cli {
 
@@ -36,6 +37,8 @@ int report(const GlobalOptions& global, const Failure& failure) {
     return failure.exit_code();
 }
 
+constexpr Duration connect_timeout_min = std::chrono::milliseconds{1};
+
 void add_global_options(Program& program) {
     auto& app = program.app;
     auto& global = program.global;
@@ -57,6 +60,11 @@ void add_global_options(Program& program) {
     add_duration(app, "--connect-timeout",
                  "How long to wait for a broker that cannot be reached (default 30s; 5s for verbs that only ask, 2s for ping).",
                  [&global](std::chrono::nanoseconds duration) {
+                     if (duration < connect_timeout_min) {
+                         throw CLI::ValidationError{"--connect-timeout",
+                                                    "\"" + format_duration(duration) + "\" leaves no time to try; it is " +
+                                                        format_duration(connect_timeout_min) + " or longer, such as 2s"};
+                     }
                      global.connect_timeout = duration;
                      global.has_connect_timeout = true;
                  });
@@ -117,21 +125,30 @@ void unguard_values(CLI::App& app) {
     }
 }
 
-bool is_reader_gone() noexcept {
-    pollfd out{STDOUT_FILENO, 0, 0};
-    return ::poll(&out, 1, 0) == 1 && (out.revents & (POLLERR | POLLHUP)) != 0;
-}
-
 /// What was printed must have arrived: a full disk is an error, a reader that has seen enough is none. Why an earlier
-/// write failed is not known any more.
-int with_flushed_stdout(int exit_code) {
+/// write failed is known only if somebody has kept it: `earlier` is its errno.
+int with_flushed_stdout(int exit_code, int earlier = 0) {
     errno = 0;
-    if ((std::fflush(stdout) == 0 && std::ferror(stdout) == 0) || errno == EPIPE || is_reader_gone() ||
-        exit_code != exit_done) {
+    if ((std::fflush(stdout) == 0 && std::ferror(stdout) == 0) || errno == EPIPE ||
+        stdout_trouble() == std::errc::broken_pipe || exit_code != exit_done) {
         return exit_code;
     }
-    const auto cause = errno != 0 ? std::generic_category().message(errno) : "not everything could be written";
+    const int number = errno != 0 ? errno : earlier;
+    const auto cause = number != 0 ? std::generic_category().message(number) : "not everything could be written";
     throw Failure{exit_failed, "cannot write to stdout: " + cause, "cannot_write"};
+}
+
+/// --help and --version.
+int print_answer(const Program& program, const CLI::ParseError& answer) {
+    std::signal(SIGPIPE, SIG_IGN);  // As Interrupt does for verbs.
+    std::ostringstream text;
+    const int exit_code = program.app.exit(answer, text, text);
+    const int earlier = std::fputs(text.str().c_str(), stdout) < 0 ? errno : 0;
+    try {
+        return with_flushed_stdout(exit_code, earlier);
+    } catch (const Failure& failure) {
+        return report(program.global, failure);
+    }
 }
 
 }  // namespace
@@ -176,7 +193,7 @@ std::optional<int> parse(Program& program, std::span<const char* const> argument
     } catch (const CLI::ParseError& error) {
         const auto unknown = unknown_verb(program.app);
         if (error.get_exit_code() == 0 && unknown.empty()) {
-            return program.app.exit(error);  // --help, --version.
+            return print_answer(program, error);
         }
         const auto cause = unknown.empty() ? error.what() : unknown;
         return report(program.global, usage(cause + "; see `" + called_verb(program.app) + " --help`"));

@@ -1,6 +1,7 @@
 // `baton completion bash|zsh|fish`: made from the same definitions as the parser.
 #include <algorithm>
 #include <cstdio>
+#include <iterator>
 #include <map>
 #include <string>
 #include <vector>
@@ -35,19 +36,6 @@ std::vector<std::string> flags_of(const CLI::App& app) {
         }
         for (const auto& name : option->get_lnames()) {
             flags.push_back("--" + name);
-        }
-    }
-    return flags;
-}
-
-// Those of its parts, too: only the first word tells the shell where we are.
-std::vector<std::string> all_flags_of(const CLI::App& app) {
-    auto flags = flags_of(app);
-    for (const auto* part : shown_verbs(app)) {
-        for (auto& flag : all_flags_of(*part)) {
-            if (std::ranges::find(flags, flag) == flags.end()) {
-                flags.push_back(std::move(flag));
-            }
         }
     }
     return flags;
@@ -90,7 +78,8 @@ void add_values(const CLI::App& app, Choices& choices) {
     }
 }
 
-std::string words_of(const CLI::App& verb) {
+/// What may stand behind it: its parts or what its arguments can be, its flags, and those that every verb has.
+std::string words_of(const CLI::App& verb, const CLI::App& app) {
     auto words = verbs_of(verb);
     for (const auto* option : verb.get_options()) {
         if (option->get_positional()) {
@@ -98,13 +87,36 @@ std::string words_of(const CLI::App& verb) {
             words.insert(words.end(), choices.begin(), choices.end());
         }
     }
-    const auto flags = all_flags_of(verb);
-    words.insert(words.end(), flags.begin(), flags.end());
+    for (const auto& flags : {flags_of(verb), flags_of(app)}) {
+        std::ranges::copy_if(flags, std::back_inserter(words),
+                             [&](const auto& flag) { return std::ranges::find(words, flag) == words.end(); });
+    }
     return joined(words);
 }
 
-/// The verb is the first word that is neither an option nor the value of one. Behind an option that takes a value come its
-/// values, or files; -o default adds files also where nothing of ours fits.
+/// A line for each verb and each part of one: "channel create".
+std::string bash_verbs(const CLI::App& app) {
+    std::string text;
+    for (const auto* verb : shown_verbs(app)) {
+        text += "        \"" + verb->get_name() + "\") words=\"" + words_of(*verb, app) + "\" ;;\n";
+        for (const auto* part : shown_verbs(*verb)) {
+            text += "        \"" + verb->get_name() + " " + part->get_name() + "\") words=\"" + words_of(*part, app) + "\" ;;\n";
+        }
+    }
+    return text;
+}
+
+/// "channel|policy": those that have parts.
+std::string verbs_with_parts(const CLI::App& app) {
+    std::string names;
+    for (const auto* verb : shown_verbs(app)) {
+        names += shown_verbs(*verb).empty() ? "" : (names.empty() ? "" : "|") + verb->get_name();
+    }
+    return names;
+}
+
+/// The verb is the first word that is neither an option nor the value of one, with the next one where verbs have parts. Behind an
+/// option that takes a value come its values, or files; -o default adds files also where nothing of ours fits.
 std::string bash(const CLI::App& app) {
     Choices choices;
     add_values(app, choices);
@@ -136,13 +148,15 @@ std::string bash(const CLI::App& app) {
         "                index=$((index + 1))\n"
         "                [[ ${COMP_WORDS[index]} == = ]] && index=$((index + 1)) ;;\n"
         "            -*|=) ;;\n"
-        "            *) verb=\"${COMP_WORDS[index]}\"; break ;;\n"
+        "            *)\n"
+        "                verb+=\"${verb:+ }${COMP_WORDS[index]}\"\n"
+        "                case \"$verb\" in\n"
+        "                    " + verbs_with_parts(app) + ") ;;\n"
+        "                    *) break ;;\n"
+        "                esac ;;\n"
         "        esac\n"
         "    done\n"
-        "    case \"$verb\" in\n";
-    for (const auto* verb : shown_verbs(app)) {
-        text += "        " + verb->get_name() + ") words=\"" + words_of(*verb) + " " + joined(flags_of(app)) + "\" ;;\n";
-    }
+        "    case \"$verb\" in\n" + bash_verbs(app);
     auto words = verbs_of(app);
     const auto flags = flags_of(app);
     words.insert(words.end(), flags.begin(), flags.end());
@@ -160,16 +174,33 @@ std::string fish_values(const Choices& choices, const std::string& flag) {
     return found->second.empty() ? " -r" : " -x -a '" + joined(found->second) + "'";
 }
 
+/// The verb as a word that can follow where `condition` holds.
+std::string fish_verb(const CLI::App& verb, const std::string& condition) {
+    std::string description;
+    for (const char letter : verb.get_description()) {
+        description += (letter == '\'' || letter == '\\' ? "\\" : "") + std::string(1, letter);
+    }
+    return "complete -c baton -n '" + condition + "' -f -a " + verb.get_name() + " -d '" + description + "'\n";
+}
+
+std::string fish_flags(const CLI::App& verb, const std::string& condition) {
+    Choices choices;
+    add_values(verb, choices);
+    std::string text;
+    for (const auto& flag : flags_of(verb)) {
+        text += "complete -c baton -n '" + condition + "' -l " + flag.substr(2) + fish_values(choices, flag) + "\n";
+    }
+    return text;
+}
+
 std::string fish(const CLI::App& app) {
     std::string text;
     for (const auto* verb : shown_verbs(app)) {
-        text += "complete -c baton -n __fish_use_subcommand -f -a " + verb->get_name() + " -d '" +
-                verb->get_description() + "'\n";
-        Choices choices;
-        add_values(*verb, choices);
-        for (const auto& flag : all_flags_of(*verb)) {
-            text += "complete -c baton -n '__fish_seen_subcommand_from " + verb->get_name() + "' -l " + flag.substr(2) +
-                    fish_values(choices, flag) + "\n";
+        const auto is_it = "__fish_seen_subcommand_from " + verb->get_name();
+        text += fish_verb(*verb, "__fish_use_subcommand") + fish_flags(*verb, is_it);
+        for (const auto* part : shown_verbs(*verb)) {
+            text += fish_verb(*part, is_it + "; and not __fish_seen_subcommand_from " + joined(verbs_of(*verb))) +
+                    fish_flags(*part, is_it + "; and __fish_seen_subcommand_from " + part->get_name());
         }
     }
     Choices choices;

@@ -71,12 +71,11 @@ void read_text(std::string& place, const Json& json, const std::string& key) {
     }
 }
 
-constexpr std::array<std::string_view, 18> property_keys{
+constexpr std::array<std::string_view, 21> property_keys{
     "key",        "key_base64",        "content_type",   "content_type_base64",   "reply_to",      "reply_to_base64",
     "id",         "id_base64",         "correlation_id", "correlation_id_base64", "trace_context", "trace_context_base64",
-    "headers",    "headers_base64",    "priority",       "ttl",                   "delay",         "at"};
-// As `peek` says them.
-constexpr std::array<std::string_view, 3> peeked_keys{"ttl_us", "delay_us", "not_before_us"};
+    "headers",    "headers_base64",    "priority",       "ttl",                   "delay",         "at",
+    "ttl_us",     "delay_us",          "not_before_us"};
 constexpr std::array<std::string_view, 3> own_keys{"body", "body_base64", "properties"};
 // What the lines of `receive --jsonl`, `peek` and baton-inspect say besides: so that they can be sent again as they are.
 constexpr std::array<std::string_view, 14> ignored_keys{
@@ -91,7 +90,7 @@ void refuse_unknown_keys(const Json& json, const Lists&... known) {
             throw BadLine{
                 "unknown key \"" + key +
                 "\"; known are body, key, headers, content_type, reply_to, correlation_id, trace_context, id (each also with "
-                "_base64), ttl, delay, at, priority, properties"};
+                "_base64), ttl, delay, at, ttl_us, delay_us, not_before_us, priority, properties"};
         }
     }
 }
@@ -119,8 +118,7 @@ std::optional<std::chrono::microseconds> duration_at(const Json& json, const cha
     const auto text = text_at(json, key);
     const auto duration = parse_duration(text);
     if (!duration) {
-        throw BadLine{std::string{"\""} + key + "\" is \"" + text +
-                      "\", not a duration such as \"250ms\", \"5s\" or \"2m\""};
+        throw BadLine{std::string{"\""} + key + "\": " + duration_problem(text)};
     }
     return std::chrono::duration_cast<std::chrono::microseconds>(*duration);
 }
@@ -136,7 +134,7 @@ std::optional<std::int64_t> us_at(const Json& json, const char* key) {
     return found->get<std::int64_t>();
 }
 
-/// As `peek` says them.
+/// As `peek` and baton-inspect say them: `not_before_us` since 1970 UTC.
 void read_life_in_us(MessageProperties& properties, const Json& json) {
     if (const auto ttl = us_at(json, "ttl_us")) {
         properties.ttl = std::chrono::microseconds{*ttl};
@@ -211,7 +209,8 @@ void read_properties(MessageProperties& properties, const Json& json) {
     read_text(properties.reply_to, json, "reply_to");
     read_text(properties.correlation_id, json, "correlation_id");
     read_text(properties.trace_context, json, "trace_context");
-    read_life(properties, json);
+    read_life_in_us(properties, json);
+    read_life(properties, json);  // What people write counts where both are there.
     read_headers(properties, json);
 }
 
@@ -245,9 +244,8 @@ InputMessage parse_json_line(std::string_view line) {
         if (!peeked->is_object()) {
             throw BadLine{"\"properties\" is not an object"};
         }
-        refuse_unknown_keys(*peeked, property_keys, peeked_keys);
+        refuse_unknown_keys(*peeked, property_keys);
         read_properties(properties, *peeked);
-        read_life_in_us(properties, *peeked);
     }
     read_properties(properties, json);
     if (!properties.empty()) {

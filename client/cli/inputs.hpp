@@ -39,8 +39,9 @@ public:
     using std::runtime_error::runtime_error;
 };
 
-/// {"body":…} or {"body_base64":…}, and key, headers, content_type, id, ttl, delay, at, priority; those that are texts also
-/// as "key_base64" and so on, which counts where both are there. Lines of `receive --jsonl`, `peek --output jsonl` (with
+/// {"body":…} or {"body_base64":…}, and key, headers, content_type, id, ttl, delay, at, priority. Those that are times also
+/// in microseconds, as "ttl_us", "delay_us" and "not_before_us" (since 1970 UTC: "at"); those that are texts also as
+/// "key_base64" and so on, which counts where both are there. Lines of `receive --jsonl`, `peek --output jsonl` (with
 /// "properties") and baton-inspect. Throws BadLine.
 [[nodiscard]] InputMessage parse_json_line(std::string_view line);
 

@@ -86,11 +86,9 @@ void Interrupt::watch() noexcept {
         if (waits[1].revents != 0) {
             lower_event(wake_);
         }
-        if (waits[2].revents != 0) {
-            is_watching_stdout_ = false;
-            if ((waits[2].revents & POLLNVAL) == 0) {
-                request_stop();
-            }
+        // It may have been said meanwhile that it does not count.
+        if (waits[2].revents != 0 && is_watching_stdout_.exchange(false) && (waits[2].revents & POLLNVAL) == 0) {
+            request_stop();
         }
         signalfd_siginfo signal{};
         if (waits[0].revents != 0 && ::read(signals_, &signal, sizeof signal) == sizeof signal) {

@@ -27,6 +27,8 @@ public:
     /// From now on it counts as an interruption, too, when the last reader of the pipe or socket on stdout leaves:
     /// a verb that waits for messages ends although it has nothing to write.
     void watch_stdout() noexcept;
+    /// Until that is said again it does not: while somebody else writes there.
+    void ignore_stdout() noexcept { is_watching_stdout_ = false; }
 
     /// Waits until `descriptor` is ready for `events` (of poll). False: interrupted.
     [[nodiscard]] bool wait_ready(int descriptor, short events) const noexcept;

@@ -17,6 +17,8 @@ public:
     Progress(const Progress&) = delete;
     Progress& operator=(const Progress&) = delete;
 
+    /// Somebody may see it.
+    [[nodiscard]] bool is_on() const noexcept { return is_on_; }
     /// Cheap: looks at the clock now and then. `fraction` of the whole, if known better than by messages; else
     /// negative.
     void reached(std::uint64_t messages, double fraction = -1) {

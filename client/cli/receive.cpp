@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -49,6 +50,12 @@ constexpr std::size_t batch_bytes_max = 256 * 1024;
 /// Between asking whether the channel is empty while others take its messages.
 constexpr auto empty_poll = std::chrono::milliseconds{100};
 constexpr auto close_timeout = std::chrono::seconds{5};
+/// Of closing when there is nothing to lose: a broker that answers does so at once.
+constexpr auto quick_close_timeout = std::chrono::milliseconds{200};
+
+Failure cannot_write_stdout(const std::error_code& cause) {
+    return Failure{exit_failed, "cannot write to stdout: " + cause.message(), "cannot_write"};
+}
 
 class Receiving {
 public:
@@ -64,7 +71,7 @@ public:
     int run();
 
 private:
-    enum class Next : std::uint8_t { message, empty, timeout, interrupted, reader_gone };
+    enum class Next : std::uint8_t { message, empty, timeout, interrupted, reader_gone, stdout_failed };
     struct Printed {
         Delivery delivery;
         std::size_t end;  // Of its bytes in text_.
@@ -88,6 +95,11 @@ private:
         return client_.receiver(options_.channel, receiver_options());
     }
     void say_if_from_is_late();
+    void watch_stdout() {
+        if (options_.forward.empty()) {
+            program_.interrupt->watch_stdout();
+        }
+    }
     [[nodiscard]] ReceiverOptions receiver_options() const {
         return {.window_messages = window(),
                 .subscription = options_.subscription,
@@ -97,6 +109,8 @@ private:
                 .exclusive = options_.exclusive};
     }
     [[nodiscard]] bool wants_more() const { return options_.count == 0 || received_ < options_.count; }
+    /// Whether a command would have somebody to write to.
+    [[nodiscard]] Next look_at_stdout() const;
     Next take(std::optional<Delivery>& delivery);
     [[nodiscard]] bool is_empty(const WaitLimit& limit);
     StdoutWriter::Outcome print(Delivery first);
@@ -104,6 +118,8 @@ private:
     Next execute(Delivery delivery);
     Next forward(Delivery first);
     Next commit();
+    [[nodiscard]] bool has_unconfirmed_acks() const;
+    void close();
     [[nodiscard]] int exit_code_at(Next end) const;
     void say_what_is_missing(Next end) const;
 
@@ -117,6 +133,7 @@ private:
     std::vector<Printed> batch_;
     std::string text_;
     std::uint64_t received_ = 0;
+    std::optional<std::chrono::steady_clock::time_point> settled_at_;  // The last one.
 };
 
 /// A subscription that is there stays where it is. What stands against the question shows when we attach.
@@ -128,6 +145,19 @@ void Receiving::say_if_from_is_late() {
     if (reply && !nlohmann::json::parse(*reply).at("subscriptions").empty()) {
         say(program_.global, from_is_late_text(options_.subscription));
     }
+}
+
+// What a command writes goes to our stdout without us: it would die of SIGPIPE, message after message, and each of them would
+// seem to be at fault.
+Receiving::Next Receiving::look_at_stdout() const {
+    if (options_.command.empty() || !options_.forward.empty()) {
+        return Next::message;
+    }
+    const auto trouble = stdout_trouble();
+    if (!trouble) {
+        return Next::message;
+    }
+    return trouble == std::errc::broken_pipe ? Next::reader_gone : Next::stdout_failed;
 }
 
 Receiving::Next Receiving::take(std::optional<Delivery>& delivery) {
@@ -186,7 +216,7 @@ StdoutWriter::Outcome Receiving::print(Delivery first) {
     }
     batch_.clear();  // The rest goes back, at once: it is not the fault of these messages.
     if (written.outcome == StdoutWriter::Outcome::failed) {
-        throw Failure{exit_failed, "cannot write to stdout: " + written.reason.message(), "cannot_write"};
+        throw cannot_write_stdout(written.reason);
     }
     return written.outcome;
 }
@@ -194,6 +224,10 @@ StdoutWriter::Outcome Receiving::print(Delivery first) {
 Receiving::Next Receiving::execute(Delivery delivery) {
     constexpr int exit_retry = 75;
     constexpr int exit_reject = 65;
+    if (const Next end = look_at_stdout(); end != Next::message) {
+        delivery.give_back();
+        return end;
+    }
     ++received_;
     std::string output;
     const bool is_forwarding = !options_.forward.empty();
@@ -207,9 +241,11 @@ Receiving::Next Receiving::execute(Delivery delivery) {
         delivery.ack();
         return Next::message;
     }
-    if (ended.was_stopped) {
-        delivery.give_back();  // By us: it is not the fault of the message.
-        return Next::message;
+    const Next end = ended.was_stopped ? Next::message : look_at_stdout();
+    if (ended.was_stopped || end != Next::message) {
+        delivery.give_back();  // By us, or it could not write: that is not the fault of the message.
+        --received_;
+        return end;
     }
     const auto note =
         ended.last_words.empty() ? "the command exited with " + std::to_string(ended.status) : ended.last_words;
@@ -247,7 +283,10 @@ Receiving::Next Receiving::forward(Delivery first) {
 
 Receiving::Next Receiving::handle(Delivery delivery) {
     if (!options_.command.empty()) {
-        return execute(std::move(delivery));
+        program_.interrupt->ignore_stdout();  // A command is not ended because its reader leaves: it may not even write.
+        const Next end = execute(std::move(delivery));
+        watch_stdout();
+        return end;
     }
     if (!options_.forward.empty()) {
         return forward(std::move(delivery));
@@ -276,6 +315,8 @@ int Receiving::exit_code_at(Next end) const {
         case Next::message:
         case Next::reader_gone:
             return exit_done;
+        case Next::stdout_failed:
+            return exit_failed;
     }
     return exit_failed;
 }
@@ -288,25 +329,43 @@ void Receiving::say_what_is_missing(Next end) const {
     say(program_.global, came + (end == Next::empty ? ": \"" + name + "\" is empty" : ", and none for " + format_duration(waited)));
 }
 
+// Acks are not answered. But a connection is given up when nothing was heard of the broker for two heartbeats: it has those
+// that are older than three.
+bool Receiving::has_unconfirmed_acks() const {
+    constexpr Milliseconds heartbeat_default{10'000};
+    const auto broker = client_.broker_info();
+    const auto heartbeat = broker ? broker->heartbeat : heartbeat_default;
+    return settled_at_ && std::chrono::steady_clock::now() - *settled_at_ < 3 * heartbeat;
+}
+
+void Receiving::close() {
+    const bool may_lose = has_unconfirmed_acks();
+    const bool is_answered = receiver_.close(may_lose ? WaitLimit{close_timeout} : WaitLimit{quick_close_timeout});
+    if (may_lose && !is_answered) {
+        say(program_.global, "the broker did not confirm the last acks: these messages may come again");
+    }
+    is_answered ? client_.close() : client_.close(quick_close_timeout);
+}
+
 int Receiving::run() {
     client_.wait_connected({program_.stop});
-    if (options_.command.empty() && options_.forward.empty()) {
-        program_.interrupt->watch_stdout();
-    }
+    watch_stdout();
     Next end = Next::message;
     while (end == Next::message && wants_more()) {
         std::optional<Delivery> delivery;
-        end = take(delivery);
+        end = look_at_stdout();
+        end = end == Next::message ? take(delivery) : end;
         if (end == Next::message) {
             end = handle(std::move(*delivery));
+            settled_at_ = std::chrono::steady_clock::now();
             progress_.tick(received_);
         }
     }
     progress_.clear();
-    if (!receiver_.close(close_timeout)) {
-        say(program_.global, "the broker did not confirm the last acks: these messages may come again");
+    close();
+    if (end == Next::stdout_failed) {
+        throw cannot_write_stdout(stdout_trouble());
     }
-    client_.close();
     const int exit_code = exit_code_at(end);
     if (exit_code == exit_empty) {
         say_what_is_missing(end);

@@ -28,10 +28,41 @@ struct Wishes {
     std::vector<std::string> renamed;
 };
 
+/// A name as it is typed: "%XX" stands for a byte, any other '%' for itself. The broker wants the strict form.
+std::string strict_name(const std::string& typed) {
+    const auto name = name_from_text(typed);
+    return name_text(as_bytes(name ? *name : typed));
+}
+
+/// `only` and `as` of restore.end. Throws a usage failure.
+Json selection_of(const Wishes& wishes) {
+    auto selection = Json::object();
+    for (const auto& name : wishes.only) {
+        selection["only"].push_back(strict_name(name));
+    }
+    for (const auto& pair : wishes.renamed) {
+        const auto split = pair.find('=');
+        if (split == std::string::npos || split == 0 || split + 1 == pair.size()) {
+            throw usage("--as " + pair + ": it is NAME=NEWNAME (a '=' in a name is written %3D)");
+        }
+        const auto name = strict_name(pair.substr(0, split));
+        auto& new_name = selection["as"][name];
+        if (!new_name.is_null()) {
+            throw usage("--as " + pair + ": \"" + name + "\" is to be called \"" + new_name.get<std::string>() +
+                        "\" already; a channel is restored once, under one name");
+        }
+        new_name = strict_name(pair.substr(split + 1));
+    }
+    return selection;
+}
+
 class Restore {
 public:
     Restore(const Program& program, const Wishes& wishes)
-        : program_{program}, wishes_{wishes}, directory_{wishes.directory}, client_{question_options(program.global)} {}
+        : program_{program},
+          directory_{wishes.directory},
+          last_question_(selection_of(wishes)),  // Complains before anything is done.
+          client_{question_options(program.global)} {}
 
     int run();
 
@@ -41,11 +72,10 @@ private:
     }
     void list(const std::string& folder, const std::string& prefix);
     void send(const TransferFile& file, FileTransfer& transfer);
-    [[nodiscard]] Json last_question() const;
 
     const Program& program_;
-    const Wishes& wishes_;
     const fs::path directory_;
+    Json last_question_;
     Client client_;
     std::string id_;
     std::uint64_t bytes_total_ = 0;
@@ -84,29 +114,7 @@ void Restore::send(const TransferFile& file, FileTransfer& transfer) {
     } while (offset < file.size);
 }
 
-/// A name as it is typed: "%XX" stands for a byte, any other '%' for itself. The broker wants the strict form.
-std::string strict_name(const std::string& typed) {
-    const auto name = name_from_text(typed);
-    return name_text(as_bytes(name ? *name : typed));
-}
-
-Json Restore::last_question() const {
-    Json request{{"id", id_}};
-    for (const auto& name : wishes_.only) {
-        request["only"].push_back(strict_name(name));
-    }
-    for (const auto& pair : wishes_.renamed) {
-        const auto split = pair.find('=');
-        if (split == std::string::npos || split == 0 || split + 1 == pair.size()) {
-            throw usage("--as " + pair + ": it is NAME=NEWNAME (a '=' in a name is written %3D)");
-        }
-        request["as"][strict_name(pair.substr(0, split))] = strict_name(pair.substr(split + 1));
-    }
-    return request;
-}
-
 int Restore::run() {
-    static_cast<void>(last_question());  // Complains before anything is done.
     std::error_code error;
     const auto manifest = fs::file_size(directory_ / "MANIFEST", error);
     if (error) {
@@ -124,7 +132,8 @@ int Restore::run() {
     id_ = question("restore.begin", Json::object()).at("id").get<std::string>();
     FileTransfer transfer{program_.global, "MiB sent", bytes_total_};
     transfer.run(files_, [&](const TransferFile& file) { send(file, transfer); });
-    const auto reply = question("restore.end", last_question());
+    last_question_["id"] = id_;
+    const auto reply = question("restore.end", last_question_);
     client_.close();
     const auto channels = reply.at("channels").get<std::uint64_t>();
     const auto messages = reply.at("messages").get<std::uint64_t>();
@@ -144,7 +153,7 @@ void add_restore(Program& program) {
         "restore", "Bring the channels of a backup into a running broker, all or none. Names that it has are refused.");
     verb->footer("Example: baton restore /backups/monday --only jobs --as jobs=jobs-monday");
     const auto wishes = std::make_shared<Wishes>();
-    verb->add_option("DIR", wishes->directory, "What `baton backup` wrote.")->required();
+    verb->add_option("DIR", wishes->directory, "What `baton backup` wrote.")->required()->check(some_path());
     verb->add_option("--only", wishes->only, "This channel and no other; may be repeated.")
         ->type_name("NAME")
         ->expected(1)

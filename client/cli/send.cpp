@@ -416,6 +416,7 @@ void add_send(Program& program) {
     verb->add_flag("--jsonl", options->jsonl,
                    R"(Each line of stdin is {"body":…,"key":…,"headers":{…},"ttl":"5m","delay":"30s","priority":9}.)");
     verb->add_option("--file", options->files, "The file is a message; may be repeated.")
+        ->check(some_path())
         ->expected(1)
         ->allow_extra_args(false)
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)

@@ -21,6 +21,18 @@ constexpr auto taking_patience = std::chrono::milliseconds{500};
 
 }  // namespace
 
+// Without events poll reports only what is wrong: POLLERR of a pipe without readers, POLLHUP of a socket whose other end is
+// gone. A stdout that was closed has been opened for reading only (hold_standard_streams).
+std::error_code stdout_trouble() noexcept {
+    const int flags = ::fcntl(STDOUT_FILENO, F_GETFL);
+    if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY) {
+        return {EBADF, std::generic_category()};
+    }
+    pollfd out{STDOUT_FILENO, 0, 0};
+    const bool is_gone = ::poll(&out, 1, 0) == 1 && (out.revents & (POLLERR | POLLHUP)) != 0;
+    return is_gone ? std::error_code{EPIPE, std::generic_category()} : std::error_code{};
+}
+
 // A pipe is opened once more: a write that does not fit must not block us beyond an interruption, and O_NONBLOCK on
 // the inherited descriptor would be seen by everybody who shares it.
 StdoutWriter::StdoutWriter(const Interrupt& interrupt) : interrupt_{interrupt}, out_{STDOUT_FILENO} {

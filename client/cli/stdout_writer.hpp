@@ -17,6 +17,10 @@
 
 namespace baton::cli {
 
+/// Why nothing that somebody writes to stdout would arrive, as far as that shows without writing: EPIPE, its last reader has
+/// left; EBADF, it is not open for writing. Nothing: it may arrive.
+[[nodiscard]] std::error_code stdout_trouble() noexcept;
+
 class StdoutWriter {
 public:
     enum class Outcome : std::uint8_t { written, reader_gone, stopped, failed };

@@ -128,6 +128,15 @@ std::optional<WallMicroseconds> parse_time(std::string_view text) {
     return time ? time : parse_seconds(text);
 }
 
+std::string duration_problem(std::string_view text) {
+    const auto duration = parse_duration(text);
+    if (!duration && duration.error().code == std::errc::result_out_of_range) {
+        const auto days = std::chrono::floor<std::chrono::days>(Duration::max());
+        return "\"" + std::string{text} + "\" is too long: the limit is " + format_duration(days);
+    }
+    return "\"" + std::string{text} + "\" is not a duration such as 250ms, 5s, 2m or 1h";
+}
+
 std::optional<StartFrom> parse_start(std::string_view text, std::chrono::system_clock::time_point now) {
     if (text == "first") {
         return StartFrom::first();

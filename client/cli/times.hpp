@@ -19,6 +19,8 @@ using WallMicroseconds = std::chrono::sys_time<std::chrono::microseconds>;
 [[nodiscard]] std::optional<WallMicroseconds> parse_rfc3339(std::string_view text);
 /// That, or seconds since 1970 UTC: "1767225600", "1767225600.5".
 [[nodiscard]] std::optional<WallMicroseconds> parse_time(std::string_view text);
+/// What is wrong with a text that parse_duration() refuses: "\"5x\" is not a duration such as ...", or how long it may be.
+[[nodiscard]] std::string duration_problem(std::string_view text);
 /// first, last, new; an offset; RFC 3339; or "5m": that long before `now`.
 [[nodiscard]] std::optional<StartFrom> parse_start(std::string_view text, std::chrono::system_clock::time_point now);
 

@@ -317,6 +317,8 @@ class RestoreTest(InspectedBrokerTest):
         self.assertEqual("not_found", peer.admin("channel.show", b"many")["error"]["code"])
         self.expect_exit(5, server, "restore", directory, "--only", "nobody")
         self.expect_exit(2, server, "restore", directory, "--as", "nobody")
+        twice = self.expect_exit(2, server, "restore", directory, "--as", "many=one", "--only", "many", "--as", "many=two")
+        self.assertIn(b'--as many=two: "many" is to be called "one" already', twice.stderr)
         self.expect_exit(0, server, "restore", directory, "--only", "many", "--only", "few", "--as", "few=less")
         self.assertEqual(before[b"few"], self.contents(server, b"less")[b"less"])
         self.assertEqual(3000, peer.show(b"many")["ready"])
@@ -441,6 +443,27 @@ class RescueTest(InspectedBrokerTest):
         self.assertEqual(b"hurt-1\nhurt-3\n", got)
         self.assertEqual(b"fine-1\n", self.expect_exit(0, server, "receive", "fine", "--until-empty").stdout)
 
+    def test_what_is_dumped_or_peeked_is_sent_again_with_its_times(self):
+        server = self.start()
+        self.create(server, b"c")
+        self.expect_exit(0, server, "send", "c", "at", "--at", "2100-01-01T00:00:00.5Z", "--priority", "3")
+        self.expect_exit(0, server, "send", "c", "delay", "--delay", "1h", "--ttl", "2h")
+        self.expect_exit(0, server, "send", "c", "plain", "--key", "k", "--header", "a=1")
+        peeked = self.expect_exit(0, server, "--output", "jsonl", "peek", "c").stdout
+        server.stop()
+        dumped = self.expect_inspect(0, self.data, "--output", "json", "dump", "channel", "c").stdout
+        server = self.start()
+        for name, lines in (("peeked", peeked), ("dumped", dumped)):
+            with self.subTest(name):
+                self.assertIn(b'"not_before_us":4102444800500000', lines)
+                self.assertIn(b'"delay_us":3600000000', lines)
+                self.expect_exit(0, server, "send", "--jsonl", name, stdin=lines)
+                again = self.expect_exit(0, server, "--output", "jsonl", "peek", name).stdout
+                first, second = ([json.loads(row) for row in rows.splitlines()] for rows in (peeked, again))
+                for key in ("body", "state", "properties"):
+                    self.assertEqual([row.get(key) for row in first], [row.get(key) for row in second], key)
+                self.assertEqual(first[0]["due_us"], second[0]["due_us"])
+
     def test_output_that_cannot_be_written_is_no_success(self):
         self.damaged()
         self.start().stop()
@@ -450,6 +473,50 @@ class RescueTest(InspectedBrokerTest):
                                        env=clean_environment(), check=False)
             self.assertEqual(3, ended.returncode, words)
             self.assertIn(b"cannot write to stdout: No space left", ended.stderr)
+
+    def test_help_that_cannot_be_written_is_no_success(self):
+        for words in (("--help",), ("--version",), ("dump", "--help")):
+            with open("/dev/full", "wb") as full:
+                ended = subprocess.run([program("BATON_INSPECT"), *words], stdout=full, stderr=subprocess.PIPE,
+                                       env=clean_environment(), check=False)
+            self.assertEqual((3, b"baton-inspect: cannot write to stdout: No space left on device\n"),
+                             (ended.returncode, ended.stderr), words)
+            ended = subprocess.run(["/bin/bash", "-c", 'exec "$0" "$@" >&-', program("BATON_INSPECT"), *words],
+                                   capture_output=True, env=clean_environment(), check=False)
+            self.assertEqual((3, b"baton-inspect: cannot write to stdout: Bad file descriptor\n"),
+                             (ended.returncode, ended.stderr), words)
+
+    def test_an_empty_path_is_a_mistake(self):
+        server = self.start()
+        self.create(server, b"c")
+        server.stop()
+        for words in (("", "list"), (self.data, "restore", "")):
+            self.assertIn(b'it is "", allowed is the path of a directory', self.expect_inspect(2, *words).stderr)
+
+    def test_a_dump_says_of_a_message_what_peek_says(self):
+        server = self.start()
+        self.create(server, b"c")
+        self.expect_exit(0, server, "send", "c", "at", "--at", "2100-01-01T00:00:00Z", "--ttl", "1d", "--priority", "3",
+                         "--key", "k", "--header", "a=1", "--header", "a=2", "--id", "i", "--content-type", "x/y")
+        self.expect_exit(0, server, "send", "c", "later", "--delay", "1h")
+        self.expect_exit(0, server, "send", "c", "plain")
+
+        def peeked(broker, channel):
+            output = self.expect_exit(0, broker, "--output", "jsonl", "peek", channel).stdout
+            return [self.content(json.loads(line)) for line in output.splitlines()]
+        expected = peeked(server, "c")
+        self.assertEqual(4_102_444_800_000_000, expected[0][1]["not_before_us"])
+        server.stop()
+        self.assertEqual(expected, [self.content(row) for row in self.rows(0, self.data, "dump", "channel", "c")])
+        self.assertIn(b" ttl_us=86400000000 ", self.expect_inspect(0, self.data, "dump", "channel", "c").stdout)
+        lines = self.expect_inspect(0, self.data, "--output", "json", "dump", "channel", "c").stdout
+        server = self.start()
+        self.expect_exit(0, server, "send", "--jsonl", "again", stdin=lines)
+        self.assertEqual(expected, peeked(server, "again"))
+
+    @staticmethod
+    def content(row):
+        return row["body"], row.get("properties")
 
     def test_a_damaged_file_of_policies_is_found(self):
         server = self.start()

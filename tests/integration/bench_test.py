@@ -53,10 +53,11 @@ class BenchTest(BrokerTest):
     def bench(self, code, *arguments, server=None):
         return self.expect_exit(code, server or self.server, "--output", "json", "bench", *arguments)
 
-    def start(self, *arguments):
+    def start(self, *arguments, server=None):
         """A bench that runs until it is told to end, and its channel once that is in use."""
-        running = self.command(self.server, "--output", "json", "bench", *arguments)
-        watcher = self.peer(self.server)
+        server = server or self.server
+        running = self.command(server, "--output", "json", "bench", *arguments)
+        watcher = self.peer(server)
 
         def channel():
             found = [each for each in watcher.admin("channel.list")["channels"] if each["name"].startswith("bench.")]
@@ -176,6 +177,73 @@ class SoakTest(BenchTest):
         self.assertEqual(3, report["results"][0]["lost"])
         self.assertIn("never received", report["results"][0]["problems"][0])
         self.assertEqual([], self.channels())
+
+    def durable_on_a_socket(self):
+        """A broker that can be started again under the same name, and how."""
+        data = self.data_dir()
+        settings = {"data_dir": data, "listen": (f"unix://{data}.socket",)}
+        return self.broker(**settings), lambda: self.broker(**settings)
+
+    def over_a_restart(self, number, *arguments):
+        """A soak during which the broker ends and is started again; a thief takes three messages before that."""
+        server, start_again = self.durable_on_a_socket()
+        running, channel = self.start("soak", "--duration", "2s", "--rate", "1000", "--durable", *arguments, server=server)
+        if "queue" in arguments:
+            thief = self.peer(server)
+            thief.attach_receiver(1, channel.encode(), credit=(3, 1 << 20))
+            for message in thief.deliveries(1, 3):
+                thief.settle_and_wait(1, message.offset, 1)  # It is on the disk: no crash brings it back.
+            thief.close()
+        server.stop(number)
+        eventually(lambda: any(b"waiting for the broker" in line for line in running.complaints), "it notices")
+        server = start_again()
+        code = running.wait()
+        self.assertEqual(1, sum(b"waiting for the broker" in line for line in running.complaints), running.complaints)
+        self.assertEqual([], self.channels(server))
+        return code, json.loads(b"\n".join(running.lines))["results"][0], running.complaints[-1].decode()
+
+    def test_a_restart_is_no_loss(self):
+        for kind, number in (("topic", signal.SIGTERM), ("topic", signal.SIGKILL), ("stream", signal.SIGKILL)):
+            with self.subTest(kind, number=number):
+                code, result, _ = self.over_a_restart(number, "--kind", kind, "--receivers", "2", "--senders", "2")
+                self.assertEqual((0, []), (code, result["problems"]))
+                self.assertGreater(result["disconnects"], 0)
+                self.assertEqual(2 * result["confirmed"], result["received"] - result["repeated"])
+
+    def test_what_may_be_lost_depends_on_the_confirm(self):
+        for level in ("received", "durable"):
+            with self.subTest(level):
+                code, result, told = self.over_a_restart(signal.SIGKILL, "--kind", "queue", "--confirm", level)
+                self.assertEqual(1, code)
+                self.assertGreaterEqual(result["lost"], 3)
+                self.assertTrue(level == "received" or result["lost"] == 3, result)
+                self.assertIn(f"confirmed as {level} and never received", result["problems"][0])
+                self.assertEqual(level == "durable", "did not keep its word: confirmed" in told, told)
+                self.assertEqual(level == "received", "if it was killed meanwhile, that is permitted" in told, told)
+
+    def test_an_interruption_does_not_wait_for_a_broker_that_does_not_answer(self):
+        for verb, rate in (("soak", ()), ("soak", ("--rate", "1000")), ("throughput", ()), ("latency", ("--rate", "1000"))):
+            with self.subTest(verb, rate=rate):
+                server = self.broker()  # Another one: the channels are left behind.
+                running, _ = self.start(verb, "--duration", "1h", "--channels", "3", *rate, server=server)
+                server.send_signal(signal.SIGSTOP)
+                try:
+                    running.process.send_signal(signal.SIGINT)
+                    self.assertEqual(130, running.wait())
+                finally:
+                    server.send_signal(signal.SIGCONT)
+                told = b"\n".join(running.complaints)
+                self.assertRegex(told, rb"bench\.\S+ and 2 more are left behind: .*no answer")
+                if verb == "soak":  # With a rate nothing may be on its way.
+                    self.assertTrue(rate or b"what was still on its way is not judged" in told, told)
+                    self.assertEqual([], json.loads(b"\n".join(running.lines))["results"][0]["problems"])
+
+    def test_an_interruption_judges_what_a_broker_says_that_it_does_not_have(self):
+        running, channel = self.start("soak", "--duration", "1h", "--rate", "2000")
+        self.expect_exit(0, self.server, "receive", channel, "-n", "3")
+        running.process.send_signal(signal.SIGINT)
+        self.assertEqual(1, running.wait())
+        self.assertEqual(3, json.loads(b"\n".join(running.lines))["results"][0]["lost"])
 
     def test_a_stranger_is_noticed(self):
         running, channel = self.start("soak", "--duration", "1s", "--rate", "100")

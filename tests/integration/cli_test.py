@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import subprocess
+import threading
 import unittest
 
 import wire
@@ -162,6 +163,15 @@ class SendTest(CommandTest):
                 (5, (b'"s"', b"baton subscription list"), ("peek", "t", "--subscription", "s")),
                 (5, (b'"a*"', b"baton policy list"), ("policy", "delete", "a*")),
                 (5, (b'"nope"', b"baton channel list"), ("peek", "nope")),
+                (2, (b'--connect-timeout: "0s" leaves no time', b"1ms"), ("--connect-timeout", "0s", "ping")),
+                (2, (b'--connect-timeout: "0s" leaves no time', b"1ms"), ("send", "q", "x", "--connect-timeout", "0")),
+                (2, (b'"100000000000h" is too long', b"106751d"), ("--connect-timeout", "100000000000h", "ping")),
+                (2, (b'"99999999999999999999s" is too long', b"106751d"), ("send", "q", "x", "--ttl", "99999999999999999999s")),
+                (2, (b'--file: "" is no path: it is empty',), ("send", "q", "--file", "")),
+                (2, (b'DIR: "" is no path: it is empty',), ("backup", "")),
+                (2, (b'DIR: "" is no path: it is empty',), ("restore", "")),
+                (2, (b"--as a=c", b'"a" is to be called "b" already'), ("restore", "/nowhere", "--as", "a=b", "--as", "a=c")),
+                (2, (b'--duration "0s"', b"such as 5s"), ("bench", "soak", "--duration", "0s")),
                 (7, (b"topics and streams",), ("receive", "q", "--subscription", "s")),
                 (7, (b'begins at "new"',), ("receive", "t", "--from", "first"))):
             with self.subTest(arguments):
@@ -351,6 +361,20 @@ class ReceiveTest(CommandTest):
         shown = self.watcher.show(b"c")
         self.assertEqual((2, 0), (shown["stored"], shown["settled"]))
 
+    def test_help_that_cannot_be_written_is_no_success(self):
+        for words in (("--help",), ("--version",), ("send", "--help"), ("channel", "create", "--help"),
+                      ("--help", "--output", "json")):
+            with self.subTest(words):
+                with open("/dev/full", "wb") as full:
+                    ended = subprocess.run([program("BATON"), *words], stdout=full, stderr=subprocess.PIPE,
+                                           env=clean_environment(), check=False)
+                self.assertEqual(1, ended.returncode)
+                self.assertIn(b"cannot write to stdout: No space left on device", ended.stderr)
+                ended = subprocess.run(["/bin/bash", "-c", 'exec "$0" "$@" >&-', program("BATON"), *words],
+                                       capture_output=True, env=clean_environment(), check=False)
+                self.assertEqual(1, ended.returncode)
+                self.assertIn(b"cannot write to stdout: Bad file descriptor", ended.stderr)
+
     def test_a_reader_that_has_seen_enough(self):
         self.send(*[b"%d" % number for number in range(30_000)])
         for form in ("text", "json", "jsonl"):
@@ -369,6 +393,84 @@ class ReceiveTest(CommandTest):
         self.assertEqual(["good", "bad", "good too", "bad"], attempts, "what fails waits for the back-off")
         shown = self.watcher.show(b"c")
         self.assertEqual((0, 3), (shown["ready"], shown["settled"]))
+
+    def start_exec(self, command, channel="c", has_reader=True):
+        """`receive --exec` into a pipe, and the end of it that reads."""
+        reader, writer = os.pipe()
+        if not has_reader:
+            os.close(reader)
+        receiver = subprocess.Popen([program("BATON"), "--url", self.server.url, "receive", channel, "--exec", command],
+                                    stdout=writer, stderr=subprocess.PIPE, env=clean_environment())
+        os.close(writer)
+
+        def end():
+            receiver.terminate()  # Not killed: it ends its command first.
+            receiver.communicate(timeout=DEADLINE)
+        self.addCleanup(end)
+        return receiver, reader
+
+    def assert_untouched(self, count, first_attempt):
+        shown = eventually(lambda: (channel := self.watcher.show(b"c"))["in_flight"] == 0 and channel, "all are back")
+        self.assertEqual((count, 0, 0, 0), tuple(shown[key] for key in ("ready", "delayed", "quarantined", "settled")))
+        messages = self.watcher.admin("channel.peek", b"c")["messages"]
+        self.assertEqual([first_attempt] + [1] * (count - 1), [message["attempt"] for message in messages])
+
+    def test_exec_ends_when_nobody_reads_what_the_command_writes(self):
+        """It would die of SIGPIPE, message after message, until all of them are quarantined."""
+        self.run_baton(0, "channel", "create", "c", "--attempts-max", "2", "--retry-first", "0")
+        self.send(b"1", b"2", b"3")
+        receiver, _ = self.start_exec("cat", has_reader=False)
+        self.assertEqual((0, b""), (receiver.wait(DEADLINE), receiver.stderr.read()), "it ends quietly")
+        self.assert_untouched(3, first_attempt=1)
+        closed = subprocess.run(["/bin/sh", "-c", '"$0" --url "$1" receive c --exec cat --until-empty >&-', program("BATON"),
+                                 self.server.url], capture_output=True, timeout=DEADLINE, env=clean_environment(), check=False)
+        self.assertEqual((1, b"baton: cannot write to stdout: Bad file descriptor\n"), (closed.returncode, closed.stderr))
+        self.assert_untouched(3, first_attempt=1)
+
+    def test_what_a_command_cannot_write_is_not_its_fault(self):
+        """The reader leaves while the command runs."""
+        self.run_baton(0, "channel", "create", "c", "--attempts-max", "2", "--retry-first", "0")
+        self.send(b"1", b"2", b"3")
+        gate = os.path.join(self.folder, "gate")
+        os.mkfifo(gate)
+        receiver, reader = self.start_exec(f"read -r go < {gate}; cat")
+        with open(gate, "wb") as command:  # It runs now.
+            os.close(reader)
+            command.write(b"\n")
+        self.assertEqual((0, b""), (receiver.wait(DEADLINE), receiver.stderr.read()))
+        self.assert_untouched(3, first_attempt=2)
+
+    def test_exec_ends_when_the_reader_leaves_and_nothing_comes(self):
+        receiver, reader = self.start_exec("cat", channel="idle")
+        eventually(lambda: self.has_receiver(b"idle"), "it is attached")
+        os.close(reader)
+        self.assertEqual((0, b""), (receiver.wait(DEADLINE), receiver.stderr.read()))
+
+    def test_a_command_that_runs_outlives_the_reader(self):
+        self.send(b"1")
+        gate = os.path.join(self.folder, "gate")
+        os.mkfifo(gate)
+        receiver, reader = self.start_exec(f"read -r go < {gate}")
+        with open(gate, "wb") as command:
+            os.close(reader)
+            command.write(b"\n")
+        self.assertEqual((0, b""), (receiver.wait(DEADLINE), receiver.stderr.read()))
+        self.assertEqual(1, self.watcher.show(b"c")["settled"], "it wrote nothing, and its work is done")
+
+    def test_interrupted_while_the_broker_does_not_answer(self):
+        """Only who has acked something has anything to be told."""
+        self.send(b"one")
+        idle = self.command(self.server, "receive", "idle")
+        busy = self.command(self.server, "receive", "c")
+        busy.wait_lines(1)
+        eventually(lambda: self.has_receiver(b"idle"), "it is attached")
+        self.server.send_signal(signal.SIGSTOP)
+        self.addCleanup(self.server.send_signal, signal.SIGCONT)
+        for receiver in (idle, busy):
+            receiver.process.send_signal(signal.SIGINT)
+        self.assertEqual((130, []), (idle.wait(), idle.complaints))
+        self.assertEqual(130, busy.wait())
+        self.assertEqual([b"baton: the broker did not confirm the last acks: these messages may come again"], busy.complaints)
 
     def test_a_terminal_that_is_closed_ends_the_command_and_gives_the_message_back(self):
         self.send(b"one")
@@ -615,12 +717,23 @@ class ConnectTest(BrokerTest):
         self.assertIn(command.wait(), (1, 3, 10))
         self.assertTrue(command.complaints)
 
-    def played(self, arguments, draining=False, answers=None):
-        """A command that talks to a broker which is played: it greets, answers PING, and ADMIN with these replies by
-        their operation, and takes no more. The command when it has ended."""
+    def listener(self):
         listener = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(listener.close)
-        command = self.command(f"baton://127.0.0.1:{listener.getsockname()[1]}", *arguments)
+        return listener, f"baton://127.0.0.1:{listener.getsockname()[1]}"
+
+    def played(self, arguments, draining=False, answers=None):
+        """A command that talks to a broker which is played. The command when it has ended."""
+        listener, url = self.listener()
+        command = self.command(url, *arguments)
+        self.play(listener, {op: lambda sequence, reply=reply: [(sequence, reply)] for op, reply in (answers or {}).items()},
+                  draining)
+        command.wait()
+        return command
+
+    def play(self, listener, answers, draining=False):
+        """A broker for one connection: it greets, answers PING, and ADMIN with what these say of its sequence by its operation (a
+        list of sequences and replies), and takes no more."""
         sock, _ = listener.accept()
         self.addCleanup(sock.close)
         sock.settimeout(DEADLINE)
@@ -635,10 +748,36 @@ class ConnectTest(BrokerTest):
             if kind == wire.PING:
                 sock.sendall(wire.encode_frame(wire.PONG, sequence=sequence))
             elif kind == wire.ADMIN:
-                reply = (answers or {})[json.loads(body[4 + int.from_bytes(body[:2], "little"):])["op"]]
-                sock.sendall(wire.encode_frame(wire.ADMIN_REPLY, sequence=sequence, body=json.dumps(reply).encode()))
-        command.wait()
-        return command
+                answer = answers[json.loads(body[4 + int.from_bytes(body[:2], "little"):])["op"]]
+                for asked, reply in answer(sequence):
+                    sock.sendall(wire.encode_frame(wire.ADMIN_REPLY, sequence=asked, body=json.dumps(reply).encode()))
+
+    def test_a_long_move_says_on_a_terminal_how_far_it_is(self):
+        """The broker answers it when it is done; meanwhile its counter is looked at."""
+        moving, shown = [], []
+
+        def move(sequence):
+            moving.append(sequence)
+            return []
+
+        def show(sequence):
+            shown.append(sequence)
+            channel = {"ready": 3000, "delayed": 500, "quarantined": 500, "moved": 7 + 1000 * (len(shown) - 1)}
+            done = [(moving[0], {"ok": True, "messages": 4000})] if len(shown) == 5 else []
+            return [(sequence, {"ok": True, "channel": channel})] + done
+
+        listener, url = self.listener()
+        ours, theirs = pty.openpty()
+        mover = subprocess.Popen([program("BATON"), "--url", url, "move", "a", "b"], stdout=subprocess.PIPE, stderr=theirs,
+                                 env=clean_environment())
+        os.close(theirs)
+        self.addCleanup(mover.kill)
+        broker = threading.Thread(target=self.play, args=(listener, {"channel.show": show, "channel.move": move}), daemon=True)
+        broker.start()
+        self.assertEqual((b"4000 messages moved\n", None), mover.communicate(timeout=DEADLINE))
+        told = os.read(ours, 4096)
+        os.close(ours)
+        self.assertRegex(told, rb"[23]000 moved, \d+/s, (50|75)%, ")
 
     def test_a_draining_broker_is_unhealthy(self):
         """A real one takes no new connections by then; one behind a proxy may. So this one is played."""

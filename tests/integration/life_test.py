@@ -30,8 +30,8 @@ def rows(output):
 
 class PlayedBroker:
     """Greets, answers PING, attaches whoever comes, gives a receiver the messages of `bodies`, and ADMIN these `answers`
-    by operation. Keeps what it was told: `asked` (operation, name, arguments), `attached` (options), `settled` (offset,
-    outcome, argument, note), `published` (batches)."""
+    by operation, or what they make of its arguments. Keeps what it was told: `asked` (operation, name, arguments),
+    `attached` (options), `settled` (offset, outcome, argument, note), `published` (batches)."""
 
     def __init__(self, answers=None, bodies=(), lease_ms=30_000):
         self.answers, self.bodies = answers or {}, bodies
@@ -69,6 +69,7 @@ class PlayedBroker:
             op = arguments.pop("op")
             self.asked.append((op, body[4:4 + size], arguments))
             reply = self.answers.get(op, {"ok": False, "error": {"code": "unsupported", "text": op, "retryable": False}})
+            reply = reply(arguments) if callable(reply) else reply
             self.send(wire.ADMIN_REPLY, sequence=sequence, body=json.dumps(reply).encode())
         elif kind == wire.ATTACH:
             size = int.from_bytes(body[:2], "little")
@@ -144,13 +145,12 @@ class PlayedTest(BrokerTest):
         answers = {op: {"ok": True, "messages": 2} for op in ("channel.retry", "channel.drop", "channel.move")}
         for arguments, request in (
                 (("retry", "c", "--all"), ("channel.retry", b"c", {"all": True})),
-                (("retry", "c", "7", "5", "--subscription", "s"),
-                 ("channel.retry", b"c", {"offsets": [5, 7], "subscription": "s"})),
-                (("drop", "c", "7", "8"), ("channel.drop", b"c", {"offsets": [7, 8]})),
+                (("retry", "c", "7", "--subscription", "s"), ("channel.retry", b"c", {"offsets": [7], "subscription": "s"})),
+                (("drop", "c", "7"), ("channel.drop", b"c", {"offsets": [7]})),
                 (("drop", "c", "--all", "--state", "delayed"), ("channel.drop", b"c", {"all": True, "state": "delayed"})),
                 (("move", "a", "b%FF"), ("channel.move", b"a", {"all": True, "to": "b%FF"})),
-                (("move", "a", "b", "7", "8", "--state", "ready"),
-                 ("channel.move", b"a", {"offsets": [7, 8], "to": "b", "state": "ready"}))):
+                (("move", "a", "b", "7", "--state", "ready"),
+                 ("channel.move", b"a", {"offsets": [7], "to": "b", "state": "ready"}))):
             with self.subTest(arguments):
                 self.assertEqual(request, self.asked(*arguments, answers=answers))
         self.assertEqual(b'{"messages":2}\n',
@@ -161,9 +161,15 @@ class PlayedTest(BrokerTest):
         played = self.play(0, "drop", "c", *map(str, range(2500)), answers=answers)
         self.assertEqual([1000, 1000, 500], [len(arguments["offsets"]) for _, _, arguments in played.asked])
 
-    def test_offsets_that_are_not_there(self):
-        for messages, code in ((0, 5), (1, 9), (2, 0)):
-            played = self.play(code, "retry", "c", "7", "8", answers={"channel.retry": {"ok": True, "messages": messages}})
+    def test_few_offsets_are_asked_for_one_by_one(self):
+        """So that it is known which of them are not there."""
+        for there, code, told in (((), 5, b'offsets 7, 8 of "c" are not there'), ((7,), 9, b'offset 8 of "c" is not there'),
+                                  ((7, 8), 0, b"")):
+            def retried(arguments, there=there):
+                return {"ok": True, "messages": len(set(arguments["offsets"]) & set(there))}
+            played = self.play(code, "retry", "c", "8", "7", answers={"channel.retry": retried})
+            self.assertEqual([{"offsets": [7]}, {"offsets": [8]}], [arguments for _, _, arguments in played.asked])
+            self.assertIn(told, played.ended.stderr)
             self.assertEqual(code == 0, played.ended.stderr == b"")
 
     def test_requests_about_subscriptions(self):

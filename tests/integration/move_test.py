@@ -64,6 +64,24 @@ class MoveTest(BrokerTest):
 
 
 class EveryStorage(MoveTest):
+    def test_offsets_that_are_not_there_are_named(self):
+        self.fill(b"a", [b"%d" % number for number in range(150)])
+        ended = self.run_baton(9, "move", "a", "b", "1", "2", "99999")
+        self.assertEqual(b"2 messages moved\n", ended.stdout)
+        self.assertIn(b'offset 99999 of "a" is not there in the right state; `baton explain`', ended.stderr)
+        ended = self.run_baton(5, "drop", "a", "1", "2", "3", "--state", "delayed")
+        self.assertIn(b'offsets 1, 2, 3 of "a" are not there', ended.stderr)
+        ended = self.run_baton(5, "retry", "a", *[str(offset) for offset in range(200, 230)])
+        self.assertIn(b'offsets 200, 201, ', ended.stderr)
+        self.assertIn(b'218, 219 and 10 more of "a" are not there', ended.stderr)
+        ended = self.run_baton(9, "move", "a", "b", *[str(offset) for offset in range(1, 151)])
+        self.assertIn(b'2 of 150 offsets of "a" are not there', ended.stderr)
+        # What was done before a failure is said.
+        self.fill(b"c", [b"1", b"2", b"3"])
+        self.run_baton(0, "channel", "create", "full", "--max-messages", "2")
+        told = self.run_baton(7, "move", "c", "full", "1", "2", "3").stderr
+        self.assertIn(b"2 messages before it were moved", told)
+
     def test_many_messages_in_order(self):
         bodies = [b"%d " % index + b"x" * (index % 700) for index in range(7000)]
         for to in ("b", "c", "d", "e"):  # On this shard and on others.

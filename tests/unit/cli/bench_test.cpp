@@ -262,6 +262,28 @@ TEST(BenchReport, TheDurabilityIsBesideEachNumber) {
     }
 }
 
+TEST(BenchReport, WhatAKilledBrokerMayLose) {
+    const Json lost{{"durability", {{"storage", "durable"}, {"confirmed", "received"}}},
+                    {"disconnects", 1},
+                    {"lost", 3},
+                    {"duplicates", 0},
+                    {"out_of_order", 0},
+                    {"damaged", 0}};
+    EXPECT_TRUE(is_loss_permitted(lost));
+    for (const auto& [key, value] : std::initializer_list<std::pair<const char*, Json>>{
+             {"disconnects", 0},
+             {"lost", 0},
+             {"duplicates", 1},
+             {"out_of_order", 1},
+             {"damaged", 1},
+             {"durability", {{"storage", "durable"}, {"confirmed", "durable"}}},
+             {"durability", {{"storage", "memory"}, {"confirmed", "received"}}}}) {
+        auto other = lost;
+        other[key] = value;
+        EXPECT_FALSE(is_loss_permitted(other)) << key;
+    }
+}
+
 TEST(BenchReport, LatenciesAreMicroseconds) {
     LatencyHistogram histogram;
     histogram.record(std::chrono::microseconds{80});

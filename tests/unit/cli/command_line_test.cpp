@@ -76,6 +76,44 @@ TEST(CommandLine, GlobalOptionsStandAnywhere) {
     }
 }
 
+TEST(CommandLine, AConnectTimeoutLeavesTimeToTry) {
+    for (const char* timeout : {"0", "0s", "999us"}) {
+        const auto given = parsed({"--connect-timeout", timeout, "ping"});
+        EXPECT_EQ(given.exit_code, exit_usage);
+        EXPECT_NE(given.errors.find("leaves no time to try; it is 1ms or longer"), std::string::npos) << given.errors;
+    }
+    EXPECT_FALSE(parsed({"send", "c", "m", "--connect-timeout", "1ms"}).exit_code);
+}
+
+TEST(CommandLine, AnEmptyPathIsNone) {
+    for (const auto& given : {parsed({"send", "c", "--file", ""}), parsed({"backup", ""}), parsed({"restore", ""})}) {
+        EXPECT_EQ(given.exit_code, exit_usage);
+        EXPECT_NE(given.errors.find("\"\" is no path: it is empty"), std::string::npos) << given.errors;
+    }
+}
+
+TEST(CommandLine, AChannelIsRestoredUnderOneName) {
+    EXPECT_EQ(refusal_of({"restore", "/nowhere", "--as", "a=b", "--as", "a=c"}), exit_usage);
+    EXPECT_EQ(refusal_of({"restore", "/nowhere", "--as", "a=b", "--as", "%61=c"}), exit_usage);
+}
+
+TEST(CommandLine, AnOutageIsSaidOnce) {
+    OutageNotice notice;
+    bool is_first_away = false;
+    bool is_second_away = false;
+    notice.on_away(is_first_away);
+    EXPECT_TRUE(notice.is_news());
+    notice.on_away(is_second_away);
+    notice.on_away(is_second_away);
+    EXPECT_FALSE(notice.is_news());
+    notice.on_back(is_first_away);
+    EXPECT_FALSE(notice.is_news()) << "the second one still waits";
+    notice.on_back(is_second_away);
+    notice.on_back(is_second_away);
+    notice.on_away(is_first_away);
+    EXPECT_TRUE(notice.is_news());
+}
+
 TEST(CommandLine, MessagesMayLookLikeAnything) {
     EXPECT_FALSE(parsed({"send", "send", "ping", "receive", "[1,2]", "{}", "++", ""}).exit_code);
     EXPECT_FALSE(parsed({"send", "c", "--", "-5", "--nothing"}).exit_code);

@@ -49,6 +49,18 @@ class CompletionTest(unittest.TestCase):
         self.assertEqual(["text", "json", "jsonl"], self.offered("--output", "="))
         self.assertEqual(["quarantined"], self.offered("peek", "c", "--state", "q"))
 
+    def test_each_part_of_a_verb_has_its_own_flags(self):
+        self.assertEqual(["--warm-up"], self.offered("bench", "throughput", "--warm"))
+        self.assertEqual([], self.offered("bench", "soak", "--warm"))
+        self.assertEqual(["--rate"], self.offered("--quiet", "bench", "--url", "baton://x", "soak", "--ra"))
+        self.assertEqual(["--force"], self.offered("channel", "delete", "c", "--fo"))
+        self.assertEqual([], self.offered("channel", "--fo"))
+        words = self.offered("channel", "")
+        self.assertEqual(["create", "list", "show", "delete", "purge"], [word for word in words if not word.startswith("-")])
+        self.assertEqual({"--help", "--version", "--url", "--quiet", "--output", "--connect-timeout"},
+                         {word for word in words if word.startswith("-")})
+        self.assertEqual([], self.offered("channel", "frob", ""))
+
     def test_files_are_left_to_the_shell(self):
         self.assertEqual([], self.offered("send", "c", "--file", "/et"))
         self.assertEqual([], self.offered("backup", "/et"))

@@ -107,6 +107,20 @@ TEST(JsonLine, WhatPeekPrintsCanBeSentAgain) {
     EXPECT_EQ(message.properties->headers.size(), 1U);
 }
 
+TEST(JsonLine, WhatBatonInspectPrintsCanBeSentAgain) {
+    const auto message = parse_json_line(
+        R"({"attempt":1,"body":"b","channel":"c","offset":7,"time":"2026-01-01T00:00:00Z","key":"k","ttl_us":5,"delay_us":6,)"
+        R"("not_before_us":7,"priority":8})");
+    ASSERT_TRUE(message.properties.has_value());
+    EXPECT_EQ(message.properties->ttl, std::chrono::microseconds{5});
+    EXPECT_EQ(message.properties->delay, std::chrono::microseconds{6});
+    EXPECT_EQ(message.properties->not_before->time_since_epoch(), std::chrono::microseconds{7});
+    EXPECT_EQ(message.properties->priority, 8);
+    const auto edited = parse_json_line(R"({"body":"b","ttl_us":5,"ttl":"1s","not_before_us":7,"at":2})");
+    EXPECT_EQ(edited.properties->ttl, std::chrono::seconds{1});
+    EXPECT_EQ(edited.properties->not_before->time_since_epoch(), std::chrono::seconds{2});
+}
+
 TEST(JsonLine, WhatIsNotJsonSaysWhere) {
     try {
         (void)parse_json_line(R"({"body":"a",})");
@@ -140,7 +154,9 @@ TEST(JsonLine, BadOnesAreRefused) {
                              R"({"body":"a","properties":{"colour":"red"}})",
                              R"({"body":"a","properties":{"ttl_us":-1}})",
                              R"({"body":"a","properties":{"ttl_us":"1"}})",
-                             R"({"body":"a","ttl_us":1})",
+                             R"({"body":"a","ttl_us":"1s"})",
+                             R"({"body":"a","not_before_us":1.5})",
+                             R"({"body":"a","delay_us":-1})",
                              R"({"body":"a","key_base64":"!"})",
                              R"({"body":"a","headers_base64":{}})",
                              R"({"body":"a","headers_base64":[["YQ=="]]})",

@@ -83,6 +83,28 @@ TEST_F(PipeOnStdout, AReaderThatDoesNotReadIsNotWaitedForTwice) {
     EXPECT_EQ(writer.write("four\n").outcome, Outcome::reader_gone);
 }
 
+TEST_F(PipeOnStdout, WhetherAnybodyReadsIsKnownWithoutWriting) {
+    EXPECT_FALSE(stdout_trouble());
+    leave();
+    EXPECT_EQ(stdout_trouble(), std::errc::broken_pipe);
+    const int read_only = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+    ::dup2(read_only, STDOUT_FILENO);
+    ::close(read_only);
+    EXPECT_EQ(stdout_trouble(), std::errc::bad_file_descriptor);
+    ::close(STDOUT_FILENO);
+    EXPECT_EQ(stdout_trouble(), std::errc::bad_file_descriptor);
+}
+
+TEST_F(PipeOnStdout, AReaderMayLeaveWhileItIsIgnored) {
+    interrupt_.watch_stdout();
+    interrupt_.ignore_stdout();
+    leave();
+    EXPECT_FALSE(interrupt_.is_requested());
+    interrupt_.watch_stdout();
+    interrupt_.pause(std::chrono::hours{1});
+    EXPECT_TRUE(interrupt_.is_requested());
+}
+
 TEST_F(PipeOnStdout, ALeavingReaderEndsAWait) {
     interrupt_.watch_stdout();
     leave();

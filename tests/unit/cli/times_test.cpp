@@ -41,6 +41,14 @@ TEST(Times, WhatIsNone) {
     }
 }
 
+TEST(Times, WhatIsWrongWithADuration) {
+    EXPECT_EQ(duration_problem("5x"), "\"5x\" is not a duration such as 250ms, 5s, 2m or 1h");
+    for (const char* text : {"106752d", "100000000000h", "99999999999999999999s"}) {
+        EXPECT_EQ(duration_problem(text), "\"" + std::string{text} + "\" is too long: the limit is 106751d");
+    }
+    EXPECT_TRUE(parse_duration("106751d"));
+}
+
 TEST(Times, WhereASubscriptionBegins) {
     const std::chrono::system_clock::time_point now{std::chrono::hours{10}};
     EXPECT_EQ(parse_start("first", now)->kind(), StartFrom::Kind::first);
