@@ -17,14 +17,17 @@ void FairLane::put(const Run& message, std::uint64_t tenant) {
         found.left = weight_of(tenant);
         found.turn = turns_.insert(turns_.end(), tenant);
     }
-    message.is_placed ? put_placed(found.messages, message) : found.messages.put(message);
-    tenant_of_.emplace(message.first, tenant);
+    Place& place = places_.emplace(message.first, Place{.tenant = tenant}).first->second;
+    message.is_placed ? put_placed(found.messages, message, place) : found.messages.put(message);
 }
 
-void FairLane::put_placed(ReadySet& messages, const Run& message) {
+void FairLane::put_placed(ReadySet& messages, const Run& message, Place& place) {
     MessageLog::rest(*message.batch, 1);
     ++placed_;
     messages.put_alone(message);
+    std::vector<Run*> there;
+    messages.add(message.first, message.first + 1, there);
+    place.placed = there.front();
 }
 
 std::uint64_t FairLane::end_places(std::uint64_t messages, std::uint64_t bytes) {
@@ -39,6 +42,7 @@ std::uint64_t FairLane::end_places(std::uint64_t messages, std::uint64_t bytes) 
             bytes -= std::min<std::uint64_t>(bytes, run.bytes);
             --placed_;
             MessageLog::end_rest(*run.batch, 1);
+            places_.find(run.first)->second.placed = nullptr;
             run.end_placed();
         }
         for (const Run& run : next) {
@@ -54,11 +58,9 @@ std::uint64_t FairLane::end_places(std::uint64_t messages, std::uint64_t bytes) 
 }
 
 void FairLane::add_placed(Offset first, Offset end, std::vector<Run*>& runs) {
-    for (auto at = tenant_of_.lower_bound(first); at != tenant_of_.end() && at->first < end; ++at) {
-        std::vector<Run*> of_offset;
-        tenants_.find(at->second)->messages.add(at->first, at->first + 1, of_offset);
-        if (!of_offset.empty() && of_offset.front()->is_placed) {
-            runs.push_back(of_offset.front());
+    for (auto at = places_.lower_bound(first); at != places_.end() && at->first < end; ++at) {
+        if (at->second.placed != nullptr) {
+            runs.push_back(at->second.placed);
         }
     }
 }
@@ -73,7 +75,7 @@ Run FairLane::take(Cut cut) noexcept {
     const std::uint64_t number = turns_.front();
     Tenant& tenant = *tenants_.find(number);
     const Run taken = tenant.messages.take(cut);
-    tenant_of_.erase(tenant_of_.find(taken.first), tenant_of_.lower_bound(taken.end()));
+    places_.erase(places_.find(taken.first), places_.lower_bound(taken.end()));
     tenant.left -= taken.count;
     if (tenant.messages.empty()) {
         end_tenant(number, tenant);
@@ -90,33 +92,34 @@ void FairLane::end_tenant(std::uint64_t number, const Tenant& tenant) noexcept {
 }
 
 std::optional<Run> FairLane::take_at(Offset offset) {
-    const auto node = tenant_of_.extract(offset);
+    const auto node = places_.extract(offset);
     if (node.empty()) {
         return std::nullopt;
     }
-    Tenant& tenant = *tenants_.find(node.mapped());
+    const std::uint64_t number = node.mapped().tenant;
+    Tenant& tenant = *tenants_.find(number);
     const auto taken = tenant.messages.take_at(offset);
     if (taken->is_placed) {
         --placed_;
         MessageLog::end_rest(*taken->batch, 1);
     }
     if (tenant.messages.empty()) {
-        end_tenant(node.mapped(), tenant);
+        end_tenant(number, tenant);
     }
     return taken;
 }
 
 std::optional<Run> FairLane::take_before(Offset end) {
-    return empty() || tenant_of_.begin()->first >= end ? std::nullopt : take_at(tenant_of_.begin()->first);
+    return empty() || places_.begin()->first >= end ? std::nullopt : take_at(places_.begin()->first);
 }
 
-Run FairLane::message_at(std::uint64_t tenant, Offset offset) const noexcept {
-    return tenants_.find(tenant)->messages.run_at(offset).message_at(offset);
+Run FairLane::message_at(const Place& place, Offset offset) const noexcept {
+    return place.placed != nullptr ? *place.placed : tenants_.find(place.tenant)->messages.run_at(offset).message_at(offset);
 }
 
 Run FairLane::oldest() const noexcept {
-    const auto& [offset, tenant] = *tenant_of_.begin();
-    return message_at(tenant, offset);
+    const auto& [offset, place] = *places_.begin();
+    return message_at(place, offset);
 }
 
 void FairLane::add_runs(RunMerge& merge) const {

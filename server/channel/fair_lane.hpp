@@ -41,15 +41,15 @@ public:
     template <class Prepare>
     std::uint64_t place(Offset from, Offset end, Prepare prepare) {
         std::uint64_t count = 0;
-        for (auto at = tenant_of_.lower_bound(from); at != tenant_of_.end() && at->first < end; ++at) {
-            ReadySet& messages = tenants_.find(at->second)->messages;
-            if (messages.run_at(at->first).is_placed) {
+        for (auto at = places_.lower_bound(from); at != places_.end() && at->first < end; ++at) {
+            if (at->second.placed != nullptr) {
                 continue;
             }
+            ReadySet& messages = tenants_.find(at->second.tenant)->messages;
             Run run = *messages.take_at(at->first);
             run.is_placed = true;
             prepare(run);
-            put_placed(messages, run);
+            put_placed(messages, run, at->second);
             ++count;
         }
         return count;
@@ -67,18 +67,18 @@ public:
         }
     }
 
-    [[nodiscard]] bool empty() const noexcept { return tenant_of_.empty(); }
-    [[nodiscard]] bool has(Offset offset) const noexcept { return tenant_of_.contains(offset); }
+    [[nodiscard]] bool empty() const noexcept { return places_.empty(); }
+    [[nodiscard]] bool has(Offset offset) const noexcept { return places_.contains(offset); }
     /// The message with the lowest offset. Not if empty.
     [[nodiscard]] Run oldest() const noexcept;
     /// The highest offset; 0 if empty.
-    [[nodiscard]] Offset newest() const noexcept { return empty() ? 0 : tenant_of_.rbegin()->first; }
+    [[nodiscard]] Offset newest() const noexcept { return empty() ? 0 : places_.rbegin()->first; }
     /// Of each tenant.
     void add_runs(RunMerge& merge) const;
     /// The messages with offsets from .. end - 1, one by one.
     template <class Visit>
     void visit(Offset from, Offset end, Visit visit) const {
-        for (auto at = tenant_of_.lower_bound(from); at != tenant_of_.end() && at->first < end; ++at) {
+        for (auto at = places_.lower_bound(from); at != places_.end() && at->first < end; ++at) {
             visit(message_at(at->second, at->first));
         }
     }
@@ -90,15 +90,20 @@ private:
         Turns::iterator turn;
         std::uint32_t left = 1;  ///< Of this turn.
     };
+    /// Where a message is.
+    struct Place {
+        std::uint64_t tenant = 0;
+        Run* placed = nullptr;  ///< Among those of its tenant, if it is: a block has thousands, and comes and goes.
+    };
     [[nodiscard]] std::uint32_t weight_of(std::uint64_t tenant) const noexcept;
-    [[nodiscard]] Run message_at(std::uint64_t tenant, Offset offset) const noexcept;
+    [[nodiscard]] Run message_at(const Place& place, Offset offset) const noexcept;
     void end_tenant(std::uint64_t number, const Tenant& tenant) noexcept;
-    void put_placed(ReadySet& messages, const Run& message);
+    void put_placed(ReadySet& messages, const Run& message, Place& place);
 
     const TenantWeights* weights_;
     KeyTable<Tenant> tenants_;  // Those with messages.
     Turns turns_;  // Of each of those, the next one first.
-    std::map<Offset, std::uint64_t> tenant_of_;  // Of each message.
+    std::map<Offset, Place> places_;
     std::uint64_t placed_ = 0;
 };
 
