@@ -3,7 +3,6 @@
 #include <sys/resource.h>
 
 #include <cstdio>
-#include <string>
 
 #include "common/base/standard_streams.hpp"
 #include "server/app/application.hpp"
@@ -20,14 +19,6 @@ void use_all_descriptors() {
         limit.rlim_cur = limit.rlim_max;
         static_cast<void>(::setrlimit(RLIMIT_NOFILE, &limit));
     }
-}
-
-int print(const std::string& text) {
-    if (std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0) {
-        std::perror("batond: cannot write to stdout");
-        return baton::app::exit_failed;
-    }
-    return baton::app::exit_done;
 }
 
 }  // namespace

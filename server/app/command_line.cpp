@@ -58,15 +58,6 @@ int complain(const std::string& text) {
     return exit_usage;
 }
 
-/// What was asked for must have arrived.
-int print(const std::string& text) {
-    if (std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0) {
-        std::perror("batond: cannot write to stdout");
-        return exit_failed;
-    }
-    return exit_done;
-}
-
 /// By flag, else by the environment; empty: neither names one. One that is there and empty is a mistake: whoever wrote it
 /// does not want the defaults.
 Result<std::string> config_file_of(const CLI::Option& flag, const std::string& value) {
@@ -116,6 +107,14 @@ void add_settings(CLI::App& app, Flags& flags) {
 }
 
 }  // namespace
+
+int print(const std::string& text) {
+    if (std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0) {
+        std::perror("batond: cannot write to stdout");
+        return exit_failed;
+    }
+    return exit_done;
+}
 
 ParsedCommandLine parse_command_line(int argc, const char* const* argv) {
     CLI::App app{description};

@@ -26,6 +26,9 @@ struct ParsedCommandLine {
     std::optional<CommandLine> command_line;
     int exit_code = exit_done;
 };
+/// To stdout; the code to exit with. What was asked for must have arrived.
+[[nodiscard]] int print(const std::string& text);
+
 [[nodiscard]] ParsedCommandLine parse_command_line(int argc, const char* const* argv);
 
 /// Reads file and environment again under the same flags, for SIGHUP.
