@@ -24,10 +24,7 @@ void FairLane::put(const Run& message, std::uint64_t tenant) {
 void FairLane::put_placed(ReadySet& messages, const Run& message, Place& place) {
     MessageLog::rest(*message.batch, 1);
     ++placed_;
-    messages.put_alone(message);
-    std::vector<Run*> there;
-    messages.add(message.first, message.first + 1, there);
-    place.placed = there.front();
+    place.placed = &messages.put_alone(message);
 }
 
 std::uint64_t FairLane::end_places(std::uint64_t messages, std::uint64_t bytes) {

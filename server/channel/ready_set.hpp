@@ -18,10 +18,11 @@ class ReadySet {
 public:
     /// None of its messages is in the set.
     void put(const Run& run);
-    /// The same, and it is joined with no other: neither now nor with one that is put in like this later.
-    void put_alone(const Run& run) {
+    /// The same, and it is joined with no other: neither now nor with one that is put in like this later. It stays where it is
+    /// until it is taken; to be changed but for its offsets.
+    Run& put_alone(const Run& run) {
         messages_ += run.count;
-        runs_.emplace(run.first, run);
+        return runs_.emplace(run.first, run).first->second;
     }
     /// The lowest run. Not if empty.
     [[nodiscard]] const Run& head() const noexcept { return runs_.begin()->second; }
