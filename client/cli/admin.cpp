@@ -39,4 +39,11 @@ void print_list(const Program& program, const Json& list, const std::string& tex
     }
 }
 
+const char* what_was_done(const Json& reply) {
+    if (reply.at("created").get<bool>()) {
+        return ": created";
+    }
+    return reply.value("changed", false) ? ": changed" : ": exists";
+}
+
 }  // namespace baton::cli

@@ -21,5 +21,7 @@ void print_json(const Json& json);
 void print(const Program& program, const Json& json, const std::string& text);
 /// The same of an array; with --output jsonl its entries are a line each.
 void print_list(const Program& program, const Json& list, const std::string& text);
+/// ": created", ": changed" or ": exists": the broker's answer to a question that creates something.
+[[nodiscard]] const char* what_was_done(const Json& reply);
 
 }  // namespace baton::cli

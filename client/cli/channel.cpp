@@ -18,13 +18,6 @@ struct ChannelOptions {
     ChannelFlags flags;
 };
 
-const char* what_was_done(const Json& reply) {
-    if (reply.at("created").get<bool>()) {
-        return ": created";
-    }
-    return reply.value("changed", false) ? ": changed" : ": exists";
-}
-
 int create(const Program& program, const ChannelOptions& options) {
     auto arguments = finished_settings(options.flags);
     if (options.durable || options.memory) {

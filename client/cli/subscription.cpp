@@ -21,7 +21,7 @@ int create(const Program& program, const SubscriptionOptions& options) {
     Client client{question_options(program.global)};
     const auto reply = ask(program, client, "subscription.create", options.channel, arguments);
     const bool is_new = reply.at("created").get<bool>();
-    print(program, reply, name_text(as_bytes(options.name)) + (is_new ? ": created" : ": exists") + "\n");
+    print(program, reply, name_text(as_bytes(options.name)) + what_was_done(reply) + "\n");
     if (!is_new && options.settings.contains("from")) {
         say(program.global, from_is_late_text(options.name));
     }

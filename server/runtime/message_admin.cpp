@@ -295,7 +295,8 @@ Json create_subscription(ChannelDirectory& directory, std::string_view name, con
         throw Refusal{"bad_name", "a subscription's name has 1 to 255 bytes, this one has " + std::to_string(wanted.size()), {}};
     }
     const auto* before = channel.find_subscription(wanted);
-    channel::SubscriptionSettings settings = before != nullptr ? before->settings() : channel::SubscriptionSettings{};
+    const bool is_new = before == nullptr;
+    channel::SubscriptionSettings settings = is_new ? channel::SubscriptionSettings{} : before->settings();
     settings.name = wanted;
     settings.filter = text_of(request, "filter", settings.filter);
     settings.overflow = overflow_of(request, settings.overflow, true);
@@ -308,6 +309,7 @@ Json create_subscription(ChannelDirectory& directory, std::string_view name, con
         }
         from = *position;
     }
+    const bool is_changed = !is_new && settings != before->settings();
     if (const auto refused = channel.subscribe(settings, from)) {
         const bool is_conflict = refused == channel::Errc::incompatible_options;
         throw Refusal{is_conflict ? "incompatible_options" : "unsupported", refused.message(),
@@ -317,7 +319,8 @@ Json create_subscription(ChannelDirectory& directory, std::string_view name, con
     directory.touch(channel);
     const auto report = channel::Channel::report_of(*channel.find_subscription(wanted));
     return {{"ok", true},
-            {"created", before == nullptr},
+            {"created", is_new},
+            {"changed", is_changed},
             {"subscription", subscription_json(report, directory.broker_state().clock.now())}};
 }
 

@@ -161,7 +161,9 @@ class AnswersTest(JsonTest):
         self.answer("channel-create", "channel", "create", "t", "--kind", "topic")
         self.answer("subscription-create", "subscription", "create", "t", "x", "--filter", "a.*", "--backlog-max", "3",
                     "--overflow", "disconnect")
-        self.assertFalse(self.answer("subscription-create", "subscription", "create", "t", "x")["created"])
+        for arguments, expected in (((), (False, False)), (("--backlog-max", "4"), (False, True))):
+            answer = self.answer("subscription-create", "subscription", "create", "t", "x", *arguments)
+            self.assertEqual(expected, (answer["created"], answer["changed"]))
         self.send("t", "1", "--key", "a.b")
         self.assertEqual(1, self.rows("subscription-list", "subscription", "list", "t")[0]["ready"])
         self.assertEqual(1, self.answer("subscription-delete", "subscription", "delete", "t", "x")["messages"])
