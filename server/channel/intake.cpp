@@ -306,6 +306,9 @@ void Intake::drop_duplicates(Pending& pending) {
         counters_.duplicates += cut.count;
         decide(*pending.sender, pending.first_sequence + cut.count - 1);
         pending.drop_front(cut);
+        if (Producer* producer = pending.sender->producer; journal_ != nullptr && producer != nullptr) {
+            producer->last_index = journal_->log().submitted();  // The first of them may not be on the disk yet.
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 // Durable channels: who hears what, and when; and what is there again after a crash.
 #include <gtest/gtest.h>
 
+#include "common/base/properties.hpp"
 #include "tests/unit/channel/durable_world.hpp"
 
 namespace baton::channel::test {
@@ -107,6 +108,26 @@ TEST_F(DurableChannel, AResendIsConfirmedWithTheFirstCopyAndNoFurtherThanItGoes)
     EXPECT_EQ(durable.turn(), (Lines{"confirmed 2 3 durable"}));
     EXPECT_EQ(channel().stats().duplicates, 3U);
     EXPECT_EQ(world().attach_sender(3, 5), 3U);
+}
+
+TEST(DurableDedupe, ADuplicateIsNotDecidedBeforeTheFirstOneIsOnTheDisk) {
+    DurableWorld durable{{.dedupe_window = std::chrono::hours{1}}};
+    ChannelWorld& world = *durable.world;
+    BatchBuilder builder;
+    const auto publish = [&](std::uint16_t link) {
+        builder.append(as_bytes("x"), encode_properties(MessageProperties{.message_id = "7"}).value());
+        durable.channel().publish(link_of(link), 1, builder.take(durable.pool));
+    };
+    world.attach_sender(1, 5);
+    publish(1);
+    world.attach_sender(2, 6);
+    publish(2);
+    EXPECT_EQ(durable.turn(), Lines{});
+    durable.channel().detach(link_of(2));
+    EXPECT_EQ(world.attach_sender(3, 6), 0U) << "a crash would lose it";
+    static_cast<void>(durable.commit());
+    durable.channel().detach(link_of(3));
+    EXPECT_EQ(world.attach_sender(4, 6), 1U);
 }
 
 TEST_F(DurableChannel, ADiskThatIsFullRefusesBehindWhatWaitsAndRecovers) {
