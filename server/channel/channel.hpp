@@ -476,6 +476,7 @@ private:
     void trim(std::uint64_t& batches);
     void trim_at_once();
     std::uint64_t trim_oldest();
+    [[nodiscard]] bool presses_on_memory() const noexcept;
     void trim_purged(Purge& purge, std::uint64_t runs);
     template <class Drop>
     std::uint64_t drop_with(const Sweep& sweep, const BlockReader& read, Drop drop);

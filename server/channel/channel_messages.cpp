@@ -467,7 +467,8 @@ void Channel::trim(std::uint64_t& batches) {
     for (const StoredBatch* oldest = log_.oldest_kept(); oldest != nullptr && oldest->end() <= log_.visible_end();
          oldest = log_.oldest_kept()) {
         const bool is_old = options_->age_max > Duration{} && age_of(*oldest, clock_) >= options_->age_max;
-        const bool is_too_much = log_.messages() > options_->messages_max || log_.bytes() > options_->bytes_max;
+        const bool is_too_much =
+            log_.messages() > options_->messages_max || log_.bytes() > options_->bytes_max || presses_on_memory();
         if (!is_old && (!is_too_much || log_.messages() == oldest->live())) {
             return;
         }
@@ -496,9 +497,19 @@ std::uint64_t Channel::trim_oldest() {
             reader->note_waiting(oldest.base, oldest.end());
         }
     }
+    if (oldest.held > 0) {
+        for (const auto& reader : readers_) {
+            reader->forget_given_up(oldest);
+        }
+    }
     const std::uint64_t messages = oldest.live();
     log_.trim_oldest();
     return messages;
+}
+
+// A stream in memory that is among those that fill it: nothing else would ever make room there.
+bool Channel::presses_on_memory() const noexcept {
+    return journal_ == nullptr && log_.bytes() > budget_.limit() / 16 && !budget_.can_overdraw(budget_.limit() / 8);
 }
 
 // The oldest messages of the channel go, for each reader that has not been given them: below an offset all, and no more than are

@@ -210,6 +210,12 @@ void InFlight::erase(std::size_t index, std::size_t count) noexcept {
     looked_at_ -= index < looked_at_ ? std::min(count, looked_at_ - index) : 0;
 }
 
+void InFlight::set_keyless() noexcept {
+    for (std::size_t i = 0; i < runs_.size(); ++i) {
+        runs_[i].is_keyless = true;
+    }
+}
+
 Ring<Run> InFlight::take_all() noexcept {
     Ring<Run> all;
     all.swap(runs_);

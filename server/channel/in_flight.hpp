@@ -56,6 +56,9 @@ public:
     /// Removes and returns everything.
     [[nodiscard]] Ring<Run> take_all() noexcept;
 
+    /// Of all that is held.
+    void set_keyless() noexcept;
+
     [[nodiscard]] bool empty() const noexcept { return runs_.empty(); }
     [[nodiscard]] const Ring<Run>& runs() const noexcept { return runs_; }
     [[nodiscard]] std::uint64_t messages() const noexcept { return messages_; }

@@ -53,6 +53,8 @@ public:
     [[nodiscard]] const OffsetSet& skipped() const noexcept { return skipped_; }
     /// Messages that a stream's retention gave up before this reader came to them.
     [[nodiscard]] std::uint64_t missed() const noexcept { return missed_; }
+    /// What had been taken at this cursor, and was given up with the others.
+    void add_missed(std::uint64_t messages) noexcept { missed_ += messages; }
 
 private:
     friend class MessageLog;

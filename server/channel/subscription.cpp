@@ -90,7 +90,41 @@ void Subscription::apply_options() {
         }
         keys_.reset();
     }
+    if (is_ordered() && !std::exchange(was_ordered_, is_ordered())) {
+        begin_order();
+    }
+    was_ordered_ = is_ordered();
     refresh_all();
+}
+
+// What is ready is looked at with its key before it is given. What somebody has, or waits to be tried again, counts for no key: of one
+// key they may be several.
+void Subscription::begin_order() {
+    for (Run run : ready_.take_all()) {
+        if (!run.batch->is_resident) {
+            ready_.put(run);  // It is looked at when it has been read.
+            continue;
+        }
+        while (run.count > 0) {
+            ready_.put_unseen(run.take_one());
+        }
+    }
+    for (Receiver* receiver : receivers_) {
+        receiver->in_flight.set_keyless();
+    }
+    for (Ring<Run>& runs : coming_back_) {
+        for (std::size_t i = 0; i < runs.size(); ++i) {
+            runs[i].is_keyless = true;
+        }
+    }
+    std::vector<Run*> waiting;
+    schedule_.add(0, UINT64_MAX, waiting);
+    for (Run* run : waiting) {
+        run->is_keyless = true;
+    }
+    for (auto& [first, moving] : moving_) {
+        moving.run.is_keyless = true;
+    }
 }
 
 // --- Receivers -----------------------------------------------------------------------------------------------------------
@@ -266,6 +300,7 @@ void Subscription::admit(const Run& message, Bytes properties) {
         const std::uint64_t key = number_of(key_of(properties));
         if (key != 0 && !keys_.edit().admit(message, key)) {
             log_.note_remnant(*message.batch);
+            note_age_check();
             return;
         }
     }
@@ -376,6 +411,10 @@ void Subscription::put_if_young(const Run& run) {
         return quarantine(last, QuarantineReason::attempts, "attempts_max is lower now", nullptr, Key::held);
     }
     is_placed_at_once(run) ? place_one(run) : ready_.put(run);
+    note_age_check();
+}
+
+void Subscription::note_age_check() {
     if (has_age_limit()) {
         note_due(std::max(next_age_check_, context_.clock.now()));
     }
@@ -503,7 +542,7 @@ void Subscription::note_next_due() {
         const Duration age = age_of(*head->batch, context_.clock);
         next = std::min(next, now + std::max(context_.options->age_max - age, Duration{}));
     }
-    if (has_age_limit() && ready_.taken() > 0) {
+    if (has_age_limit() && has_taken_to_check()) {
         next = std::min(next, next_age_check_);
     }
     if (next_lease_end_ != UINT32_MAX) {
@@ -537,7 +576,8 @@ bool Subscription::release_due(std::uint64_t& budget) {
             break;
         }
         wake();
-        const Run& run = waiting->run;
+        Run run = waiting->run;
+        const bool has_key = waiting->has_key && !std::exchange(run.is_keyless, false);
         if (context_.options->drops_late && run.attempt == 1) {
             note_entry(run, ReaderEntryKind::waiting, {});  // Its time came while the broker was there.
         }
@@ -548,7 +588,7 @@ bool Subscription::release_due(std::uint64_t& budget) {
             ready_.put_late(run);  // Looked at when it is there, and wanted.
             continue;
         }
-        waiting->has_key ? put_if_young(run) : admit(run, properties_of(run));
+        has_key ? put_if_young(run) : admit(run, properties_of(run));
     }
     return false;
 }
@@ -688,16 +728,44 @@ bool Subscription::expire_due(std::uint64_t& budget) {
         }
         const Offset offset = expiries_.pop().offset;
         if (const auto run = ready_.take_at(offset)) {
-            run->is_kept ? ready_.put(*run) : expire(*run, key_of_ready(*run));
+            lives_on(*run) ? ready_.put(*run) : expire(*run, key_of_ready(*run));
             wake();  // What comes next may fit a receiver that had too little byte credit for this one.
-        } else if (const auto waiting = schedule_.take(offset)) {
-            expire(waiting->run, key_of_waiting(*waiting));
-        } else if (is_behind_key(offset) && !keys_->is_kept(offset)) {
+        } else if (const auto* delayed = schedule_.find(offset)) {
+            if (!lives_on(delayed->run)) {
+                const auto waiting = schedule_.take(offset);
+                expire(waiting->run, key_of_waiting(*waiting));
+            }
+        } else if (is_behind_key(offset) && !lives_on(keys_->waiting(offset, 1).front())) {
             expire(keys_.edit().take_at(offset).value(), Key::free);
             wake();
         }
     }
     return false;
+}
+
+// What was to end now may have longer, because the channel allows a greater age than it did: then it is looked at again.
+bool Subscription::lives_on(const Run& run) {
+    if (run.is_kept) {
+        return true;
+    }
+    const auto left = time_left(run);
+    if (left && *left > Duration{}) {
+        add_expiry(run.first, *left);
+    }
+    return !left || *left > Duration{};
+}
+
+// As life_left. Of one that is not in memory: by what is known without its properties.
+std::optional<Duration> Subscription::time_left(const Run& run) const noexcept {
+    if (run.batch->is_resident) {
+        return life_left(run);
+    }
+    if (!run.is_placed || run.expires() == WallTime{}) {
+        return Duration{};
+    }
+    const Duration left = std::chrono::microseconds{run.expires().us - context_.clock.wall_now().us};
+    const bool has_age = context_.options->age_max > Duration{} && run.batch->time != WallTime{};
+    return has_age ? std::min(left, context_.options->age_max - age_of(*run.batch, context_.clock)) : left;
 }
 
 // What is next in the log, if it can expire as it lies there: a block on the disk does as a whole, and not into quarantine.
@@ -736,10 +804,10 @@ bool Subscription::expire_old(std::uint64_t& budget) {
             forget(old, Key::free);
         }
     }
-    if (ready_.taken() == 0 || context_.clock.now() < next_age_check_) {
+    if (!has_taken_to_check() || context_.clock.now() < next_age_check_) {
         return false;
     }
-    if (expire_old_ready(budget)) {
+    if (expire_old_ready(budget) || expire_old_behind_keys(budget)) {
         return true;
     }
     next_age_check_ = context_.clock.now() + std::chrono::seconds{1};
@@ -776,6 +844,32 @@ bool Subscription::expire_old_ready(std::uint64_t& budget) {
         }
         if (oldest.empty()) {
             age_check_from_ = 0;
+            return false;
+        }
+    }
+}
+
+// By age they are in order. However busy the key: its message may be with a receiver for as long as that extends its lease.
+bool Subscription::expire_old_behind_keys(std::uint64_t& budget) {
+    constexpr std::size_t runs_max = 64;
+    for (Offset from = 0;;) {
+        const std::vector<Run> oldest = keys_->waiting(from, runs_max);
+        for (const Run& message : oldest) {
+            if (budget == 0) {
+                return true;
+            }
+            --budget;
+            const bool is_age_known = message.batch->is_resident || message.batch->time != WallTime{};  // Else when it is read.
+            if (is_age_known && age_of(*message.batch, context_.clock) < context_.options->age_max) {
+                return false;
+            }
+            if (is_age_known && !message.is_kept) {
+                expire(keys_.edit().take_at(message.first).value(), Key::free);
+                wake();
+            }
+            from = message.end();
+        }
+        if (oldest.empty()) {
             return false;
         }
     }

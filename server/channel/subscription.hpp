@@ -166,6 +166,9 @@ public:
     /// Compaction has removed this message, which the subscription may have taken out of the log: it goes unless somebody has it,
     /// or it is in quarantine.
     void forget_removed(Offset offset);
+    /// Retention is about to give this batch up: what is ready of it goes. What was put aside stays (in quarantine, or waiting for its
+    /// time), and so does what receivers have, until it comes back.
+    void forget_given_up(const StoredBatch& batch);
     /// A filter is asked about as much as may matter to `backlog_max`, for at most so many messages. False: there is more.
     bool look_at_backlog(std::uint64_t& messages);
     /// What is on the disk has to be read for that, or for fairness.
@@ -321,6 +324,7 @@ private:
     void put_off(const Run& message, const Schedule::Due& due, bool has_key);
 
     void apply_options();
+    void begin_order();
 
     // Receivers.
     void refresh_all();
@@ -405,6 +409,12 @@ private:
     [[nodiscard]] std::optional<Run> head_with_age() const;
     bool expire_old(std::uint64_t& budget);
     bool expire_old_ready(std::uint64_t& budget);
+    bool expire_old_behind_keys(std::uint64_t& budget);
+    [[nodiscard]] std::optional<Duration> time_left(const Run& run) const noexcept;
+    [[nodiscard]] bool lives_on(const Run& run);
+    void note_age_check();
+    /// Not in their places in the log, and ready.
+    [[nodiscard]] bool has_taken_to_check() const noexcept { return ready_.taken() > 0 || keys_->messages() > 0; }
 
     [[nodiscard]] WaitReason head_reason() const noexcept;
     struct Chosen {
@@ -422,7 +432,7 @@ private:
     }
     /// Nor has what waits and is not in memory.
     [[nodiscard]] Key key_of_waiting(const Schedule::Waiting& waiting) const noexcept {
-        return waiting.has_key ? key_of_ready(waiting.run) : Key::free;
+        return waiting.has_key && !waiting.run.is_keyless ? key_of_ready(waiting.run) : Key::free;
     }
     [[nodiscard]] std::optional<Chosen> take_ready_before(Sweep& sweep);
     [[nodiscard]] std::optional<Chosen> take_oldest_before(Offset end);
@@ -493,6 +503,7 @@ private:
 
     OnDemand<ReaderNotes> notes_;
     bool is_noting_ = false;
+    bool was_ordered_ = false;  // When the options were looked at last.
     std::optional<WallTime> present_until_;  // While it is restored.
     bool is_draining_ = false;
     bool has_left_ = false;  // Its cursor is gone.

@@ -531,6 +531,25 @@ void Subscription::forget_removed(Offset offset) {
     }
 }
 
+void Subscription::forget_given_up(const StoredBatch& batch) {
+    std::vector<Offset> offsets;
+    const auto add = [&](const Run& run) {
+        for (Offset offset = run.first; run.batch == &batch && !run.is_kept && offset < run.end(); ++offset) {
+            offsets.push_back(offset);
+        }
+    };
+    // Those behind a key first: one that is forgotten makes the next one ready.
+    keys_->visit_waiting(batch.base, batch.end(), add);
+    ready_.visit(batch, add);
+    for (const Offset offset : offsets) {
+        if (const auto held = take_held(MessageState::ready, offset)) {
+            ready_.cursor().add_missed(1);
+            forget(held->run, held->key);
+        }
+    }
+    offsets.empty() ? void() : refresh_all();
+}
+
 std::uint64_t Subscription::drop(MessageState state, std::span<const Offset> offsets, Sweep& sweep) {
     std::uint64_t count = 0;
     sweep.wanted.reset();

@@ -172,8 +172,19 @@ void Subscription::come_back_whole(Run run) {
     run.is_started = false;
     run.was_delivered = true;
     run.lease_end = run.lease_cap = 0;
+    if (run.batch->is_trimmed && !run.is_kept) {
+        ready_.cursor().add_missed(run.count);
+        return forget(run, Key::held);  // Retention has given it up meanwhile.
+    }
     log_.note_remnant(*run.batch);
-    make_ready(run);
+    if (!std::exchange(run.is_keyless, false) || !is_ordered()) {
+        return make_ready(run);
+    }
+    while (run.count > 0) {
+        const Run one = run.take_one();
+        schedule_own_expiry(one);
+        admit(one, properties_of(one));
+    }
 }
 
 Duration Subscription::back_off(std::uint32_t attempt) noexcept {
@@ -192,15 +203,16 @@ void Subscription::retry_later(Run run, const Schedule::Due& due) {
     run.is_started = run.is_kept = false;
     run.was_delivered = true;
     run.lease_end = run.lease_cap = 0;
+    const bool has_key = !std::exchange(run.is_keyless, false);
     note_entry(run, ReaderEntryKind::waiting, Schedule::wall_of(due, context_.clock));
     while (run.count > 0) {
         const Run one = run.take_one();
         const auto left = life_left(one);
         if (left && *left <= Duration{}) {
-            expire(one, Key::held);
+            expire(one, has_key ? Key::held : Key::free);
         } else {
             schedule_own_expiry(one);
-            put_off(one, due, true);
+            put_off(one, due, has_key);
         }
     }
 }
@@ -234,6 +246,9 @@ void Subscription::forget(const Run& run, Key key) {
 
 // These messages do not hold up the others with their keys any more.
 void Subscription::release_keys(const Run& run) {
+    if (run.is_keyless) {
+        return;
+    }
     if (!run.batch->is_resident) {
         if (const auto key = keys_.edit().end_away(run.first)) {
             release_key(*key);
@@ -279,7 +294,7 @@ void Subscription::quarantine(const Run& run, QuarantineReason reason, std::stri
     log_.note_remnant(*run.batch);
     note_entry(run, ReaderEntryKind::quarantined, {}, note);
     Run rest = run;
-    rest.is_started = rest.is_kept = rest.is_unseen = false;
+    rest.is_started = rest.is_kept = rest.is_unseen = rest.is_keyless = false;
     rest.was_delivered = true;
     rest.end_placed();
     while (rest.count > 0) {

@@ -160,6 +160,49 @@ TEST_F(Kinds, AStreamIsTrimmedByCountBytesAndAge) {
                   world->channel.find_subscription("slow")->in_flight(), 3U);
 }
 
+TEST_F(Kinds, RetentionTakesAlongWhatSubscriptionsHaveLookedAt) {
+    for (const bool is_ordered : {false, true}) {
+        sequence = 0;
+        begin({.kind = Kind::stream, .messages_max = 3, .is_ordered_by_key = is_ordered});
+        attach(2, "slow");
+        world->channel.set_credit(link_of(2), {1, 1000});
+        for (int i = 0; i < 100; ++i) {
+            builder.append(as_bytes("x"), encode_properties({.key = "k", .priority = is_ordered ? 0U : 3U}).value());
+            world->channel.publish(link_of(1), ++sequence, builder.take(pool));
+            static_cast<void>(delivered());
+        }
+        Subscription& slow = *world->channel.find_subscription("slow");
+        EXPECT_EQ(slow.in_flight(), 1U);
+        EXPECT_LE(slow.ready(), 3U) << is_ordered;
+        EXPECT_EQ(slow.cursor().missed() + slow.ready() + slow.in_flight(), 100U);
+        EXPECT_LT(world->channel.resident_bytes(), 1'000U);
+        const std::uint64_t missed = slow.cursor().missed();
+        world->channel.detach(link_of(2));
+        static_cast<void>(delivered());
+        EXPECT_EQ(slow.in_flight(), 0U);
+        EXPECT_LE(slow.ready(), 3U) << "what a receiver had is given to nobody when the stream has given it up";
+        EXPECT_EQ(slow.cursor().missed(), missed + 1);
+        attach(3, "slow");
+        EXPECT_FALSE(delivered().empty());
+    }
+}
+
+TEST_F(Kinds, AStreamInMemoryGivesWayWhenItFillsAllOfIt) {
+    world = std::make_unique<ChannelWorld>(ChannelOptions{.kind = Kind::stream}, 8U << 20U);
+    world->attach_sender(1);
+    ChunkPool counted{256 * 1024, 0, &world->budget};
+    const std::string word(10'000, 'x');
+    for (int i = 0; i < 1'000; ++i) {
+        builder.append(as_bytes(word));
+        world->channel.publish(link_of(1), ++sequence, builder.take(counted));
+        static_cast<void>(delivered());
+    }
+    EXPECT_EQ(world->channel.stats().published, 1'000U);
+    EXPECT_GT(world->channel.stats().trimmed, 200U);
+    EXPECT_GT(world->channel.stats().bytes, world->budget.limit() / 16) << "as much as there is room for stays";
+    EXPECT_LE(world->budget.used(), world->budget.limit());
+}
+
 TEST_F(Kinds, AFilterMatchesWordsOfTheKey) {
     begin({.kind = Kind::topic});
     attach(2, "", {}, "eu.*.created");

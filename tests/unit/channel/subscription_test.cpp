@@ -428,5 +428,119 @@ TEST_F(Life, AMessageIdIsTakenOnceWithinTheWindow) {
     EXPECT_EQ(stats().ready, 4U);
 }
 
+// --- Options that change while messages are under way
+
+TEST_F(Life, OrderThatBeginsHoldsForAllThatIsGivenFromThenOn) {
+    ChannelOptions options{.retry_first = seconds{1}, .retry_jitter_percent = 0};
+    begin(options);
+    world->attach_receiver(2, {3, 1000});
+    for (const char* word : {"a", "b", "c"}) {
+        publish(word, {.key = "k"});
+    }
+    publish("urgent", {.key = "k", .priority = 5});
+    publish("also", {.key = "k", .priority = 5});
+    EXPECT_EQ(delivered(), (Lines{"deliver 2 4 attempt 1", "deliver 2 5 attempt 1", "deliver 2 1 attempt 1"}));
+    publish("more", {.key = "k", .priority = 5});  // It is ready, out of its place.
+    options.is_ordered_by_key = true;
+    world->channel.reconfigure(options);
+    publish("d", {.key = "k"});
+    world->attach_receiver(3);
+    EXPECT_EQ(delivered(), (Lines{"deliver 3 2 attempt 1"})) << "those that are with somebody do not count";
+    settle(2, 4, Outcome::done);
+    settle(2, 5, Outcome::reject);
+    EXPECT_TRUE(delivered().empty()) << "they had no key";
+    settle(2, 1, Outcome::give_back);
+    EXPECT_TRUE(delivered().empty()) << "it comes back behind the one that is under way";
+    settle(3, 2, Outcome::done);
+    EXPECT_EQ(delivered(), (Lines{"deliver 3 1 attempt 1 again"}));
+    world->channel.detach(link_of(3));
+    world->attach_receiver(4);
+    EXPECT_EQ(delivered(), (Lines{"deliver 4 1 attempt 1 again"}));
+    for (const Offset offset : {1, 3, 6}) {
+        settle(4, offset, Outcome::done);
+        const Offset next = offset == 1 ? 3 : offset == 3 ? 6 : 7;
+        EXPECT_EQ(delivered(), (Lines{"deliver 4 " + std::to_string(next) + " attempt 1"}));
+    }
+}
+
+TEST_F(Life, WhatWaitedToBeTriedAgainWhenOrderBeganWaitsForItsKeyThen) {
+    ChannelOptions options{.retry_first = seconds{1}, .retry_jitter_percent = 0};
+    begin(options);
+    world->attach_receiver(2);
+    for (const char* word : {"a", "b", "c"}) {
+        publish(word, {.key = "k"});
+    }
+    EXPECT_EQ(delivered(), (Lines{"deliver 2 1-3 attempt 1"}));
+    settle(2, 1, Outcome::retry, 1, 1'000);
+    options.is_ordered_by_key = true;
+    world->channel.reconfigure(options);
+    settle(2, 2, Outcome::retry, 1, 1'000);
+    publish("d", {.key = "k"});
+    EXPECT_EQ(delivered(), (Lines{"deliver 2 4 attempt 1"}));
+    pass(seconds{1});
+    EXPECT_TRUE(delivered().empty());
+    settle(2, 4, Outcome::done);
+    EXPECT_EQ(delivered(), (Lines{"deliver 2 1 attempt 2 again"}));
+    settle(2, 3, Outcome::done);
+    EXPECT_TRUE(delivered().empty());
+    settle(2, 1, Outcome::done, 2);
+    EXPECT_EQ(delivered(), (Lines{"deliver 2 2 attempt 2 again"}));
+}
+
+TEST_F(Life, OrderThatEndsAndBeginsAgainKnowsWhoIsBehindWhom) {
+    ChannelOptions options{.is_ordered_by_key = true};
+    begin(options);
+    world->attach_receiver(2, {3, 1000});
+    for (const char* word : {"a", "b", "c"}) {
+        publish(word, {.key = "k"});
+    }
+    EXPECT_EQ(delivered(), (Lines{"deliver 2 1 attempt 1"}));
+    world->channel.set_credit(link_of(2), {1, 1000});
+    options.is_ordered_by_key = false;
+    world->channel.reconfigure(options);
+    options.is_ordered_by_key = true;
+    world->channel.reconfigure(options);
+    world->channel.set_credit(link_of(2), plenty);
+    EXPECT_EQ(delivered(), (Lines{"deliver 2 2 attempt 1"})) << "one, whoever had the key before";
+    settle(2, 1, Outcome::done);
+    EXPECT_TRUE(delivered().empty());
+    settle(2, 2, Outcome::done);
+    EXPECT_EQ(delivered(), (Lines{"deliver 2 3 attempt 1"}));
+}
+
+TEST_F(Life, AGreaterAgeHelpsWhatHasATimeToLive) {
+    for (const Duration age : {Duration{}, Duration{seconds{5}}}) {
+        sequence = 0;
+        begin({.age_max = seconds{1}});
+        publish("ready", {.ttl = seconds{60}});
+        publish("delayed", {.ttl = seconds{60}, .delay = seconds{30}});
+        world->channel.reconfigure(ChannelOptions{.age_max = age});
+        pass(seconds{3});
+        EXPECT_EQ(stats().stored, 2U);
+        pass(seconds{3});
+        EXPECT_EQ(stats().stored, age > Duration{} ? 0U : 2U);
+        pass(seconds{60});
+        EXPECT_EQ(stats().stored, 0U);
+        EXPECT_EQ(stats().expired, 2U);
+    }
+}
+
+TEST_F(Life, WhatIsBehindABusyKeyIsNotOlderThanTheChannelAllows) {
+    begin({.age_max = seconds{5}, .is_ordered_by_key = true});
+    world->attach_receiver(2);
+    for (const char* word : {"a", "b", "c"}) {
+        publish(word, {.key = "k"});
+    }
+    EXPECT_EQ(delivered(), (Lines{"deliver 2 1 attempt 1"}));
+    pass(seconds{3});
+    publish("d", {.key = "k"});
+    EXPECT_TRUE(delivered().empty());
+    pass(seconds{3});
+    EXPECT_EQ(stats().expired, 2U);
+    EXPECT_EQ(stats().stored, 2U);
+    settle(2, 1, Outcome::done);
+    EXPECT_EQ(delivered(), (Lines{"deliver 2 4 attempt 1"}));
+}
+
 }  // namespace
 }  // namespace baton::channel::test
