@@ -6,6 +6,7 @@ and what baton-inspect gets out of a channel that is quarantined. Next file: dur
 import base64
 import json
 import os
+import shutil
 import subprocess
 import threading
 import time
@@ -265,7 +266,8 @@ class RestoreTest(InspectedBrokerTest):
 
         for seconds in (5, 20, 60):  # A disk that is busy with other things may take longer than the first of these.
             expires = time.time() + seconds
-            self.assertEqual([], peer.publish_on(1, b"short", bodies, wire.ttl(seconds * 1_000_000)))
+            for at in range(0, len(bodies), 100):  # One record each, so that there are full log files, not a long one.
+                self.assertEqual([], peer.publish_on(1, b"short", bodies[at:at + 100], wire.ttl(seconds * 1_000_000)))
             eventually(lambda: is_in_segments() or time.time() > expires - 1, "some of it is in segments, or too late", 120)
             if is_in_segments() and time.time() < expires - 1:
                 break
@@ -331,6 +333,34 @@ class RestoreTest(InspectedBrokerTest):
         self.assertEqual(before[b"few"], self.contents(server, b"less")[b"less"])
         self.assertEqual(3000, peer.show(b"many")["ready"])
         self.assertEqual([], [name for name in os.listdir(self.data) if name.startswith("restore-")])
+
+    def test_of_many_names_those_that_are_there_are_refused(self):
+        server = self.start()
+        peer = self.create(server, *(b"c%03d" % number for number in range(300)))
+        directory = self.backup(server)
+        for number in range(300):
+            if number not in (7, 120, 299):
+                self.assertTrue(peer.admin("channel.delete", b"c%03d" % number)["ok"])
+        self.create(server, *(b"b%03d" % number for number in range(60)), *(b"c%03d-" % number for number in range(60)))
+        self.assertIn(b'already: "c007", "c120", "c299"\n', self.expect_exit(7, server, "restore", directory).stderr)
+        self.expect_exit(0, server, "restore", directory, "--as", "c007=d007", "--as", "c120=%FF", "--as", "c299=a")
+        ended = self.expect_exit(7, server, "restore", directory, "--as", "c007=%FE")
+        self.assertRegex(ended.stderr, rb'already: "c000", .* and \d+ more\n')
+
+    def test_what_was_deleted_is_in_nobodys_way(self):
+        """A data directory is a backup, too; its checkpoint does not know what came later."""
+        server = self.start()
+        self.create(server, b"gone", b"kept")
+        server.stop()
+        server = self.start()
+        self.assertTrue(self.peer(server).admin("channel.delete", b"gone")["ok"])
+        server.kill()
+        directory = os.path.join(self.folder, "copy")
+        shutil.copytree(self.data, directory)
+        server = self.start()
+        self.create(server, b"gone")
+        self.assertIn(b'already: "kept"\n', self.expect_exit(7, server, "restore", directory).stderr)
+        self.expect_exit(0, server, "restore", directory, "--as", "kept=again")
 
     def test_names_that_look_like_lists(self):
         server = self.start()
