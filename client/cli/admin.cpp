@@ -1,20 +1,26 @@
 #include "client/cli/admin.hpp"
 
 #include <cstdio>
+#include <utility>
 
 #include "common/base/text_form.hpp"
 
 namespace baton::cli {
 
-Json ask(const Program& program, Client& client, const std::string& operation, const std::string& channel,
-         const Json& arguments) {
-    auto reply = client.admin(operation, channel, arguments.dump(), {program.stop}, std::nothrow);
+std::string ask_text(const Program& program, Client& client, const std::string& operation, const std::string& channel,
+                     const std::string& arguments) {
+    auto reply = client.admin(operation, channel, arguments, {program.stop}, std::nothrow);
     if (!reply) {
         throw failure_of(reply.error(), channel.empty() ? operation + " at " + program.global.url
                                                         : operation + " \"" + name_text(as_bytes(channel)) + "\" at " +
                                                               program.global.url);
     }
-    return Json::parse(*reply);
+    return std::move(*reply);
+}
+
+Json ask(const Program& program, Client& client, const std::string& operation, const std::string& channel,
+         const Json& arguments) {
+    return Json::parse(ask_text(program, client, operation, channel, arguments.dump()));
 }
 
 void print_json(const Json& json) {

@@ -14,6 +14,9 @@ using Json = nlohmann::json;
 /// Connects, asks, and returns the reply; throws Failure with the exit code that fits the broker's answer.
 [[nodiscard]] Json ask(const Program& program, Client& client, const std::string& operation, const std::string& channel,
                        const Json& arguments);
+/// The same in texts, of objects both of them: for what is so large that a parser should not look at it.
+[[nodiscard]] std::string ask_text(const Program& program, Client& client, const std::string& operation,
+                                   const std::string& channel, const std::string& arguments);
 
 /// One object or value per line on stdout.
 void print_json(const Json& json);

@@ -134,8 +134,9 @@ void Backup::fetch(const TransferFile& file, FileTransfer& transfer) {
     fs::create_directories(target.parent_path());
     const Descriptor out{target, O_WRONLY | O_CREAT | O_EXCL};
     for (std::uint64_t offset = 0; offset < file.size;) {
-        const auto reply = question("backup.read", {{"id", id_}, {"path", file.path}, {"offset", offset}});
-        const auto bytes = base64_decode(reply.at("body_base64").get<std::string>());
+        const Json place{{"id", id_}, {"path", file.path}, {"offset", offset}};
+        const auto reply = ask_text(program_, client_, "backup.read", "", place.dump());
+        const auto bytes = base64_decode(body_in(reply));
         if (!bytes || bytes->empty() || bytes->size() > file.size - offset) {
             throw Failure{exit_failed, "the broker's answer about " + file.path + " makes no sense",
                           "protocol_violation"};

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "client/cli/progress.hpp"
+#include "common/base/base64.hpp"
 
 namespace baton::cli {
 
@@ -13,6 +14,25 @@ namespace {
 constexpr std::size_t threads_max = 4;
 
 }  // namespace
+
+// Inside of a string each of these quotes has a backslash in front, so this is a key.
+std::string_view body_in(std::string_view reply) noexcept {
+    constexpr std::string_view key = R"("body_base64":")";
+    const auto at = reply.find(key);
+    if (at == std::string_view::npos) {
+        return {};
+    }
+    reply.remove_prefix(at + key.size());
+    const auto body = reply.substr(0, reply.find('"'));
+    return body.contains('\\') ? std::string_view{} : body;
+}
+
+std::string with_body(std::string object, Bytes body) {
+    object.erase(object.rfind('}'));
+    object += object == "{" ? R"("body_base64":")" : R"(,"body_base64":")";
+    object += base64_encode(body);
+    return object += "\"}";
+}
 
 bool FileTransfer::carried(std::uint64_t bytes) {
     const std::lock_guard lock{mutex_};

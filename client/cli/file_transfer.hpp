@@ -8,9 +8,11 @@
 #include <functional>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "client/cli/command.hpp"
+#include "common/base/bytes.hpp"
 
 namespace baton::cli {
 
@@ -18,6 +20,12 @@ struct TransferFile {
     std::string path;  ///< Below the backup's directory.
     std::uint64_t size = 0;
 };
+
+/// "body_base64" in the text of a reply to backup.read. Empty if it is not there, or is no string that stands for itself.
+/// As text, because a parser looks at each character; it is not taken for the value of another key, or for a part of one.
+[[nodiscard]] std::string_view body_in(std::string_view reply) noexcept;
+/// The text of an object, with "body_base64" of these bytes in it.
+[[nodiscard]] std::string with_body(std::string object, Bytes body);
 
 class FileTransfer {
 public:

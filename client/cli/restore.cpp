@@ -9,7 +9,6 @@
 
 #include "client/cli/admin.hpp"
 #include "client/cli/file_transfer.hpp"
-#include "common/base/base64.hpp"
 #include "common/base/text_form.hpp"
 #include "common/base/units.hpp"
 
@@ -104,9 +103,9 @@ void Restore::send(const TransferFile& file, FileTransfer& transfer) {
         if (count == 0 && offset < file.size) {
             throw Failure{exit_failed, "cannot read " + (directory_ / file.path).string(), "cannot_read"};
         }
-        const auto body = base64_encode(std::as_bytes(std::span{piece}.first(count)));
-        static_cast<void>(
-            question("restore.write", {{"id", id_}, {"path", file.path}, {"offset", offset}, {"body_base64", body}}));
+        const Json place{{"id", id_}, {"path", file.path}, {"offset", offset}};
+        const auto bytes = std::as_bytes(std::span{piece}.first(count));
+        static_cast<void>(ask_text(program_, client_, "restore.write", "", with_body(place.dump(), bytes)));
         offset += count;
         if (!transfer.carried(count)) {
             return;

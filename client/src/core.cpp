@@ -9,9 +9,8 @@
 #include <random>
 #include <utility>
 
-#include <nlohmann/json.hpp>
-
 #include "client/src/errors.hpp"
+#include "client/src/json_text.hpp"
 #include "client/src/receiver_options.hpp"
 #include "client/src/sender_link.hpp"
 #include "common/base/text_form.hpp"
@@ -235,14 +234,8 @@ Expected<std::chrono::nanoseconds> Core::ping(const WaitLimit& limit) {
 
 namespace {
 
-Expected<std::string> request_text(std::string_view operation, std::string_view arguments) {
-    using Json = nlohmann::json;
-    Json request = arguments.empty() ? Json::object() : Json::parse(arguments, nullptr, false);
-    if (!request.is_object()) {
-        return std::unexpected{ClientError{ClientErrc::bad_argument, "the arguments are not a JSON object"}};
-    }
-    request["op"] = std::string{operation};
-    return request.dump(-1, ' ', false, Json::error_handler_t::replace);
+ClientError bad_arguments() {
+    return {ClientErrc::bad_argument, "the arguments are not a JSON object"};
 }
 
 }  // namespace
@@ -251,7 +244,7 @@ Expected<std::string> Core::admin(std::string_view operation, std::string channe
                                   const WaitLimit& limit) {
     auto request = request_text(operation, arguments);
     if (!request) {
-        return request;
+        return std::unexpected{bad_arguments()};
     }
     return ask<std::string>(limit, "administrative request", [&](RequestId id, Engine::AdminDone done) {
         return [id, done = std::move(done), name = std::move(channel), text = std::move(*request)](
@@ -305,7 +298,7 @@ RequestId Core::admin_async(std::string_view operation, std::string channel, std
     const RequestId id{++last_request_};
     auto request = request_text(operation, arguments);
     if (!request) {
-        done(std::move(request));
+        done(std::unexpected{bad_arguments()});
         return id;
     }
     // Shared, because a command that is refused is gone with what it holds.

@@ -5,6 +5,7 @@
 
 #include "client/src/engine.hpp"
 #include "client/src/errors.hpp"
+#include "client/src/json_text.hpp"
 #include "common/base/text_form.hpp"
 
 namespace baton::client {
@@ -118,33 +119,46 @@ void Engine::on_request_lost(RequestId id, bool is_too_large) {
                                                "the connection broke before the answer came: outcome unknown", true});
 }
 
+namespace {
+
+ClientError error_of_reply(const nlohmann::json& reply) {
+    const auto given = reply.find("error");
+    auto error = given != reply.end() && given->is_object() ? *given : nlohmann::json::object();
+    const auto text_at = [&error](const char* key) {
+        const auto at = error.find(key);
+        return at != error.end() && at->is_string() ? at->get<std::string>() : std::string{};
+    };
+    const auto status = wire::status_from_string(text_at("code")).value_or(wire::Status::internal);
+    ClientError failure = error_of_status(status, wire::is_retryable(status), text_at("text"));
+    for (const char* known : {"code", "text", "retryable"}) {
+        error.erase(known);
+    }
+    if (!error.empty()) {
+        failure.set_details(error.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    }
+    return failure;
+}
+
+// Whoever asked takes the text as it came; here is only seen that it is one, and whether it is an error.
+Expected<std::string> outcome_of(std::string_view json) {
+    const auto shape = nlohmann::json::parse(without_long_strings(json), nullptr, false);
+    if (!shape.is_object() || !shape.contains("ok") || !shape["ok"].is_boolean()) {
+        return std::unexpected{ClientError{ClientErrc::protocol_error, "the broker's reply has no \"ok\""}};
+    }
+    if (!shape["ok"].get<bool>()) {
+        return std::unexpected{error_of_reply(nlohmann::json::parse(json, nullptr, false))};
+    }
+    return std::string{json};
+}
+
+}  // namespace
+
 void Engine::on_admin_reply(RequestId id, std::string_view json) {
     const auto found = requests_.find(id);
     if (found == requests_.end()) {
         return;
     }
-    Expected<std::string> outcome{std::string{json}};
-    const auto reply = nlohmann::json::parse(json, nullptr, false);
-    if (!reply.is_object() || !reply.contains("ok") || !reply["ok"].is_boolean()) {
-        outcome = std::unexpected{ClientError{ClientErrc::protocol_error, "the broker's reply has no \"ok\""}};
-    } else if (!reply["ok"].get<bool>()) {
-        const auto given = reply.find("error");
-        const auto error = given != reply.end() && given->is_object() ? *given : nlohmann::json::object();
-        const auto text_at = [&error](const char* key) {
-            const auto at = error.find(key);
-            return at != error.end() && at->is_string() ? at->get<std::string>() : std::string{};
-        };
-        const auto status = wire::status_from_string(text_at("code")).value_or(wire::Status::internal);
-        ClientError failure = error_of_status(status, wire::is_retryable(status), text_at("text"));
-        auto details = error;
-        for (const char* known : {"code", "text", "retryable"}) {
-            details.erase(known);
-        }
-        if (!details.empty()) {
-            failure.set_details(details.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
-        }
-        outcome = std::unexpected{std::move(failure)};
-    }
+    auto outcome = outcome_of(json);
     completions_.emplace_back(
         [done = std::move(found->second.admin), result = std::move(outcome)]() mutable { done(std::move(result)); });
     requests_.erase(found);
