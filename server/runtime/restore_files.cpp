@@ -302,8 +302,33 @@ Result<RestoreCopy::Block> RestoreCopy::next_block(storage::FileSystem& backup) 
     return made;
 }
 
+/// Of the channels that one step may come to: their names become durable together.
+Result<void> RestoreCopy::make_writers(storage::FileSystem& files) {
+    const std::size_t end = std::min(next_ + step_channels, sources_.size());
+    const auto is_new = [&](std::size_t at) { return !sources_[at]->writer && sources_[at]->has_more(); };
+    std::vector<storage::StreamId> begun;
+    for (std::size_t at = next_; at < end; ++at) {
+        if (is_new(at)) {
+            begun.push_back(streams_[at]);
+        }
+    }
+    if (auto made = storage::make_stream_directories(files, begun); !made) {
+        return made;
+    }
+    for (std::size_t at = next_; at < end; ++at) {
+        if (is_new(at)) {
+            constexpr bool has_directory = true;
+            sources_[at]->writer = std::make_unique<storage::SegmentWriter>(streams_[at], segment_size_, has_directory);
+        }
+    }
+    return {};
+}
+
 RestoreTrouble RestoreCopy::step(storage::FileSystem& files) {
     storage::FolderView backup{files, directory_};
+    if (const auto made = make_writers(files); !made) {
+        return cannot_write(made.error());
+    }
     std::uint64_t bytes = 0;
     for (std::size_t channels = 0; !is_done() && bytes < step_bytes && channels < step_channels; ++channels) {
         Source& source = *sources_[next_];
@@ -317,9 +342,6 @@ RestoreTrouble RestoreCopy::step(storage::FileSystem& files) {
             blocks.push_back(std::move(*block));
         }
         if (!blocks.empty()) {
-            if (!source.writer) {
-                source.writer = std::make_unique<storage::SegmentWriter>(streams_[next_], segment_size_);
-            }
             std::vector<storage::BlockContent> contents;
             for (const auto& block : blocks) {
                 contents.push_back(

@@ -69,6 +69,7 @@ private:
     struct Block;
 
     [[nodiscard]] RestoreTrouble choose(std::vector<channel::ChannelImage> images, const RestoreWishes& wishes);
+    [[nodiscard]] Result<void> make_writers(storage::FileSystem& files);
     [[nodiscard]] Result<Block> next_block(storage::FileSystem& backup);
     void finish_channel();
 

@@ -95,9 +95,10 @@ Result<void> ensure_directory(FileSystem& files, std::string_view path) {
     if (made || made.error().code != Errc::exists) {
         return made;
     }
-    // A file of that name is no directory.
-    auto names = files.list(path);
-    return names ? Result<void>{} : fail(std::move(names.error()));
+    // A file of that name is no directory: nothing can be in it. Not list(), which reads the names of all that is there.
+    auto within = files.open(std::string{path} + "/any", OpenMode::read);
+    const bool is_directory = within || within.error().code == Errc::not_found || within.error().code == Errc::not_permitted;
+    return is_directory ? Result<void>{} : fail(std::move(within.error()));
 }
 
 Result<void> ensure_directories(FileSystem& files, std::string_view path) {

@@ -24,14 +24,6 @@ static_assert(segment_header_size == block_header_size);
 using HeaderBytes = std::array<std::byte, block_header_size>;
 constexpr std::array<std::byte, block_alignment> padding{};
 
-// Makes a directory and its name durable. Synced even if it is there: whoever made it may have been killed before.
-Result<void> make_durable_directory(FileSystem& files, std::string_view path, std::string_view parent) {
-    if (auto made = ensure_directory(files, path); !made) {
-        return made;
-    }
-    return files.sync_directory(parent);
-}
-
 Result<std::uint32_t> last_segment(FileSystem& files, const std::string& directory) {
     const auto names = files.list(directory);
     if (!names) {
@@ -88,6 +80,25 @@ std::string segment_path(StreamId stream, std::uint32_t number) {
 
 // --- Writing ------------------------------------------------------------------------------------------------------
 
+// Names are synced even if they are there: whoever made them may have been killed before.
+Result<void> make_stream_directories(FileSystem& files, std::span<const StreamId> streams) {
+    if (streams.empty()) {
+        return {};
+    }
+    if (auto made = ensure_directory(files, channels_directory); !made) {
+        return made;
+    }
+    if (auto synced = files.sync_directory(""); !synced) {
+        return synced;
+    }
+    for (const StreamId stream : streams) {
+        if (auto made = ensure_directory(files, stream_directory(stream)); !made) {
+            return made;
+        }
+    }
+    return files.sync_directory(channels_directory);
+}
+
 /// The parts of one write, and the headers among them.
 struct SegmentWriter::Write {
     explicit Write(std::size_t blocks) { headers.reserve(2 * blocks); }
@@ -104,8 +115,8 @@ struct SegmentWriter::Write {
     std::uint64_t position = 0;  // In the current file.
 };
 
-SegmentWriter::SegmentWriter(StreamId stream, std::uint64_t segment_size) noexcept
-    : stream_{stream}, segment_size_{segment_size} {}
+SegmentWriter::SegmentWriter(StreamId stream, std::uint64_t segment_size, bool has_directory) noexcept
+    : stream_{stream}, segment_size_{segment_size}, has_directory_{has_directory} {}
 
 SegmentWriter::~SegmentWriter() = default;
 
@@ -142,14 +153,12 @@ Result<std::vector<BlockRef>> SegmentWriter::append(FileSystem& files, std::span
 
 // Sets number_ to that of the last file that is there. If there is none it stays 0, and the next file makes it 1.
 Result<void> SegmentWriter::prepare(FileSystem& files) {
-    const std::string directory = stream_directory(stream_);
-    if (auto made = make_durable_directory(files, channels_directory, ""); !made) {
-        return made;
+    if (!has_directory_) {
+        if (auto made = make_stream_directories(files, {&stream_, 1}); !made) {
+            return made;
+        }
     }
-    if (auto made = make_durable_directory(files, directory, channels_directory); !made) {
-        return made;
-    }
-    const auto last = last_segment(files, directory);
+    const auto last = last_segment(files, stream_directory(stream_));
     if (!last) {
         return fail(last.error());
     }

@@ -43,12 +43,16 @@ struct BlockContent {
 [[nodiscard]] std::optional<std::uint32_t> segment_file_number(std::string_view name) noexcept;
 [[nodiscard]] std::string segment_path(StreamId stream, std::uint32_t number);
 
+/// Makes the directories of streams that are about to be written. Durable when it returns, with two syncs for all of them.
+[[nodiscard]] Result<void> make_stream_directories(FileSystem& files, std::span<const StreamId> streams);
+
 /// Appends blocks to the segments of one stream. Its first append makes the stream's directory if need be and begins a
 /// file behind all that are there: a file of an earlier run is never written again.
 class SegmentWriter {
 public:
-    /// A new file is begun when the current one has reached `segment_size` bytes.
-    SegmentWriter(StreamId stream, std::uint64_t segment_size) noexcept;
+    /// A new file is begun when the current one has reached `segment_size` bytes. `has_directory`: by
+    /// make_stream_directories(), in this run.
+    SegmentWriter(StreamId stream, std::uint64_t segment_size, bool has_directory = false) noexcept;
     ~SegmentWriter();
 
     /// Writes and syncs; durable when it returns, including the names of new files. After a failure the current file is
@@ -66,6 +70,7 @@ private:
 
     const StreamId stream_;
     const std::uint64_t segment_size_;
+    const bool has_directory_;
     std::unique_ptr<File> file_;  ///< The current one, during an append.
     std::uint32_t number_ = 0;  ///< Of the current or the last file; 0: the directory has not been looked at.
     std::uint64_t end_ = 0;     ///< Of what is written in the current file; 0: there is none.

@@ -66,6 +66,10 @@ TEST_P(StepsTest, ensure_directory) {
     make_file(files(), "d/a", "x", false);
     EXPECT_EQ(outcome(ensure_directory(files(), "d")), "ok");
     EXPECT_EQ(content_of(files(), "d/a"), "x");
+    for (const char* within : {"d/any", "d/any/any"}) {
+        EXPECT_EQ(outcome(ensure_directory(files(), within)), "ok");
+        EXPECT_EQ(outcome(ensure_directory(files(), "d")), "ok") << "whatever is in it";
+    }
     EXPECT_EQ(outcome(ensure_directory(files(), "d/a")), "not a directory");
     EXPECT_EQ(outcome(ensure_directory(files(), "missing/d")), "not found");
 }

@@ -399,6 +399,28 @@ TEST(SegmentCrash, what_was_appended_outlives_a_crash_at_every_operation) {
     }
 }
 
+TEST(SegmentCrash, directories_that_are_made_together_outlive_it) {
+    SimDisk disk;
+    const StreamId streams[] = {stream, StreamId{5}, StreamId{6}};
+    ASSERT_TRUE(make_stream_directories(disk, streams));
+    EXPECT_EQ(disk.operations(), 6U) << "four directories and two syncs";
+    ASSERT_TRUE(make_stream_directories(disk, {}));
+    EXPECT_EQ(disk.operations(), 6U);
+    disk.crash_losing_everything();
+    for (const StreamId one : streams) {
+        EXPECT_TRUE(disk.exists(stream_directory(one)));
+    }
+    constexpr bool has_directory = true;
+    SegmentWriter writer{stream, 1 << 20, has_directory};
+    const std::string body = body_text(1, 100);
+    const BlockContent block{.first = 1, .end = 2, .entries = 1, .parts = {as_bytes(body)}};
+    const auto refs = writer.append(disk, {&block, 1});
+    ASSERT_TRUE(refs);
+    EXPECT_EQ(disk.operations(), 10U) << "a file, its content and their syncs";
+    disk.crash_losing_everything();
+    EXPECT_EQ(body_of(disk, refs->front()), body);
+}
+
 TEST(SegmentCrash, after_a_failure_at_any_operation_the_next_append_works_and_nothing_is_lost) {
     SimDisk counting;
     Segments whole{1'000};
