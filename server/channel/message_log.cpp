@@ -37,7 +37,8 @@ Run Run::take_front(Cut cut) noexcept {
 bool Run::try_append(const Run& next) noexcept {
     if (next.batch != batch || next.first != end() || next.attempt != attempt || next.is_started != is_started ||
         next.was_delivered != was_delivered || next.is_kept != is_kept || next.is_placed != is_placed ||
-        next.is_keyless != is_keyless || next.lease_end != lease_end || next.lease_cap != lease_cap || next.position != position + bytes) {
+        next.is_keyless != is_keyless || next.lease_end != lease_end || next.lease_cap != lease_cap ||
+        next.position != position + bytes) {
         return false;
     }
     count += next.count;

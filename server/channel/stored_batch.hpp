@@ -151,7 +151,7 @@ struct Run {
     bool is_kept = false;  ///< However old it is, it is given until somebody starts it: an administrator wants it.
     bool is_unseen = false;  ///< It was ready before a restart, and has not been looked at since (`ReadyMessages`).
     bool is_placed = false;  ///< Ready, it rests in its place, and is admitted when its turn comes (`ReadyMessages`).
-    bool is_keyless = false;  ///< Held, or waiting to be tried again, since before the channel was ordered by key: it counts for no key.
+    bool is_keyless = false;  ///< Held, or to be tried again, since before the channel was ordered by key: it counts for no key.
     std::uint8_t priority = 0;  ///< While placed.
 
     [[nodiscard]] Offset end() const noexcept { return first + count; }

@@ -97,8 +97,8 @@ void Subscription::apply_options() {
     refresh_all();
 }
 
-// What is ready is looked at with its key before it is given. What somebody has, or waits to be tried again, counts for no key: of one
-// key they may be several.
+// What is ready is looked at with its key before it is given. What somebody has, or waits to be tried again, counts for no key:
+// of one key they may be several.
 void Subscription::begin_order() {
     for (Run run : ready_.take_all()) {
         if (!run.batch->is_resident) {

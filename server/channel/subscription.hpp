@@ -166,8 +166,8 @@ public:
     /// Compaction has removed this message, which the subscription may have taken out of the log: it goes unless somebody has it,
     /// or it is in quarantine.
     void forget_removed(Offset offset);
-    /// Retention is about to give this batch up: what is ready of it goes. What was put aside stays (in quarantine, or waiting for its
-    /// time), and so does what receivers have, until it comes back.
+    /// Retention is about to give this batch up: what is ready of it goes. What was put aside stays (in quarantine, or waiting
+    /// for its time), and so does what receivers have, until it comes back.
     void forget_given_up(const StoredBatch& batch);
     /// A filter is asked about as much as may matter to `backlog_max`, for at most so many messages. False: there is more.
     bool look_at_backlog(std::uint64_t& messages);

@@ -34,8 +34,9 @@ public:
     /// Nothing is waiting to be written.
     [[nodiscard]] virtual bool is_flushed() const noexcept = 0;
 
-    Deadline deadline;        ///< In the shard's wheel; the key is unused.
-    bool is_dirty = false;    ///< In the shard's list for the end of the turn.
+    Deadline deadline;         ///< In the shard's wheel; the key is unused.
+    bool is_dirty = false;     ///< In the shard's list for the end of the turn.
+    bool brings_much = false;  ///< Messages, in the last turn that it read anything: who asks little goes first.
 };
 
 }  // namespace baton::runtime

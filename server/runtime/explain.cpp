@@ -1,6 +1,8 @@
 // `channel.explain`: why a message, a sender or a receiver waits, since when, and who can change it: the stored reasons, in words.
 #include <algorithm>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "common/base/counted.hpp"
 #include "common/base/text_form.hpp"
@@ -49,12 +51,29 @@ std::string text_of_reason(WaitReason reason) {
     return "";
 }
 
-Json wait_entry(const char* who, const std::string& what, const channel::Wait& wait, MonotonicTime now) {
-    Json json = wait_json(wait, now);
-    json["who"] = who;
-    json["text"] = what + " " + text_of_reason(wait.reason);
-    return json;
-}
+/// The list of a reply. What is behind the last entry that fits is not even put into words: there may be 10,000 links.
+class Waits {
+public:
+    Waits(MonotonicTime now, std::size_t size_max) : now_{now}, size_max_{size_max} {}
+
+    [[nodiscard]] bool is_full() const noexcept { return size_ >= size_max_; }
+    void add(const char* who, std::string text, const channel::Wait& wait) {
+        Json json = wait_json(wait, now_);
+        json["who"] = who;
+        json["text"] = std::move(text);
+        size_ += dump(json).size() + 1;
+        if (!is_full()) {
+            entries_.push_back(std::move(json));
+        }
+    }
+    [[nodiscard]] Json take() noexcept { return std::move(entries_); }
+
+private:
+    const MonotonicTime now_;
+    const std::size_t size_max_;
+    std::size_t size_ = frame_of_reply;
+    Json entries_ = Json::array();
+};
 
 /// Of a receiver for which there is nothing now: what is there waits for something else.
 std::string text_of_empty(WaitReason head) {
@@ -158,51 +177,81 @@ void explain_message(ChannelDirectory& directory, channel::Channel& channel, con
         [&](const storage::BlockRef& ref) { return directory.read_block(channel, ref); });
 }
 
+std::string text_of_link(const channel::LinkReport& link, const channel::ChannelStats& stats, const std::string& holding_up) {
+    const std::string name = link_name(link) + " ";
+    if (link.wait.reason == WaitReason::full && !holding_up.empty()) {
+        return name + holding_up +
+               " has as many ready messages as its backlog_max allows: its receivers have to settle some, or an "
+               "administrator raises it, or sets another overflow";
+    }
+    if (link.wait.reason == WaitReason::full && stats.ready + stats.in_flight == 0) {
+        return name + text_of_full(stats);
+    }
+    return name + (link.wait.reason == WaitReason::empty ? text_of_empty(link.source) : text_of_reason(link.wait.reason));
+}
+
+void add_head(Waits& waits, const std::string& whose, std::uint64_t ready, const channel::Wait& wait) {
+    if (wait.reason != WaitReason::none && !waits.is_full()) {
+        waits.add("channel", whose + ready_text(ready) + " " + text_of_reason(wait.reason), wait);
+    }
+}
+
+void add_link(Waits& waits, const channel::LinkReport& link, const channel::ChannelStats& stats, const std::string& holding_up) {
+    if (link.wait.reason != WaitReason::none) {
+        waits.add(link.is_sender ? "sender" : "receiver", text_of_link(link, stats, holding_up), link.wait);
+    }
+}
+
+/// Of everybody.
+void add_all(Waits& waits, const channel::Channel& channel) {
+    const auto stats = channel.stats();
+    add_head(waits, "", stats.ready, stats.wait);
+    std::string holding_up;
+    for (const auto& report : channel.subscriptions(0, subscriptions_explained_max)) {
+        const auto who = subscription_text(report);
+        add_head(waits, who + ", ", report.ready, report.wait);
+        holding_up = report.holds_up_senders ? who : holding_up;
+    }
+    for (auto link = stats.links.begin(); link != stats.links.end() && !waits.is_full(); ++link) {
+        add_link(waits, *link, stats, holding_up);
+    }
+}
+
+/// Of one subscription: what the others and the senders wait for has nothing to do with a message in it.
+void add_those_of(Waits& waits, const channel::Channel& channel, const channel::Subscription& reader) {
+    const auto stats = channel.stats();
+    if (stats.wait.reason == WaitReason::damaged) {
+        add_head(waits, "", stats.ready, stats.wait);
+    }
+    const auto report = channel::Channel::report_of(reader);
+    add_head(waits, subscription_text(report) + ", ", report.ready, report.wait);
+    std::vector<channel::LinkAddress> receivers;
+    for (const channel::Receiver* receiver : reader.receivers()) {
+        receivers.push_back(receiver->address);
+    }
+    std::ranges::sort(receivers);
+    for (auto link = stats.links.begin(); link != stats.links.end() && !waits.is_full(); ++link) {
+        if (std::ranges::binary_search(receivers, link->address)) {
+            add_link(waits, *link, stats, {});
+        }
+    }
+}
+
 }  // namespace
 
 Json explain_channel(ChannelDirectory& directory, std::string_view name, const Json& request,
                      std::size_t reply_size_max) {
     refuse_unknown_keys(request, {"offset", "subscription"});
     auto& channel = existing_channel(directory, name);
-    const auto now = directory.broker_state().clock.now();
-    const auto stats = channel.stats();
-    auto waits = Json::array();
-    std::size_t size = frame_of_reply;
-    const auto add = [&](Json entry) {
-        size += dump(entry).size() + 1;
-        if (size < reply_size_max / 2) {
-            waits.push_back(std::move(entry));
-        }
-    };
-    if (stats.wait.reason != WaitReason::none) {
-        add(wait_entry("channel", ready_text(stats.ready), stats.wait, now));
+    const bool is_of_message = request.contains("offset");
+    Waits waits{directory.broker_state().clock.now(), reply_size_max / 2};
+    if (is_of_message && request.contains("subscription")) {
+        add_those_of(waits, channel, reader_of(channel, request));
+    } else {
+        add_all(waits, channel);
     }
-    std::string holding_up;
-    for (const auto& report : channel.subscriptions(0, subscriptions_explained_max)) {
-        const auto who = subscription_text(report);
-        if (report.wait.reason != WaitReason::none) {
-            add(wait_entry("channel", who + ", " + ready_text(report.ready), report.wait, now));
-        }
-        holding_up = report.holds_up_senders ? who : holding_up;
-    }
-    for (const auto& link : stats.links) {
-        if (link.wait.reason == WaitReason::none) {
-            continue;
-        }
-        Json entry = wait_entry(link.is_sender ? "sender" : "receiver", link_name(link), link.wait, now);
-        if (link.wait.reason == WaitReason::full && !holding_up.empty()) {
-            entry["text"] = link_name(link) + " " + holding_up +
-                            " has as many ready messages as its backlog_max allows: its receivers have to settle some, or an "
-                            "administrator raises it, or sets another overflow";
-        } else if (link.wait.reason == WaitReason::full && stats.ready + stats.in_flight == 0) {
-            entry["text"] = link_name(link) + " " + text_of_full(stats);
-        } else if (link.wait.reason == WaitReason::empty) {
-            entry["text"] = link_name(link) + " " + text_of_empty(link.source);
-        }
-        add(std::move(entry));
-    }
-    Json reply{{"ok", true}, {"waits", std::move(waits)}};
-    if (request.contains("offset")) {
+    Json reply{{"ok", true}, {"waits", waits.take()}};
+    if (is_of_message) {
         explain_message(directory, channel, request, reply, reply_size_max);
     }
     return reply;

@@ -17,6 +17,10 @@ constexpr int rounds_per_turn_max = 8;
 constexpr std::size_t writes_per_turn_max = 64;
 /// Of those that did not come to their turn in the one before.
 constexpr std::size_t old_writes_per_turn = 16;
+/// With more of them no more is given out than leaves in the same turn: a message for thousands would get far ahead of the
+/// writes, and what others are sent would be somewhere in the middle of them.
+constexpr std::size_t dirty_max = 128;
+constexpr std::uint32_t slices_when_behind = 16;
 
 /// Of chunks that nobody refers to any more: 0.3 ms or so.
 constexpr std::size_t freed_per_turn = 1024 * 1024;
@@ -245,7 +249,8 @@ bool Shard::begin_turn_of(Connection& connection) noexcept {
     if (line_.begin()) {
         return true;
     }
-    wait_in_line([&connection] { connection.go_on(); });
+    wait_in_line([&connection] { connection.go_on(); },
+                 connection.brings_much ? TurnLine::Load::heavy : TurnLine::Load::light);
     return false;
 }
 
@@ -257,8 +262,8 @@ void Shard::take_turn(TurnLine::Work work) {
     line_.end();
 }
 
-void Shard::wait_in_line(TurnLine::Work work) {
-    if (line_.wait(std::move(work))) {
+void Shard::wait_in_line(TurnLine::Work work, TurnLine::Load load) {
+    if (line_.wait(std::move(work), load)) {
         asio::post(io_, [this] { serve_line(); });
     }
 }
@@ -298,7 +303,7 @@ void Shard::end_turn() noexcept {
 bool Shard::dispatch_and_flush() noexcept {
     std::size_t writes = writes_per_turn_max;
     for (int round = 0; round < rounds_per_turn_max && writes > 0; ++round) {
-        const bool worked = broker_.end_turn();
+        const bool worked = dirty_.size() > dirty_max ? broker_.end_turn(slices_when_behind) : broker_.end_turn();
         if (!worked && dirty_.empty()) {
             return true;
         }

@@ -102,7 +102,7 @@ public:
 private:
     void send(std::uint32_t shard, EnvelopeBatch batch) override;
     void take_inbox();
-    void wait_in_line(TurnLine::Work work);
+    void wait_in_line(TurnLine::Work work, TurnLine::Load load = TurnLine::Load::light);
     void serve_line();
     void take(std::unique_ptr<Connection> connection);
     void stop_when_empty(MonotonicTime deadline);

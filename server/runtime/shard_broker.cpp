@@ -410,8 +410,8 @@ void ShardBroker::end_turn_of(Slot& slot, channel::StepBudget& budget) {
 }
 
 // Channels whose turn does not come in this step are the first ones in the next.
-void ShardBroker::dispatch_dirty() {
-    channel::StepBudget budget;
+void ShardBroker::dispatch_dirty(std::uint32_t slices_max) {
+    channel::StepBudget budget{.slices = slices_max};
     std::swap(dirty_, dispatching_);
     std::size_t done = 0;
     for (; done < dispatching_.size() && !budget.is_spent(); ++done) {
@@ -425,7 +425,7 @@ void ShardBroker::dispatch_dirty() {
     is_step_spent_ = is_step_spent_ || budget.is_spent();
 }
 
-bool ShardBroker::end_turn() {
+bool ShardBroker::end_turn(std::uint32_t slices_max) {
     grant_memory();
     const bool has_moved = moves_.go_on();
     const bool has_surveyed = surveys_.go_on();
@@ -434,7 +434,7 @@ bool ShardBroker::end_turn() {
     detach_some();
     dismantle_some();
     is_step_spent_ = has_moved || has_swept || !dying_.empty() || !detaches_.empty();
-    dispatch_dirty();
+    dispatch_dirty(slices_max);
     if (store_) {
         store_->end_turn();
     }

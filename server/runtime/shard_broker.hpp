@@ -90,8 +90,9 @@ public:
 
     /// Takes a batch from another shard.
     void receive(EnvelopeBatch batch);
-    /// Dispatches the channels that need it and sends off what is for other shards. True if anything was done.
-    bool end_turn();
+    /// Dispatches the channels that need it, at most so many slices, and sends off what is for other shards. True if anything was
+    /// done.
+    bool end_turn(std::uint32_t slices_max = channel::StepBudget::slices_max);
     /// Clock pulse.
     void tick();
     /// New messages are refused and nothing more is dispatched from now on.
@@ -99,7 +100,8 @@ public:
 
     /// Channels have more to do than one turn shall take.
     [[nodiscard]] bool has_more() const noexcept {
-        return !dirty_.empty() || moves_.has_more() || sweeps_.has_more() || surveys_.has_more();
+        const bool has_ends = !dying_.empty() || !detaches_.empty();  // Each turn takes some of them apart.
+        return has_ends || !dirty_.empty() || moves_.has_more() || sweeps_.has_more() || surveys_.has_more();
     }
     /// The last end_turn() has done as much as one step may do: others get their turn before the rest.
     [[nodiscard]] bool is_step_spent() const noexcept { return is_step_spent_; }
@@ -228,7 +230,7 @@ private:
     void tick_pulsed();
     void tick_linked();
     void tick_others();
-    void dispatch_dirty();
+    void dispatch_dirty(std::uint32_t slices_max);
     void end_turn_of(Slot& slot, channel::StepBudget& budget);
     void post(std::uint32_t shard, Envelope envelope);
     [[nodiscard]] SessionEvents* session_of(channel::SessionId session) noexcept;

@@ -141,9 +141,20 @@ std::size_t Session::on_bytes(BorrowedBytes readable) noexcept {
 }
 
 void Session::on_turn_end() noexcept {
+    note_load();
     shard_.end_turn_of(*this);
     if (next_shard_ != nullptr && io_.is_open()) {
         move_away();
+    }
+}
+
+/// What a peer says that only receives is never much: settlements and credit are what others wait for.
+void Session::note_load() noexcept {
+    constexpr std::uint64_t much = 8 * 1024;  // Of small messages: 30 µs.
+    const auto received = io_.bytes_received();
+    if (received != bytes_noted_) {
+        brings_much = protocol_.has_had_sender() && received - bytes_noted_ > much;
+        bytes_noted_ = received;
     }
 }
 

@@ -66,6 +66,7 @@ private:
     [[nodiscard]] bool move_to(std::uint32_t shard) noexcept override;
 
     void schedule_if_earlier(MonotonicTime than) noexcept;
+    void note_load() noexcept;
 
     runtime::Shard& shard_;
     const std::string peer_;
@@ -74,7 +75,8 @@ private:
     net::ConnectionIo io_;
     runtime::Shard* next_shard_ = nullptr;  ///< Where it goes on.
     std::vector<std::byte> unread_;  ///< Came with it.
-    std::uint64_t bytes_heard_ = 0;  ///< Received when the last deadline came.
+    std::uint64_t bytes_heard_ = 0;  ///< Received when the last deadline came,
+    std::uint64_t bytes_noted_ = 0;  ///< and at the end of the last turn.
     bool has_moved_ = false;      ///< It goes on there: what ends here is no connection.
     bool is_end_logged_ = false;  ///< It was said why the broker closes.
     bool is_finishing_ = false;   ///< Close once the outbox is written.

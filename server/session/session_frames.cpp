@@ -291,6 +291,7 @@ void SessionProtocol::on_attach(const wire::Frame& frame) {
     }
     const bool must_wait = link.state == Link::State::failing;
     link.role = attach->role;
+    has_had_sender_ = has_had_sender_ || attach->role == wire::Role::sender;
     link.credit = {};  // Of the number's last life: credit for a sender may have come until it was detached.
     runtime::AttachRequest request{std::string{as_text(attach->name)}, attach->role == wire::Role::sender,
                                    options->create, options->producer, options->confirm, options->receiver};

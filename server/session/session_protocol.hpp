@@ -71,6 +71,7 @@ public:
     /// Closes with an ERROR on the connection.
     void fail_connection(wire::Status status, const std::string& text);
     [[nodiscard]] bool is_closing() const noexcept { return state_ == State::closing; }
+    [[nodiscard]] bool has_had_sender() const noexcept { return has_had_sender_; }
     [[nodiscard]] channel::SessionId id() const noexcept { return id_; }
     [[nodiscard]] const std::string& peer_agent() const noexcept { return peer_agent_; }
     /// After SessionHost::move_to.
@@ -167,6 +168,7 @@ private:
     bool has_refused_number_ = false;  ///< ATTACH with a number above links_max: its other frames are on their way.
     std::uint32_t admins_pending_ = 0;
     bool has_steps_ = false;  ///< HELLO said that the client knows them.
+    bool has_had_sender_ = false;  ///< Some link of it, since it began.
     std::vector<std::shared_ptr<const runtime::StepRequest>> steps_;  ///< Without an answer.
     std::uint32_t frame_size_max_;  ///< For frames that come in; negotiated.
     std::size_t wanted_ = 0;

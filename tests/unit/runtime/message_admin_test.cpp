@@ -192,6 +192,40 @@ TEST_F(MessageAdminTest, ExplainSaysWhoWaitsAndSinceWhen) {
     EXPECT_TRUE(by_who["channel"].at("text").get<std::string>().starts_with("1 ready message: "));
 }
 
+TEST_F(MessageAdminTest, ExplainOfAMessageInASubscriptionIsAboutThatOneOnly) {
+    make_topic("t");
+    for (const char* name : {"u", "v"}) {
+        ASSERT_EQ(code_of(ask("t", {{"op", "subscription.create"}, {"subscription", name}})), "ok");
+    }
+    AttachRequest receiver{.name = "t", .producer{}};
+    receiver.receiver.subscription = "u";
+    brokers[0]->attach(session->link(8), receiver);
+    brokers[0]->attach(session->link(9), {.name = "t", .is_sender = true, .producer{}});
+    run();
+    BatchBuilder builder;
+    builder.append(as_bytes("x"));
+    brokers[0]->publish(session->link(9), session->channels[9], 1, builder.take(pool), false);
+    ticks(8);
+    const auto beginnings = [&](const Json& request) {
+        std::vector<std::string> found;
+        const auto reply = ask("t", request);
+        for (const auto& wait : reply.at("waits")) {
+            const auto text = wait.at("text").get<std::string>();
+            found.push_back(text.substr(0, text.find_first_of("(,:")));
+        }
+        return found;
+    };
+    using Texts = std::vector<std::string>;
+    const auto of_all = beginnings({{"op", "channel.explain"}, {"offset", 1}});
+    for (const char* text : {"1 ready message", "subscription \"u\"", "subscription \"v\"", "receiver "}) {
+        EXPECT_EQ(std::ranges::count(of_all, text), 1) << text;
+    }
+    EXPECT_EQ(beginnings({{"op", "channel.explain"}, {"offset", 1}, {"subscription", "u"}}),
+              (Texts{"subscription \"u\"", "receiver "}));
+    EXPECT_EQ(beginnings({{"op", "channel.explain"}, {"offset", 1}, {"subscription", "v"}}), (Texts{"subscription \"v\""}));
+    EXPECT_EQ(code_of(ask("t", {{"op", "channel.explain"}, {"offset", 1}, {"subscription", "nobody"}})), "not_found");
+}
+
 TEST_F(MessageAdminTest, AMoveTakesWhatNobodyHoldsAlsoToAnotherShard) {
     const auto reply = ask(names[0], {{"op", "channel.move"}, {"to", names[1]}, {"offsets", {2, 5, 99}}, {"state", "ready"}});
     EXPECT_EQ(code_of(reply), "ok") << reply;

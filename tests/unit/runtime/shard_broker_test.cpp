@@ -132,9 +132,10 @@ protected:
         }
         return builder.take(pool);
     }
-    Json show() {
+    Json show() { return ask(R"({"op":"channel.show"})"); }
+    Json ask(std::string_view request) {
         FakeSession admin{*brokers[1]};
-        brokers[1]->admin(admin.id, 1, name, R"({"op":"channel.show"})");
+        brokers[1]->admin(admin.id, 1, name, request);
         run();
         brokers[1]->close_session(admin.id);
         return admin.replies.at(0).second;
@@ -300,6 +301,86 @@ TEST_P(Routing, VeryManyLinksEndInTurns) {
         EXPECT_GE(turns, 2);
         brokers[0]->close_session(session.id);
     }
+}
+
+TEST_P(Routing, OfVeryManyLinksSomeAreShownAndAllAreCounted) {
+    constexpr std::uint16_t links = 2'000;
+    FakeSession session{*brokers[0]};
+    for (std::uint16_t number = 1; number <= links; ++number) {
+        session.attach_receiver(number, name);
+    }
+    run();
+    const auto shown = show();
+    EXPECT_EQ(shown["channel"]["receivers"], links);
+    EXPECT_EQ(shown["channel"]["senders"], 0);
+    EXPECT_EQ(shown["channel"]["links"].size(), 200U);
+    EXPECT_TRUE(shown["more"].get<bool>());
+    const auto waits = ask(R"({"op":"channel.explain"})")["waits"];
+    EXPECT_GT(waits.size(), 100U);
+    EXPECT_LT(waits.size(), links);
+    EXPECT_LE(waits.dump().size(), admin_reply_size_max / 2);
+    brokers[0]->close_session(session.id);
+}
+
+TEST_P(Routing, ATurnGivesOutNoMoreThanItMay) {
+    constexpr std::uint16_t receivers = 100;
+    constexpr std::uint32_t slices_max = 16;
+    ASSERT_TRUE(ask(R"({"op":"channel.create","kind":"topic","storage":"memory"})")["ok"].get<bool>());
+    FakeSession session{*brokers[0]};
+    for (std::uint16_t number = 1; number <= receivers; ++number) {
+        session.attach_receiver(number, name);
+    }
+    session.attach_sender(receivers + 1, name);
+    run();
+    for (std::uint16_t number = 1; number <= receivers; ++number) {
+        brokers[0]->set_credit(session.link(number), session.channel, {10, 1000});
+    }
+    run();
+    static_cast<void>(session.heard());
+    const auto delivered = [&] {
+        return std::ranges::count_if(session.heard(), [](const auto& line) { return line.starts_with("deliver"); });
+    };
+    brokers[0]->publish(session.link(receivers + 1), session.channel, 1, batch(1), false);
+    ShardBroker& owner = *brokers[GetParam()];
+    if (is_remote()) {
+        brokers[0]->end_turn();
+        owner.receive(std::move(mail.queues[1].front()));
+        mail.queues[1].pop_front();
+    }
+    owner.end_turn(slices_max);
+    EXPECT_TRUE(owner.is_step_spent());
+    EXPECT_TRUE(owner.has_more());
+    if (is_remote()) {
+        turn(0);
+    }
+    EXPECT_EQ(delivered(), slices_max);
+    run();
+    EXPECT_EQ(delivered(), receivers - slices_max);
+    brokers[0]->close_session(session.id);
+}
+
+TEST_P(Routing, ADeletedChannelIsTakenApartWithoutFurtherTraffic) {
+    constexpr std::uint32_t per_batch = 200;
+    FakeSession session{*brokers[0]};
+    session.attach_sender(1, name);
+    run();
+    for (std::uint64_t sequence = 1; sequence < 2'000 * per_batch; sequence += per_batch) {
+        brokers[0]->publish(session.link(1), session.channel, sequence, batch(per_batch), false);
+    }
+    run();
+    const auto full = state.memory.used();
+    ShardBroker& owner = *brokers[GetParam()];
+    owner.admin(session.id, 1, name, R"({"op":"channel.delete","force":true})");
+    int turns = 0;
+    do {
+        owner.end_turn();
+        ++turns;
+    } while (owner.has_more() && turns < 1'000);
+    EXPECT_FALSE(owner.has_more());
+    EXPECT_GE(turns, 2) << "not all at once";
+    EXPECT_LT(state.memory.used(), full / 4);
+    run();
+    brokers[0]->close_session(session.id);
 }
 
 TEST_P(Routing, ChannelsAreCountedForTheWholeBroker) {

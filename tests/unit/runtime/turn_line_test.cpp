@@ -13,9 +13,9 @@ constexpr Duration little = std::chrono::microseconds{1};
 class ALine : public ::testing::Test {
 protected:
     /// As a shard does: at once, or behind the others.
-    void work(char name, Duration takes) {
+    void work(char name, Duration takes, TurnLine::Load load = TurnLine::Load::light) {
         if (!line.begin()) {
-            is_round_wanted = line.wait([this, name, takes] { note(name, takes); }) || is_round_wanted;
+            is_round_wanted = line.wait([this, name, takes] { note(name, takes); }, load) || is_round_wanted;
             return;
         }
         note(name, takes);
@@ -74,6 +74,51 @@ TEST_F(ALine, ServesOneThatTakesLong) {
     EXPECT_EQ(done, "ab");
     serve();
     EXPECT_EQ(done, "abc");
+    EXPECT_FALSE(is_round_wanted);
+}
+
+TEST_F(ALine, ServesWhoBringsLittleInFrontOfWhoBringsMuch) {
+    work('a', TurnLine::work_max);
+    for (const char name : std::string{"ABC"}) {
+        work(name, TurnLine::work_max, TurnLine::Load::heavy);
+    }
+    for (const char name : std::string{"bcd"}) {
+        work(name, TurnLine::work_max / 4);
+    }
+    serve();
+    EXPECT_EQ(done, "abcA") << "half of a round, if both wait";
+    serve();
+    EXPECT_EQ(done, "abcAdB");
+    serve();
+    EXPECT_EQ(done, "abcAdBC");
+    EXPECT_FALSE(is_round_wanted);
+}
+
+TEST_F(ALine, ServesOneOfEachLineHoweverLongTheyTake) {
+    work('a', TurnLine::work_max);
+    for (const char name : std::string{"bc"}) {
+        work(name, 10 * TurnLine::work_max);
+    }
+    for (const char name : std::string{"AB"}) {
+        work(name, 10 * TurnLine::work_max, TurnLine::Load::heavy);
+    }
+    serve();
+    EXPECT_EQ(done, "abA");
+    serve();
+    EXPECT_EQ(done, "abAcB");
+    EXPECT_FALSE(is_round_wanted);
+}
+
+TEST_F(ALine, ServesWhoBringsLittleWithTheTimeThatIsLeft) {
+    work('a', TurnLine::work_max);
+    work('A', little, TurnLine::Load::heavy);
+    for (const char name : std::string{"bcdef"}) {
+        work(name, TurnLine::work_max / 4);
+    }
+    serve();
+    EXPECT_EQ(done, "abcAde");
+    serve();
+    EXPECT_EQ(done, "abcAdef");
     EXPECT_FALSE(is_round_wanted);
 }
 
