@@ -53,16 +53,17 @@ class BenchTest(BrokerTest):
     def bench(self, code, *arguments, server=None):
         return self.expect_exit(code, server or self.server, "--output", "json", "bench", *arguments)
 
-    def start(self, *arguments, server=None):
-        """A bench that runs until it is told to end, and its channel once that is in use."""
+    def start(self, *arguments, server=None, channels=1):
+        """A bench that runs until it is told to end, and its (first) channel once all of them have been published to."""
         server = server or self.server
         running = self.command(server, "--output", "json", "bench", *arguments)
         watcher = self.peer(server)
 
         def channel():
-            found = [each for each in watcher.admin("channel.list")["channels"] if each["name"].startswith("bench.")]
-            return found[0]["name"] if found and found[0]["receivers"] and found[0]["senders"] else None
-        return running, eventually(channel, "the bench has its channel")
+            found = [each["name"] for each in watcher.admin("channel.list")["channels"] if each["name"].startswith("bench.")]
+            is_in_use = len(found) == channels and all(watcher.show(name.encode())["published"] for name in found)
+            return found[0] if is_in_use else None
+        return running, eventually(channel, "the bench has its channels")
 
 
 class ThroughputTest(BenchTest):
@@ -225,7 +226,7 @@ class SoakTest(BenchTest):
         for verb, rate in (("soak", ()), ("soak", ("--rate", "1000")), ("throughput", ()), ("latency", ("--rate", "1000"))):
             with self.subTest(verb, rate=rate):
                 server = self.broker()  # Another one: the channels are left behind.
-                running, _ = self.start(verb, "--duration", "1h", "--channels", "3", *rate, server=server)
+                running, _ = self.start(verb, "--duration", "1h", "--channels", "3", *rate, server=server, channels=3)
                 server.send_signal(signal.SIGSTOP)
                 try:
                     running.process.send_signal(signal.SIGINT)
