@@ -251,16 +251,21 @@ RelocationPlan Channel::begin_relocation(commit::Index below, std::optional<Keep
     std::vector<StoredBatch*> batches = choose_to_relocate(below, keep_ahead, bytes_max);
     RelocationPlan plan;
     std::ranges::sort(batches, {}, &StoredBatch::base);
+    // Where single messages are read back, in whatever order, each of the block is looked at when it comes and when it goes.
+    constexpr std::uint64_t messages_in_turn = 1'024;
+    const bool is_in_order = options_->fair_by.empty() && !options_->is_ordered_by_key;
+    const std::uint64_t messages_wanted = is_in_order ? UINT64_MAX : messages_in_turn;
     std::uint64_t block_bytes = 0;
+    std::uint64_t block_messages = 0;
     const StoredBatch* before = nullptr;
     for (StoredBatch* batch : batches) {
         const std::uint64_t bytes = batch_header_size + batch->size - batch->removed_bytes;
         const bool follows_on =
             !plan.blocks.empty() && follows(*before, *batch, plan.blocks.back(), log_, options_->kind == Kind::stream);
-        if (!follows_on || block_bytes + bytes > block_size_wanted) {
+        if (!follows_on || block_bytes + bytes > block_size_wanted || block_messages + batch->count > messages_wanted) {
             plan.blocks.push_back({.first = batch->base, .end = batch->base, .headers{}, .messages{}});
             relocation_.edit().batches.emplace_back();
-            block_bytes = 0;
+            block_bytes = block_messages = 0;
         }
         PlannedBlock& block = plan.blocks.back();
         if (options_->kind != Kind::stream && block.end < batch->base) {
@@ -269,6 +274,7 @@ RelocationPlan Channel::begin_relocation(commit::Index below, std::optional<Keep
         add_to(block, *batch, log_, options_->kind == Kind::stream);
         block.end = batch->end();
         block_bytes += bytes;
+        block_messages += batch->count;
         plan.bytes += batch_header_size + batch->messages.size();
         before = batch;
         MessageLog::pin(*batch);

@@ -188,15 +188,19 @@ std::vector<StoredBlock*> MessageLog::evictable(const OffsetSet& wanted, std::ui
     return found;
 }
 
-// There may be very many, of which none can go.
+// There may be very many, of which none can go. Of those that can each message is looked at.
 void MessageLog::add_at_rest(std::uint64_t bytes_max, std::uint64_t& bytes, std::vector<StoredBlock*>& found) {
     constexpr std::size_t looks_max = 1'024;
+    constexpr std::uint64_t messages_max = 4'096;
+    std::uint64_t messages = 0;
     auto at = resident_blocks_.lower_bound(rest_turn_);
-    for (std::size_t looks = std::min(resident_blocks_.size(), looks_max); looks > 0 && bytes < bytes_max; --looks) {
+    for (std::size_t looks = std::min(resident_blocks_.size(), looks_max);
+         looks > 0 && bytes < bytes_max && messages < messages_max; --looks) {
         at = at != resident_blocks_.end() ? at : resident_blocks_.begin();
         if (begins_at_rest(*at->second) && is_evictable(*at->second)) {
             found.push_back(at->second);
             bytes += at->second->ref.size;
+            messages += at->second->ref.end - at->second->ref.first;
         }
         ++at;
     }

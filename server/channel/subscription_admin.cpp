@@ -216,14 +216,17 @@ public:
 
     [[nodiscard]] bool has_room() const noexcept { return left_ > 0 && blocks_left_ > 0; }
     void make_room_for_one() noexcept { left_ = std::max<std::uint64_t>(left_, 1); }
-    void add(StoredBlock* block, std::uint32_t size) {
+    /// Each message that rests in it is looked at when it comes: of small ones that costs more than their bytes.
+    void add(StoredBlock* block, const commit::BlockRef& ref) {
+        constexpr std::uint64_t least_message = 256;
+        const std::uint64_t size = std::max<std::uint64_t>(ref.size, (ref.end - ref.first) * least_message);
         if (block != nullptr && std::ranges::find(blocks_, block) != blocks_.end()) {
             return;
         }
         if (block != nullptr && !block->is_loading) {
             blocks_.push_back(block);
         }
-        left_ -= std::min<std::uint64_t>(left_, size);
+        left_ -= std::min(left_, size);
         --blocks_left_;
     }
     /// Up to one that is in memory.
@@ -249,7 +252,7 @@ public:
         constexpr std::size_t tenants_max = 64;
         lane.visit_turns(tenants_max, [this](const ReadySet& messages) {
             const Run& head = messages.head();
-            has_room() && !head.batch->is_resident ? add(head.batch->block, head.batch->block->ref.size) : void();
+            has_room() && !head.batch->is_resident ? add(head.batch->block, head.batch->block->ref) : void();
         });
         lane.visit_turns(tenants_max, [this](const ReadySet& messages) { add_behind(messages); });
     }
@@ -258,7 +261,7 @@ public:
 private:
     std::map<Offset, Run>::const_iterator add_block_of(const ReadySet& awaited, const Run& run) {
         StoredBlock* block = run.batch->block;
-        add(block, block->ref.size);
+        add(block, block->ref);
         return awaited.runs().lower_bound(block->ref.end);
     }
 
@@ -300,7 +303,7 @@ std::vector<StoredBlock*> Subscription::awaited_blocks(std::uint64_t bytes, std:
         if (is_memory_short || !choice.has_room() || !wants_messages()) {
             break;
         }
-        choice.add(log_.evicted_block(wanted.ref), wanted.ref.size);
+        choice.add(log_.evicted_block(wanted.ref), wanted.ref);
     }
     return choice.take();
 }

@@ -67,7 +67,8 @@ void Shard::serve_storage(storage::IoWorker& sync_worker, storage::IoWorker& bul
         return worker.queue([this](std::move_only_function<void()> done) {
             asio::post(io_, [this, done = std::move(done)]() mutable {
                 done();
-                end_turn();
+                // Of many blocks that have come together the first one's turn is enough: with one each they would be a long one.
+                is_turn_posted_ ? void() : end_turn();
             });
         });
     };
@@ -334,7 +335,7 @@ void Shard::tick() {
         reinterpret_cast<Connection*>(static_cast<std::uintptr_t>(deadline.key))->on_deadline(now);
     });
     broker_.tick();
-    end_turn();
+    is_turn_posted_ ? void() : end_turn();
     if (is_draining_) {
         const bool is_idle = is_storage_idle();
         is_quiet_.store(is_idle && broker_.in_flight() == 0 && everything_is_written(), std::memory_order_release);
