@@ -476,7 +476,10 @@ void Channel::trim(std::uint64_t& batches) {
             has_to_trim_ = true;
             return;
         }
-        --batches;
+        // Each reader is asked what it has of it.
+        constexpr std::uint64_t readers_per_batch = 4;
+        const std::uint64_t work = 1 + (oldest->held > 0 ? readers_.size() / readers_per_batch : 0);
+        batches -= std::min(batches, work);
         trimmed_ += trim_oldest();
     }
 }
