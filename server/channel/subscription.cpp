@@ -26,6 +26,11 @@ bool is_waiting_for_fresh(const ReadyMessages& ready) {
     return oldest && oldest->first == ready.cursor().offset();
 }
 
+// Nothing: it is known when the messages have been read.
+std::optional<Duration> known_age(const StoredBatch& batch, const Clock& clock) noexcept {
+    return batch.is_resident || batch.time != WallTime{} ? std::optional{age_of(batch, clock)} : std::nullopt;
+}
+
 }  // namespace
 
 Duration age_of(const StoredBatch& batch, const Clock& clock) noexcept {
@@ -81,7 +86,7 @@ void Subscription::apply_options() {
     for (const auto& [tenant, weight] : context_.options->fair_weights) {
         weights[number_of(as_bytes(tenant))] = weight;
     }
-    const bool was_ordered = keys_->keys() > 0;
+    const bool was_ordered = std::exchange(was_ordered_, is_ordered());
     const bool is_looked_at = is_ordered() || !context_.options->fair_by.empty() || !filter_.matches_all() || ready_.has_unseen();
     ready_.set_mode(is_looked_at, context_.options->fair_by, std::move(weights));
     if (was_ordered && !is_ordered()) {
@@ -89,11 +94,9 @@ void Subscription::apply_options() {
             ready_.put(run);
         }
         keys_.reset();
-    }
-    if (is_ordered() && !std::exchange(was_ordered_, is_ordered())) {
+    } else if (is_ordered() && !was_ordered) {
         begin_order();
     }
-    was_ordered_ = is_ordered();
     refresh_all();
 }
 
@@ -687,7 +690,7 @@ std::optional<Duration> Subscription::life_left(const Run& message) const noexce
     if (message.batch->has_rules) {
         life = rules_of(properties_of(message)).ttl;
     }
-    if (context_.options->age_max > Duration{} && context_.options->kind != Kind::stream) {
+    if (has_age_limit()) {
         life = std::min(life.value_or(Duration::max()), context_.options->age_max);
     }
     return life ? std::optional{*life - age_of(*message.batch, context_.clock)} : std::nullopt;
@@ -764,8 +767,8 @@ std::optional<Duration> Subscription::time_left(const Run& run) const noexcept {
         return Duration{};
     }
     const Duration left = std::chrono::microseconds{run.expires().us - context_.clock.wall_now().us};
-    const bool has_age = context_.options->age_max > Duration{} && run.batch->time != WallTime{};
-    return has_age ? std::min(left, context_.options->age_max - age_of(*run.batch, context_.clock)) : left;
+    const auto age = has_age_limit() ? known_age(*run.batch, context_.clock) : std::nullopt;
+    return age ? std::min(left, context_.options->age_max - *age) : left;
 }
 
 // What is next in the log, if it can expire as it lies there: a block on the disk does as a whole, and not into quarantine.
@@ -823,10 +826,10 @@ bool Subscription::expire_old_ready(std::uint64_t& budget) {
             if (budget == 0) {
                 return true;
             }
-            const bool is_age_known = run.batch->is_resident || run.batch->time != WallTime{};  // Else when it is read.
-            const bool is_passed_over = run.is_kept || !is_age_known;
+            const auto age = known_age(*run.batch, context_.clock);
+            const bool is_passed_over = run.is_kept || !age;
             budget -= is_passed_over ? 1 : 0;
-            if (is_age_known && age_of(*run.batch, context_.clock) < context_.options->age_max) {
+            if (age && *age < context_.options->age_max) {
                 age_check_from_ = 0;
                 return false;
             }
@@ -859,11 +862,11 @@ bool Subscription::expire_old_behind_keys(std::uint64_t& budget) {
                 return true;
             }
             --budget;
-            const bool is_age_known = message.batch->is_resident || message.batch->time != WallTime{};  // Else when it is read.
-            if (is_age_known && age_of(*message.batch, context_.clock) < context_.options->age_max) {
+            const auto age = known_age(*message.batch, context_.clock);
+            if (age && *age < context_.options->age_max) {
                 return false;
             }
-            if (is_age_known && !message.is_kept) {
+            if (age && !message.is_kept) {
                 expire(keys_.edit().take_at(message.first).value(), Key::free);
                 wake();
             }
