@@ -28,6 +28,12 @@ void add_lost(Settlement& out, const SettleRange& range, Offset first, Offset en
 
 }  // namespace
 
+void set_keyless(Ring<Run>& runs) noexcept {
+    for (std::size_t i = 0; i < runs.size(); ++i) {
+        runs[i].is_keyless = true;
+    }
+}
+
 std::size_t find_run(const Ring<Run>& runs, Offset offset) noexcept {
     if (runs.empty() || runs.front().end() > offset) {
         return 0;  // By far the most frequent: messages are settled in order.
@@ -208,12 +214,6 @@ void InFlight::insert(std::size_t index, const Run& run) noexcept {
 void InFlight::erase(std::size_t index, std::size_t count) noexcept {
     runs_.erase(index, count);
     looked_at_ -= index < looked_at_ ? std::min(count, looked_at_ - index) : 0;
-}
-
-void InFlight::set_keyless() noexcept {
-    for (std::size_t i = 0; i < runs_.size(); ++i) {
-        runs_[i].is_keyless = true;
-    }
 }
 
 Ring<Run> InFlight::take_all() noexcept {

@@ -29,6 +29,9 @@ struct SettleLimit {
     bool is_by_message = false;
 };
 
+/// Run::is_keyless of all of them.
+void set_keyless(Ring<Run>& runs) noexcept;
+
 class InFlight {
 public:
     /// The receiver holds this run from now on. Nobody holds any of its messages.
@@ -56,8 +59,8 @@ public:
     /// Removes and returns everything.
     [[nodiscard]] Ring<Run> take_all() noexcept;
 
-    /// Of all that is held.
-    void set_keyless() noexcept;
+    /// What is held counts for no key from now on.
+    void set_keyless() noexcept { channel::set_keyless(runs_); }
 
     [[nodiscard]] bool empty() const noexcept { return runs_.empty(); }
     [[nodiscard]] const Ring<Run>& runs() const noexcept { return runs_; }

@@ -40,11 +40,6 @@ public:
     [[nodiscard]] std::uint64_t messages() const noexcept { return waiting_.size(); }
     [[nodiscard]] std::size_t keys() const noexcept { return keys_.size(); }
     [[nodiscard]] bool is_waiting(Offset offset) const noexcept { return waiting_.contains(offset); }
-    /// It waits, and an administrator wants it.
-    [[nodiscard]] bool is_kept(Offset offset) const noexcept {
-        const auto found = waiting_.find(offset);
-        return found != waiting_.end() && found->second.is_kept;
-    }
     /// Adds the runs of first .. end - 1 that wait, to be changed but for their offsets.
     void add(Offset first, Offset end, std::vector<Run*>& runs);
     /// Their batches have come into memory: what waits rests there.

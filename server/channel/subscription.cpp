@@ -116,9 +116,7 @@ void Subscription::begin_order() {
         receiver->in_flight.set_keyless();
     }
     for (Ring<Run>& runs : coming_back_) {
-        for (std::size_t i = 0; i < runs.size(); ++i) {
-            runs[i].is_keyless = true;
-        }
+        set_keyless(runs);
     }
     std::vector<Run*> waiting;
     schedule_.add(0, UINT64_MAX, waiting);
