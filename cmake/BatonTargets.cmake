@@ -39,6 +39,10 @@ target_link_libraries(baton_options INTERFACE baton_instrumentation)
 target_compile_options(baton_options INTERFACE
   -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wnon-virtual-dtor
   $<$<BOOL:${BATON_WERROR}>:-Werror>)
+if(BATON_UNITY AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # A class of a source may have members of that source's unnamed types; gcc takes an included source for a header.
+  target_compile_options(baton_options INTERFACE -Wno-subobject-linkage)
+endif()
 if(BATON_SANITIZE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # The instrumentation itself makes gcc see uses of uninitialised variables.
   target_compile_options(baton_options INTERFACE -Wno-maybe-uninitialized)
@@ -49,6 +53,9 @@ endif()
 function(baton_common_settings target)
   target_compile_features(${target} PUBLIC cxx_std_23)
   set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF CXX_STANDARD_REQUIRED ON)
+  if(BATON_UNITY)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
+  endif()
 endfunction()
 
 # gcc warns falsely about uninitialised variables in coroutines. Without files: the whole target consists of them.

@@ -48,10 +48,10 @@ public:
     [[nodiscard]] LatencyHistogram latency() const { return merged(latencies_); }
 
 private:
-    static LatencyHistogram merged(const std::vector<LatencyHistogram>& parts) {
+    static LatencyHistogram merged(const std::vector<LatencyHistogram>& histograms) {
         LatencyHistogram whole;
-        for (const auto& part : parts) {
-            whole.merge(part);
+        for (const auto& histogram : histograms) {
+            whole.merge(histogram);
         }
         return whole;
     }

@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "client/cli/bench_machine.hpp"
+#include "client/cli/columns.hpp"
 #include "common/base/units.hpp"
 
 namespace baton::cli {
@@ -45,10 +46,6 @@ Json settings_json(const BenchSettings& settings) {
         json["rate"] = settings.rate;
     }
     return json;
-}
-
-std::string right(const std::string& text, std::size_t width) {
-    return std::string(width > text.size() ? width - text.size() : 0, ' ') + text;
 }
 
 /// "1,234,567".

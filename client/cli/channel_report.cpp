@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "client/cli/columns.hpp"
 #include "client/cli/command.hpp"
 #include "client/cli/times.hpp"
 #include "common/base/base64.hpp"
@@ -61,10 +62,6 @@ std::string counter(const Json& json, const char* label, const char* key) {
     return found != json.end() && found->is_number_unsigned()
                ? std::string{", "} + label + " " + std::to_string(found->get<std::uint64_t>())
                : std::string{};
-}
-
-std::string right(const std::string& value, std::size_t columns) {
-    return std::string(columns > value.size() ? columns - value.size() : 0, ' ') + value;
 }
 
 std::string text_or(const Json& json, const char* key, const std::string& fallback) {

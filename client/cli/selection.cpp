@@ -19,7 +19,7 @@ namespace {
 
 constexpr std::size_t offsets_max = 1'000;  // Of one request.
 /// As many are asked for one by one: only so the broker's answers say which of them are not there.
-constexpr std::size_t singles_max = 100;
+constexpr std::size_t asked_alone_max = 100;
 constexpr std::size_t named_max = 20;  // In an error.
 constexpr auto look_again = std::chrono::milliseconds{500};
 
@@ -97,7 +97,7 @@ private:
 };
 
 void Work::on(const std::set<std::uint64_t>& offsets) {
-    const std::size_t at_once = offsets.size() <= singles_max ? 1 : offsets_max;
+    const std::size_t at_once = offsets.size() <= asked_alone_max ? 1 : offsets_max;
     std::vector<std::uint64_t> some;
     for (const auto offset : offsets) {
         some.push_back(offset);

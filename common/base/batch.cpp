@@ -18,8 +18,6 @@ constexpr std::size_t time_at = 16;
 constexpr std::size_t crc_at = 24;
 constexpr std::size_t messages_size_at = 28;
 
-constexpr std::size_t length_size = 4;
-
 class BatchCategory final : public std::error_category {
 public:
     [[nodiscard]] const char* name() const noexcept override { return "batch"; }
@@ -58,8 +56,8 @@ BatchErrc check_plain(Bytes region, std::uint32_t count) noexcept {
     const std::size_t size = region.size();
     std::size_t position = 0;
     std::uint32_t found = 0;
-    while (size - position >= length_size) {
-        const std::size_t next = position + length_size + load_u32(region.data() + position);
+    while (size - position >= message_length_size) {
+        const std::size_t next = position + message_length_size + load_u32(region.data() + position);
         if (next > size) {
             return BatchErrc::message_overruns;
         }
@@ -76,17 +74,17 @@ BatchErrc check_with_properties(Bytes region, std::uint32_t count) noexcept {
     constexpr std::size_t properties_size_size = 2;
     std::uint32_t found = 0;
     while (!region.empty()) {
-        if (region.size() < length_size || region.size() - length_size < load_u32(region.data())) {
+        if (region.size() < message_length_size || region.size() - message_length_size < load_u32(region.data())) {
             return BatchErrc::message_overruns;
         }
-        const Bytes body = region.subspan(length_size, load_u32(region.data()));
+        const Bytes body = region.subspan(message_length_size, load_u32(region.data()));
         if (body.size() < properties_size_size || body.size() - properties_size_size < load_u16(body.data())) {
             return BatchErrc::properties_overrun;
         }
         if (!is_well_formed_block(body.subspan(properties_size_size, load_u16(body.data())))) {
             return BatchErrc::property_malformed;
         }
-        region = region.subspan(length_size + body.size());
+        region = region.subspan(message_length_size + body.size());
         ++found;
     }
     return found == count ? BatchErrc::ok : BatchErrc::count_mismatch;
@@ -161,8 +159,8 @@ bool check_batch_crc(Bytes whole) noexcept {
 std::size_t messages_prefix_size(Bytes region, std::uint32_t count) noexcept {
     std::size_t position = 0;
     for (std::uint32_t i = 0; i < count; ++i) {
-        BATON_ASSERT(position <= region.size() && region.size() - position >= length_size);
-        position += length_size + load_u32(region.data() + position);
+        BATON_ASSERT(position <= region.size() && region.size() - position >= message_length_size);
+        position += message_length_size + load_u32(region.data() + position);
     }
     BATON_ASSERT(position <= region.size());
     return position;

@@ -33,6 +33,9 @@ namespace baton {
 
 inline constexpr std::size_t batch_header_size = 32;
 
+// In front of each message: how long the rest of it is.
+inline constexpr std::size_t message_length_size = 4;
+
 // A batch with this flag has a property block in each of its messages; one without it has none and takes the short
 // path.
 inline constexpr std::uint16_t batch_has_properties = 1;

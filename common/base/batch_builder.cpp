@@ -12,7 +12,6 @@ namespace baton {
 
 namespace {
 
-constexpr std::size_t length_size = 4;
 constexpr std::size_t properties_size_size = 2;
 constexpr std::size_t region_size_max = std::numeric_limits<std::uint32_t>::max() - batch_header_size;
 
@@ -25,8 +24,8 @@ void BatchBuilder::append(Bytes payload, Bytes properties) noexcept {
     }
     const std::size_t size = encoded_size(payload.size(), properties.size());
     std::byte* at = extend(size);
-    store_u32(at, static_cast<std::uint32_t>(size - length_size));
-    at += length_size;
+    store_u32(at, static_cast<std::uint32_t>(size - message_length_size));
+    at += message_length_size;
     if (has_properties_) {
         store_u16(at, static_cast<std::uint16_t>(properties.size()));
         at += properties_size_size;

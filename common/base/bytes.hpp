@@ -60,6 +60,9 @@ inline void store_little(std::byte* at, T value) noexcept {
 }  // namespace detail
 
 // The caller has checked that the bytes are there.
+[[nodiscard]] inline std::uint8_t load_u8(const std::byte* at) noexcept {
+    return std::to_integer<std::uint8_t>(*at);
+}
 [[nodiscard]] inline std::uint16_t load_u16(const std::byte* at) noexcept {
     return detail::load_little<std::uint16_t>(at);
 }

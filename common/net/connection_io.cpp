@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "common/base/assert.hpp"
+#include "common/net/errc.hpp"
 
 namespace baton::net {
 
@@ -19,10 +20,6 @@ namespace {
 // For one system call: enough to fill a socket's buffer, small enough for the stack.
 constexpr std::size_t gather_buffers_max = 256;
 constexpr std::size_t gather_bytes_max = 1024 * 1024;
-
-[[nodiscard]] std::error_code system_error(int error) noexcept {
-    return {error, std::system_category()};
-}
 
 [[nodiscard]] ssize_t receive(int descriptor, std::span<iovec> buffers) noexcept {
     msghdr message{};

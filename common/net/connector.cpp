@@ -176,7 +176,7 @@ void Connector::try_unix() {
     }
     const int error = errno;
     if (error != EAGAIN && error != ENOBUFS && error != EINTR) {
-        finish({error, std::system_category()});
+        finish(system_error(error));
         return;
     }
     const auto now = std::chrono::steady_clock::now();

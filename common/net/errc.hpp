@@ -20,6 +20,11 @@ enum class Errc : std::uint8_t {
 [[nodiscard]] const std::error_category& net_category() noexcept;
 [[nodiscard]] std::error_code make_error_code(Errc code) noexcept;
 
+// What an errno means.
+[[nodiscard]] inline std::error_code system_error(int error) noexcept {
+    return {error, std::system_category()};
+}
+
 }  // namespace baton::net
 
 template <>

@@ -24,10 +24,6 @@ namespace {
 
 constexpr mode_t socket_mode = 0660;
 
-[[nodiscard]] std::error_code system_error(int error) noexcept {
-    return {error, std::system_category()};
-}
-
 [[nodiscard]] std::unexpected<Error> cannot_listen(const Endpoint& endpoint, std::error_code code,
                                                    const std::string& detail = {}) {
     return fail(code, "cannot listen on " + to_url(endpoint) + (detail.empty() ? "" : ": " + detail));

@@ -34,10 +34,6 @@ void put_empty(Outbox& outbox, FrameType type, std::uint16_t link, std::uint64_t
     outbox.end_frame();
 }
 
-std::uint8_t u8_at(Bytes bytes, std::size_t at) noexcept {
-    return std::to_integer<std::uint8_t>(bytes[at]);
-}
-
 }  // namespace
 
 // --- Links -----------------------------------------------------------------------------------------------------------
@@ -72,8 +68,8 @@ std::optional<Attach> decode_attach(Bytes body) noexcept {
         return std::nullopt;
     }
     const std::size_t name_size = load_u16(body.data());
-    const auto role = u8_at(body, 2);
-    if ((role != 1 && role != 2) || u8_at(body, 3) != 0 || body.size() - attach_head_size < name_size) {
+    const auto role = load_u8(body.data() + 2);
+    if ((role != 1 && role != 2) || load_u8(body.data() + 3) != 0 || body.size() - attach_head_size < name_size) {
         return std::nullopt;
     }
     return Attach{.role = static_cast<Role>(role),
@@ -208,7 +204,7 @@ bool RecordReader<Settlement>::next(Settlement& record) noexcept {
     record = {.first = load_u64(rest_.data()),
               .count = load_u32(rest_.data() + 8),
               .attempt = load_u32(rest_.data() + 12),
-              .outcome = u8_at(rest_, 16),
+              .outcome = load_u8(rest_.data() + 16),
               .argument = load_u32(rest_.data() + 20)};
     rest_ = rest_.subspan(record_size);
     return true;
@@ -234,7 +230,7 @@ bool is_count_of(std::size_t count, Bytes records, std::size_t record_size) noex
 }
 
 bool has_reserved_zero(Bytes settlement) noexcept {
-    return u8_at(settlement, 17) == 0 && load_u16(settlement.data() + 18) == 0;
+    return load_u8(settlement.data() + 17) == 0 && load_u16(settlement.data() + 18) == 0;
 }
 
 }  // namespace
@@ -243,8 +239,8 @@ std::optional<Confirm> decode_confirm(Bytes body) noexcept {
     if (body.size() < confirm_head_size) {
         return std::nullopt;
     }
-    const std::uint8_t level = u8_at(body, 0);
-    if (level < confirm_level_min || level > confirm_level_max || u8_at(body, 1) != 0 ||
+    const std::uint8_t level = load_u8(body.data());
+    if (level < confirm_level_min || level > confirm_level_max || load_u8(body.data() + 1) != 0 ||
         load_u16(body.data() + 2) != 0) {
         return std::nullopt;
     }
@@ -372,7 +368,7 @@ std::optional<FragmentHead> decode_fragment_head(Bytes body) noexcept {
     if (type != FrameType::publish && type != FrameType::deliver) {
         return std::nullopt;
     }
-    return FragmentHead{.type = type, .flags = u8_at(body, 1), .total = load_u64(body.data() + 8)};
+    return FragmentHead{.type = type, .flags = load_u8(body.data() + 1), .total = load_u64(body.data() + 8)};
 }
 
 void put_fragment(Outbox& outbox, std::uint16_t link, std::uint64_t position, const Payload& data,
@@ -415,8 +411,8 @@ std::optional<ErrorBody> decode_error(Bytes body) noexcept {
     if (body.size() < error_head_size) {
         return std::nullopt;
     }
-    const auto severity = u8_at(body, 4);
-    if (severity < 1 || severity > 3 || u8_at(body, 5) > 1 ||
+    const auto severity = load_u8(body.data() + 4);
+    if (severity < 1 || severity > 3 || load_u8(body.data() + 5) > 1 ||
         load_u16(body.data() + 6) != body.size() - error_head_size) {
         return std::nullopt;
     }
@@ -425,7 +421,7 @@ std::optional<ErrorBody> decode_error(Bytes body) noexcept {
     }
     return ErrorBody{.status = static_cast<Status>(load_u32(body.data())),
                      .severity = static_cast<Severity>(severity),
-                     .retryable = u8_at(body, 5) == 1,
+                     .retryable = load_u8(body.data() + 5) == 1,
                      .text = as_text(body.subspan(error_head_size))};
 }
 

@@ -18,10 +18,6 @@ namespace {
 
 constexpr std::string_view magic = "BATN";
 
-std::uint8_t u8_at(Bytes bytes, std::size_t at) noexcept {
-    return std::to_integer<std::uint8_t>(bytes[at]);
-}
-
 void put_magic(PreambleBytes& bytes) noexcept {
     copy_bytes(bytes.data(), as_bytes(magic));
 }
@@ -51,7 +47,7 @@ PreambleBytes encode(const BrokerPreamble& preamble) noexcept {
 
 std::optional<ClientPreamble> decode_client_preamble(Bytes bytes) noexcept {
     BATON_ASSERT(bytes.size() == preamble_size);
-    const ClientPreamble preamble{.low = u8_at(bytes, 4), .high = u8_at(bytes, 5)};
+    const ClientPreamble preamble{.low = load_u8(bytes.data() + 4), .high = load_u8(bytes.data() + 5)};
     if (!may_be_preamble(bytes) || load_u16(bytes.data() + 6) != 0 || preamble.low > preamble.high) {
         return std::nullopt;
     }
@@ -60,8 +56,9 @@ std::optional<ClientPreamble> decode_client_preamble(Bytes bytes) noexcept {
 
 std::optional<BrokerPreamble> decode_broker_preamble(Bytes bytes) noexcept {
     BATON_ASSERT(bytes.size() == preamble_size);
-    const BrokerPreamble preamble{.chosen = u8_at(bytes, 4), .low = u8_at(bytes, 5), .high = u8_at(bytes, 6)};
-    if (!may_be_preamble(bytes) || u8_at(bytes, 7) != 0 || preamble.low > preamble.high) {
+    const BrokerPreamble preamble{
+        .chosen = load_u8(bytes.data() + 4), .low = load_u8(bytes.data() + 5), .high = load_u8(bytes.data() + 6)};
+    if (!may_be_preamble(bytes) || load_u8(bytes.data() + 7) != 0 || preamble.low > preamble.high) {
         return std::nullopt;
     }
     if (preamble.chosen != 0 && (preamble.chosen < preamble.low || preamble.chosen > preamble.high)) {

@@ -19,8 +19,6 @@ using wire::Status;
 
 namespace {
 
-/// Smaller batches are copied into dense chunks, so that a small message that stays does not keep a large read buffer
-/// alive; larger ones are referenced where they arrived (docs/adr/0005-dense-small-batches.md).
 constexpr std::size_t dense_copy_below = 4 * 1024;
 
 /// A body above message_size_max: batch header, message length, properties size.
@@ -415,8 +413,14 @@ void SessionProtocol::on_publish(std::uint16_t number, Link& link, const wire::F
     if ((header.flags & wire::flag_confirm_later) == 0) {
         link.awaited = link.published;
     }
-    auto batch = body.size < dense_copy_below ? Payload::copy_of(pool_, body.bytes()) : body.retain();
+    auto batch = keep(body);
     publish(number, link, header.sequence, std::move(batch), false);
+}
+
+/// Small batches are copied into dense chunks, so that a small message that stays does not keep a large read buffer
+/// alive; larger ones are referenced where they arrived (docs/adr/0005-dense-small-batches.md).
+Payload SessionProtocol::keep(const BorrowedBytes& batch) {
+    return batch.size < dense_copy_below ? Payload::copy_of(pool_, batch.bytes()) : batch.retain();
 }
 
 void SessionProtocol::on_settle(std::uint16_t number, Link& link, const wire::Frame& frame) {

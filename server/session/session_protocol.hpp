@@ -133,6 +133,7 @@ private:
     [[nodiscard]] std::optional<wire::Status> take_section(const wire::StepSection& section, const BorrowedBytes& body,
                                                            runtime::StepRequest& request);
     void answer_step(std::uint64_t request, wire::Status status, std::uint32_t section, const std::string& text);
+    [[nodiscard]] Payload keep(const BorrowedBytes& batch);
     void publish(std::uint16_t number, Link& link, std::uint64_t sequence, Payload batch, bool is_assembled);
 
     // Links.

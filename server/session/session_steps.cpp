@@ -20,9 +20,6 @@ using wire::Status;
 
 namespace {
 
-/// As for PUBLISH (docs/adr/0005-dense-small-batches.md).
-constexpr std::size_t dense_copy_below = 4 * 1024;
-
 const char* reason_text(Status status) {
     switch (status) {
         case Status::lost_lease:
@@ -121,7 +118,7 @@ std::optional<Status> SessionProtocol::take_section(const wire::StepSection& sec
         const auto batch = body.sub(static_cast<std::size_t>(section.batch.data() - body.data), section.batch.size());
         taken.name = as_text(section.name);
         taken.must_exist = section.must_exist;
-        taken.batch = batch.size < dense_copy_below ? Payload::copy_of(pool_, batch.bytes()) : batch.retain();
+        taken.batch = keep(batch);
         request.sections.push_back(std::move(taken));
         return Status::ok;
     }

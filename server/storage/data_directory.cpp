@@ -32,14 +32,12 @@ constexpr std::size_t generation_width = 16;
 constexpr std::size_t shard_width = 4;
 constexpr std::size_t backup_width = 16;
 constexpr unsigned generation_shift = 32;
-constexpr int hex_base = 16;
 constexpr std::uint64_t manifest_size_max = 4096;
 constexpr std::uint64_t lock_size_max = 64;
-constexpr std::size_t crc_digits = 8;
 constexpr std::uint64_t line_size_max = 64ULL << 20;
 
 std::string with_checksum(const std::string& line) {
-    return line + numbered_name(" ", crc32c(as_bytes(line)), crc_digits, 16) + "\n";
+    return line + numbered_name(" ", crc32c(as_bytes(line)), crc_digits, hex_base) + "\n";
 }
 
 bool take(std::string_view& text, std::string_view expected) noexcept {

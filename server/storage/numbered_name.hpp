@@ -12,6 +12,11 @@
 
 namespace baton::storage {
 
+inline constexpr int hex_base = 16;
+
+/// Of a CRC-32C that is written as text.
+inline constexpr std::size_t crc_digits = 8;
+
 /// `prefix`, then the number with leading zeros up to `width` digits; a number that needs more gets more.
 [[nodiscard]] inline std::string numbered_name(std::string_view prefix, std::uint64_t number, std::size_t width,
                                                int base = 10) {

@@ -15,8 +15,6 @@ namespace {
 
 constexpr std::string_view pending_name = "/PENDING";
 constexpr std::string_view end_of_list = "end ";
-constexpr std::size_t crc_digits = 8;
-constexpr int hex_base = 16;
 
 std::string last_line(std::string_view lines) {
     return numbered_name(end_of_list, crc32c(as_bytes(lines)), crc_digits, hex_base) + "\n";

@@ -18,7 +18,6 @@ constexpr std::string_view channels_directory = "channels";
 constexpr std::string_view segment_prefix = "segment-";
 constexpr std::size_t stream_width = 16;
 constexpr std::size_t segment_width = 8;
-constexpr int hex_base = 16;
 
 static_assert(segment_header_size == block_header_size);
 using HeaderBytes = std::array<std::byte, block_header_size>;
@@ -48,10 +47,6 @@ BlockHeader header_of(StreamId stream, const BlockContent& block) noexcept {
 
 std::uint64_t padding_of(std::uint64_t body_size) noexcept {
     return block_aligned(body_size) - body_size;
-}
-
-bool is_zero(Bytes bytes) noexcept {
-    return std::ranges::all_of(bytes, [](std::byte byte) { return byte == std::byte{0}; });
 }
 
 }  // namespace

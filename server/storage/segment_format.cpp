@@ -33,11 +33,11 @@ bool has_magic(Bytes bytes, std::string_view magic) noexcept {
     return equal(bytes.first(magic.size()), as_bytes(magic));
 }
 
+}  // namespace
+
 bool is_zero(Bytes bytes) noexcept {
     return std::ranges::all_of(bytes, [](std::byte byte) { return byte == std::byte{0}; });
 }
-
-}  // namespace
 
 void encode(const SegmentHeader& header, MutableBytes out) noexcept {
     BATON_ASSERT(out.size() == segment_header_size && header.number > 0);

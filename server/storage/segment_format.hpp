@@ -43,6 +43,8 @@ void encode(const BlockHeader& header, MutableBytes out) noexcept;
 [[nodiscard]] HeaderCheck decode(Bytes bytes, SegmentHeader& header) noexcept;
 [[nodiscard]] HeaderCheck decode(Bytes bytes, BlockHeader& header) noexcept;
 
+[[nodiscard]] bool is_zero(Bytes bytes) noexcept;
+
 [[nodiscard]] constexpr std::uint64_t block_aligned(std::uint64_t size) noexcept {
     return (size + block_alignment - 1) / block_alignment * block_alignment;
 }

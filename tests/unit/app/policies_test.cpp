@@ -10,11 +10,11 @@
 namespace baton::app {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 using test::Scratch;
 using ::testing::HasSubstr;
 
-std::string file_error(const std::string& text) {
+std::string policy_error(const std::string& text) {
     Scratch scratch;
     Configuration configuration;
     const auto applied = apply_file(configuration, scratch.write("c.json", text));
@@ -45,7 +45,7 @@ TEST(Policies, AreReadFromTheFile) {
     ASSERT_TRUE(apply_file(again, scratch.write("again.json", text)));
     EXPECT_EQ(again.options.policies, expected);
     EXPECT_EQ(show(again, false), text);
-    const auto told = Json::parse(show(configuration, true))["policies"];
+    const auto told = OrderedJson::parse(show(configuration, true))["policies"];
     EXPECT_EQ(told["origin"], "file");
     EXPECT_EQ(told["value"][0]["bytes_max"], "1g");
 }
@@ -70,7 +70,7 @@ TEST(Policies, ErrorsNameIndexKeyValueAndWhatIsAllowed) {
           Case{R"([{"match":"a","bytes_max":1.5}])", {"policies[0].bytes_max is 1.5"}},
           Case{R"([{"match":"a","message_size_max":null}])", {"policies[0].message_size_max is null", "a size"}},
           Case{R"([{"match":"a","colour":"red"}])", {"policies[0]", "\"colour\" is unknown", "messages_max"}}}) {
-        const auto text = file_error(std::string{R"({"policies":)"} + policies + "}");
+        const auto text = policy_error(std::string{R"({"policies":)"} + policies + "}");
         EXPECT_THAT(text, HasSubstr("c.json"));
         for (const auto* word : words) {
             EXPECT_THAT(text, HasSubstr(word)) << policies;
@@ -83,7 +83,7 @@ TEST(Policies, AreLimitedInNumber) {
     for (int i = 1; i < 1'001; ++i) {
         list += R"(,{"match":"a"})";
     }
-    EXPECT_THAT(file_error(R"({"policies":[)" + list + "]}"), HasSubstr("policies is 1001 long"));
+    EXPECT_THAT(policy_error(R"({"policies":[)" + list + "]}"), HasSubstr("policies is 1001 long"));
 }
 
 }  // namespace

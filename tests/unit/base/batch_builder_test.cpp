@@ -12,12 +12,12 @@
 namespace baton {
 namespace {
 
-struct Message {
+struct Appended {
     std::string payload;
     std::vector<std::byte> properties;
 };
 
-void expect_batch_of(const Payload& batch, const std::vector<Message>& messages, bool has_properties) {
+void expect_batch_of(const Payload& batch, const std::vector<Appended>& messages, bool has_properties) {
     const auto header = check_batch(batch.bytes());
     ASSERT_TRUE(header);
     EXPECT_EQ(header->count, messages.size());
@@ -26,7 +26,7 @@ void expect_batch_of(const Payload& batch, const std::vector<Message>& messages,
     EXPECT_EQ(header->time_us, 0);
     EXPECT_TRUE(check_batch_crc(batch.bytes()));
     MessageCursor cursor{messages_of(batch.bytes()), has_properties};
-    for (const Message& message : messages) {
+    for (const Appended& message : messages) {
         MessageView view;
         ASSERT_TRUE(cursor.next(view));
         EXPECT_EQ(as_text(view.payload), message.payload);
@@ -107,7 +107,7 @@ TEST(batch_builder, a_large_batch_is_the_chunk_it_was_built_in) {
         }
         ChunkPool pool;
         const Payload batch = builder.take(pool);
-        expect_batch_of(batch, std::vector<Message>(wanted.count, Message{text, {}}), false);
+        expect_batch_of(batch, std::vector<Appended>(wanted.count, Appended{text, {}}), false);
         EXPECT_EQ(pool.outstanding_bytes() != 0, wanted.is_copied) << wanted.count << " of " << wanted.size;
         EXPECT_EQ(chunks.outstanding_bytes(), std::max(ChunkPool::medium_chunk_size, batch.size()));
     }
@@ -116,11 +116,11 @@ TEST(batch_builder, a_large_batch_is_the_chunk_it_was_built_in) {
 void build_random_batches(BatchBuilder builder, std::uint64_t large_size) {
     Prng prng{1};
     ChunkPool pool{4096};
-    std::vector<std::pair<Payload, std::vector<Message>>> kept;  // Batches in a shared chunk do not disturb each other.
+    std::vector<std::pair<Payload, std::vector<Appended>>> kept;  // Batches in a shared chunk do not disturb each other.
     for (int round = 0; round < 300; ++round) {
-        std::vector<Message> messages(prng.range(1, 40));
+        std::vector<Appended> messages(prng.range(1, 40));
         bool has_properties = false;
-        for (Message& message : messages) {
+        for (Appended& message : messages) {
             message.payload.assign(prng.below(prng.chance(1, 10) ? large_size : 30), static_cast<char>(prng.below(256)));
             if (round % 2 == 0 && prng.chance(1, 5)) {
                 message.properties = encode_properties({.key = "key", .priority = 1}).value();

@@ -13,7 +13,7 @@ namespace baton::channel::test {
 namespace {
 
 const std::error_code ok{};
-constexpr StepId id = 1;
+constexpr StepId step_id = 1;
 
 class ChannelSteps : public testing::Test {
 protected:
@@ -23,10 +23,10 @@ protected:
         world_->attach_receiver(9);
     }
     Channel& channel() { return world_->channel; }
-    std::error_code send(const Lines& words, StepId step = id, std::uint64_t number = 1) {
+    std::error_code send(const Lines& words, StepId step = step_id, std::uint64_t number = 1) {
         return channel().begin_step(step, StepMessages{producer_of(5), number, press_.batch(words)});
     }
-    std::error_code settle(std::vector<SettleRange> ranges, StepId step = id) {
+    std::error_code settle(std::vector<SettleRange> ranges, StepId step = step_id) {
         std::optional<ReaderId> noted;
         return channel().begin_step(step, link_of(9), ranges, noted);
     }
@@ -46,7 +46,7 @@ TEST_F(ChannelSteps, RoomIsSetAsideInFrontOfOthers) {
     world_->publish(1, 1, {"x", "y"});
     EXPECT_EQ(channel().stats().stored, 1U);
     EXPECT_EQ(channel().stats().parked, 1U);
-    channel().finish_step(id, true);
+    channel().finish_step(step_id, true);
     EXPECT_EQ(channel().stats().stored, 3U);
     EXPECT_EQ(send({"e"}, 3, 3), Errc::full) << "others wait already";
 }
@@ -55,7 +55,7 @@ TEST_F(ChannelSteps, RoomThatIsGivenBackGoesToWhoWaits) {
     open({.messages_max = 3});
     EXPECT_EQ(send({"a", "b"}), ok);
     world_->publish(1, 1, {"x", "y"});
-    channel().finish_step(id, false);
+    channel().finish_step(step_id, false);
     EXPECT_EQ(channel().stats().stored, 2U);
     EXPECT_EQ(channel().stats().parked, 0U);
 }
@@ -64,7 +64,7 @@ TEST_F(ChannelSteps, LimitsThatShrinkMeanwhileDoNotMatter) {
     open({.messages_max = 3});
     EXPECT_EQ(send({"a", "b"}), ok);
     channel().reconfigure(ChannelOptions{.messages_max = 1});
-    channel().finish_step(id, true);
+    channel().finish_step(step_id, true);
     EXPECT_EQ(channel().stats().stored, 2U);
 }
 
@@ -73,7 +73,7 @@ TEST_F(ChannelSteps, AnOverflowThatChangesMeanwhileDoesNotMatter) {
     world_->publish(1, 1, {"x"});
     EXPECT_EQ(send({"a"}), ok) << "it will be dropped";
     channel().reconfigure(ChannelOptions{.messages_max = 1});
-    channel().finish_step(id, true);
+    channel().finish_step(step_id, true);
     EXPECT_EQ(channel().stats().stored, 1U);
     EXPECT_EQ(channel().stats().dropped, 1U);
 }
@@ -91,7 +91,7 @@ TEST_F(ChannelSteps, OnlyWhatNobodyHoldsMakesRoom) {
     channel().detach(link_of(9));
     EXPECT_EQ(send({"d", "e"}), ok);
     EXPECT_EQ(channel().stats().dropped, 0U) << "not yet";
-    channel().finish_step(id, true);
+    channel().finish_step(step_id, true);
     EXPECT_EQ(channel().stats().stored, 3U);
     EXPECT_EQ(channel().stats().dropped, 2U);
 }
@@ -100,7 +100,7 @@ TEST_F(ChannelSteps, TheSameStepIsKnown) {
     open();
     EXPECT_EQ(send({"a"}), ok);
     EXPECT_EQ(send({"a"}, 2), Errc::step_under_way);
-    channel().finish_step(id, true);
+    channel().finish_step(step_id, true);
     EXPECT_EQ(send({"a"}, 2), Errc::step_known);
     EXPECT_EQ(send({"b"}, 2, 2), ok);
     channel().finish_step(2, false);
@@ -120,7 +120,7 @@ TEST_F(ChannelSteps, WhatIsHeldIsNobodys) {
     EXPECT_EQ(world_->happened(), Lines{"settle_refused 9 1-2: " + make_error_code(Errc::lost_lease).message()});
     world_->clock.advance(std::chrono::hours{24});
     channel().tick();
-    channel().finish_step(id, false);
+    channel().finish_step(step_id, false);
     EXPECT_EQ(settle({{1, 2, 1}}, 3), ok) << "as if nothing had been";
     channel().detach(link_of(9));
     channel().finish_step(3, false);
@@ -133,7 +133,7 @@ TEST_F(ChannelSteps, ASubscriptionOfALinkTakesItsPartAlong) {
     give({"a"});
     EXPECT_EQ(settle({{1, 1, 1}}), ok);
     channel().detach(link_of(9));
-    channel().finish_step(id, false);
+    channel().finish_step(step_id, false);
     EXPECT_EQ(channel().stats().stored, 0U);
 }
 
@@ -149,7 +149,7 @@ TEST_F(ChannelSteps, AStateThatIsSavedInTheMiddle) {
     durable.world->settle(9, 2, 1, Outcome::started);
     const SettleRange ranges[] = {{1, 2, 1}};
     std::optional<ReaderId> noted;
-    ASSERT_EQ(durable.channel().begin_step(id, link_of(9), ranges, noted), ok);
+    ASSERT_EQ(durable.channel().begin_step(step_id, link_of(9), ranges, noted), ok);
     EXPECT_EQ(noted, queue_reader);
     durable.save();
     const ChannelImage image = durable.image(durable.saved_index);
@@ -169,9 +169,9 @@ TEST_F(ChannelSteps, ManyPiecesAreInOneRecord) {
             builder.append(as_bytes("x"), encode_properties({.message_id = message_id}).value());
         }
         Channel& channel = durable.channel();
-        ASSERT_EQ(channel.begin_step(id, StepMessages{producer_of(5), 4, builder.take(pool)}), ok);
+        ASSERT_EQ(channel.begin_step(step_id, StepMessages{producer_of(5), 4, builder.take(pool)}), ok);
         durable.log->begin_joint();
-        channel.finish_step(id, true);
+        channel.finish_step(step_id, true);
         static_cast<void>(durable.log->end_joint(0));
         static_cast<void>(durable.commit());
         EXPECT_EQ(channel.stats().stored, is_stream ? 5U : 3U);
@@ -192,11 +192,11 @@ TEST_F(ChannelSteps, OneRecordSaysAllOfIt) {
     const SettleRange ranges[] = {{1, 1, 1}};
     std::optional<ReaderId> noted;
     Channel& channel = durable.channel();
-    ASSERT_EQ(channel.begin_step(id, link_of(9), ranges, noted), ok);
-    ASSERT_EQ(channel.begin_step(id, StepMessages{producer_of(5), 4, press_.batch({"c"})}), ok);
+    ASSERT_EQ(channel.begin_step(step_id, link_of(9), ranges, noted), ok);
+    ASSERT_EQ(channel.begin_step(step_id, StepMessages{producer_of(5), 4, press_.batch({"c"})}), ok);
     const auto before = durable.log->submitted();
     durable.log->begin_joint();
-    channel.finish_step(id, true);
+    channel.finish_step(step_id, true);
     channel.write_notes();
     EXPECT_EQ(durable.log->end_joint(0), before + 1);
     EXPECT_EQ(durable.turn(), Lines{}) << "nobody gets it before it is on the disk";

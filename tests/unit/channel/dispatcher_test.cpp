@@ -10,7 +10,7 @@
 namespace baton::channel::test {
 namespace {
 
-constexpr MonotonicTime now{std::chrono::seconds{1}};
+constexpr MonotonicTime at_first{std::chrono::seconds{1}};
 constexpr MonotonicTime later{std::chrono::seconds{2}};
 
 struct DispatcherTest : testing::Test {
@@ -23,12 +23,12 @@ struct DispatcherTest : testing::Test {
     }
     void set_credit(Receiver& changed, Credit credit) {
         changed.limit = credit;
-        dispatcher.refresh(changed, now);
+        dispatcher.refresh(changed, at_first);
     }
     void append(std::uint32_t count, std::size_t size = 6) {
         log.append(count, 0, 0, WallTime{}, press.region_of(count, size));
     }
-    Lines run(MonotonicTime when = now) {
+    Lines run(MonotonicTime when = at_first) {
         std::uint32_t slices = UINT32_MAX;
         (void)dispatcher.run(ready, slices, when);
         Lines lines;
@@ -43,7 +43,7 @@ struct DispatcherTest : testing::Test {
         for (const channel::Run& part : settlement.held) {
             log.forget(part);
         }
-        dispatcher.refresh(holder, now);
+        dispatcher.refresh(holder, at_first);
     }
 
     Press press;
@@ -178,7 +178,7 @@ TEST_F(DispatcherTest, WhoCannotTakeTheNextMessageIsPassedOver) {
 TEST_F(DispatcherTest, SlowReceiversGetNothing) {
     Receiver& slow = receiver();
     slow.is_slow = true;
-    dispatcher.refresh(slow, now);
+    dispatcher.refresh(slow, at_first);
     EXPECT_EQ(slow.wait.reason, WaitReason::slow_reader);
     append(2);
     EXPECT_TRUE(run().empty());
@@ -203,7 +203,7 @@ TEST_F(DispatcherTest, WhatCameBackGoesFirstAndIsMarked) {
         back.lease_end = back.lease_cap = 0;
         ready.put(back);
     }
-    dispatcher.refresh(first, now);
+    dispatcher.refresh(first, at_first);
     append(1);
     receiver();
     EXPECT_EQ(run(), (Lines{"deliver 2 2 attempt 1 again", "deliver 2 3 attempt 2 again", "deliver 2 4 attempt 1 again",
@@ -213,9 +213,9 @@ TEST_F(DispatcherTest, WhatCameBackGoesFirstAndIsMarked) {
 TEST_F(DispatcherTest, EmptyWaitBeginsWithTheLastDelivery) {
     Receiver& only = receiver();
     EXPECT_EQ(only.wait.reason, WaitReason::empty);
-    EXPECT_EQ(only.wait.since, now);
+    EXPECT_EQ(only.wait.since, at_first);
     dispatcher.refresh(only, later);
-    EXPECT_EQ(only.wait.since, now);
+    EXPECT_EQ(only.wait.since, at_first);
     append(1);
     run(later);
     EXPECT_EQ(only.wait.reason, WaitReason::empty);

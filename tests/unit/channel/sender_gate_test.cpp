@@ -11,7 +11,7 @@
 namespace baton::channel::test {
 namespace {
 
-constexpr MonotonicTime now{std::chrono::seconds{1}};
+constexpr MonotonicTime at_first{std::chrono::seconds{1}};
 const ReadyCount no_messages = [] { return std::uint64_t{0}; };
 constexpr std::uint64_t kib = 1024;
 constexpr std::uint64_t mib = 1024 * kib;
@@ -22,12 +22,12 @@ struct SenderGateTest : testing::Test {
         added.address = link_of(static_cast<std::uint16_t>(senders.size()));
         return added;
     }
-    Lines examine(Sender& examined, MonotonicTime when = now) {
+    Lines examine(Sender& examined, MonotonicTime when = at_first) {
         gate->examine(examined, room, no_messages, when);
         return happened();
     }
     Lines examine_short() {
-        gate->examine_short(room, no_messages, now);
+        gate->examine_short(room, no_messages, at_first);
         return happened();
     }
     Lines happened() {
@@ -84,9 +84,9 @@ TEST_F(SenderGateTest, AFullChannelBlocksAndUnblocks) {
     Sender& one = sender();
     room.is_full = true;
     EXPECT_EQ(examine(one), (Lines{"state 1 full ready 0 held 0"}));
-    EXPECT_EQ(one.wait.since, now);
-    EXPECT_TRUE(examine(one, now + std::chrono::seconds{1}).empty());
-    EXPECT_EQ(one.wait.since, now);
+    EXPECT_EQ(one.wait.since, at_first);
+    EXPECT_TRUE(examine(one, at_first + std::chrono::seconds{1}).empty());
+    EXPECT_EQ(one.wait.since, at_first);
     EXPECT_TRUE(examine_short().empty());
     room.is_full = false;
     EXPECT_EQ(examine_short(), (Lines{"state 1 none ready 0 held 0", "credit 1 1024 65536"}));

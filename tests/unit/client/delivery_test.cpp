@@ -10,6 +10,7 @@
 
 #include "client/src/access.hpp"
 #include "tests/unit/client/endpoint_world.hpp"
+#include "tests/unit/client/settlement_range.hpp"
 #include <baton/delivery.hpp>
 
 namespace baton::client {
@@ -18,15 +19,6 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 using wire::FrameType;
-
-wire::Settlement range(std::uint64_t first, std::uint32_t count, Outcome outcome, std::uint32_t attempt = 1,
-                       std::uint32_t argument = 0) {
-    return {.first = first,
-            .count = count,
-            .attempt = attempt,
-            .outcome = static_cast<std::uint8_t>(outcome),
-            .argument = argument};
-}
 
 class DeliveryGuard : public testing::Test {
 protected:

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 
 #include "tests/unit/client/dialogue.hpp"
+#include "tests/unit/client/settlement_range.hpp"
 
 namespace baton::client {
 namespace {
@@ -9,14 +10,6 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 using wire::FrameType;
-
-wire::Settlement range(std::uint64_t first, std::uint32_t count, Outcome outcome, std::uint32_t attempt = 1) {
-    return {.first = first,
-            .count = count,
-            .attempt = attempt,
-            .outcome = static_cast<std::uint8_t>(outcome),
-            .argument = 0};
-}
 
 std::vector<wire::Settlement> settlements_of(const Said& frame) {
     std::vector<wire::Settlement> ranges;

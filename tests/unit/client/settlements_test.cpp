@@ -7,20 +7,13 @@
 #include <gmock/gmock.h>
 
 #include "common/base/prng.hpp"
+#include "tests/unit/client/settlement_range.hpp"
 
 namespace baton::client {
 namespace {
 
 using testing::ElementsAre;
 using testing::IsEmpty;
-
-wire::Settlement range(std::uint64_t first, std::uint32_t count, Outcome outcome, std::uint32_t attempt = 1) {
-    return {.first = first,
-            .count = count,
-            .attempt = attempt,
-            .outcome = static_cast<std::uint8_t>(outcome),
-            .argument = 0};
-}
 
 TEST(Settlements, NeighboursMerge) {
     Settlements settlements;

@@ -17,7 +17,7 @@ class BackupsTest : public ::testing::Test, protected TwoShards {};
 TEST_F(BackupsTest, WhatWasConfirmedIsInItAndWhatWasSettledIsNot) {
     make(0);
     make(1);
-    for (std::uint32_t shard = 0; shard < shards; ++shard) {
+    for (std::uint32_t shard = 0; shard < shards_total; ++shard) {
         publish(shard, 1, 10);
         run();
         ASSERT_EQ(session->confirmed, 10U);
@@ -55,7 +55,7 @@ TEST(BackupsInSlices, WhatHappensMeanwhileIsInIt) {
     constexpr std::uint64_t slice = 5;
     TwoShards broker{slice};
     std::uint64_t sent = 0;
-    for (std::uint32_t shard = 0; shard < shards; ++shard) {
+    for (std::uint32_t shard = 0; shard < shards_total; ++shard) {
         broker.make(shard);
         for (std::uint64_t i = 1; i <= 40; ++i) {
             broker.publish(shard, i, 1);
@@ -197,7 +197,7 @@ TEST_F(BackupsTest, NobodyHearsOfAnythingBetweenTheFirstPictureAndTheLast) {
     session->confirmed = 0;
     session->replies.clear();
     brokers[0]->admin(session->id, 1, "", R"({"op":"backup.begin"})");
-    for (std::uint32_t shard = 0; shard < shards; ++shard) {  // Each has been through its channels,
+    for (std::uint32_t shard = 0; shard < shards_total; ++shard) {  // Each has been through its channels,
         turn(shard);
         bulk[shard].run_all(disk);
         turn(shard);
@@ -274,7 +274,7 @@ TEST_F(BackupsTest, AFetchedBackupCanBeStartedOn) {
 TEST_F(BackupsTest, WithoutChannels) {
     const auto begun = ask("", {{"op", "backup.begin"}});
     ASSERT_TRUE(begun["ok"].get<bool>()) << begun;
-    EXPECT_EQ(begun["files"], shards + 1);
+    EXPECT_EQ(begun["files"], shards_total + 1);
     EXPECT_TRUE(recovered(begun["id"].get<std::string>()).channels.empty());
 }
 

@@ -21,7 +21,7 @@ using channel::Outcome;
 class MessageAdminTest : public testing::Test, protected TwoShards {
 protected:
     void SetUp() override {
-        for (std::uint32_t shard = 0; shard < shards; ++shard) {
+        for (std::uint32_t shard = 0; shard < shards_total; ++shard) {
             make(shard);
             publish(shard, 1, 5);
             give_and_settle(shard, 4, {{1, 1, 1}, {3, 1, 1, Outcome::reject}, {4, 1, 1, Outcome::retry, 60'000}});

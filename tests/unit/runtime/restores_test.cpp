@@ -16,7 +16,7 @@ namespace {
 class Original : public TwoShards {
 public:
     Original() {
-        for (std::uint32_t shard = 0; shard < shards; ++shard) {
+        for (std::uint32_t shard = 0; shard < shards_total; ++shard) {
             make(shard);
             publish(shard, 1, 20, 300);
             run();
@@ -134,7 +134,7 @@ TEST_F(RestoresTest, ChannelsAreWhatTheyWere) {
     EXPECT_EQ(target.leftovers(), Lines{});
     const auto before = backed_up(original);
     const auto after = backed_up(target);
-    for (std::uint32_t shard = 0; shard < shards; ++shard) {
+    for (std::uint32_t shard = 0; shard < shards_total; ++shard) {
         const auto& was = original.image_of(before, shard);
         const auto& is = target.image_of(after, shard);
         EXPECT_EQ(is.settings(), was.settings());
@@ -167,7 +167,7 @@ TEST_F(RestoresTest, TheyStayThroughStarts) {
     for (int i = 0; i < 3; ++i) {
         disk.crash_losing_everything();
         TwoShards again{disk};
-        for (std::uint32_t shard = 0; shard < shards; ++shard) {
+        for (std::uint32_t shard = 0; shard < shards_total; ++shard) {
             EXPECT_EQ(peeked(again, again.names[shard]), peeked(original, original.names[shard]));
         }
         again.ticks(40);  // A round of checkpoints.
@@ -181,7 +181,7 @@ TEST_F(RestoresTest, TheCheckpointBeforeTheLastKnowsThem) {
         TwoShards target{disk};
         ASSERT_TRUE(bring_in(target, original.copy)["ok"].get<bool>());
     }
-    for (std::uint32_t shard = 0; shard < shards; ++shard) {
+    for (std::uint32_t shard = 0; shard < shards_total; ++shard) {
         const auto directory = storage::shard_directory(1, shard);
         const auto names = disk.list(directory).value();
         ASSERT_TRUE(names[0].starts_with("checkpoint-") && names[1].starts_with("checkpoint-"));
@@ -488,7 +488,7 @@ TEST_F(RestoresTest, PowerCutsAtAnyOperation) {
                 TwoShards again{disk};
                 const auto count = names_of(again).size();
                 EXPECT_TRUE(count == 2 || (count == 0 && !was_said)) << operation << " " << survival << " " << count;
-                for (std::uint32_t shard = 0; count == 2 && shard < shards; ++shard) {
+                for (std::uint32_t shard = 0; count == 2 && shard < shards_total; ++shard) {
                     EXPECT_EQ(peeked(again, again.names[shard]), peeked(original, original.names[shard])) << operation;
                 }
                 ++(count == 0 ? absent : present);
@@ -555,7 +555,7 @@ TEST(BackupsOfRestores, HaveEachChannelWholeOrNotAtAll) {
             EXPECT_EQ(image.live_messages(), image.settings().name == original.names[0] ? 20U : 18U) << begin;
         }
         with += recovery.channels.size();
-        without += shards - recovery.channels.size();
+        without += shards_total - recovery.channels.size();
     }
     EXPECT_GT(with, 0U);
     EXPECT_GT(without, 0U);

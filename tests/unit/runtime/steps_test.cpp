@@ -105,7 +105,7 @@ private:
         in = names[0];
         for (int i = 0; near.empty() || far.empty() || memory.empty(); ++i) {
             const auto name = "s" + std::to_string(i);
-            const bool is_near = shard_of_channel(name, shards) == 0;
+            const bool is_near = shard_of_channel(name, shards_total) == 0;
             std::string& wanted = is_near ? near : far.empty() ? far : memory;
             wanted = wanted.empty() ? name : wanted;
         }
@@ -394,7 +394,7 @@ void decide_only(Factory& factory) {
 TEST_F(StepsTest, AChannelThatIsMadeForItIsThereBeforeItIsDecided) {
     factory.state.is_durable_by_default = true;
     std::string name = "new";
-    while (shard_of_channel(name, shards) != 1) {
+    while (shard_of_channel(name, shards_total) != 1) {
         name += "+";
     }
     factory.begin(1, {factory.settling({{2, 1, 1}}), factory.sending(name, {"x"})});
@@ -431,7 +431,7 @@ void recycle_log(Factory& factory, std::uint32_t shard) {
     ShardBroker& broker = *factory.brokers[shard];
     Listener filler{broker};
     std::string name = "filler";
-    while (shard_of_channel(name, shards) != shard) {
+    while (shard_of_channel(name, shards_total) != shard) {
         name += "+";
     }
     factory.state.is_durable_by_default = true;
@@ -481,7 +481,7 @@ TEST_F(StepsTest, ACheckpointKnowsWhatIsDone) {
 TEST_F(StepsTest, WhatIsFinishedIsForgotten) {
     EXPECT_EQ(usual_step(factory, true, true), ok);
     factory.ticks(4);
-    for (std::uint32_t shard = 0; shard < shards; ++shard) {
+    for (std::uint32_t shard = 0; shard < shards_total; ++shard) {
         EXPECT_TRUE(checkpointed_steps(factory, shard).empty());
     }
 }
@@ -572,7 +572,7 @@ void work(Factory& factory, std::byte life, Prng& prng) {
             }
             prng.below(3) == 0 ? factory.ticks(1) : void();
             if (prng.below(8) == 0) {
-                factory.brokers[prng.below(shards)]->store()->checkpoint([] {});
+                factory.brokers[prng.below(shards_total)]->store()->checkpoint([] {});
             }
         }
     }

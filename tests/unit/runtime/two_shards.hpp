@@ -24,12 +24,12 @@ using channel::LinkAddress;
 using Json = nlohmann::json;
 using Lines = std::vector<std::string>;
 
-inline constexpr std::uint32_t shards = 2;
+inline constexpr std::uint32_t shards_total = 2;
 
 class Mail final : public MailboxPort {
 public:
     void send(std::uint32_t shard, EnvelopeBatch batch) override { queues[shard].push_back(std::move(batch)); }
-    std::deque<EnvelopeBatch> queues[shards];
+    std::deque<EnvelopeBatch> queues[shards_total];
 };
 
 class Listener final : public SessionEvents {
@@ -103,12 +103,12 @@ public:
         StorageStart start{disk};
         auto done = start.recover(pool);
         EXPECT_EQ(start.recovery().damage, Lines{});
-        done = done ? start.begin_generation(shards) : done;
+        done = done ? start.begin_generation(shards_total) : done;
         if (!done) {
             return done;
         }
         std::vector<ShardBroker*> all;
-        for (std::uint32_t shard = 0; shard < shards; ++shard) {
+        for (std::uint32_t shard = 0; shard < shards_total; ++shard) {
             brokers.push_back(std::make_unique<ShardBroker>(shard, state, mail));
             brokers.back()->open_store(
                 {.files = &disk,
@@ -117,16 +117,16 @@ public:
                  .clock = &clock,
                  .pool = &pool,
                  .memory = &state.memory},
-                {.generation = start.generation(), .shard = shard, .shard_count = shards, .wal_file_size = 64 * 1024,
+                {.generation = start.generation(), .shard = shard, .shard_count = shards_total, .wal_file_size = 64 * 1024,
                  .entries_per_slice = entries_per_slice});
             all.push_back(brokers.back().get());
         }
         done = start.install(all, [this] { return run_jobs(); });
         done = done ? start.finish() : done;
-        for (std::uint32_t shard = 0; shard < shards; ++shard) {
+        for (std::uint32_t shard = 0; shard < shards_total; ++shard) {
             for (int i = 0; names[shard].empty(); ++i) {
                 const auto candidate = "c" + std::to_string(i);
-                names[shard] = shard_of_channel(candidate, shards) == shard ? candidate : "";
+                names[shard] = shard_of_channel(candidate, shards_total) == shard ? candidate : "";
             }
         }
         session = std::make_unique<Listener>(*brokers[0]);
@@ -135,14 +135,14 @@ public:
 
     /// At most one of each queue.
     void run_one_job() {
-        for (std::uint32_t shard = 0; shard < shards; ++shard) {
+        for (std::uint32_t shard = 0; shard < shards_total; ++shard) {
             sync[shard].run_one(disk);
             bulk[shard].run_one(disk);
         }
     }
     bool run_jobs() {
         bool worked = false;
-        for (std::uint32_t shard = 0; shard < shards; ++shard) {
+        for (std::uint32_t shard = 0; shard < shards_total; ++shard) {
             worked = sync[shard].run_all(disk) || worked;
             worked = bulk[shard].run_all(disk) || worked;
         }
@@ -160,7 +160,7 @@ public:
         return brokers[shard]->end_turn() || worked;
     }
     void run() {
-        for (bool worked = brokers.size() == shards; worked;) {
+        for (bool worked = brokers.size() == shards_total; worked;) {
             worked = turn(0);
             worked = turn(1) || worked;
             worked = run_jobs() || worked;
@@ -272,12 +272,12 @@ public:
     ManualClock clock;
     sim::SimDisk& disk;
     const std::uint64_t entries_per_slice = 16'384;  ///< Of a picture or a checkpoint, in one turn.
-    BrokerState state{Limits{}, shards, clock};
+    BrokerState state{Limits{}, shards_total, clock};
     ChunkPool pool;
     Mail mail;
-    StartQueue sync[shards];
-    StartQueue bulk[shards];
-    std::string names[shards];
+    StartQueue sync[shards_total];
+    StartQueue bulk[shards_total];
+    std::string names[shards_total];
     std::vector<std::unique_ptr<ShardBroker>> brokers;
     std::unique_ptr<Listener> session;
 };

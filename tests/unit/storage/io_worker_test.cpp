@@ -66,7 +66,7 @@ private:
     std::thread::id* died_on_;
 };
 
-class IoWorkerTest : public testing::Test {
+class IoWorkerTest : public ::testing::Test {
 protected:
     // Keeps the thread busy until the latch opens; returns when it is.
     void occupy(IoQueue& queue, std::latch& until) {

@@ -26,7 +26,7 @@ namespace baton::storage {
 
 namespace {
 
-class PosixFileSystemTest : public testing::Test {
+class PosixFileSystemTest : public ::testing::Test {
 protected:
     PosixFileSystemTest() {
         std::string pattern = (std::filesystem::temp_directory_path() / "baton-posix-XXXXXX").string();

@@ -10,8 +10,8 @@
 namespace baton::storage {
 namespace {
 
-constexpr SegmentHeader segment{.stream = StreamId{0x700000001}, .number = 3};
-constexpr BlockHeader block{
+constexpr SegmentHeader example_segment{.stream = StreamId{0x700000001}, .number = 3};
+constexpr BlockHeader example_block{
     .stream = StreamId{0x700000001}, .first = 10, .end = 25, .body_size = 100, .entries = 4, .body_crc = 77};
 
 template <class Header>
@@ -37,11 +37,11 @@ void expect_that_every_flip_is_noticed(const Header& header) {
 }
 
 TEST(SegmentFormat, every_flip_in_a_file_header_is_noticed_and_none_is_a_newer_version) {
-    expect_that_every_flip_is_noticed(segment);
+    expect_that_every_flip_is_noticed(example_segment);
 }
 
 TEST(SegmentFormat, every_flip_in_a_block_header_is_noticed) {
-    expect_that_every_flip_is_noticed(block);
+    expect_that_every_flip_is_noticed(example_block);
 }
 
 HeaderCheck with_right_checksum(std::array<std::byte, 64> bytes, std::size_t at, std::byte value) {
@@ -52,13 +52,13 @@ HeaderCheck with_right_checksum(std::array<std::byte, 64> bytes, std::size_t at,
 }
 
 TEST(SegmentFormat, a_newer_version_is_told_from_damage_by_its_checksum) {
-    EXPECT_EQ(with_right_checksum(encoded(segment), 4, std::byte{2}), HeaderCheck::newer_version);
-    EXPECT_EQ(with_right_checksum(encoded(segment), 4, std::byte{0}), HeaderCheck::wrong);
+    EXPECT_EQ(with_right_checksum(encoded(example_segment), 4, std::byte{2}), HeaderCheck::newer_version);
+    EXPECT_EQ(with_right_checksum(encoded(example_segment), 4, std::byte{0}), HeaderCheck::wrong);
 }
 
 TEST(SegmentFormat, what_is_reserved_is_zero_even_if_the_checksum_is_right) {
     for (std::size_t at = 20; at < 60; ++at) {
-        EXPECT_EQ(with_right_checksum(encoded(segment), at, std::byte{1}), HeaderCheck::wrong) << at;
+        EXPECT_EQ(with_right_checksum(encoded(example_segment), at, std::byte{1}), HeaderCheck::wrong) << at;
     }
 }
 
@@ -69,10 +69,10 @@ HeaderCheck block_with_right_checksum(std::array<std::byte, 64> bytes) {
 }
 
 TEST(SegmentFormat, a_block_has_something_and_less_than_4_gib_of_it) {
-    auto bytes = encoded(block);
+    auto bytes = encoded(example_block);
     store_u64(&bytes[24], 10);  // Its end is its first.
     EXPECT_EQ(block_with_right_checksum(bytes), HeaderCheck::wrong);
-    bytes = encoded(block);
+    bytes = encoded(example_block);
     store_u64(&bytes[32], 1ULL << 32);
     EXPECT_EQ(block_with_right_checksum(bytes), HeaderCheck::wrong);
     store_u64(&bytes[32], UINT32_MAX);
@@ -83,9 +83,9 @@ TEST(SegmentFormat, a_block_has_something_and_less_than_4_gib_of_it) {
 
 TEST(SegmentFormat, two_magics_are_not_mixed_up) {
     BlockHeader as_block;
-    EXPECT_EQ(decode(encoded(segment), as_block), HeaderCheck::wrong);
+    EXPECT_EQ(decode(encoded(example_segment), as_block), HeaderCheck::wrong);
     SegmentHeader as_segment;
-    EXPECT_EQ(decode(encoded(block), as_segment), HeaderCheck::wrong);
+    EXPECT_EQ(decode(encoded(example_block), as_segment), HeaderCheck::wrong);
 }
 
 }  // namespace

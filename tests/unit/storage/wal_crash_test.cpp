@@ -94,7 +94,7 @@ TEST_F(WalCrashTest, AtEachOperation) {
 }
 
 /// Appends, flushes, ends of jobs, recycling and a full disk in random order, then a power cut.
-class WalRandomCrash : public WalCrashTest, public testing::WithParamInterface<std::uint64_t> {
+class WalRandomCrash : public WalCrashTest, public ::testing::WithParamInterface<std::uint64_t> {
 protected:
     void step(Prng& prng) {
         switch (prng.below(12)) {

@@ -184,7 +184,7 @@ TEST_F(WalDamageTest, FileInTheMiddleIsCutAnywhere) {
 }
 
 /// Random logs with recycling, damaged in several places.
-class WalRandomDamage : public WalDamageTest, public testing::WithParamInterface<std::uint64_t> {};
+class WalRandomDamage : public WalDamageTest, public ::testing::WithParamInterface<std::uint64_t> {};
 
 TEST_P(WalRandomDamage, NoRecordIsWrong) {
     Prng prng{GetParam()};
