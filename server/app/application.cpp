@@ -1,5 +1,6 @@
 #include "server/app/application.hpp"
 
+#include <unistd.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -77,6 +78,9 @@ int Application::run() {
             spdlog::error("{}", checked.error().message());
             return exit_usage;
         }
+    }
+    for (const auto& name : unknown_variables(environ)) {
+        spdlog::warn("{} in the environment is no setting of batond and changes nothing; docs/operations.md lists them", name);
     }
     if (const int code = open_store(); code != exit_done) {
         return code;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 #include <fstream>
+#include <set>
 #include <sstream>
 #include <utility>
 
@@ -17,6 +18,8 @@ namespace baton::app {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+constexpr std::string_view variable_prefix = "BATON_";
 
 std::unexpected<Error> invalid(const std::string& text) {
     return fail(std::make_error_code(std::errc::invalid_argument), text);
@@ -138,7 +141,7 @@ std::string Setting::flag() const {
 }
 
 std::string Setting::environment() const {
-    std::string text = "BATON_" + key;
+    std::string text = std::string{variable_prefix} + key;
     std::ranges::transform(text, text.begin(), [](unsigned char c) {
         return c == '.' ? '_' : static_cast<char>(std::toupper(c));
     });
@@ -190,6 +193,24 @@ Result<void> apply_environment(Configuration& configuration,
         }
     }
     return apply_memory(configuration, lookup);
+}
+
+std::vector<std::string> unknown_variables(const char* const* environment) {
+    std::set<std::string, std::less<>> known{"BATON_CONFIG", "BATON_MEMORY", "BATON_URL"};
+    for (const auto& setting : settings_table()) {
+        known.insert(setting.environment());
+    }
+    std::vector<std::string> unknown;
+    for (; *environment != nullptr; ++environment) {
+        const std::string_view variable{*environment};
+        const auto name = variable.substr(0, variable.find('='));
+        const auto rest = name.substr(std::min(name.size(), variable_prefix.size()));
+        const bool is_of_service = rest.starts_with("SERVICE_") || rest == "PORT" || rest.starts_with("PORT_");
+        if (name.starts_with(variable_prefix) && !is_of_service && !known.contains(name)) {
+            unknown.emplace_back(name);
+        }
+    }
+    return unknown;
 }
 
 bool is_durable_by_default(const Options& options) noexcept {

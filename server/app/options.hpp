@@ -71,6 +71,10 @@ struct Configuration {
 /// `lookup` answers null for a name that is not set. Lists are separated by commas. BATON_MEMORY is what --memory is.
 [[nodiscard]] Result<void> apply_environment(Configuration& configuration,
                                              const std::function<const char*(const std::string&)>& lookup);
+/// Names of those variables ("NAME=value", null behind the last) that begin like batond's and mean nothing here, so that a
+/// misspelt one is not a setting that nobody gets. Those that the client reads are no mistake, nor are those with which Kubernetes
+/// tells every container of a service called "baton".
+[[nodiscard]] std::vector<std::string> unknown_variables(const char* const* environment);
 /// "$XDG_STATE_HOME/baton", or "$HOME/.local/state/baton"; empty if neither is an absolute path.
 [[nodiscard]] std::string default_data_dir(const std::function<const char*(const std::string&)>& lookup);
 /// When all keys are set: what the defaults of memory channels and durable ones have in common.

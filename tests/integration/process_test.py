@@ -97,6 +97,11 @@ class ConfigTest(BrokerTest):
         self.assertEqual({"value": "4", "origin": "environment"}, shards(BATON_CONFIG=first, BATON_SHARDS="4"))
         self.expect_bad(self.batond("config", "check", BATON_CONFIG=self.folder + "/nothing"), "/nothing")
 
+    def test_a_misspelt_variable_is_named(self):
+        broker = self.broker(environment={"BATON_MEMORY_MAX": "2g", "BATON_LIMITS_MEMORY_MAX": "1g"})
+        self.assertIn("BATON_MEMORY_MAX in the environment is no setting", broker.log())
+        self.assertNotIn("BATON_LIMITS_MEMORY_MAX", broker.log())
+
     def test_the_environment_can_say_memory(self):
         path = self.file('{"default_storage": "durable"}')
 

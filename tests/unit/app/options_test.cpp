@@ -235,6 +235,15 @@ TEST(Values, TheEnvironmentIsNamedInErrors) {
     EXPECT_FALSE(apply_environment(configuration, environment(empty)));
 }
 
+TEST(Values, VariablesThatAreNoSettingsAreNamed) {
+    const char* const variables[] = {
+        "PATH=/bin",          "BATON_MEMORY_MAX=2g", "BATON_LIMITS_MEMORY_MAX=2g", "BATON_CONFIG=",       "BATON_URL=x",
+        "BATON_MEMORY=1",     "BATON_SERVICE_HOST=", "BATON_PORT=tcp://10.0.0.1",  "BATON_PORT_1_TCP=x",  "BATON_",
+        "BATONS=1",           "BATON_listen=x",      "BATON_SHARD",                nullptr};
+    EXPECT_THAT(unknown_variables(variables),
+                ::testing::ElementsAre("BATON_MEMORY_MAX", "BATON_", "BATON_listen", "BATON_SHARD"));
+}
+
 TEST(Values, NothingIsAMistakeWhereItMeansNothing) {
     Configuration configuration;
     for (const auto origin : {Origin::flag, Origin::environment}) {
