@@ -185,7 +185,14 @@ void Loop::lend() {
 }
 
 bool Loop::try_turn() noexcept {
-    const std::unique_lock turn{turn_mutex_, std::try_to_lock};
+    return take_turn(std::unique_lock{turn_mutex_, std::try_to_lock});
+}
+
+bool Loop::take_turn() noexcept {
+    return take_turn(std::unique_lock{turn_mutex_});
+}
+
+bool Loop::take_turn(const std::unique_lock<std::mutex>& turn) noexcept {
     if (!turn || work_ == nullptr || !work_->is_ready_for_turn()) {
         return false;
     }

@@ -87,6 +87,8 @@ public:
     [[nodiscard]] bool is_free() const noexcept { return holder_.load() == Holder::nobody; }
     // True: what users have left is collected and written. False: somebody is in a turn, or it is not the time.
     bool try_turn() noexcept;
+    // The same, once whoever is in a turn has left it. Not from inside of one.
+    bool take_turn() noexcept;
     // A wait may be over for another reason than an event of the loop: whoever was lent the loop looks again. After the
     // change, with or without the mutex it is guarded by.
     void interrupt();
@@ -116,6 +118,7 @@ private:
 
     // By whoever has the loop: a turn, if users have left something. True: there was one.
     [[nodiscard]] bool collect();
+    bool take_turn(const std::unique_lock<std::mutex>& turn) noexcept;
     [[nodiscard]] bool is_lent(std::unique_lock<std::mutex>& lock);
     void park(std::unique_lock<std::mutex>& lock);
     // All with the mutex.

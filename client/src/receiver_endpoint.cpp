@@ -18,6 +18,21 @@ ReceiverEndpoint::ReceiverEndpoint(std::shared_ptr<Shared> shared, std::string c
 
 Expected<std::optional<Delivery>> ReceiverEndpoint::receive(const std::shared_ptr<ReceiverEndpoint>& self,
                                                             const WaitLimit& limit) {
+    auto received = receive_one(self, limit);
+    if (received && *received) {
+        write_started(**received);
+    }
+    return received;
+}
+
+void ReceiverEndpoint::write_started(const Delivery& delivery) {
+    if (delivery.redelivered() && !shared_->loop.take_turn()) {
+        shared_->inbox.wake();
+    }
+}
+
+Expected<std::optional<Delivery>> ReceiverEndpoint::receive_one(const std::shared_ptr<ReceiverEndpoint>& self,
+                                                                const WaitLimit& limit) {
     WaitScope scope{shared_->board, mutex_, changed_, limit, &shared_->loop};
     if (auto delivery = take()) {
         open_hand();
@@ -68,6 +83,9 @@ void ReceiverEndpoint::open_hand() noexcept {
         return;
     }
     DeliveredSlice& slice = *queue_.front();
+    if (slice.batch.is_redelivered) {
+        return;  // Each of its messages is told of.
+    }
     hand_from_ = slice.next;
     hand_.open(slice);
 }
@@ -103,6 +121,7 @@ std::optional<Delivery> ReceiverEndpoint::take() {
             slice.announced = ++slice.next;
         } else {
             touch(slice);
+            slice.batch.is_redelivered ? static_cast<void>(mark(slice.owner)) : void();
             std::optional<Delivery> next;
             const bool is_taken = take_next(slice, next);
             BATON_ASSERT(is_taken);
@@ -140,6 +159,7 @@ std::uint64_t ReceiverEndpoint::receive_async(const std::shared_ptr<ReceiverEndp
     if (error) {
         done(std::unexpected{std::move(*error)});
     } else {
+        write_started(*delivery);
         done(std::move(*delivery));
     }
     return 0;

@@ -40,6 +40,9 @@ inline constexpr std::uint32_t argument_back_off = 0xffff'ffff;  // Of a retry: 
 // takes no lock (delivered_slice.hpp). Other decisions are rare and noted at once. When deliveries are lost as a whole
 // (a new connection, close, the end) all their messages are closed, so that an ack has nothing else to look at.
 //
+// If we die, the broker counts an attempt for what it was told is started. So for a message that was delivered before, and may be
+// the one that kills whoever works on it, that is written before it is handed out; for others within a pace.
+//
 // The slice that is handed out now is in a hand (hand.hpp): the next of its messages is taken without the mutex, as long as
 // it is on that list. Whoever works on slices or counts with the mutex closes the hand first; receive() opens it.
 //
@@ -158,7 +161,11 @@ private:
     [[nodiscard]] std::uint64_t account(DeliveredSlice& slice, std::uint32_t count) noexcept;
     void lose_all(Lost& lost) noexcept;
     [[nodiscard]] std::uint32_t stride_of(const BatchHeader& header) const noexcept;
+    [[nodiscard]] Expected<std::optional<Delivery>> receive_one(const std::shared_ptr<ReceiverEndpoint>& self,
+                                                                const WaitLimit& limit);
     [[nodiscard]] std::optional<Delivery> take();
+    // Without the mutex, behind take(): see above.
+    void write_started(const Delivery& delivery);
     // The same without the mutex, from what was in the hand. False: it takes more than that.
     [[nodiscard]] static bool take_next(DeliveredSlice& slice, std::optional<Delivery>& next) noexcept;
     void count_taken(DeliveredSlice& slice, std::uint32_t count) noexcept;

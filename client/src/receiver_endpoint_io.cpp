@@ -102,6 +102,7 @@ void ReceiverEndpoint::on_delivered(const std::shared_ptr<ReceiverEndpoint>& sel
             done(std::move(delivery));
         });
         waiters_.pop_front();
+        slice->batch.is_redelivered ? shared_->inbox.wake() : void();
     }
     if (window_.is_on_demand) {
         return_unwanted();

@@ -23,7 +23,8 @@ class ReceiverEndpoint;
 }
 
 // A message is *started* when receive() hands it out: if this process dies then, only started messages count an
-// attempt. After a broken connection the link is attached again by itself; deliveries of the old connection are lost to
+// attempt. The broker is told within about a millisecond; of a message that was delivered before, sooner than you have
+// it. After a broken connection the link is attached again by itself; deliveries of the old connection are lost to
 // us (ack() says so) and come again, to us or to others.
 // While deliveries are here, handed out or not, the I/O thread extends their leases (delivery.hpp).
 //

@@ -105,6 +105,33 @@ TEST_F(DeliveryGuard, HandingOutMarksItStarted) {
     EXPECT_THAT(settled(), ElementsAre(range(1, 1, Outcome::started)));
 }
 
+TEST_F(DeliveryGuard, WhatWasDeliveredBeforeIsToldOfBeforeItIsHandedOut) {
+    attach();
+    deliver(1, {"x"});
+    EXPECT_TRUE(receive().ack());
+    world.run_io();
+    (void)world.dialogue.said();  // From now on a pace is waited.
+    deliver(2, {"y"});
+    const int wakes = world.wakes;
+    const Delivery fresh = receive();
+    EXPECT_EQ(world.wakes, wakes);
+    deliver(3, {"a", "b"}, 2);
+    for (const std::uint64_t offset : {3U, 4U}) {
+        const int before = world.wakes;
+        const Delivery again = receive();
+        EXPECT_GT(world.wakes, before) << "nobody can take a turn here: the I/O thread shall";
+        world.run_io();
+        const auto frames = world.dialogue.said();
+        ASSERT_EQ(frames.size(), 1U);
+        auto reader = *wire::decode_settle(frames[0].bytes(), frames[0].header.flags);
+        std::vector<wire::Settlement> told;
+        for (wire::Settlement settlement; reader.next(settlement);) {
+            told.push_back(settlement);
+        }
+        EXPECT_THAT(told, testing::Contains(range(offset, 1, Outcome::started, 2)));
+    }
+}
+
 TEST_F(DeliveryGuard, AckBeforeTheNextTurnNeedsNoStarted) {
     attach();
     deliver(1, {"x", "y"});
