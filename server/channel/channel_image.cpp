@@ -243,14 +243,24 @@ bool ChannelImage::is_in_block(Offset first, Offset end) const {
 }
 
 bool ChannelImage::can_stay_on_disk(const commit::BlockRef& block, bool has_rules) const {
+    using enum ReaderEntryKind;
+    if (!settings_.options.is_ordered_by_key) {
+        return can_stay(block, has_rules, {waiting, placed});
+    }
+    // The keys of those that wait have to be known. What is ready is looked at later, in its order, unless it may have a time.
+    return has_rules ? can_stay(block, has_rules, {}) : can_stay(block, has_rules, {ready});
+}
+
+bool ChannelImage::can_stay_with_keys(const commit::BlockRef& block) const {
+    using enum ReaderEntryKind;
+    return settings_.options.is_ordered_by_key && !is_ruled(block) && can_stay(block, false, {ready, waiting});
+}
+
+bool ChannelImage::can_stay(const commit::BlockRef& block, bool has_rules, std::initializer_list<ReaderEntryKind> others) const {
     if (block.first < trimmed_end_) {
         return false;  // Of a stream: its first batches are given up.
     }
     const bool may_rest = settings_.options.kind != Kind::stream;
-    // With order by key the keys of those that wait have to be known. What is ready is looked at later, in its order, unless it may
-    // have a time.
-    const ReaderEntryKind of_ordered = has_rules ? ReaderEntryKind::kept : ReaderEntryKind::ready;
-    const ReaderEntryKind others = settings_.options.is_ordered_by_key ? of_ordered : ReaderEntryKind::waiting;
     return std::ranges::all_of(readers_, [&](const auto& reader) {
         const bool is_one = (reader.first == queue_reader) == is_queue();
         return !is_one || (may_rest && reader.second.is_at_rest(block.first, block.end, others)) ||

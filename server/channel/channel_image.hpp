@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <initializer_list>
 #include <map>
 #include <string>
 #include <vector>
@@ -65,6 +66,8 @@ public:
     [[nodiscard]] bool can_stay_on_disk(const commit::BlockRef& block) const { return can_stay_on_disk(block, is_ruled(block)); }
     /// Of a block that it does not know yet: whether it has rules.
     [[nodiscard]] bool can_stay_on_disk(const commit::BlockRef& block, bool has_rules) const;
+    /// The same once somebody has told the readers the keys of those messages in it that wait to be tried again.
+    [[nodiscard]] bool can_stay_with_keys(const commit::BlockRef& block) const;
     /// Entries of all readers.
     [[nodiscard]] std::size_t entries() const noexcept;
     [[nodiscard]] bool is_ruled(const commit::BlockRef& block) const noexcept {
@@ -90,6 +93,7 @@ public:
     [[nodiscard]] ChannelState state() const;
 
 private:
+    [[nodiscard]] bool can_stay(const commit::BlockRef& block, bool has_rules, std::initializer_list<ReaderEntryKind> others) const;
     void on(const SettingsRecord& record);
     void on(const PublishRecord& record, ChunkPool& pool);
     void on(const SettledRecord& record);

@@ -1,6 +1,7 @@
 #include "server/channel/channel_restore.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <span>
 #include <utility>
 
@@ -154,12 +155,18 @@ StoredBatch& ChannelRestore::add_batch(const BatchHeader& header, Payload messag
 bool ChannelRestore::add_block(const commit::BlockRef& ref, std::uint64_t& units) {
     log_.begin_at(ref.first);
     spend(units, std::min<std::uint64_t>(ref.end - ref.first, image_.entries()) / 4);  // All entries in it are asked.
-    if (image_.can_stay_on_disk(ref)) {
+    const auto leave_on_disk = [&] {
         static_cast<void>(log_.append_evicted(ref, ref.size, image_.time_of(ref), image_.is_ruled(ref)));
         return true;
+    };
+    if (image_.can_stay_on_disk(ref)) {
+        return leave_on_disk();
     }
     const Payload body = read_(ref);
     spend(units, body.size() / bytes_per_unit);
+    if (image_.can_stay_with_keys(ref)) {
+        return add_keys(ref, body.bytes(), units) && leave_on_disk();
+    }
     std::vector<StoredBatch*> batches;
     for (std::size_t position = 0; position < body.size(); spend(units, 1)) {
         const auto header = front_batch(body.bytes().subspan(position));
@@ -175,6 +182,36 @@ bool ChannelRestore::add_block(const commit::BlockRef& ref, std::uint64_t& units
     }
     log_.set_block(batches, ref);
     return true;
+}
+
+// Of those that wait to be tried again. False: it cannot be read.
+bool ChannelRestore::add_keys(const commit::BlockRef& ref, Bytes body, std::uint64_t& units) {
+    Offset next = ref.first;
+    for (std::size_t position = 0; position < body.size(); spend(units, 1)) {
+        const auto header = front_batch(body.subspan(position));
+        if (!header || header->base_offset < next || header->base_offset + header->count > ref.end) {
+            return false;
+        }
+        next = header->base_offset;
+        MessageCursor cursor{body.subspan(position + batch_header_size, header->messages_size), header->has_properties()};
+        for (MessageView message; header->has_properties() && cursor.next(message); ++next) {
+            add_key(next, number_of(key_of(message.properties)));
+        }
+        next = header->base_offset + header->count;
+        position += batch_header_size + header->messages_size;
+    }
+    return next > ref.first;
+}
+
+void ChannelRestore::add_key(Offset offset, std::uint64_t key) {
+    for (const auto& reader : channel_.readers_) {
+        const auto& entries = image_.readers().at(reader->id()).entries();
+        const auto after = entries.upper_bound(offset);
+        const ReaderEntry* entry = after != entries.begin() ? &std::prev(after)->second : nullptr;
+        if (key != 0 && entry != nullptr && entry->end > offset && entry->kind == ReaderEntryKind::waiting) {
+            reader->restore_key(offset, key);
+        }
+    }
 }
 
 void ChannelRestore::give_up() {

@@ -44,6 +44,8 @@ private:
     [[nodiscard]] bool add_contents(std::uint64_t& units);
     StoredBatch& add_batch(const BatchHeader& header, Payload messages);
     [[nodiscard]] bool add_block(const commit::BlockRef& ref, std::uint64_t& units);
+    [[nodiscard]] bool add_keys(const commit::BlockRef& ref, Bytes body, std::uint64_t& units);
+    void add_key(Offset offset, std::uint64_t key);
     void give_up();
     [[nodiscard]] bool place_readers(std::uint64_t& units);
     void add_what_trimmed_left();

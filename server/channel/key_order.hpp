@@ -1,7 +1,8 @@
 // Order by key: of each key one message is *active*: ready, with a receiver, or waiting to be tried again. The others wait
 // behind it, in order, and hold up nobody else. Keys are numbers of texts (message_rules.hpp). One owner.
 // What waits here *rests* (MessageLog::rest), however many they are: their bytes need not be in memory. One that becomes the
-// active one while it is not is *away* until it has been read: only this remembers its key.
+// active one while it is not is *away* until it has been read: only this remembers its key. So is one that waits to be tried again,
+// in memory or not, until it is ready.
 // Nothing here is linear in the keys, of which there may be a million, but what returns all of them.
 // Next file: subscription.hpp.
 #pragma once
@@ -25,6 +26,8 @@ public:
     [[nodiscard]] bool try_claim(std::uint64_t key) { return keys_.try_emplace(key).second; }
     /// The active message of the key is gone: returns the next one, which is active now. Not in memory: it is away.
     [[nodiscard]] std::optional<Run> release(std::uint64_t key);
+    /// The active message of this key: from now on its bytes need not be there to say which key it is.
+    void set_away(Offset offset, std::uint64_t key) { away_.insert_or_assign(offset, key); }
     [[nodiscard]] bool is_away(Offset offset) const noexcept { return away_.contains(offset); }
     /// The key of a message that is away, and is not any more; nothing: it is not.
     [[nodiscard]] std::optional<std::uint64_t> end_away(Offset offset);

@@ -131,7 +131,7 @@ bool ReaderImage::is_uniform(Offset first, Offset end) const {
     return !has_entry && (cursor_ <= first || cursor_ >= end);
 }
 
-bool ReaderImage::is_at_rest(Offset first, Offset end, ReaderEntryKind others) const {
+bool ReaderImage::is_at_rest(Offset first, Offset end, std::initializer_list<ReaderEntryKind> others) const {
     Offset at = std::max(first, cursor_);  // Fresh from here on but for the entries.
     auto entry = entries_.lower_bound(first);
     if (entry != entries_.begin() && std::prev(entry)->second.end > first) {
@@ -139,9 +139,8 @@ bool ReaderImage::is_at_rest(Offset first, Offset end, ReaderEntryKind others) c
     }
     for (; entry != entries_.end() && entry->first < end; ++entry) {
         const ReaderEntryKind kind = entry->second.kind;
-        const bool may_rest = kind == others || kind == ReaderEntryKind::quarantined || kind == ReaderEntryKind::kept ||
-                              kind == ReaderEntryKind::settled ||
-                              (kind == ReaderEntryKind::placed && others == ReaderEntryKind::waiting);
+        const bool may_rest = kind == ReaderEntryKind::quarantined || kind == ReaderEntryKind::kept ||
+                              kind == ReaderEntryKind::settled || std::ranges::find(others, kind) != others.end();
         if (!may_rest || (at < entry->first && at < end)) {
             return false;
         }

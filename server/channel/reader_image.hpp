@@ -2,6 +2,7 @@
 // all that follow, ends in the same state. One thread at a time. Next file: channel_image.hpp.
 #pragma once
 
+#include <initializer_list>
 #include <map>
 #include <utility>
 
@@ -29,8 +30,8 @@ public:
     /// Whether all of these messages are fresh, or all settled.
     [[nodiscard]] bool is_uniform(Offset first, Offset end) const;
     /// Whether none of these is fresh, and all that are not settled are in quarantine, have been retried by an administrator, or
-    /// are what `others` may be: wait for a time (then they may be placed, too), or are ready.
-    [[nodiscard]] bool is_at_rest(Offset first, Offset end, ReaderEntryKind others) const;
+    /// are of these kinds.
+    [[nodiscard]] bool is_at_rest(Offset first, Offset end, std::initializer_list<ReaderEntryKind> others) const;
     [[nodiscard]] std::uint64_t live_messages(Offset next_offset) const noexcept;
     [[nodiscard]] const SubscriptionSettings& settings() const noexcept { return settings_; }
     [[nodiscard]] Offset cursor() const noexcept { return cursor_; }

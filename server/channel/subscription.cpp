@@ -17,13 +17,21 @@ constexpr std::uint64_t absorbed_bytes = 256 * 1024;
 // Whose leases are looked at with one clock pulse.
 constexpr std::size_t runs_per_step = 8'192;
 
-// Nothing can be given before the next fresh message has been looked at, though others are here.
-bool is_waiting_for_fresh(const ReadyMessages& ready) {
+// What comes next is placed, and not before the fresh messages in front of it.
+bool is_placed_behind_fresh(const ReadyMessages& ready) {
+    const auto& in_place = ready.awaited().in_place;
+    return !in_place.empty() && in_place.begin()->first == 0 && ready.total() > ready.taken() &&
+           ready.cursor().offset() < in_place.begin()->second.head().first;
+}
+
+// Nothing can be given before the next unseen or fresh message has been looked at, though others are here.
+bool is_waiting_for_a_look(const ReadyMessages& ready) {
     if (ready.count() > 0) {
         return false;
     }
     const auto oldest = ready.oldest();
-    return oldest && oldest->first == ready.cursor().offset();
+    const bool is_next = oldest && (oldest->first == ready.cursor().offset() || oldest->first == ready.first_unseen());
+    return is_next || is_placed_behind_fresh(ready);
 }
 
 // Nothing: it is known when the messages have been read.
@@ -290,7 +298,9 @@ bool Subscription::is_late(const Run& message, const MessageRules& rules) const 
 }
 
 // Its time has come; only its key, or its tenant, can hold it up.
-void Subscription::admit(const Run& message, Bytes properties) {
+void Subscription::admit(const Run& came, Bytes properties) {
+    Run message = came;
+    message.is_keyless = false;  // From now on it counts.
     const bool has_line = is_ordered() || ready_.is_fair();
     if (has_line && (present_until_ || cursor().offset() <= message.first || ready_.first_unseen() < message.first)) {
         // Behind those whose keys or tenants are not known yet, and those to be tried again, which have theirs. Also later on: what
@@ -325,7 +335,7 @@ void Subscription::absorb(std::uint64_t& budget, Reach reach) {
     std::uint64_t bytes = 0;
     const auto wants = [&] {
         const std::uint64_t here = ready_.here();
-        return sees_everything || here == 0 || is_waiting_for_fresh(ready_) || cursor().offset() < absorb_until_ ||
+        return sees_everything || here == 0 || is_waiting_for_a_look(ready_) || cursor().offset() < absorb_until_ ||
                (bytes > 0 && bytes < absorbed_bytes && here < absorbed_ahead);
     };
     while (budget > 0 && can_absorb() && wants()) {
@@ -472,7 +482,7 @@ void Subscription::dispatch(StepBudget& budget) {
         }
     } while (!budget.is_spent() && dispatcher_.has_candidates() &&
              (can_admit_placed() ||
-              (ready_.is_absorbing() && can_absorb() && (ready_.here() == 0 || is_waiting_for_fresh(ready_)))));
+              (ready_.is_absorbing() && can_absorb() && (ready_.here() == 0 || is_waiting_for_a_look(ready_)))));
     if (cursor().offset() != before) {
         note_change();
     }
@@ -561,9 +571,22 @@ void Subscription::note_lease_end(std::uint32_t end) {
 }
 
 void Subscription::put_off(const Run& message, const Schedule::Due& due, bool has_key) {
-    // The key of one that others wait for is asked for when it goes.
-    note_due(schedule_.put(message, due, has_key, !has_key || !is_ordered(), now()));
+    const bool is_active = has_key && !message.is_keyless && is_ordered();
+    note_due(schedule_.put(message, due, has_key, !is_active || may_rest(message), now()));
     log_.note_remnant(*message.batch);
+}
+
+// Others with its key wait for it. The key is remembered, since it is asked for when the message goes. What has rules is read at
+// each start, for its times.
+bool Subscription::may_rest(const Run& active) {
+    if (context_.memory == nullptr || active.batch->has_rules) {
+        return false;
+    }
+    if (active.batch->is_resident) {
+        const std::uint64_t key = number_of(key_of(properties_of(active)));
+        key != 0 ? keys_.edit().set_away(active.first, key) : void();
+    }
+    return true;
 }
 
 bool Subscription::release_due(std::uint64_t& budget) {
@@ -578,7 +601,8 @@ bool Subscription::release_due(std::uint64_t& budget) {
         }
         wake();
         Run run = waiting->run;
-        const bool has_key = waiting->has_key && !std::exchange(run.is_keyless, false);
+        const bool is_keyless = std::exchange(run.is_keyless, false);
+        const bool has_key = waiting->has_key && !is_keyless;
         if (context_.options->drops_late && run.attempt == 1) {
             note_entry(run, ReaderEntryKind::waiting, {});  // Its time came while the broker was there.
         }
@@ -589,9 +613,17 @@ bool Subscription::release_due(std::uint64_t& budget) {
             ready_.put_late(run);  // Looked at when it is there, and wanted.
             continue;
         }
-        has_key ? put_if_young(run) : admit(run, properties_of(run));
+        admit_due(run, has_key);
     }
     return false;
+}
+
+void Subscription::admit_due(const Run& message, bool has_key) {
+    if (!has_key) {
+        return admit(message, properties_of(message));
+    }
+    keys_.is_made() ? static_cast<void>(keys_.edit().end_away(message.first)) : void();
+    put_if_young(message);
 }
 
 // What is due, and wanted by nobody now: its order among others is asked for when somebody comes.

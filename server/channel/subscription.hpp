@@ -305,6 +305,8 @@ public:
     }
     /// Messages of a restored batch that this reader wants and has behind its cursor, or picked. In the order of offsets.
     void restore(const ReaderEntry& entry, StoredBatch& batch, Offset first, Offset end);
+    /// Before that, with order by key: the key of a message that waits to be tried again and will not be in memory.
+    void restore_key(Offset offset, std::uint64_t key) { keys_.edit().set_away(offset, key); }
     /// Gives it up: it holds nothing, and the log is cleared.
     void clear() noexcept;
 
@@ -322,6 +324,8 @@ private:
         return context_.options->age_max > Duration{} && context_.options->kind != Kind::stream;
     }
     void put_off(const Run& message, const Schedule::Due& due, bool has_key);
+    [[nodiscard]] bool may_rest(const Run& active);
+    void admit_due(const Run& message, bool has_key);
 
     void apply_options();
     void begin_order();
@@ -458,6 +462,7 @@ private:
     [[nodiscard]] std::vector<ReaderEntry> held_entries(Offset from, std::uint64_t& budget, Offset& end) const;
     void restore_waiting(const Run& message, Bytes properties, WallTime due);
     void restore_at_rest(const ReaderEntry& entry, const Run& message);
+    void restore_active_at_rest(Run message, WallTime due);
     void restore_placed(const ReaderEntry& entry, Run message);
 
     SubscriptionContext context_;

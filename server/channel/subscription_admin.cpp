@@ -285,6 +285,8 @@ std::vector<StoredBlock*> Subscription::awaited_blocks(std::uint64_t bytes, std:
     BlockChoice choice{bytes - std::min(bytes, bytes_here), blocks_max};
     if (wants_messages()) {
         ready_.count() == 0 || ready_.is_fair() ? choice.make_room_for_one() : void();
+        // Where nothing can be given before those have been looked at, what is placed behind them must not take their room.
+        ready_.count() == 0 && !ready_.is_fair() ? choice.add_all(awaited.unseen) : void();
         for (const auto& lane : awaited.in_place) {
             choice.add_behind(lane.second);
         }
@@ -616,6 +618,9 @@ void Subscription::restore(const ReaderEntry& entry, StoredBatch& batch, Offset 
     if (entry.kind != ReaderEntryKind::quarantined && !has_attempts_left) {
         // It was started for the last time when the broker died. That attempt has failed.
         run.attempt = attempts_max;
+        for (Offset offset = first; keys_.is_made() && offset < end; ++offset) {
+            static_cast<void>(keys_.edit().end_away(offset));
+        }
         return quarantine(run, QuarantineReason::attempts, "the broker ended while it was being worked on", nullptr, Key::free);
     }
     if (entry.kind == ReaderEntryKind::ready && !batch.has_rules && !is_ordered() && !ready_.is_fair() && filter_.matches_all()) {
@@ -659,6 +664,9 @@ void Subscription::restore_at_rest(const ReaderEntry& entry, const Run& message)
     if (entry.kind == ReaderEntryKind::ready) {  // Its key is asked for when somebody wants messages.
         return ready_.put_unseen(message);
     }
+    if (entry.kind == ReaderEntryKind::waiting && is_ordered()) {
+        return restore_active_at_rest(message, entry.due);
+    }
     const bool is_own_time = entry.attempt == 1;
     const std::int64_t left = entry.due.us - context_.clock.wall_now().us;
     if (entry.kind == ReaderEntryKind::waiting && left > 0) {
@@ -672,6 +680,19 @@ void Subscription::restore_at_rest(const ReaderEntry& entry, const Run& message)
     } else {
         ready_.put(message);
     }
+}
+
+// It is to be tried again, and restore_key() has been told its key, if it has one.
+void Subscription::restore_active_at_rest(Run message, WallTime due) {
+    message.was_delivered = true;
+    const auto key = keys_.edit().end_away(message.first);
+    const std::int64_t left = due.us - context_.clock.wall_now().us;
+    if (left <= 0) {
+        return ready_.put_unseen(message);
+    }
+    const bool has_key = key && keys_.edit().try_claim(*key);
+    has_key ? keys_.edit().set_away(message.first, *key) : void();
+    put_off(message, {.at = context_.clock.now() + std::chrono::microseconds{left}, .wall{}}, has_key);
 }
 
 void Subscription::restore_placed(const ReaderEntry& entry, Run message) {

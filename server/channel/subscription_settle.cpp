@@ -249,11 +249,9 @@ void Subscription::release_keys(const Run& run) {
     if (run.is_keyless) {
         return;
     }
-    if (!run.batch->is_resident) {
-        if (const auto key = keys_.edit().end_away(run.first)) {
-            release_key(*key);
-        }
-    } else if ((run.batch->flags & batch_has_properties) != 0) {
+    if (const auto key = keys_.edit().end_away(run.first)) {
+        release_key(*key);
+    } else if (run.batch->is_resident && (run.batch->flags & batch_has_properties) != 0) {
         MessageCursor cursor{run.region(), true};
         MessageView view;
         while (cursor.next(view)) {

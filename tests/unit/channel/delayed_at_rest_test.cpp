@@ -435,7 +435,7 @@ TEST_F(DelayedAtRest, AfterARestartATimeToLiveIsLookedAtWhenItIsRead) {
     EXPECT_EQ(durable->channel().stats().stored, 0U);
 }
 
-TEST_F(DelayedAtRest, OrderByKeyKeepsARetriedMessageInMemoryAndAdmitsWhatIsLate) {
+TEST_F(DelayedAtRest, OrderByKeyRemembersTheKeyOfARetriedMessageAndAdmitsWhatIsLate) {
     begin({.is_ordered_by_key = true});
     publish({"a"}, {.key = "k"});
     durable->world->attach_receiver(9);
@@ -447,12 +447,13 @@ TEST_F(DelayedAtRest, OrderByKeyKeepsARetriedMessageInMemoryAndAdmitsWhatIsLate)
     publish({"b"}, {.key = "k", .delay = seconds{10}});
     static_cast<void>(durable->turn());
     static_cast<void>(put_away());
-    EXPECT_EQ(resident(), 11U) << "others wait for it; the delayed one is gone";
+    EXPECT_EQ(resident(), 0U);
     pass(seconds{11});
     durable->world->attach_receiver(9);
     EXPECT_EQ(read(), 1U);
     EXPECT_EQ(delivered(), Lines{}) << "it waits for the other one";
     pass(seconds{20});
+    static_cast<void>(read());
     EXPECT_EQ(delivered(), Lines{"a attempt 2"});
     settle(1, 1, Outcome::done, 2);
     EXPECT_EQ(queue().in_flight(), 1U);

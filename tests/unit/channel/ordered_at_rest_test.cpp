@@ -271,6 +271,123 @@ TEST_F(OrderedAtRest, WhatARestartHasNotReadCanBeDroppedAndPurged) {
     EXPECT_EQ(publish_now("e", "k"), Lines{"e attempt 1"});
 }
 
+/// "a", of key "k", waits to be tried again in a minute, "b" behind it: both are on the disk.
+struct OrderedRetryAtRest : OrderedAtRest {
+    void SetUp() override {
+        begin({.retry_first = minute, .retry_jitter_percent = 0, .is_ordered_by_key = true});
+        publish({"a", "b"}, {.key = "k"});
+        publish({"x"}, {.key = "l"});
+        receive();
+        EXPECT_EQ(delivered(), (Lines{"a attempt 1", "x attempt 1"}));
+        retry(1);
+        settle(3, 1, Outcome::done);
+        EXPECT_EQ(put_away(), 1U);
+        EXPECT_EQ(resident(), 0U);
+        EXPECT_EQ(queue().delayed(), 1U);
+    }
+    void retry(std::uint32_t attempt) {
+        const SettleRange range{1, 1, attempt, Outcome::retry, retry_by_back_off};
+        durable->channel().settle(link_of(9), {&range, 1}, 0);
+        static_cast<void>(durable->turn());
+        static_cast<void>(durable->commit());
+    }
+    void expect_the_rest() {
+        settle(1, 1, Outcome::done, 2);
+        EXPECT_EQ(queue().in_flight(), 1U) << "b";
+        settle(2, 1, Outcome::done);
+        EXPECT_EQ(durable->channel().stats().stored, 0U);
+        EXPECT_EQ(publish_now("c", "k"), Lines{"c attempt 1"}) << "the key is free";
+    }
+    static constexpr std::chrono::seconds minute{60};
+};
+
+TEST_F(OrderedRetryAtRest, IsReadAheadOfItsTime) {
+    EXPECT_EQ(publish_now("y", "m"), Lines{"y attempt 1"});
+    settle(4, 1, Outcome::done);
+    pass(minute - std::chrono::seconds{1});
+    EXPECT_EQ(read(), 1U);
+    EXPECT_EQ(delivered(), Lines{});
+    pass(std::chrono::seconds{2});
+    EXPECT_EQ(delivered(), Lines{"a attempt 2"});
+    expect_the_rest();
+}
+
+TEST_F(OrderedRetryAtRest, HoldsUpItsKeyUntilItHasBeenRead) {
+    pass(minute * 2);
+    EXPECT_EQ(publish_now("d", "k"), Lines{});
+    EXPECT_EQ(publish_now("y", "m"), Lines{"y attempt 1"});
+    EXPECT_EQ(read(), 1U);
+    EXPECT_EQ(delivered(), Lines{"a attempt 2"});
+    settle(1, 1, Outcome::done, 2);
+    EXPECT_EQ(queue().in_flight(), 2U) << "b and y";
+    settle(2, 1, Outcome::done);
+    EXPECT_EQ(queue().in_flight(), 2U) << "d and y";
+}
+
+TEST_F(OrderedRetryAtRest, IsTriedAgainSeveralTimes) {
+    for (std::uint32_t attempt = 2; attempt < 5; ++attempt) {
+        pass(std::chrono::hours{1});
+        static_cast<void>(read());
+        EXPECT_EQ(delivered(), Lines{"a attempt " + std::to_string(attempt)});
+        retry(attempt);
+        static_cast<void>(put_away());
+        EXPECT_EQ(resident(), 0U);
+    }
+    pass(std::chrono::hours{1});
+    static_cast<void>(read());
+    EXPECT_EQ(delivered(), Lines{"a attempt 5"});
+    settle(1, 1, Outcome::done, 5);
+    EXPECT_EQ(queue().in_flight(), 1U) << "b";
+}
+
+TEST_F(OrderedRetryAtRest, LetsGoOfItsKeyWhenItIsDropped) {
+    const Offset first[] = {1};
+    EXPECT_EQ(drop_these(queue(), MessageState::delayed, first), 1U);
+    EXPECT_EQ(delivered(), Lines{});
+    EXPECT_EQ(read(), 1U);
+    EXPECT_EQ(delivered(), Lines{"b attempt 1"});
+    settle(2, 1, Outcome::done);
+    EXPECT_EQ(durable->channel().stats().stored, 0U);
+    EXPECT_EQ(publish_now("c", "k"), Lines{"c attempt 1"});
+}
+
+TEST_F(OrderedRetryAtRest, KeepsItsKeyOverARestart) {
+    for (const bool was_read : {false, true}) {
+        SCOPED_TRACE(was_read);
+        restart();
+        EXPECT_EQ(resident(), 0U) << "only its key was read";
+        EXPECT_EQ(queue().delayed(), 1U);
+        receive();
+        EXPECT_EQ(publish_now(was_read ? "e" : "d", "k"), Lines{});
+        static_cast<void>(read());
+        EXPECT_EQ(delivered(), Lines{}) << "all of them have the key of the one that waits";
+        static_cast<void>(put_away());
+    }
+    pass(minute * 2);
+    static_cast<void>(read());
+    EXPECT_EQ(delivered(), Lines{"a attempt 2"});
+    settle(1, 1, Outcome::done, 2);
+    EXPECT_EQ(queue().in_flight(), 1U) << "b";
+    settle(2, 1, Outcome::done);
+    static_cast<void>(read());
+    static_cast<void>(delivered());
+    EXPECT_EQ(queue().in_flight(), 1U) << "d";
+}
+
+TEST_F(OrderedRetryAtRest, IsLookedAtInItsPlaceWhenItWasDueDuringTheDowntime) {
+    restart_after(minute * 2);
+    durable->world->attach_sender(1);
+    sequence = 0;
+    EXPECT_EQ(resident(), 0U);
+    EXPECT_EQ(queue().delayed(), 0U);
+    receive();
+    EXPECT_EQ(publish_now("d", "k"), Lines{});
+    static_cast<void>(read());
+    EXPECT_EQ(delivered(), Lines{"a attempt 2"});
+    settle(1, 1, Outcome::done, 2);
+    EXPECT_EQ(queue().in_flight(), 1U) << "b";
+}
+
 TEST_F(OrderedAtRest, WithoutOrderAllOfItIsGiven) {
     begin_ordered();
     block_key({"b", "c"});
@@ -282,6 +399,98 @@ TEST_F(OrderedAtRest, WithoutOrderAllOfItIsGiven) {
     EXPECT_EQ(delivered(), (Lines{"b attempt 1", "c attempt 1"}));
     settle(2, 2, Outcome::done);
     EXPECT_EQ(durable->channel().stats().stored, 0U);
+}
+
+struct OrderSwitchedOn : OrderedAtRest {
+    void set_order(bool is_on) {
+        durable->options.is_ordered_by_key = is_on;
+        durable->channel().reconfigure(durable->options);
+    }
+    /// One after the other, as far as they are given. How many.
+    int settle_all() {
+        int count = 0;
+        for (Lines held = (static_cast<void>(delivered()), peeked(MessageState::in_flight)); !held.empty();
+             held = peeked(MessageState::in_flight)) {
+            const auto& one = held.front();  // "3/2 c"
+            settle(std::stoull(one), 1, Outcome::done, static_cast<std::uint32_t>(std::stoul(one.substr(one.find('/') + 1))));
+            static_cast<void>(delivered());
+            ++count;
+        }
+        return count;
+    }
+};
+
+TEST_F(OrderSwitchedOn, WhatIsDelayedThenHasItsKeyWhenItIsDueAndLetsGoOfIt) {
+    begin();
+    publish({"late"}, {.key = "k", .delay = std::chrono::seconds{1}});
+    set_order(true);
+    publish({"a", "b"}, {.key = "k"});
+    pass(std::chrono::seconds{2});
+    receive();
+    EXPECT_EQ(settle_all(), 3);
+    EXPECT_EQ(durable->channel().stats().stored, 0U);
+}
+
+TEST_F(OrderSwitchedOn, WhatIsTriedAgainMeanwhileAlso) {
+    begin({.retry_jitter_percent = 0});
+    publish({"a", "b"}, {.key = "k"});
+    receive();
+    EXPECT_EQ(delivered().size(), 2U);
+    set_order(true);
+    const SettleRange range{1, 1, 1, Outcome::retry, retry_by_back_off};
+    durable->channel().settle(link_of(9), {&range, 1}, 0);
+    set_order(false);
+    set_order(true);
+    publish({"c", "d"}, {.key = "k"});
+    pass(std::chrono::minutes{2});
+    EXPECT_EQ(settle_all(), 4);
+    EXPECT_EQ(durable->channel().stats().stored, 0U);
+}
+
+TEST_F(OrderSwitchedOn, AndOffBehindARestartLooksAtWhatIsInFrontOfWhatIsReady) {
+    begin_ordered();
+    publish({"a", "b"}, {.key = "k"});
+    receive();
+    EXPECT_EQ(delivered().size(), 1U);
+    durable->channel().detach(link_of(9));
+    static_cast<void>(durable->turn());
+    static_cast<void>(durable->commit());
+    ASSERT_EQ(durable->relocate().size(), 1U);
+    restart();
+    set_order(false);
+    publish({"x"});
+    publish({"due"}, {.delay = std::chrono::seconds{1}});
+    pass(std::chrono::seconds{2});
+    receive();
+    std::size_t given_then = delivered().size();
+    while (read() > 0) {
+        given_then += delivered().size();
+    }
+    EXPECT_EQ(given_then, 4U);
+}
+
+TEST_F(OrderSwitchedOn, AndOffBehindARestartReadsWhatNobodyHasLookedAtBeforeWhatWasPlaced) {
+    begin_ordered();
+    publish({large, "a"}, {.key = "k"});
+    receive();
+    EXPECT_EQ(delivered().size(), 1U);
+    durable->channel().detach(link_of(9));
+    static_cast<void>(durable->turn());
+    static_cast<void>(durable->commit());
+    ASSERT_EQ(durable->relocate().size(), 1U);
+    restart();
+    set_order(false);
+    for (int i = 0; i < 8; ++i) {
+        publish({large}, {.ttl = std::chrono::hours{1}});
+        static_cast<void>(put_away());
+    }
+    ASSERT_EQ(resident(), 0U);
+    receive();
+    std::size_t given_then = delivered().size();
+    while (read(1) > 0) {
+        given_then += delivered().size();
+    }
+    EXPECT_EQ(given_then, 10U);
 }
 
 TEST_F(OrderedAtRest, WithoutOrderWhatARestartHasNotReadIsGiven) {
