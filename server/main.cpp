@@ -2,8 +2,6 @@
 #include <malloc.h>
 #include <sys/resource.h>
 
-#include <cstdio>
-
 #include "common/base/standard_streams.hpp"
 #include "server/app/application.hpp"
 #include "server/app/command_line.hpp"
@@ -34,8 +32,7 @@ int main(int argc, char** argv) {
     const auto& options = line.configuration.options;
     switch (line.command) {
         case Command::config_check:
-            std::fputs("the configuration is valid\n", stderr);
-            return exit_done;
+            return check_configuration(options);
         case Command::config_show:
             return print(show(line.configuration, line.with_origin) + "\n");
         case Command::manual:

@@ -81,7 +81,9 @@ public:
     int run();
 
 private:
-    void prepare() const;
+    void prepare();
+    void fetch_all();
+    void leave_nothing_empty() const;
     [[nodiscard]] Json question(const std::string& operation, const Json& arguments) {
         return ask(program_, client_, operation, "", arguments);
     }
@@ -91,6 +93,7 @@ private:
 
     const Program& program_;
     const fs::path directory_;
+    bool is_made_ = false;  // By us.
     Client client_;
     std::string id_;
     std::uint64_t bytes_total_ = 0;
@@ -98,9 +101,10 @@ private:
     std::optional<TransferFile> manifest_;
 };
 
-void Backup::prepare() const {
+void Backup::prepare() {
     std::error_code error;
-    if (fs::exists(directory_, error) && !(fs::is_directory(directory_, error) && fs::is_empty(directory_, error))) {
+    is_made_ = !fs::exists(directory_, error);
+    if (!is_made_ && !(fs::is_directory(directory_, error) && fs::is_empty(directory_, error))) {
         throw usage(directory_.string() + " is there and not empty; name a directory that is new");
     }
     fs::create_directories(directory_, error);
@@ -160,29 +164,43 @@ void Backup::sync_directories() const {
     Descriptor{directory_, O_RDONLY | O_DIRECTORY}.sync();
 }
 
-int Backup::run() {
-    prepare();
+void Backup::fetch_all() {
     const auto begun = question("backup.begin", Json::object());
     id_ = begun.at("id").get<std::string>();
     bytes_total_ = begun.at("bytes").get<std::uint64_t>();
-    try {
-        list();
-        FileTransfer transfer{program_.global, "MiB fetched", bytes_total_};
-        transfer.run(files_, [&](const TransferFile& file) { fetch(file, transfer); });
-        sync_directories();
-        if (!manifest_) {
-            throw Failure{exit_failed, "the backup has no " + std::string{manifest_name}, "protocol_violation"};
-        }
-        fetch(*manifest_, transfer);
-        sync_directories();
-    } catch (...) {
+    list();
+    FileTransfer transfer{program_.global, "MiB fetched", bytes_total_};
+    transfer.run(files_, [&](const TransferFile& file) { fetch(file, transfer); });
+    sync_directories();
+    if (!manifest_) {
+        throw Failure{exit_failed, "the backup has no " + std::string{manifest_name}, "protocol_violation"};
+    }
+    fetch(*manifest_, transfer);
+    sync_directories();
+}
+
+/// What was made for nothing goes again; what is in it is not ours to remove.
+void Backup::leave_nothing_empty() const {
+    std::error_code error;
+    if (!fs::is_empty(directory_, error)) {
         say(program_.global, directory_.string() + " is not complete, and no backup: remove it");
+    } else if (is_made_) {
+        fs::remove(directory_, error);
+    }
+}
+
+int Backup::run() {
+    prepare();
+    try {
+        fetch_all();
+    } catch (...) {
+        leave_nothing_empty();
         throw;
     }
     static_cast<void>(question("backup.end", {{"id", id_}}));
     client_.close();
     if (program_.global.output == OutputFormat::text) {
-        std::printf("%zu files, %s bytes, in %s\n", files_.size() + 1, std::to_string(bytes_total_).c_str(),
+        std::printf("%s, %s, in %s\n", counted(files_.size() + 1, "file").c_str(), counted(bytes_total_, "byte").c_str(),
                     directory_.string().c_str());
         say(program_.global, "check it with `baton-inspect " + directory_.string() + " verify`");
     } else {

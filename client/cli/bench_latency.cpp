@@ -142,7 +142,7 @@ int bench_latency(const Program& program, const BenchSettings& settings) {
     }
     if (missing != 0) {
         throw Failure{exit_failed,
-                      std::to_string(missing) + " messages were not received within 10 s: " + program.global.url +
+                      counted(missing, "message") + " did not come within 10 s: " + program.global.url +
                           " does not keep up with " + std::to_string(settings.rate) +
                           " a second; try a lower --rate or a larger --window",
                       "too_slow"};

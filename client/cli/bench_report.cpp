@@ -172,7 +172,7 @@ std::string latency_text(const Json& report) {
                 "  of this, messages left the bench late by: " + quantiles_text(result.at("send_delay")) + "\n" +
                 blocked_text(result);
         if (const auto missing = result.at("missing").get<std::uint64_t>(); missing != 0) {
-            text += "  NOT RECEIVED in time, and not counted above: " + std::to_string(missing) + " messages\n";
+            text += "  NOT RECEIVED in time, and not counted above: " + counted(missing, "message") + "\n";
         }
     }
     return text;

@@ -138,15 +138,15 @@ void Checks::judge(const BenchLoad& load, const std::vector<SenderEnd>& ends, bo
             }
         }
         if (ledger.duplicates() != 0) {
-            complain(std::to_string(ledger.duplicates()) + " messages of " + load.channels()[channel] + " came twice");
+            complain(counted(ledger.duplicates(), "message") + " of " + load.channels()[channel] + " came twice");
         }
         if (ledger.out_of_order() != 0) {
-            complain(std::to_string(ledger.out_of_order()) + " messages of " + load.channels()[channel] +
-                     " were out of order, first " + ledger.first_disorder());
+            complain(counted(ledger.out_of_order(), "message") + " of " + load.channels()[channel] +
+                     " came out of order, first " + ledger.first_disorder());
         }
         if (ledger.foreign_count() != 0) {
-            complain(std::to_string(ledger.foreign_count()) + " messages of " + load.channels()[channel] +
-                     " are damaged or not ours");
+            complain(counted(ledger.foreign_count(), "message") + " of " + load.channels()[channel] +
+                     ": damaged or not ours");
         }
         duplicates += ledger.duplicates();
         repeated += ledger.repeated();

@@ -117,7 +117,8 @@ void add_percent(CLI::App& verb, Json& settings, const std::string& flag, const 
 
 void add_limits(CLI::App& verb, Json& settings) {
     add_size(verb, settings, "--messages-max,--max-messages", "messages_max",
-             "Stored messages; --overflow says what happens beyond.", "a number of at least 1, such as 1000 or 10k");
+             "Stored messages (1k is 1,024, as for bytes); --overflow says what happens beyond.",
+             "a number of at least 1, such as 1000 or 10k");
     add_size(verb, settings, "--bytes-max,--max-bytes", "bytes_max",
              "Stored bytes; --overflow says what happens beyond.");
     add_size(verb, settings, "--message-size-max,--max-message-size", "message_size_max", "Bytes of one message.");
@@ -129,9 +130,9 @@ void add_limits(CLI::App& verb, Json& settings) {
 
 void add_delivery(CLI::App& verb, Json& settings) {
     add_ms(verb, settings, "--lease", "lease_ms", 100, day_ms,
-           "How long a delivery belongs to its receiver without being extended (default 30s).");
+           "How long a delivery belongs to its receiver without being extended: 100ms to 1d (default 30s).");
     add_ms(verb, settings, "--lease-max", "lease_max_ms", 100, 7 * day_ms,
-           "How long one delivery can be extended (default 12h).");
+           "How long one delivery can be extended: --lease to 7d (default 12h).");
     add_count(verb, settings, "--attempts-max,--max-attempts", "attempts_max", 0, 1'000'000,
               "Attempts after which a message is quarantined (default 10; 0: no limit).");
     add_ms(verb, settings, "--retry-first", "retry_first_ms", 0, 7 * day_ms,
@@ -140,9 +141,9 @@ void add_delivery(CLI::App& verb, Json& settings) {
            "Longest wait between two attempts (default 5m).");
     add_percent(verb, settings, "--retry-factor", "retry_factor_percent", 100, 100, 10'000,
                 "a factor from 1 to 100, such as 2, 1.5 or 150%",
-                "Each wait is so many times as long as the one before (default 2).");
+                "Each wait is so many times as long as the one before: 1 to 100, or 100% to 10000% (default 2).");
     add_percent(verb, settings, "--retry-jitter", "retry_jitter_percent", 1, 0, 100, "a percentage from 0 to 100",
-                "Percent of each wait that chance may take off (default 10).");
+                "Percent of each wait that chance may take off: 0 to 100 (default 10).");
 }
 
 void add_order(CLI::App& verb, ChannelFlags& flags) {
@@ -180,9 +181,9 @@ void add_channel_settings(CLI::App& verb, ChannelFlags& flags) {
     add_limits(verb, settings);
     add_delivery(verb, settings);
     add_choice(verb, settings, "--expired", "expired", {"drop", "quarantine"},
-               "What happens to messages that are too old (default drop).");
+               "Messages that are too old: drop (default) forgets them, quarantine keeps them for who looks.");
     add_choice(verb, settings, "--late", "late", {"fire", "drop"},
-               "Delayed messages whose time came while the broker was down (default fire).");
+               "Delayed messages whose time came while the broker was down: fire (default) gives them, drop forgets them.");
     add_order(verb, flags);
     add_ms(verb, settings, "--dedupe-window", "dedupe_window_ms", 0, 7 * day_ms,
            "Messages with an --id that was seen in this time are not stored again (default 0: off).");

@@ -60,7 +60,8 @@ const char* next_step(ClientErrc code) noexcept {
         case ClientErrc::not_found:
             return "; `baton channel list` shows what there is";
         case ClientErrc::message_too_large:
-            return "; see `baton channel create --max-message-size`";
+            return "; see `baton channel create --max-message-size`, and limits.message_size_max of the broker "
+                   "(--limits-message-size-max)";
         case ClientErrc::timed_out:
         case ClientErrc::disconnected:
         case ClientErrc::draining:
@@ -82,6 +83,15 @@ const char* next_step(ClientErrc code) noexcept {
 /// Of a topic: it is there, but nothing that is sent to it would be kept.
 bool is_nobody_subscribed(std::string_view text) noexcept {
     return text.contains("topic without subscriptions");
+}
+
+bool is_about_backup(std::string_view text) noexcept {
+    return text.starts_with("the backup ") || text.contains(" is damaged in the backup: ");
+}
+
+/// A channel's limit that the broker's own does not allow.
+bool is_above_broker_limit(std::string_view text) noexcept {
+    return text.starts_with("message_size_max is ") && text.contains("allowed are whole numbers from 1 to ");
 }
 
 /// What was not found is said by the broker's text only.
@@ -112,14 +122,21 @@ const char* next_step(const ClientError& error) noexcept {
     if (status == "storage_failed") {
         return "; see the log of the broker, and start it again";
     }
+    if (status == "channel_damaged" && is_about_backup(error.text())) {
+        return "; `baton-inspect DIR verify`, with the backup here as DIR, shows all that is damaged in it";
+    }
     if (status == "channel_damaged") {
         return "; see the log of the broker, and try baton-inspect there";
     }
     if (status == "in_use") {
         return error.text().contains("--force") ? "" : "; --force does it all the same";
     }
-    if (status == "too_many_connections") {
-        return "; try again when there are fewer, or raise the limit";
+    // Of a connection that is not made, the library keeps the text only.
+    if (status == "too_many_connections" || error.text().contains("limits.connections_max")) {
+        return "; close some of them, or raise limits.connections_max of the broker (--limits-connections-max)";
+    }
+    if (is_above_broker_limit(error.text())) {
+        return "; the most is limits.message_size_max of the broker (--limits-message-size-max)";
     }
     if (status == "not_found") {
         return where_to_look(error.text());
@@ -178,6 +195,12 @@ namespace {
 
 /// batond's ready file and flags say tcp:// and unix://; whoever pastes that means us.
 std::string client_url(const std::string& url) {
+    const bool is_path = url.starts_with("baton+unix:///") || url.starts_with("unix:///");
+    if (const auto at = url.rfind('@'); at != std::string::npos && !is_path) {
+        // The library refuses it, too, but shows the password.
+        throw usage("the broker at " + url.substr(at + 1) +
+                    ": user names and passwords in URLs are not supported; expected baton://HOST[:PORT] or baton+unix:///PATH");
+    }
     if (url.starts_with("tcp://")) {
         return "baton://" + url.substr(6);
     }

@@ -95,6 +95,9 @@ private:
 /// For a verb that asks one question: it waits a few seconds for a broker that is out of reach, and says nothing.
 [[nodiscard]] ClientOptions question_options(const GlobalOptions& global);
 
+/// The last line in the help of each verb.
+inline constexpr const char* global_options_line = "Global options (--url, --output, ...): see `baton --help`.";
+
 class Interrupt;
 
 /// Verbs register themselves with the parser and leave what to run in `run`.

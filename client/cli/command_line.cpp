@@ -42,7 +42,8 @@ constexpr Duration connect_timeout_min = std::chrono::milliseconds{1};
 void add_global_options(Program& program) {
     auto& app = program.app;
     auto& global = program.global;
-    app.add_option("--url", global.url, "Broker: baton://HOST[:PORT] or baton+unix:///PATH.")
+    app.add_option("--url", global.url,
+                   "Broker: baton://HOST[:PORT] or baton+unix:///PATH; tcp:// and unix://, as batond writes them, mean the same.")
         ->envname("BATON_URL")
         ->type_name("URL")
         ->capture_default_str();
@@ -113,6 +114,14 @@ std::string unknown_verb(const CLI::App& app) {
                                  : "there is no verb \"" + word + "\", only " + verb_list(*last);
 }
 
+/// --help of a verb shows its own options only.
+void name_global_options(CLI::App& app) {
+    for (auto* verb : app.get_subcommands([](const CLI::App*) { return true; })) {
+        name_global_options(*verb);
+        verb->footer(verb->get_footer() + std::string{verb->get_footer().empty() ? "" : "\n"} + global_options_line);
+    }
+}
+
 /// Every value that the parser hands out is the word as it was typed.
 void unguard_values(CLI::App& app) {
     for (auto* option : app.get_options()) {
@@ -181,6 +190,7 @@ void define(Program& program) {
     for (auto* verb : program.app.get_subcommands([](const CLI::App*) { return true; })) {
         verb->fallthrough();
     }
+    name_global_options(program.app);
     unguard_values(program.app);
 }
 

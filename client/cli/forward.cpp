@@ -55,19 +55,19 @@ bool Forwarder::add(Delivery&& delivery) {
     if (added) {
         step_.done(std::move(delivery));
     } else if (step_.empty()) {
-        reject(std::move(delivery), added.error());
+        reject(std::move(delivery), "it cannot be forwarded: ", added.error().text());
     }
     return added.has_value() || delivery.is_settled();
 }
 
-void Forwarder::reject(Delivery&& delivery, const ClientError& error) {
-    say(program_.global, error.text() + ": message " + std::to_string(delivery.offset()) + " is quarantined");
-    delivery.reject("it cannot be forwarded: " + error.text());
+void Forwarder::reject(Delivery&& delivery, const std::string& before, const std::string& cause) {
+    say(program_.global, cause + ": message " + std::to_string(delivery.offset()) + " is quarantined");
+    delivery.reject(before + cause);
 }
 
 void Forwarder::add_output(Delivery&& delivery, const std::string& output) {
     if (output.size() > output_bytes_max) {
-        delivery.reject("the command wrote more than " + std::to_string(output_bytes_max) + " bytes");
+        reject(std::move(delivery), "", "the command wrote more than " + std::to_string(output_bytes_max) + " bytes");
         return;
     }
     const MessageProperties all = delivery.properties();
@@ -102,7 +102,7 @@ Forwarder::End Forwarder::commit() {
             return commit_parts();
         }
         if (error.code() == ClientErrc::message_too_large && step_.deliveries() == 1) {
-            reject(std::move(step_.take_deliveries().front()), error);
+            reject(std::move(step_.take_deliveries().front()), "it cannot be forwarded: ", error.text());
             step_ = client_.step();
             left_ = 0;
             return End::done;

@@ -25,7 +25,8 @@ public:
     /// The message itself; what delayed it has had its effect. False: it needs a step of its own, commit first. One that no step
     /// can hold is rejected, and that is said.
     [[nodiscard]] bool add(Delivery&& delivery);
-    /// What a command has made of it; nothing, if that wrote nothing. Too much is rejected.
+    /// What a command has made of it; nothing, if that wrote nothing. Too much is rejected, and
+    /// that is said.
     void add_output(Delivery&& delivery, const std::string& output);
     [[nodiscard]] bool takes_more() const;
 
@@ -43,7 +44,8 @@ public:
 private:
     [[nodiscard]] End commit_parts();
     [[nodiscard]] End wait(const ClientError& error);
-    void reject(Delivery&& delivery, const ClientError& error);
+    /// Says the cause; the note is `before` and the cause.
+    void reject(Delivery&& delivery, const std::string& before, const std::string& cause);
 
     const Program& program_;
     Client& client_;

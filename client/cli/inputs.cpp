@@ -222,6 +222,10 @@ Json parse_object(std::string_view line) {
     } catch (const Json::parse_error& error) {
         throw BadLine{"it is not JSON, see byte " + std::to_string(error.byte)};
     }
+    if (json.is_array()) {
+        throw BadLine{
+            "it is a JSON array, not an object: --output jsonl prints a message a line, --output json all of them as one"};
+    }
     if (!json.is_object()) {
         throw BadLine{"it is not a JSON object"};
     }

@@ -1,6 +1,7 @@
 // `baton manual`: the page baton(1), made from the same definitions as the parser. docs/man/baton.1 is its output.
 #include <cstdio>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "client/cli/command.hpp"
@@ -40,6 +41,15 @@ std::string options_part(const CLI::App& app, bool with_positionals) {
     return text;
 }
 
+/// The page has the global options itself.
+std::string examples_of(const CLI::App& verb) {
+    auto text = verb.get_footer();
+    if (text.ends_with(global_options_line)) {
+        text.resize(text.size() - std::string_view{global_options_line}.size());
+    }
+    return text.ends_with('\n') ? text.substr(0, text.size() - 1) : text;
+}
+
 std::string verb_part(const CLI::App& verb, const std::string& path) {
     const auto parts = verb.get_subcommands([](const CLI::App*) { return true; });
     if (!parts.empty()) {
@@ -50,7 +60,7 @@ std::string verb_part(const CLI::App& verb, const std::string& path) {
         return text;
     }
     return ".SS " + roff(path) + "\n" + roff(verb.get_description()) + "\n" + options_part(verb, true) +
-           options_part(verb, false) + ".PP\n.nf\n" + roff(verb.get_footer()) + "\n.fi\n";
+           options_part(verb, false) + ".PP\n.nf\n" + roff(examples_of(verb)) + "\n.fi\n";
 }
 
 std::string page(const CLI::App& app) {

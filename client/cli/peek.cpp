@@ -77,7 +77,7 @@ void add_peek(Program& program) {
     verb->footer("Example: baton peek jobs -n 5 --state quarantined --output jsonl");
     const auto options = std::make_shared<PeekOptions>();
     add_channel_name(*verb, "CHANNEL", options->channel, "Channel.");
-    add_number(*verb, "-n,--count", "At most so many (default 10).", 1, 1'000'000'000,
+    add_number(*verb, "-n,--count", "At most so many, 1 to 1000000000 (default 10).", 1, 1'000'000'000,
                [options](std::uint64_t count) {
                    options->count = count;
                    options->has_count = true;

@@ -90,7 +90,8 @@ void add_ping(Program& program) {
     auto* verb = program.app.add_subcommand(
         "ping", "One round trip to the broker, and whether it is in health; prints the time.");
     verb->footer(
-        "Example: baton ping\nExit code 10: the broker answers but is not ready (draining, disk full or failed).");
+        "Example: baton ping\nExit code 10: the broker answers but is not in health (disk full or failed, a channel damaged).\n"
+        "One that drains takes no new connections: exit code 3.");
     verb->final_callback([&program] { program.run = [&program] { return ping(program); }; });
 }
 

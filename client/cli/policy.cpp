@@ -21,6 +21,8 @@ struct PolicyOptions {
 
 std::string number(const Json& json, const char* key) { return std::to_string(json.value(key, std::uint64_t{0})); }
 
+std::string channels(const Json& json) { return counted(json.value("channels", std::uint64_t{0}), "channel"); }
+
 /// "durable, attempts_max 5": everything but the pattern and where it is from.
 std::string settings_of(const Json& policy) {
     std::string text;
@@ -53,10 +55,13 @@ std::string policies_text(const Json& policies) {
 std::string channels_text(const Json& reply) {
     std::string text;
     if (reply.contains("changed")) {
-        text = number(reply, "channels") + " channels, " + number(reply, "changed") + " changed";
+        text = channels(reply) + ", " + number(reply, "changed") + " changed";
     } else {
-        text = "in effect for " + number(reply, "channels") + " channels that exist, of which " + number(reply, "different") +
-               " have other settings and keep them (baton policy apply changes them)";
+        const auto is_one = [&](const char* key) { return reply.value(key, std::uint64_t{0}) == 1; };
+        text = "in effect for " + channels(reply) + (is_one("channels") ? " that exists" : " that exist") + ", of which " +
+               number(reply, "different") +
+               (is_one("different") ? " has other settings and keeps them" : " have other settings and keep them") +
+               " (baton policy apply changes them)";
     }
     text += "\n";
     for (const auto& refusal : reply.at("refusals")) {

@@ -386,7 +386,7 @@ void add_modes(CLI::App& verb, ReceiveOptions& options) {
         ->type_name("WHEN");
     verb.add_flag("--null", options.null, "NUL instead of a newline behind each body.");
     verb.add_flag("--jsonl", options.jsonl, "An envelope per line: offset, attempt, key, headers, time, body.");
-    add_number(verb, "--window", "Unsettled messages at once (default 256; 1 with --exec).", 1, 65'536,
+    add_number(verb, "--window", "Unsettled messages at once, 1 to 65536 (default 256; 1 with --exec).", 1, 65'536,
                [&options](std::uint64_t window) {
                    options.window = window;
                    options.has_window = true;
@@ -394,7 +394,8 @@ void add_modes(CLI::App& verb, ReceiveOptions& options) {
     verb.add_option(
             "--exec", options.command,
             "Run this for each message, body on stdin: exit 0 acks, 65 rejects (quarantine, with the last line of its "
-            "stderr as the note), 75 and anything else retries after the back-off of the channel.")
+            "stderr as the note), 75 and anything else retries after the back-off of the channel. In its environment: "
+            "BATON_CHANNEL, BATON_OFFSET, BATON_ATTEMPT, BATON_KEY. Our own exit code says nothing about its exit codes.")
         ->check(CLI::Validator{[](const std::string& command) -> std::string {
                                    return command.find_first_not_of(" \t\n") == std::string::npos
                                               ? "\"" + command + "\" is no command: it would ack everything"
@@ -406,9 +407,9 @@ void add_modes(CLI::App& verb, ReceiveOptions& options) {
         verb, "--forward", options.forward,
         "Send what comes on to this channel instead of printing it, each message in one step with its ack: "
         "whatever dies, it is in one of the two and never in both. With --exec: what the command wrote to its "
-        "stdout (nothing: only the ack). A topic keeps what goes on for the subscriptions that it has at that moment: "
-        "one without any is refused at the start, but when they are all deleted later, or none has a filter that the key "
-        "fits, a message that goes on is nowhere.");
+        "stdout (nothing: only the ack; more than 200 KiB: the message is quarantined). A topic keeps what goes on for the "
+        "subscriptions that it has at that moment: one without any is refused at the start, but when they are all deleted later, "
+        "or none has a filter that the key fits, a message that goes on is nowhere.");
 }
 
 void add_subscribing(CLI::App& verb, ReceiveOptions& options) {
@@ -417,8 +418,8 @@ void add_subscribing(CLI::App& verb, ReceiveOptions& options) {
         "Topic or stream: share the subscription of this name; it is made if it does not exist, and stays.");
     add_start(
         verb, "--from",
-        "Where a new subscription begins: first, last, new, an offset, a time (2026-01-31T12:00:00Z) or 5m for that "
-        "long ago. Default: new for a topic, first for a stream.",
+        "Where a new subscription begins: first (default for a stream), last, new, an offset, a time (2026-01-31T12:00:00Z) or "
+        "5m for that long ago. Of a topic: new only.",
         [&options](const StartFrom& from) { options.from = from; });
     add_filter(verb, [&options](const std::string& pattern) { options.filter = pattern; });
     verb.add_flag("--exclusive", options.exclusive, "Share with nobody: others wait until we end.");
@@ -461,7 +462,7 @@ void add_receive(Program& program) {
         "         baton receive raw --exec ./parse --forward parsed");
     const auto options = std::make_shared<ReceiveOptions>();
     add_channel_name(*verb, "CHANNEL", options->channel, "Channel; created if it does not exist.");
-    add_number(*verb, "-n,--count", "Stop after so many messages.", 1, 1'000'000'000'000'000,
+    add_number(*verb, "-n,--count", "Stop after so many messages, 1 to 1000000000000000.", 1, 1'000'000'000'000'000,
                [options](std::uint64_t count) { options->count = count; });
     add_modes(*verb, *options);
     add_subscribing(*verb, *options);

@@ -115,9 +115,13 @@ void Restore::send(const TransferFile& file, FileTransfer& transfer) {
 
 int Restore::run() {
     std::error_code error;
+    if (!fs::is_directory(directory_, error)) {
+        const auto cause = error ? error : std::make_error_code(std::errc::not_a_directory);
+        throw Failure{exit_failed, "cannot read " + directory_.string() + ": " + cause.message(), "cannot_read"};
+    }
     const auto manifest = fs::file_size(directory_ / "MANIFEST", error);
     if (error) {
-        throw Failure{exit_failed, directory_.string() + " has no MANIFEST: it is no backup, or not a complete one",
+        throw Failure{exit_refused, directory_.string() + " has no MANIFEST: it is no backup, or not a complete one",
                       "bad_backup"};
     }
     files_.push_back({"MANIFEST", manifest});
@@ -137,8 +141,7 @@ int Restore::run() {
     const auto channels = reply.at("channels").get<std::uint64_t>();
     const auto messages = reply.at("messages").get<std::uint64_t>();
     if (program_.global.output == OutputFormat::text) {
-        std::printf("%llu channels, %llu messages restored\n", static_cast<unsigned long long>(channels),
-                    static_cast<unsigned long long>(messages));
+        std::printf("%s, %s restored\n", counted(channels, "channel").c_str(), counted(messages, "message").c_str());
     } else {
         print_json({{"directory", directory_.string()}, {"channels", channels}, {"messages", messages}});
     }

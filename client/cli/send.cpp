@@ -421,7 +421,7 @@ void add_send(Program& program) {
         ->allow_extra_args(false)
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
         ->type_name("FILE");
-    add_number(*verb, "--count", "Send everything so many times.", 1, 1'000'000'000'000,
+    add_number(*verb, "--count", "Send everything so many times, 1 (default) to 1000000000000.", 1, 1'000'000'000'000,
                [options](std::uint64_t count) { options->count = count; });
     verb->add_option("--key", options->properties.key, "Key of each message.");
     verb->add_option("--header", options->headers, "NAME=VALUE; may be repeated.")
@@ -430,7 +430,7 @@ void add_send(Program& program) {
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
     verb->add_option("--content-type", options->properties.content_type, "Content type of each message.");
     verb->add_option("--id", options->properties.message_id, "Message id.");
-    add_number(*verb, "--window", "Unconfirmed messages at once (default 1000).", 1, 1'000'000,
+    add_number(*verb, "--window", "Unconfirmed messages at once, 1 to 1000000 (default 1000).", 1, 1'000'000,
                [options](std::uint64_t window) { options->window = window; });
     verb->add_option(
             "--confirm", options->confirm,

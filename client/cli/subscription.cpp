@@ -79,8 +79,8 @@ CLI::App* add_verb(CLI::App& parent, Program& program, const std::string& name, 
 void add_settings(CLI::App& verb, Json& settings) {
     add_start(
         verb, "--from",
-        "Where it begins: first, last, new, an offset, a time, or 5m for that long ago (default: new for a topic, "
-        "first for a stream).",
+        "Where it begins: first (default for a stream), last, new, an offset, a time, or 5m for that long ago. Of a topic: new "
+        "only.",
         [&settings](const StartFrom& from) { settings["from"] = Json::parse(from.json()); });
     add_filter(verb, [&settings](const std::string& pattern) { settings["filter"] = pattern; });
     verb.add_option_function<std::string>(

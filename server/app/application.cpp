@@ -80,7 +80,7 @@ int Application::run() {
         }
     }
     for (const auto& name : unknown_variables(environ)) {
-        spdlog::warn("{} in the environment is no setting of batond and changes nothing; docs/operations.md lists them", name);
+        spdlog::warn("{}", unknown_variable_text(name));
     }
     if (const int code = open_store(); code != exit_done) {
         return code;
@@ -267,8 +267,9 @@ void Application::reload_configuration() {
     if (configuration->options.policies != current.options.policies) {
         current.options.policies = configuration->options.policies;
         state_.policies.configure(current.options.policies);
-        spdlog::info("the configuration has {} policies now; channels that exist keep their settings",
-                     current.options.policies.size());
+        const auto count = current.options.policies.size();
+        spdlog::info("the configuration has {} {} now; channels that exist keep their settings", count,
+                     count == 1 ? "policy" : "policies");
     }
     set_log_level(current.options.log_level);
 }

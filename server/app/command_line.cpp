@@ -1,5 +1,7 @@
 #include "server/app/command_line.hpp"
 
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstdlib>
@@ -9,6 +11,7 @@
 
 #include "common/base/one_line.hpp"
 #include "server/app/manual.hpp"
+#include "server/app/ready.hpp"
 
 namespace baton::app {
 
@@ -132,7 +135,7 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv) {
     auto* config = app.add_subcommand("config", "Validate or print the configuration.");
     config->require_subcommand(1);
     config->fallthrough();
-    config->add_subcommand("check", "Validate it and exit with 0 or 2.")->fallthrough();
+    config->add_subcommand("check", "Validate it, with the place of the ready file, and exit with 0 or 2.")->fallthrough();
     auto* show_command = config->add_subcommand("show", "Print the effective settings as JSON.")->fallthrough();
     show_command->add_flag("--origin", line.with_origin, "With where each value came from.");
     try {
@@ -158,6 +161,19 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv) {
     line.config_file = *config_file;
     line.configuration = std::move(*configuration);
     return {std::move(line), exit_done};
+}
+
+int check_configuration(const Options& options) {
+    for (const auto& name : unknown_variables(environ)) {
+        static_cast<void>(complain("warning: " + unknown_variable_text(name)));
+    }
+    if (!options.ready_file.empty()) {
+        if (const auto checked = check_ready_file(options.ready_file); !checked) {
+            return complain(checked.error().message());
+        }
+    }
+    std::fputs("the configuration is valid\n", stderr);
+    return exit_done;
 }
 
 Result<Configuration> reload(const CommandLine& command_line) {

@@ -31,6 +31,9 @@ struct ParsedCommandLine {
 
 [[nodiscard]] ParsedCommandLine parse_command_line(int argc, const char* const* argv);
 
+/// `batond config check` of a configuration whose values are right: whether the start would take it; the code to exit with.
+[[nodiscard]] int check_configuration(const Options& options);
+
 /// Reads file and environment again under the same flags, for SIGHUP.
 [[nodiscard]] Result<Configuration> reload(const CommandLine& command_line);
 

@@ -31,7 +31,8 @@ std::string manual_page() {
            "[\\-\\-origin] [OPTIONS]\n.SH OPTIONS\n" +
            entry("--config FILE", config_help) + settings_part(false) +
            entry("--memory", memory_help) + ".SH LIMITS\n" + settings_part(true) +
-           ".SH VERBS\n" + entry("config check", "Validate the configuration and exit with 0 or 2.") +
+           ".SH VERBS\n" +
+           entry("config check", "Validate the configuration, with the place of the ready file, and exit with 0 or 2.") +
            entry("config show [--origin]", "Print the effective settings as JSON, with where each value came from.") +
            ".SH SIGNALS\n" + entry("SIGTERM, SIGINT", "Drain and end; a second one does not wait any longer.") +
            entry("SIGHUP", "Read the configuration again.") + ".SH NOTES\n.nf\n" + roff(footer) +

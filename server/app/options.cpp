@@ -213,6 +213,10 @@ std::vector<std::string> unknown_variables(const char* const* environment) {
     return unknown;
 }
 
+std::string unknown_variable_text(const std::string& name) {
+    return name + " in the environment is no setting of batond and changes nothing; docs/operations.md lists them";
+}
+
 bool is_durable_by_default(const Options& options) noexcept {
     return options.default_storage == "durable" ||
            (options.default_storage == "auto" && options.is_data_dir_configured && !options.data_dir.empty());
@@ -269,13 +273,28 @@ Result<void> check_storage(const Options& options) {
     return {};
 }
 
+/// Whoever has one twice would find "another process" there, which is this one. Of port 0 each gets a port of its own.
+Result<void> check_listen(const std::vector<std::string>& urls) {
+    std::vector<net::Endpoint> endpoints;
+    for (const auto& url : urls) {
+        const auto endpoint = net::parse_listen_url(url);
+        if (!endpoint) {
+            return invalid("listen: " + endpoint.error().message());
+        }
+        const bool is_any_port = endpoint->transport == net::Transport::tcp && endpoint->port == 0;
+        if (!is_any_port && std::ranges::find(endpoints, *endpoint) != endpoints.end()) {
+            return invalid("listen: '" + url + "' is given twice; leave one of them out");
+        }
+        endpoints.push_back(*endpoint);
+    }
+    return {};
+}
+
 }  // namespace
 
 Result<void> check(const Options& options) {
-    for (const auto& url : options.listen) {
-        if (const auto endpoint = net::parse_listen_url(url); !endpoint) {
-            return invalid("listen: " + endpoint.error().message());
-        }
+    if (auto checked = check_listen(options.listen); !checked) {
+        return checked;
     }
     const auto& limits = options.limits;
     const auto sizes = [](std::uint64_t value, const std::string& allowed, std::uint64_t other) {

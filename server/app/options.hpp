@@ -75,6 +75,8 @@ struct Configuration {
 /// misspelt one is not a setting that nobody gets. Those that the client reads are no mistake, nor are those with which Kubernetes
 /// tells every container of a service called "baton".
 [[nodiscard]] std::vector<std::string> unknown_variables(const char* const* environment);
+/// What to say about one of them.
+[[nodiscard]] std::string unknown_variable_text(const std::string& name);
 /// "$XDG_STATE_HOME/baton", or "$HOME/.local/state/baton"; empty if neither is an absolute path.
 [[nodiscard]] std::string default_data_dir(const std::function<const char*(const std::string&)>& lookup);
 /// When all keys are set: what the defaults of memory channels and durable ones have in common.

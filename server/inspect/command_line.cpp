@@ -3,8 +3,10 @@
 #include <cerrno>
 #include <cstdio>
 #include <functional>
+#include <memory>
 #include <sstream>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <vector>
 
@@ -29,6 +31,43 @@ struct Words {
 /// An empty path is a mistake, such as a variable of a script that is not set.
 std::string check_path(const std::string& path) {
     return path.empty() ? "it is \"\", allowed is the path of a directory" : "";
+}
+
+/// DIR stands in front of the verb, where the parser would not show it.
+class Formatter : public CLI::Formatter {
+public:
+    std::string make_usage(const CLI::App* app, std::string name) const override {
+        constexpr std::string_view program = "baton-inspect";
+        if (app->get_parent() != nullptr && name.starts_with(program)) {
+            name.insert(program.size(), " DIR");
+        }
+        return CLI::Formatter::make_usage(app, name);
+    }
+};
+
+/// "list, verify".
+std::string verb_list(const CLI::App& app) {
+    std::string list;
+    for (const auto* verb : app.get_subcommands([](const CLI::App*) { return true; })) {
+        list += (list.empty() ? "" : ", ") + verb->get_name();
+    }
+    return list;
+}
+
+/// The parser takes the first word for DIR, whatever it is, and wants a verb where there is a wrong one.
+std::string what_is_wrong(const CLI::App& app, const CLI::ParseError& error, const std::string& directory) {
+    const auto* last = &app;
+    while (!last->get_subcommands().empty()) {
+        last = last->get_subcommands().front();
+    }
+    const std::string order = "; the order is baton-inspect DIR VERB, with DIR first";
+    const auto words = app.remaining(true);
+    if (error.get_name() == "RequiredError" && last->get_require_subcommand_min() != 0 && !directory.empty()) {
+        const auto before = last == &app ? "DIR (\"" + directory + "\")" : last->get_name();
+        return "behind " + before + " one of " + verb_list(*last) + " is missing" +
+               (words.empty() ? "" : ", there is \"" + words.front() + "\"") + order;
+    }
+    return words.empty() ? error.what() : "\"" + words.front() + "\" is not expected there" + order;
 }
 
 void add_dump(CLI::App& app, Words& words) {
@@ -56,9 +95,9 @@ void add_dump(CLI::App& app, Words& words) {
 }
 
 void add_verbs(CLI::App& app, Words& words) {
-    app.add_subcommand("list", "Show manifest, channels and files.")->fallthrough()->final_callback([&words] {
-        words.verb = &list;
-    });
+    app.add_subcommand("list", "Show manifest, shards with log files and checkpoints, channels with segments, and damage.")
+        ->fallthrough()
+        ->final_callback([&words] { words.verb = &list; });
     app.add_subcommand("verify", "Read everything; exit 0 if it is sound, 1 if not.")
         ->fallthrough()
         ->final_callback([&words] { words.verb = &verify; });
@@ -105,15 +144,18 @@ int run(const Words& words) {
 
 int run(int argc, const char* const* argv) {
     CLI::App app{"baton-inspect looks at a data directory of batond, or at a backup, and changes nothing in it."};
+    app.name("baton-inspect");
+    app.formatter(std::make_shared<Formatter>());  // Verbs get it as well.
     app.footer(
         "Example: baton-inspect /var/lib/baton verify\n"
         "         baton-inspect /var/lib/baton dump channel jobs --output json\n"
-        "Exit codes: 0 sound, 1 damage was found, 2 usage, 3 the directory cannot be read, a running broker has it, or the output "
-        "cannot be written.");
+        "Exit codes: 0 sound, or done, 1 damage was found, 2 usage, or nothing has that name, 3 the directory cannot be read, a "
+        "running broker has it, or the output cannot be written.");
     app.set_version_flag("--version", std::string{"baton-inspect "} + BATON_VERSION);
     Words words;
     app.add_option("DIR", words.directory, "Data directory or backup.")->required()->check(check_path);
-    app.add_option("--output", words.output, "text or json; lists are a JSON line a row.")
+    app.add_option("--output", words.output,
+                   "text, json or jsonl; the last two are the same: each row is a JSON object on a line, list is one object.")
         ->check(CLI::IsMember({"text", "json", "jsonl"}));
     app.add_flag("--live", words.is_live, "Go on although a running broker has the directory.");
     app.require_subcommand(1);
@@ -124,7 +166,7 @@ int run(int argc, const char* const* argv) {
         if (error.get_exit_code() == 0) {
             return print_help(app, error);
         }
-        complain(std::string{error.what()} + "; see baton-inspect --help");
+        complain(what_is_wrong(app, error, words.directory) + "; see baton-inspect --help");
         return exit_usage;
     }
     return run(words);

@@ -181,13 +181,32 @@ class BackupTest(InspectedBrokerTest):
         os.mkdir(full)
         open(os.path.join(full, "file"), "wb").close()
         self.assertIn(b"not empty", self.expect_exit(2, server, "backup", full).stderr)
-        self.assertIn(b"no MANIFEST", self.expect_exit(1, server, "restore", full).stderr)
+        self.assertIn(b"no MANIFEST", self.expect_exit(7, server, "restore", full).stderr)
+        self.assertIn(b"No such file or directory", self.expect_exit(1, server, "restore", full + "/nowhere").stderr)
         self.assertIn(b"--live", self.expect_inspect(3, self.data, "list").stderr)
         self.expect_inspect(0, self.data, "list", "--live")
         self.expect_inspect(3, os.path.join(self.folder, "nowhere"), "list")
         self.assertFalse(os.path.exists(os.path.join(self.folder, "nowhere")))
         self.expect_inspect(3, full, "list")
-        self.expect_inspect(2, self.data)
+        for words, told in (((self.data,), b"one of list, verify, dump, restore is missing"),
+                            ((self.data, "lst"), b'is missing, there is "lst"'),
+                            (("list", self.data), b'behind DIR ("list")'),
+                            ((self.data, "dump"), b"behind dump one of wal, segment, checkpoint, channel is missing"),
+                            ((self.data, "list", "more"), b'"more" is not expected there')):
+            told_by_it = self.expect_inspect(2, *words).stderr
+            self.assertIn(told, told_by_it)
+            self.assertIn(b"; the order is baton-inspect DIR VERB, with DIR first", told_by_it)
+        self.assertIn(b"Usage: baton-inspect DIR dump channel [OPTIONS] NAME...",
+                      self.expect_inspect(0, self.data, "dump", "channel", "--help").stdout)
+
+    def test_a_backup_that_fails_leaves_no_empty_directory(self):
+        made, empty = os.path.join(self.folder, "made"), os.path.join(self.folder, "empty")
+        os.mkdir(empty)
+        for directory in (made, empty):
+            told = self.expect_exit(3, "baton://127.0.0.1:1", "--connect-timeout", "200ms", "backup", directory).stderr
+            self.assertNotIn(b"remove it", told)
+        self.assertFalse(os.path.exists(made))
+        self.assertEqual([], os.listdir(empty))
 
 
 @each_shard_count(1, 3)

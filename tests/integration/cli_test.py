@@ -107,7 +107,10 @@ class SendTest(CommandTest):
     def test_refused_messages(self):
         self.run_baton(0, "channel", "create", "tiny", "--max-message-size", "10")
         told = self.run_baton(7, "send", "tiny", "12345678901").stderr
-        self.assertRegex(told, rb"1 of 1 message was refused: .*; see `baton channel create --max-message-size`\n$")
+        self.assertRegex(told, rb"1 of 1 message was refused: .*; see `baton channel create --max-message-size`, and "
+                               rb"limits\.message_size_max of the broker \(--limits-message-size-max\)\n$")
+        told = self.run_baton(2, "channel", "create", "huge", "--max-message-size", "1t").stderr
+        self.assertIn(b"the most is limits.message_size_max of the broker", told)
         partly = self.run_baton(9, "--output", "json", "send", "tiny", "short", "12345678901")
         self.assertEqual("message_too_large", json.loads(partly.stderr)["error"]["code"])
         self.assertEqual([b"short"], self.received("tiny"))
@@ -151,6 +154,24 @@ class SendTest(CommandTest):
                     if "--output" not in arguments else {"code": "usage", "text": "x", "retryable": False}
                 self.assertEqual({"code", "text", "retryable"}, set(error))
                 self.assertFalse(error["retryable"])
+
+    def test_a_password_in_a_url_is_not_shown(self):
+        for url in ("baton://user:secret@host", "tcp://user:se@cret@host:1", "user:secret@host"):
+            for arguments in (("ping",), ("channel", "list"), ("send", "c", "x"), ("receive", "c")):
+                told = self.expect_exit(2, url, *arguments).stderr
+                self.assertIn(b"user names and passwords in URLs are not supported", told)
+                self.assertNotIn(b"cret", told)
+
+    def test_a_list_is_no_line(self):
+        self.run_baton(0, "send", "c", "1", "2")
+        listed = self.run_baton(0, "--output", "json", "peek", "c").stdout
+        self.assertIn(b"it is a JSON array, not an object: --output jsonl prints a message a line",
+                      self.run_baton(2, "send", "d", "--jsonl", stdin=listed).stderr)
+
+    def test_help_of_a_verb_names_the_global_options(self):
+        for arguments in (("send",), ("channel",), ("channel", "create"), ("bench", "soak")):
+            self.assertEqual(1, self.run_baton(0, *arguments, "--help").stdout.count(b"Global options (--url, --output, ...)"))
+        self.assertNotIn(b"Global options (", self.run_baton(0, "manual").stdout)
 
     def test_errors_name_the_value_and_the_next_step(self):
         self.run_baton(0, "channel", "create", "t", "--kind", "topic")
@@ -683,6 +704,15 @@ class ConnectTest(BrokerTest):
         self.broker(listen=(f"unix://{path}",))
         self.assertEqual((0, 0), (sender.wait(), receiver.wait()))
         self.assertEqual([b"early"], receiver.lines)
+
+    def test_a_broker_that_has_enough_connections(self):
+        server = self.broker(limits_connections_max=1)
+        peer = self.peer(server)
+        for arguments in (("ping",), ("channel", "list"), ("send", "c", "x")):
+            told = self.expect_exit(3, server, "--connect-timeout", "200ms", *arguments).stderr
+            self.assertRegex(told, rb"; close some of them, or raise limits\.connections_max of the broker .*\n$")
+            self.assertNotIn(b"is batond running there", told)
+        peer.ping()
 
     def test_ping(self):
         server = self.broker()

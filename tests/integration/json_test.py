@@ -274,7 +274,8 @@ class ErrorsTest(JsonTest):
         self.send("c", "1")
         self.answer("backup", "backup", copy)
         self.error(7, "incompatible_options", "restore", copy)
-        self.error(1, "bad_backup", "restore", self.folder)
+        self.error(7, "bad_backup", "restore", self.folder)
+        self.error(1, "cannot_read", "restore", os.path.join(self.folder, "nowhere"))
 
     def test_nobody_is_there(self):
         self.assertTrue(self.error(3, "cannot_connect", "--connect-timeout", "100ms", "ping",

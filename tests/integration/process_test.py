@@ -101,6 +101,13 @@ class ConfigTest(BrokerTest):
         broker = self.broker(environment={"BATON_MEMORY_MAX": "2g", "BATON_LIMITS_MEMORY_MAX": "1g"})
         self.assertIn("BATON_MEMORY_MAX in the environment is no setting", broker.log())
         self.assertNotIn("BATON_LIMITS_MEMORY_MAX", broker.log())
+        checked = self.batond("config", "check", BATON_MEMORY_MAX="2g")
+        self.assertEqual(0, checked.returncode)
+        self.assertIn("BATON_MEMORY_MAX in the environment is no setting", checked.stderr)
+
+    def test_where_it_listens_twice_is_named(self):
+        path = f"unix://{self.folder}/twice.sock"
+        self.expect_bad(self.batond("--listen", path, "--listen", path), path, "given twice")
 
     def test_the_environment_can_say_memory(self):
         path = self.file('{"default_storage": "durable"}')
@@ -167,6 +174,8 @@ class ListenTest(BrokerTest):
             self.assertEqual(2, ended.returncode, ended.stderr)
             self.assertIn(b"choose another --ready-file", ended.stderr)
             self.assertFalse(os.path.exists(data))
+            self.expect_bad(self.batond("config", "check", "--ready-file", os.path.join(self.folder, path)),
+                            "choose another --ready-file")
 
     def test_a_ready_file_replaces_only_a_regular_file(self):
         data, folder = os.path.join(self.folder, "untouched"), os.path.join(self.folder, "ready")

@@ -258,6 +258,11 @@ class ForwardTest(BrokerTest):
         told = self.expect_exit(0, self.server, "receive", "in", "--forward", "out", "--until-empty").stderr
         self.assertIn(b"the limit is 262128", told)
         self.assertEqual(1, self.admin.show(b"in")["quarantined"], "no other worker fails on it")
+        self.expect_exit(0, self.server, "send", "in", "x")
+        told = self.expect_exit(0, self.server, "receive", "in", "--exec", "head -c 204801 /dev/zero", "--forward", "out",
+                                "--until-empty").stderr
+        self.assertRegex(told, rb"^baton: the command wrote more than 204800 bytes: message \d+ is quarantined\n$")
+        self.assertEqual(2, self.admin.show(b"in")["quarantined"])
 
     def test_more_than_fits_goes_in_smaller_steps(self):
         for overflow in ("block", "reject"):

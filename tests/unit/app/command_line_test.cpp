@@ -177,6 +177,24 @@ TEST(CommandLineOf, ConfigCheckAndShow) {
     EXPECT_EQ(parse({"config", "check", "--shards", "x"}).exit_code, exit_usage);
 }
 
+TEST(CommandLineOf, ConfigCheckLooksAtTheReadyFile) {
+    Scratch scratch;
+    const auto checked = [](const std::string& ready_file) {
+        Options options;
+        options.ready_file = ready_file;
+        ::testing::internal::CaptureStderr();
+        const int code = check_configuration(options);
+        return std::pair{code, ::testing::internal::GetCapturedStderr()};
+    };
+    EXPECT_EQ(checked("").first, exit_done);
+    EXPECT_EQ(checked(scratch.path("ready")).first, exit_done);
+    const auto [code, told] = checked(scratch.path("no/folder/ready"));
+    EXPECT_EQ(code, exit_usage);
+    EXPECT_THAT(told, HasSubstr("choose another --ready-file"));
+    const EnvironmentVariable misspelt{"BATON_SHARD", "2"};
+    EXPECT_THAT(checked("").second, HasSubstr("BATON_SHARD in the environment is no setting"));
+}
+
 TEST(Reload, ReadsFileAndEnvironmentAgainUnderTheSameFlags) {
     Scratch scratch;
     const auto path = scratch.write("c.json", R"({"log_level":"warn","shards":1})");

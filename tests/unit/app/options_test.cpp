@@ -282,6 +282,18 @@ TEST(Check, ListenUrlsMustBeUrls) {
     }
 }
 
+TEST(Check, AListenUrlIsGivenOnce) {
+    const auto problem = [](std::vector<std::string> urls) {
+        Options options;
+        options.listen = std::move(urls);
+        const auto checked = check(options);
+        return checked ? std::string{} : checked.error().context;
+    };
+    EXPECT_THAT(problem({"unix:///tmp/a", "unix:///tmp/b", "unix:///tmp/a"}), HasSubstr("'unix:///tmp/a' is given twice"));
+    EXPECT_THAT(problem({"tcp://h:1", "tcp://h:1"}), HasSubstr("'tcp://h:1' is given twice"));
+    EXPECT_EQ(problem({"tcp://h:1", "tcp://h:2", "tcp://h:0", "tcp://h:0"}), "") << "each of port 0 gets one of its own";
+}
+
 TEST(Check, LimitsMustFitTogether) {
     Options options;
     options.limits.outbox_low_water = options.limits.outbox_high_water;

@@ -369,6 +369,37 @@ TEST(Failures, OfTheDiskSayWhatHelps) {
     EXPECT_EQ(std::string{failure_of(ClientError{ClientErrc::refused, "no"}, "x").what()}, "x: no");
 }
 
+TEST(Failures, NameTheSettingOfTheBroker) {
+    const auto told = [](ClientErrc code, const char* text, std::uint32_t status) {
+        return std::string{failure_of(ClientError{code, text, false, status}, "x").what()};
+    };
+    EXPECT_NE(told(ClientErrc::cannot_connect, "as many as limits.connections_max allows (1)", 0)
+                  .find("raise limits.connections_max of the broker"),
+              std::string::npos);
+    EXPECT_NE(told(ClientErrc::message_too_large, "the limit is 9", 0).find("limits.message_size_max"), std::string::npos);
+    EXPECT_NE(told(ClientErrc::refused, "message_size_max is 9, allowed are whole numbers from 1 to 8", 0)
+                  .find("the most is limits.message_size_max of the broker"),
+              std::string::npos);
+    EXPECT_NE(told(ClientErrc::refused, "the backup is damaged: a file", 31).find("`baton-inspect DIR verify`"),
+              std::string::npos);
+}
+
+TEST(CommandLine, APasswordIsNotShown) {
+    GlobalOptions global;
+    for (const char* url : {"baton://user:secret@host", "tcp://user:se@cret@host:1", "user:secret@host"}) {
+        global.url = url;
+        try {
+            (void)question_options(global);
+            FAIL() << url;
+        } catch (const Failure& failure) {
+            EXPECT_EQ(failure.exit_code(), exit_usage);
+            EXPECT_EQ(std::string{failure.what()}.find("cret"), std::string::npos) << failure.what();
+        }
+    }
+    global.url = "unix:///tmp/a@b";
+    EXPECT_EQ(question_options(global).url, "baton+unix:///tmp/a@b");
+}
+
 TEST(ChannelReport, SaysWhereMessagesAre) {
     const nlohmann::json channel{{"name", "jobs"},     {"kind", "queue"},    {"storage", "durable"},
                                  {"messages_max", 7U}, {"bytes_max", 1024U}, {"message_size_max", 10U},

@@ -130,6 +130,15 @@ TEST(JsonLine, WhatIsNotJsonSaysWhere) {
     }
 }
 
+TEST(JsonLine, AListSaysHowToGetLines) {
+    try {
+        (void)parse_json_line(R"([{"body":"a"}])");
+        FAIL();
+    } catch (const BadLine& error) {
+        EXPECT_NE(std::string{error.what()}.find("--output jsonl prints a message a line"), std::string::npos);
+    }
+}
+
 TEST(JsonLine, BadOnesAreRefused) {
     for (const auto* line : {"",
                              "hello",

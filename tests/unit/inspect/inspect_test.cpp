@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "common/base/batch_builder.hpp"
+#include "server/inspect/command_line.hpp"
 #include "server/inspect/rescue.hpp"
 #include "server/inspect/verbs.hpp"
 #include "server/runtime/backup_files.hpp"
@@ -143,6 +144,25 @@ TEST_F(InspectTest, ASoundDirectory) {
     EXPECT_EQ(text, "sound: channels=1 messages=6 records=3 blocks=2 damage=0\n");
     EXPECT_EQ(rescued(), "3*2 4 6 7 8 9");
     EXPECT_EQ(missing, 0U);
+}
+
+TEST(InspectCommandLine, NamesTheWordAndTheOrder) {
+    struct Case {
+        std::vector<const char*> words;
+        std::string told;
+    };
+    for (const auto& [words, told] :
+         {Case{{"d"}, "behind DIR (\"d\") one of list, verify, dump, restore is missing;"},
+          Case{{"d", "lst"}, "is missing, there is \"lst\";"}, Case{{"list", "d"}, "behind DIR (\"list\")"},
+          Case{{"d", "dump"}, "behind dump one of wal, segment, checkpoint, channel is missing;"},
+          Case{{"d", "list", "more"}, "\"more\" is not expected there; the order is baton-inspect DIR VERB"}}) {
+        std::vector<const char*> arguments{"./baton-inspect"};
+        arguments.insert(arguments.end(), words.begin(), words.end());
+        ::testing::internal::CaptureStderr();
+        EXPECT_EQ(inspect::run(static_cast<int>(arguments.size()), arguments.data()), exit_usage);
+        const auto complaint = ::testing::internal::GetCapturedStderr();
+        EXPECT_NE(complaint.find(told), std::string::npos) << complaint;
+    }
 }
 
 TEST_F(InspectTest, ListShowsTheChannel) {
