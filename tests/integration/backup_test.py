@@ -400,7 +400,7 @@ class RestoreTest(InspectedBrokerTest):
         os.remove(path)
         self.expect_exit(7, other, "restore", directory)
         os.remove(os.path.join(directory, "MANIFEST"))
-        self.expect_exit(1, other, "restore", directory)
+        self.expect_exit(7, other, "restore", directory)
         self.assertEqual([], self.peer(other).admin("channel.list")["channels"])
         self.assertEqual(["LOCK", "MANIFEST"], [name for name in files_below(os.path.join(self.folder, "other"))
                                                 if not name.startswith("generation-")])

@@ -174,8 +174,10 @@ class ListenTest(BrokerTest):
             self.assertEqual(2, ended.returncode, ended.stderr)
             self.assertIn(b"choose another --ready-file", ended.stderr)
             self.assertFalse(os.path.exists(data))
-            self.expect_bad(self.batond("config", "check", "--ready-file", os.path.join(self.folder, path)),
-                            "choose another --ready-file")
+            checked = subprocess.run([program("BATOND"), "config", "check", "--ready-file", os.path.join(self.folder, path)],
+                                     capture_output=True, timeout=60, env=clean_environment(), check=False)
+            self.assertEqual(2, checked.returncode, checked.stderr)
+            self.assertIn(b"choose another --ready-file", checked.stderr)
 
     def test_a_ready_file_replaces_only_a_regular_file(self):
         data, folder = os.path.join(self.folder, "untouched"), os.path.join(self.folder, "ready")
